@@ -1,0 +1,23 @@
+"""The door to detectron2: the only package of ovseg_d2 that imports it.
+
+Every module here bears the name of one of detectron2's and lists in ``__all__`` what the plugin
+uses of it. Where detectron2 is installed (or a checkout of it is on the path) the names are
+detectron2's own objects; where it is missing they come from :mod:`ovseg_d2.d2.standin`, which
+behaves the same.
+
+The choice is made once, by looking for an installed package and never by trying an import: a
+detectron2 that is present but broken shows its own error instead of being silently replaced.
+"""
+
+from importlib.util import find_spec
+
+__all__ = ["HAS_DETECTRON2"]
+
+
+def _has_detectron2() -> bool:
+    spec = find_spec("detectron2")
+    # A bare folder named detectron2 (a namespace package) has no origin and is not the library.
+    return spec is not None and spec.origin is not None
+
+
+HAS_DETECTRON2: bool = _has_detectron2()
