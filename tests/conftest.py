@@ -1,0 +1,177 @@
+"""What all tests share: the parity cases, a tiny CLIP, and a fixed seed for each test."""
+
+import json
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+_ROOT = Path(__file__).resolve().parents[1]
+_PARITY_FOLDERS = (_ROOT.parent / "shared" / "parity", _ROOT / "shared" / "parity")
+
+# The tensors of the tests are tiny: more threads only fight each other, and those of parallel runs.
+torch.set_num_threads(min(2, torch.get_num_threads()))
+
+
+@pytest.fixture(autouse=True)
+def _fixed_seed() -> None:
+    """Start each test from the same random numbers, whatever ran before it."""
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002  (the stand-in's samplers and transforms use the global state)
+    torch.manual_seed(0)
+
+
+@dataclass(frozen=True)
+class ParityTensors:
+    """Named tensors of one side of a subcase, each in the type `case.json` states."""
+
+    tensors: dict[str, torch.Tensor]
+    entries: dict[str, dict[str, Any]]
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        """Return the tensor called `name`."""
+        return self.tensors[name]
+
+    def __contains__(self, name: str) -> bool:
+        """Say whether the subcase has a tensor called `name`."""
+        return name in self.tensors
+
+    def list(self, name: str) -> list[torch.Tensor]:
+        """Return the elements `name.0`, `name.1`, ... of a list, in order."""
+        elements = []
+        while f"{name}.{len(elements)}" in self.tensors:
+            elements.append(self.tensors[f"{name}.{len(elements)}"])
+        return elements
+
+
+@dataclass(frozen=True)
+class ParitySubcase:
+    """One call of the official implementation: arguments, inputs and what came out."""
+
+    id: str
+    kind: str
+    args: dict[str, Any]
+    inputs: ParityTensors
+    outputs: ParityTensors
+    expect: dict[str, Any]
+
+    def check(self, name: str, actual: torch.Tensor) -> None:
+        """Fail unless `actual` equals the output called `name` within its tolerance.
+
+        Raises:
+            AssertionError: it does not; the message names case, output and difference.
+            KeyError: no such output.
+        """
+        entry, expected = self.outputs.entries[name], self.outputs[name]
+        label = f"{self.id}/{name}"
+        actual = actual.detach().cpu()
+        assert actual.shape == expected.shape, (
+            f"{label}: shape {tuple(actual.shape)}, expected {tuple(expected.shape)}"
+        )
+        if "max_mismatch_fraction" in entry:
+            wrong = (actual != expected).double().mean().item()
+            assert wrong <= entry["max_mismatch_fraction"], f"{label}: {wrong:.4%} of labels differ"
+        elif entry.get("exact"):
+            assert torch.equal(actual.to(expected.dtype), expected), f"{label}: not equal"
+        else:
+            torch.testing.assert_close(
+                actual.to(expected.dtype),
+                expected,
+                rtol=entry["rtol"],
+                atol=entry["atol"],
+                equal_nan=True,
+                msg=lambda text: f"{label}: {text}",
+            )
+
+
+@dataclass(frozen=True)
+class ParityCase:
+    """A golden case: construction arguments, official weights in float32, and its subcases."""
+
+    name: str
+    construct: dict[str, Any]
+    weights: dict[str, torch.Tensor]
+    subcases: dict[str, ParitySubcase]
+    info: dict[str, Any]
+
+
+def load_parity_case(folder: Path) -> ParityCase:
+    """Load the case in `folder`: `case.json`, `io.safetensors` and, if there, its weights."""
+    info = json.loads((folder / "case.json").read_text(encoding="utf-8"))
+    stored = load_file(folder / "io.safetensors")
+    subcases = {
+        entry["id"]: ParitySubcase(
+            id=entry["id"],
+            kind=entry["kind"],
+            args=entry.get("args", {}),
+            inputs=_typed(stored, entry.get("inputs", {})),
+            outputs=_typed(stored, entry.get("outputs", {})),
+            expect=entry.get("expect", {}),
+        )
+        for entry in info["subcases"]
+    }
+    about = info.get("weights") or {}
+    weights = _load_weights(folder / about["file"], about) if about.get("file") else {}
+    return ParityCase(info["case"], info.get("construct") or {}, weights, subcases, info)
+
+
+def _typed(stored: dict[str, torch.Tensor], entries: dict[str, dict[str, Any]]) -> ParityTensors:
+    tensors = {}
+    for name, entry in entries.items():
+        tensors[name] = stored[entry["key"]].to(getattr(torch, entry["dtype"]))
+        assert list(tensors[name].shape) == entry["shape"], f"{entry['key']} has another shape"
+    return ParityTensors(tensors, entries)
+
+
+def _load_weights(file: Path, about: dict[str, Any]) -> dict[str, torch.Tensor]:
+    weights = {
+        name: tensor.float() if tensor.is_floating_point() else tensor
+        for name, tensor in load_file(file).items()
+    }
+    # Token embedding tables are stored as the few rows that are read.
+    for name, table in about.get("sparse_tables", {}).items():
+        full = torch.full(table["full_shape"], float(table["fill"]))
+        full[weights.pop(table["row_ids"]).long()] = weights.pop(table["rows"])
+        weights[name] = full
+    return weights
+
+
+@pytest.fixture
+def parity() -> Callable[[str], ParityCase]:
+    """Give a function that loads a parity case by name, or skips where there are none."""
+
+    def load(name: str) -> ParityCase:
+        for folder in _PARITY_FOLDERS:
+            if (folder / name / "case.json").is_file():
+                return load_parity_case(folder / name)
+        pytest.skip(f"the parity case {name!r} is not here (looked in ../shared/parity)")
+
+    return load
+
+
+@pytest.fixture
+def tiny_clip_config() -> dict[str, Any]:
+    """Give the open_clip model config of a two-layer CLIP; about 1.7 million parameters."""
+    return {
+        "embed_dim": 32,
+        "vision_cfg": {
+            "image_size": 32,
+            "patch_size": 8,
+            "width": 32,
+            "layers": 2,
+            "head_width": 16,
+        },
+        "text_cfg": {
+            "context_length": 77,
+            "vocab_size": 49408,
+            "width": 32,
+            "heads": 2,
+            "layers": 2,
+        },
+    }
