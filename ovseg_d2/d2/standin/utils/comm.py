@@ -1,0 +1,158 @@
+"""Talk between the processes of one job; with a single process every function is trivial.
+
+Stands in for ``detectron2.utils.comm``. Objects travel by pickle over gloo, also where the model
+itself is spread over NCCL, so that gathering results takes no GPU memory.
+"""
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+
+__all__ = [
+    "all_gather",
+    "create_local_process_group",
+    "gather",
+    "get_local_rank",
+    "get_local_size",
+    "get_rank",
+    "get_world_size",
+    "is_main_process",
+    "shared_random_seed",
+    "synchronize",
+]
+
+_local_group: dist.ProcessGroup | None = None
+
+
+def _is_distributed() -> bool:
+    return dist.is_available() and dist.is_initialized()
+
+
+def get_world_size() -> int:
+    """Number of processes of the job, over all machines."""
+    return dist.get_world_size() if _is_distributed() else 1
+
+
+def get_rank() -> int:
+    """Index of this process in the job, in [0, world size)."""
+    return dist.get_rank() if _is_distributed() else 0
+
+
+def is_main_process() -> bool:
+    """Whether this process has rank 0: the one that writes files and prints."""
+    return get_rank() == 0
+
+
+def create_local_process_group(num_workers_per_machine: int) -> None:
+    """Tell which processes share a machine; every process must call it, once.
+
+    ``launch`` does so. A job started in another way calls it after ``init_process_group``.
+
+    Args:
+        num_workers_per_machine: processes per machine; divides the world size.
+
+    Raises:
+        AssertionError: called a second time, or the world size cannot be divided.
+    """
+    global _local_group
+    world_size = get_world_size()
+    assert _local_group is None, "The local process group exists already; create it only once."
+    assert world_size % num_workers_per_machine == 0, (
+        f"num_workers_per_machine={num_workers_per_machine} does not divide the world size "
+        f"{world_size}; every machine must run the same number of processes."
+    )
+    own_machine = get_rank() // num_workers_per_machine
+    # new_group is collective: each process takes part in making every machine's group.
+    for machine in range(world_size // num_workers_per_machine):
+        first = machine * num_workers_per_machine
+        group = dist.new_group(list(range(first, first + num_workers_per_machine)))
+        if machine == own_machine:
+            _local_group = group
+
+
+def _require_local_group() -> dist.ProcessGroup:
+    assert _local_group is not None, (
+        "The local process group is missing: start the job with `launch()`, or call "
+        "`comm.create_local_process_group(num_workers_per_machine)` after "
+        "torch.distributed.init_process_group()."
+    )
+    return _local_group
+
+
+def get_local_rank() -> int:
+    """Index of this process among those of its machine: the GPU it works on."""
+    return dist.get_rank(group=_require_local_group()) if _is_distributed() else 0
+
+
+def get_local_size() -> int:
+    """Number of processes on this machine."""
+    return dist.get_world_size(group=_require_local_group()) if _is_distributed() else 1
+
+
+def synchronize() -> None:
+    """Wait until every process has come to this point."""
+    if get_world_size() == 1:
+        return
+    if dist.get_backend() == dist.Backend.NCCL:
+        # NCCL would otherwise guess the device, and warn that it does.
+        dist.barrier(device_ids=[torch.cuda.current_device()])
+    else:
+        dist.barrier()
+
+
+@lru_cache
+def _gloo_world() -> dist.ProcessGroup:
+    if dist.get_backend() == dist.Backend.NCCL:
+        return dist.new_group(backend="gloo")
+    return dist.group.WORLD
+
+
+def all_gather(data: Any, group: dist.ProcessGroup | None = None) -> list[Any]:
+    """Give every process the ``data`` of all.
+
+    Args:
+        data: anything that can be pickled.
+        group: the processes that take part; all of them, over gloo, when None.
+
+    Returns:
+        One entry per process of the group, in the order of ranks.
+    """
+    if get_world_size() == 1:
+        return [data]
+    group = group or _gloo_world()
+    gathered: list[Any] = [None] * dist.get_world_size(group)
+    dist.all_gather_object(gathered, data, group=group)
+    return gathered
+
+
+def gather(data: Any, dst: int = 0, group: dist.ProcessGroup | None = None) -> list[Any]:
+    """Give process ``dst`` the ``data`` of all.
+
+    Args:
+        data: anything that can be pickled.
+        dst: rank that receives.
+        group: the processes that take part; all of them, over gloo, when None.
+
+    Returns:
+        On ``dst`` one entry per process of the group, in the order of ranks; elsewhere ``[]``.
+    """
+    if get_world_size() == 1:
+        return [data]
+    group = group or _gloo_world()
+    if get_rank() != dst:
+        dist.gather_object(data, None, dst=dst, group=group)
+        return []
+    gathered: list[Any] = [None] * dist.get_world_size(group)
+    dist.gather_object(data, gathered, dst=dst, group=group)
+    return gathered
+
+
+def shared_random_seed() -> int:
+    """Draw a seed in [0, 2**31) from numpy's global generator; all processes get rank 0's.
+
+    Every process must call it, or the others wait for ever.
+    """
+    return all_gather(int(np.random.randint(2**31)))[0]
