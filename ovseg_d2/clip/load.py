@@ -1,0 +1,183 @@
+"""Build a tower from a name or a config, and from weights of many formats."""
+
+import copy
+import difflib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
+from torch import nn
+
+from .tower import CLIPTower
+from .weights import load_weights, read_weights
+
+_PACKAGED = "ShapesCLIP"
+_WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where weights come from and how they were trained; None is "nothing said about it"."""
+
+    path: Path | None = None
+    quick_gelu: bool | None = None
+    mean: Sequence[float] | None = None
+    std: Sequence[float] | None = None
+
+
+def load_clip(
+    model: str,
+    pretrained: str | Path | None = None,
+    *,
+    quick_gelu: bool | None = None,
+    device: str | torch.device = "cpu",
+) -> CLIPTower:
+    """Load a CLIP tower, in evaluation mode.
+
+    Args:
+        model: a model name of open_clip, such as "ViT-B-16"; or the path of a model config in
+            open_clip's JSON format, with or without its wrapper
+            `{"model_cfg": ..., "preprocess_cfg": {"mean": ..., "std": ...}}`; or "ShapesCLIP",
+            the small model that comes with this package.
+        pretrained: a tag of open_clip, such as "openai" (downloaded by open_clip, or taken from
+            its cache); or a weight file, see `read_weights`; or "random". None means the packaged
+            weights for "ShapesCLIP" and random ones for every other model.
+        quick_gelu: the activation x * sigmoid(1.702 x) instead of GELU. None takes what the
+            weights were trained with, as far as it is known: the tag says so, OpenAI's own format
+            implies it; otherwise what the config says.
+        device: where the tower shall live.
+
+    Returns:
+        The tower, float32 whatever the file's type.
+
+    Raises:
+        FileNotFoundError: a config or weight file that does not exist.
+        ValueError: an unknown name or tag, a kind of tower that is not supported, or weights of
+            another architecture.
+    """
+    config, preprocess = _read_config(model)
+    source = _resolve_weights(model, pretrained)
+    weights, is_openai = (None, False) if source.path is None else read_weights(source.path)
+    for known in (quick_gelu, source.quick_gelu, is_openai or None):
+        if known is not None:
+            config["quick_gelu"] = known
+            break
+    built = _build_model(config)
+    mean = source.mean or preprocess.get("mean") or open_clip.OPENAI_DATASET_MEAN
+    std = source.std or preprocess.get("std") or open_clip.OPENAI_DATASET_STD
+    tower = CLIPTower(built, _build_tokenizer(config["text_cfg"]), mean, std)
+    if weights is not None:
+        load_weights(built, weights, str(source.path))
+    return tower.eval().to(device)
+
+
+def _read_config(model: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Config of the model and of its pixels (empty when nothing is known)."""
+    if model == _PACKAGED:
+        text = (_assets() / "shapes_clip.json").read_text(encoding="utf-8")
+    elif str(model).endswith(".json"):
+        path = Path(model)
+        if not path.is_file():
+            raise FileNotFoundError(f"model={model!r}: there is no such config file.")
+        text = path.read_text(encoding="utf-8")
+    else:
+        return _named_config(model)
+    config = json.loads(text)
+    preprocess = config.get("preprocess_cfg", {})
+    config = config.get("model_cfg", config)
+    absent = {"embed_dim", "vision_cfg", "text_cfg"} - config.keys()
+    if absent:
+        raise ValueError(f"model={model!r}: the config lacks {sorted(absent)}.")
+    return config, preprocess
+
+
+def _named_config(model: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    names = open_clip.list_models()
+    if model not in names:
+        near = difflib.get_close_matches(model, [*names, _PACKAGED], n=3, cutoff=0.4)
+        raise ValueError(
+            f"model={model!r} is no model name of open_clip; did you mean one of {near}? A model "
+            "of your own is given by the path of its config, ending in .json."
+        )
+    # Where all published weights of a name share their statistics, a file of that name does too.
+    tags = open_clip.list_pretrained_tags_by_model(model)
+    known = {
+        (tuple(cfg["mean"]), tuple(cfg["std"]))
+        for cfg in (open_clip.get_pretrained_cfg(model, tag) for tag in tags)
+    }
+    preprocess = dict(zip(("mean", "std"), known.pop(), strict=True)) if len(known) == 1 else {}
+    return open_clip.get_model_config(model), preprocess
+
+
+def _resolve_weights(model: str, pretrained: str | Path | None) -> _Source:
+    """Find the weight file; downloads it if a tag is asked for."""
+    if pretrained == "random":
+        return _Source()
+    if pretrained is None:
+        return _packaged_weights() if model == _PACKAGED else _Source()
+    if isinstance(pretrained, Path) or pretrained.endswith(_WEIGHT_SUFFIXES):
+        return _Source(Path(pretrained))
+    cfg = open_clip.get_pretrained_cfg(model, pretrained)
+    if cfg:
+        return _Source(
+            Path(open_clip.download_pretrained(cfg)),
+            bool(cfg.get("quick_gelu", False)),
+            cfg["mean"],
+            cfg["std"],
+        )
+    if Path(pretrained).is_file():
+        return _Source(Path(pretrained))
+    tags = open_clip.list_pretrained_tags_by_model(model)
+    raise ValueError(
+        f"pretrained={pretrained!r} is neither a weight file nor a tag of {model!r}; its tags are "
+        f"{tags}."
+    )
+
+
+def _packaged_weights() -> _Source:
+    path = Path(str(_assets() / "shapes_clip.safetensors"))
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"the weights of {_PACKAGED} are not in this installation ({path}); train them with "
+            "configs/clip.yaml, or ask for random ones with pretrained='random'."
+        )
+    return _Source(path)
+
+
+def _assets() -> Any:
+    return resources.files("ovseg_d2") / "assets"
+
+
+def _build_model(config: dict[str, Any]) -> nn.Module:
+    """Build open_clip's model of a config, with random weights."""
+    config = copy.deepcopy(config)
+    unsupported = {
+        "CoCa": "multimodal_cfg" in config,
+        "TimmModel": "timm_model_name" in config["vision_cfg"],
+        "HFTextEncoder": "hf_model_name" in config["text_cfg"],
+    }
+    for kind, present in unsupported.items():
+        if present:  # before it is built: these are large, and the last asks the network
+            raise ValueError(
+                f"the model is or contains a {kind}, which is not supported; choose a model whose "
+                "towers are open_clip's VisionTransformer and TextTransformer, such as 'ViT-B-16'."
+            )
+    custom_text = config.pop("custom_text", False)
+    return (open_clip.CustomTextCLIP if custom_text else open_clip.CLIP)(**config)
+
+
+def _build_tokenizer(text_cfg: dict[str, Any]) -> SimpleTokenizer | HFTokenizer:
+    """Build the tokenizer a text tower was trained with."""
+    context_length = text_cfg.get("context_length", open_clip.CLIPTextCfg.context_length)
+    arguments = text_cfg.get("tokenizer_kwargs") or {}
+    name = text_cfg.get("hf_tokenizer_name")
+    if not name:
+        return SimpleTokenizer(context_length=context_length, **arguments)
+    mode = text_cfg.get("tokenizer_mode")
+    return HFTokenizer(name, context_length=context_length, tokenizer_mode=mode, **arguments)

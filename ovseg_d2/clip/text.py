@@ -1,0 +1,79 @@
+"""Text features of open_clip's text towers, from token ids or from token embeddings.
+
+open_clip keeps the text tower's modules either on the model itself (`CLIP`) or under `model.text`
+(`CustomTextCLIP`); both are read here in one way.
+
+Shape shorthand: N texts, L tokens, C width of the text tower, D joint embedding.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+
+def text_tower(model: nn.Module) -> nn.Module:
+    """The module of an open_clip model that holds the text tower's parts."""
+    return getattr(model, "text", model)
+
+
+def text_pool_type(tower: nn.Module) -> str:
+    """Which token stands for the text: "argmax", "eos", "first" or "last"."""
+    return tower.pool_type if hasattr(tower, "pool_type") else tower.text_pool_type
+
+
+def embed_tokens(tower: nn.Module, token_ids: Tensor) -> Tensor:
+    """Look token ids (N, L) up: (N, L, C), without positions."""
+    return tower.token_embedding(token_ids).to(tower.transformer.get_cast_dtype())
+
+
+def encode_token_embeds(tower: nn.Module, token_embeds: Tensor, token_ids: Tensor) -> Tensor:
+    """Encode texts given as token embeddings.
+
+    Under a causal mask no token sees a later one, so everything behind the last pooled token is
+    cut off first; the result is the same, and short texts cost what short texts should.
+
+    Args:
+        tower: the text tower.
+        token_embeds: (N, L, C) without positions.
+        token_ids: (N, L) long, the ids that say where each text ends.
+
+    Returns:
+        (N, D) float, not normalised.
+    """
+    positions = pooled_positions(tower, token_ids)
+    if tower.attn_mask is not None and len(token_ids) > 0:
+        token_embeds = token_embeds[:, : int(positions.max()) + 1]
+    length = token_embeds.shape[1]
+    mask = None if tower.attn_mask is None else tower.attn_mask[:length, :length]
+    x = token_embeds + tower.positional_embedding[:length].to(token_embeds.dtype)
+    x = _run_blocks(tower.transformer, x, mask)
+    x = x[torch.arange(len(x), device=x.device), positions]
+    # LayerNorm works token by token, so the pooled tokens alone are normalised.
+    x = tower.ln_final(x)
+    projection = tower.text_projection
+    if projection is None:
+        return x
+    return projection(x) if isinstance(projection, nn.Linear) else x @ projection
+
+
+def pooled_positions(tower: nn.Module, token_ids: Tensor) -> Tensor:
+    """Index of the token that stands for each text: (N,) long."""
+    pool_type = text_pool_type(tower)
+    if pool_type == "argmax":  # the end token has the highest id of CLIP's vocabulary
+        return token_ids.argmax(dim=-1)
+    if pool_type == "eos":
+        eos_id = tower.eos_id if hasattr(tower, "eos_id") else tower.text_eos_id
+        return (token_ids == eos_id).int().argmax(dim=-1)
+    position = 0 if pool_type == "first" else token_ids.shape[1] - 1
+    return torch.full_like(token_ids[:, 0], position)
+
+
+def _run_blocks(transformer: nn.Module, x: Tensor, mask: Tensor | None) -> Tensor:
+    if not transformer.batch_first:
+        x = x.transpose(0, 1)
+    for block in transformer.resblocks:
+        if transformer.grad_checkpointing and torch.is_grad_enabled():
+            x = checkpoint(block, x, attn_mask=mask, use_reentrant=False)
+        else:
+            x = block(x, attn_mask=mask)
+    return x if transformer.batch_first else x.transpose(0, 1)

@@ -1,0 +1,172 @@
+"""Global and dense features of open_clip's VisionTransformer, at any resolution.
+
+Pure functions over the tower's own modules; nothing is patched, and the tower's state is only read.
+
+Shape shorthand: B images, N = h*w patches, C width of the tower, D joint embedding.
+"""
+
+from collections.abc import Iterable
+
+import torch
+import torch.nn.functional as F
+from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from .last_block import LastBlock
+from .positions import resample_positions
+
+
+def vit_tokens(visual: VisionTransformer, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
+    """Embed images as the token sequence that enters the first block.
+
+    Args:
+        visual: the image tower.
+        images: (B, 3, H, W) normalised; any H and W. Zeros are added at the bottom and right up
+            to whole patches.
+
+    Returns:
+        (B, 1 + N, C) tokens, class token first, positions added and `ln_pre` applied, and the
+        grid (h, w), N = h*w.
+    """
+    patch_h, patch_w = visual.patch_size
+    images = F.pad(images, (0, -images.shape[-1] % patch_w, 0, -images.shape[-2] % patch_h))
+    patches = visual.conv1(images)
+    grid = (patches.shape[-2], patches.shape[-1])
+    patches = patches.flatten(2).transpose(1, 2)  # (B, C, h, w) -> (B, N, C)
+    class_token = visual.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
+    positions = resample_positions(visual.positional_embedding, visual.grid_size, grid)
+    tokens = torch.cat([class_token, patches], dim=1) + positions.to(patches.dtype)
+    return visual.ln_pre(tokens), grid
+
+
+def vit_global(visual: VisionTransformer, images: Tensor) -> Tensor:
+    """Encode each image as one vector, as CLIP was trained to.
+
+    Args:
+        visual: the image tower.
+        images: (B, 3, H, W) normalised; any H and W.
+
+    Returns:
+        (B, D) float, projected, not normalised.
+    """
+    tokens, _ = vit_tokens(visual, images)
+    # After ln_pre instead of before it, as open_clip has it: LayerNorm works token by token.
+    tokens = visual.patch_dropout(tokens)
+    tokens = _run_blocks(visual, tokens, visual.transformer.resblocks)
+    pooled, _ = visual._pool(tokens)
+    return _project(visual, pooled)
+
+
+def vit_dense(
+    visual: VisionTransformer, images: Tensor, last_block: LastBlock | None = None
+) -> Tensor:
+    """Encode each location of each image as a vector of the joint space.
+
+    All blocks but the last run as CLIP has them, class token included (patch dropout does not:
+    it would leave holes). The last one is `last_block`; then `ln_post` and the projection are
+    applied at every location.
+
+    Paper: [maskclip] Sec. 3.2 (value path), [pixelclip] (class token's residual).
+
+    Args:
+        visual: the image tower.
+        images: (B, 3, H, W) normalised; any H and W.
+        last_block: what happens in the last block; MaskCLIP's value path by default.
+
+    Returns:
+        (B, D, h, w) float, raw, h = ceil(H / patch).
+
+    Raises:
+        ValueError: the tower pools with attention, so its projection has no meaning for a single
+            location; or its last block is not the ordinary one and `last_block` takes it apart.
+    """
+    last_block = last_block or LastBlock()
+    if visual.attn_pool is not None:
+        raise ValueError(
+            "this image tower pools with attention (attentional_pool) and its projection follows "
+            "the pooling, so it has no dense features; take a tower with pool_type 'tok' or 'avg'."
+        )
+    tokens, grid = vit_tokens(visual, images)
+    *blocks, last = visual.transformer.resblocks
+    tokens = _run_blocks(visual, tokens, blocks)
+    if last_block.attention == "full":
+        patches = _run_blocks(visual, tokens, [last])[:, 1:]
+    else:
+        patches = _last_block(last, tokens, grid, last_block)
+    feats = _project(visual, visual.ln_post(patches))
+    return feats.transpose(1, 2).unflatten(2, grid)  # (B, N, D) -> (B, D, h, w)
+
+
+def _run_blocks(visual: VisionTransformer, tokens: Tensor, blocks: Iterable[nn.Module]) -> Tensor:
+    """Run tokens (B, N, C) through blocks the way the tower's own transformer would."""
+    transformer = visual.transformer
+    if not transformer.batch_first:
+        tokens = tokens.transpose(0, 1)
+    for block in blocks:
+        if transformer.grad_checkpointing and torch.is_grad_enabled():
+            tokens = checkpoint(block, tokens, use_reentrant=False)
+        else:
+            tokens = block(tokens)
+    return tokens if transformer.batch_first else tokens.transpose(0, 1)
+
+
+def _last_block(
+    block: nn.Module, tokens: Tensor, grid: tuple[int, int], last_block: LastBlock
+) -> Tensor:
+    """Apply a `LastBlock` other than "full" to tokens (B, 1 + N, C); returns patches (B, N, C)."""
+    if not isinstance(block, ResidualAttentionBlock):
+        raise ValueError(
+            f"attention={last_block.attention!r} takes the last block apart, which is known for "
+            f"open_clip's ResidualAttentionBlock, not for {type(block).__name__}; "
+            "use attention='full'."
+        )
+    class_token, patches = tokens[:, :1], tokens[:, 1:]
+    out = block.ls_1(_mix_values(block.attn, block.ln_1(patches), grid, last_block))
+    if last_block.residual == "own":
+        out = out + patches
+    elif last_block.residual == "class_token":
+        out = out + class_token
+    if last_block.mlp:
+        out = out + block.ls_2(block.mlp(block.ln_2(out)))
+    return out
+
+
+def _mix_values(
+    attn: nn.MultiheadAttention, patches: Tensor, grid: tuple[int, int], last_block: LastBlock
+) -> Tensor:
+    """Value vectors of normalised patches (B, N, C), mixed and projected; returns (B, N, C)."""
+    width = attn.embed_dim
+    if last_block.attention == "value":
+        values = F.linear(patches, attn.in_proj_weight[2 * width :], attn.in_proj_bias[2 * width :])
+        return attn.out_proj(values)
+    qkv = F.linear(patches, attn.in_proj_weight, attn.in_proj_bias)
+    q, k, v = qkv.unflatten(2, (3, attn.num_heads, -1)).permute(2, 0, 3, 1, 4)  # (B, heads, N, .)
+    attend = F.scaled_dot_product_attention  # softmax(a b^T / sqrt(head width)) v
+    if last_block.attention == "qq":
+        mixed = attend(q, q, v)
+    elif last_block.attention == "kk":
+        mixed = attend(k, k, v)
+    elif last_block.attention == "qq+kk":
+        mixed = attend(q, q, v) + attend(k, k, v)
+    else:
+        near = _neighbourhood(grid, last_block.neighbourhood_std, like=k)
+        mixed = attend(k, k, v, attn_mask=near)
+    return attn.out_proj(mixed.transpose(1, 2).flatten(2))
+
+
+def _neighbourhood(grid: tuple[int, int], std: float, like: Tensor) -> Tensor:
+    """Gaussian (peak 1) of the distance between any two patches of a grid: (N, N)."""
+    h, w = grid
+    # In float32 at least: squared distances of large grids are no half-precision numbers.
+    dtype = torch.promote_types(like.dtype, torch.float32)
+    row = torch.arange(h, dtype=dtype, device=like.device)
+    column = torch.arange(w, dtype=dtype, device=like.device)
+    along_rows = torch.exp(-((row[:, None] - row) ** 2) / (2 * std**2))
+    along_columns = torch.exp(-((column[:, None] - column) ** 2) / (2 * std**2))
+    return torch.kron(along_rows, along_columns).to(like.dtype)
+
+
+def _project(visual: VisionTransformer, feats: Tensor) -> Tensor:
+    """Project (..., C) to (..., D); towers without a projection stay as they are."""
+    return feats if visual.proj is None else feats @ visual.proj

@@ -1,0 +1,123 @@
+"""Weights of CLIP models on disk: one way to read them all, one error when they do not fit."""
+
+import pickle
+import zipfile
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+# Entries of OpenAI's own state dicts that are not weights; their presence tells the origin.
+_OPENAI_ENTRIES = ("input_resolution", "context_length", "vocab_size")
+
+
+def read_weights(path: Path) -> tuple[dict[str, Tensor], bool]:
+    """Read the state dict of an open_clip model from a file.
+
+    Known are safetensors; PyTorch files holding a state dict, bare or under "state_dict" or
+    "model", whose names may carry a prefix that ends in `model.` or `module.` (wrappers, and the
+    training checkpoints of systems that own a tower; what lies outside the prefix is not the
+    tower's and is left out); and OpenAI's TorchScript archives. Nothing pickled is executed.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Names as in open_clip, and whether the weights are in OpenAI's own format, hence trained
+        with QuickGELU.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is none of the above, or holds several towers.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no weight file {str(path)!r}; check the path.")
+    try:
+        content = _read(path)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise ValueError(
+            f"{str(path)!r} is no weight file that can be read safely ({error}); give a "
+            ".safetensors file, a PyTorch file of tensors only, or an OpenAI archive."
+        ) from error
+    for key in ("state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict):
+        raise ValueError(f"{str(path)!r} holds a {type(content).__name__}, not a state dict.")
+    weights = _strip_prefix({k: v for k, v in content.items() if isinstance(v, Tensor)}, path)
+    is_openai = all(key in content for key in _OPENAI_ENTRIES)
+    return {k: v for k, v in weights.items() if k not in _OPENAI_ENTRIES}, is_openai
+
+
+def load_weights(model: nn.Module, weights: dict[str, Tensor], source: str) -> None:
+    """Copy weights into a model, all of them or none; types are converted to the model's.
+
+    Args:
+        model: the open_clip model; changed in place.
+        weights: its state dict, names as in open_clip.
+        source: where they come from, for the error.
+
+    Raises:
+        ValueError: names or shapes differ; lists up to five of each kind.
+    """
+    weights = dict(weights)
+    own = model.state_dict()
+    scale = weights.get("logit_scale")
+    if scale is not None and scale.numel() == 1:  # stored as a scalar or as a vector of one
+        weights["logit_scale"] = scale.reshape(own["logit_scale"].shape)
+    shared = own.keys() & weights.keys()
+    problems = {
+        "missing": sorted(own.keys() - weights.keys()),
+        "unexpected": sorted(weights.keys() - own.keys()),
+        "of another shape": [
+            f"{key} {tuple(weights[key].shape)} instead of {tuple(own[key].shape)}"
+            for key in sorted(shared)
+            if weights[key].shape != own[key].shape
+        ],
+    }
+    found = [
+        f"{len(keys)} {kind}: {', '.join(keys[:5])}{', ...' if len(keys) > 5 else ''}"
+        for kind, keys in problems.items()
+        if keys
+    ]
+    if found:
+        raise ValueError(
+            f"the weights of {source} do not fit the model: {'; '.join(found)}. "
+            "Choose the model name or config they were trained with."
+        )
+    model.load_state_dict(weights)
+
+
+def _read(path: Path) -> object:
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    if _is_torchscript(path):
+        return dict(torch.jit.load(path, map_location="cpu").state_dict())
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _is_torchscript(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def _strip_prefix(weights: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Keep the entries of the one CLIP model in a state dict, under open_clip's names."""
+    anchor = "logit_scale"  # every CLIP model has it at its top
+    prefixes = {
+        key.removesuffix(anchor)
+        for key in weights
+        if (key == anchor or key.endswith(("model." + anchor, "module." + anchor)))
+        and any(other.startswith(key.removesuffix(anchor) + "visual.") for other in weights)
+    }
+    if len(prefixes) > 1:
+        raise ValueError(
+            f"{str(path)!r} holds several CLIP models, under {sorted(prefixes)}; "
+            "save the one that is wanted on its own."
+        )
+    prefix = prefixes.pop() if prefixes else ""
+    return {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
