@@ -1,0 +1,58 @@
+"""Check that torch and torchvision are a pair whose operators load.
+
+Usage: python tools/check_setup.py
+
+torchvision's operators are compiled against one torch, and against its CUDA or CPU build. Another
+pair installs without complaint, and fails at import with `operator torchvision::nms does not exist`
+or only when an operator is called. This runs one and, where it fails, says how to get a matching
+pair. Exit code 1 then, otherwise 0.
+"""
+
+import importlib.metadata
+import sys
+
+
+def version_of(package: str) -> str:
+    """Return the installed version of `package`, without importing it."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def run_operator() -> None:
+    """Run `nms` on three boxes, of which the second overlaps the first.
+
+    Raises:
+        ImportError, OSError, RuntimeError, AttributeError: a library or an operator did not load.
+    """
+    import torch
+    from torchvision.ops import nms
+
+    boxes = torch.tensor([[0, 0, 10, 10], [1, 0, 10, 10], [20, 0, 30, 10]], dtype=torch.float32)
+    kept = nms(boxes, torch.tensor([0.9, 0.8, 0.7]), 0.5).tolist()
+    if kept != [0, 2]:
+        raise RuntimeError(f"torchvision.ops.nms kept the boxes {kept} instead of [0, 2]")
+
+
+def main() -> int:
+    """Report on the pair; the return value is the exit code."""
+    pair = f"torch {version_of('torch')} and torchvision {version_of('torchvision')}"
+    try:
+        run_operator()
+    except (ImportError, OSError, RuntimeError, AttributeError) as error:
+        print(
+            f"{pair} in {sys.prefix} do not work together: {type(error).__name__}: {error}\n"
+            "Both have to come from the same index, in one command. To install a matching pair:\n"
+            f'    "{sys.executable}" -m pip install --force-reinstall torch torchvision\n'
+            "and, for builds from another index (a CPU-only or another CUDA build), the same with\n"
+            "--index-url and the address of that index. Then run make again.",
+            file=sys.stderr,
+        )
+        return 1
+    print(f"{pair} work together.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
