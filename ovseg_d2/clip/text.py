@@ -7,26 +7,30 @@ Shape shorthand: N texts, L tokens, C width of the text tower, D joint embedding
 """
 
 import torch
+from open_clip import CLIP, CustomTextCLIP
+from open_clip.transformer import TextTransformer, Transformer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 
-def text_tower(model: nn.Module) -> nn.Module:
+def text_tower(model: CLIP | CustomTextCLIP) -> CLIP | TextTransformer:
     """The module of an open_clip model that holds the text tower's parts."""
     return getattr(model, "text", model)
 
 
-def text_pool_type(tower: nn.Module) -> str:
+def text_pool_type(tower: CLIP | TextTransformer) -> str:
     """Which token stands for the text: "argmax", "eos", "first" or "last"."""
     return tower.pool_type if hasattr(tower, "pool_type") else tower.text_pool_type
 
 
-def embed_tokens(tower: nn.Module, token_ids: Tensor) -> Tensor:
+def embed_tokens(tower: CLIP | TextTransformer, token_ids: Tensor) -> Tensor:
     """Look token ids (N, L) up: (N, L, C), without positions."""
     return tower.token_embedding(token_ids).to(tower.transformer.get_cast_dtype())
 
 
-def encode_token_embeds(tower: nn.Module, token_embeds: Tensor, token_ids: Tensor) -> Tensor:
+def encode_token_embeds(
+    tower: CLIP | TextTransformer, token_embeds: Tensor, token_ids: Tensor
+) -> Tensor:
     """Encode texts given as token embeddings.
 
     Under a causal mask no token sees a later one, so everything behind the last pooled token is
@@ -56,7 +60,7 @@ def encode_token_embeds(tower: nn.Module, token_embeds: Tensor, token_ids: Tenso
     return projection(x) if isinstance(projection, nn.Linear) else x @ projection
 
 
-def pooled_positions(tower: nn.Module, token_ids: Tensor) -> Tensor:
+def pooled_positions(tower: CLIP | TextTransformer, token_ids: Tensor) -> Tensor:
     """Index of the token that stands for each text: (N,) long."""
     pool_type = text_pool_type(tower)
     if pool_type == "argmax":  # the end token has the highest id of CLIP's vocabulary
@@ -68,7 +72,7 @@ def pooled_positions(tower: nn.Module, token_ids: Tensor) -> Tensor:
     return torch.full_like(token_ids[:, 0], position)
 
 
-def _run_blocks(transformer: nn.Module, x: Tensor, mask: Tensor | None) -> Tensor:
+def _run_blocks(transformer: Transformer, x: Tensor, mask: Tensor | None) -> Tensor:
     if not transformer.batch_first:
         x = x.transpose(0, 1)
     for block in transformer.resblocks:

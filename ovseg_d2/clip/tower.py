@@ -1,9 +1,11 @@
 """One CLIP: an open_clip model with its tokenizer and its pixel statistics."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
+from open_clip import CLIP, CustomTextCLIP
+from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 from open_clip.transformer import TextTransformer, VisionTransformer
 from torch import Tensor, nn
 
@@ -24,8 +26,8 @@ class CLIPTower(nn.Module):
 
     def __init__(
         self,
-        model: nn.Module,
-        tokenizer: Callable[..., Tensor],
+        model: CLIP | CustomTextCLIP,
+        tokenizer: SimpleTokenizer | HFTokenizer,
         mean: Sequence[float],
         std: Sequence[float],
     ) -> None:
@@ -45,7 +47,7 @@ class CLIPTower(nn.Module):
         _check_towers(model)
         if len(mean) != 3 or len(std) != 3:
             raise ValueError(f"mean={mean}, std={std}; give three numbers each, for R, G and B.")
-        self.model = model
+        self.model: CLIP | CustomTextCLIP = model
         self.tokenizer = tokenizer
         self._mean = tuple(float(value) for value in mean)
         self._std = tuple(float(value) for value in std)
@@ -222,7 +224,7 @@ class CLIPTower(nn.Module):
         return len(hf_tokenizer(self.tokenizer.clean_fn(sentence)).input_ids)
 
 
-def _check_towers(model: nn.Module) -> None:
+def _check_towers(model: CLIP | CustomTextCLIP) -> None:
     """Refuse models whose parts would be read wrongly."""
     visual = model.visual
     if not isinstance(visual, VisionTransformer):

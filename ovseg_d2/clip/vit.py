@@ -53,7 +53,12 @@ def vit_global(visual: VisionTransformer, images: Tensor) -> Tensor:
     tokens, _ = vit_tokens(visual, images)
     # After ln_pre instead of before it, as open_clip has it: LayerNorm works token by token.
     tokens = visual.patch_dropout(tokens)
-    tokens = _run_blocks(visual, tokens, visual.transformer.resblocks)
+    *blocks, last = visual.transformer.resblocks
+    tokens = _run_blocks(visual, tokens, blocks)
+    if _reads_class_token_alone(visual):
+        tokens = _class_token_block(last, tokens)
+    else:
+        tokens = _run_blocks(visual, tokens, [last])
     pooled, _ = visual._pool(tokens)
     return _project(visual, pooled)
 
@@ -109,6 +114,27 @@ def _run_blocks(visual: VisionTransformer, tokens: Tensor, blocks: Iterable[nn.M
         else:
             tokens = block(tokens)
     return tokens if transformer.batch_first else tokens.transpose(0, 1)
+
+
+def _reads_class_token_alone(visual: VisionTransformer) -> bool:
+    """Whether the patches leaving the last block are never looked at."""
+    return (
+        visual.pool_type == "tok"
+        and visual.attn_pool is None
+        and visual.transformer.batch_first
+        and isinstance(visual.transformer.resblocks[-1], ResidualAttentionBlock)
+    )
+
+
+def _class_token_block(block: ResidualAttentionBlock, tokens: Tensor) -> Tensor:
+    """Run an ordinary block for the class token alone: (B, 1 + N, C) -> (B, 1, C).
+
+    The patches are keys and values, and their own way through the block is left out: most of the
+    last block's work, a fifth of a four-layer tower's.
+    """
+    normed, class_token = block.ln_1(tokens), tokens[:, :1]
+    class_token = class_token + block.ls_1(block.attention(normed[:, :1], normed, normed))
+    return class_token + block.ls_2(block.mlp(block.ln_2(class_token)))
 
 
 def _last_block(
