@@ -1,0 +1,1 @@
+"""The two of detectron2's projects of which the plugin uses something."""
