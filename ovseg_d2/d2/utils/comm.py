@@ -1,6 +1,6 @@
 """Talk between the processes of one job (``detectron2.utils.comm``)."""
 
-from ovseg_d2.d2 import HAS_DETECTRON2
+from .. import HAS_DETECTRON2
 
 if HAS_DETECTRON2:
     from detectron2.utils.comm import (
@@ -16,7 +16,7 @@ if HAS_DETECTRON2:
         synchronize,
     )
 else:
-    from ovseg_d2.d2.standin.utils.comm import (
+    from ..standin.utils.comm import (
         all_gather,
         create_local_process_group,
         gather,

@@ -1,10 +1,10 @@
 """Seeding (``detectron2.utils.env``)."""
 
-from ovseg_d2.d2 import HAS_DETECTRON2
+from .. import HAS_DETECTRON2
 
 if HAS_DETECTRON2:
     from detectron2.utils.env import seed_all_rng
 else:
-    from ovseg_d2.d2.standin.utils.env import seed_all_rng
+    from ..standin.utils.env import seed_all_rng
 
 __all__ = ["seed_all_rng"]

@@ -1,6 +1,6 @@
 """The numbers of a training run and their writers (``detectron2.utils.events``)."""
 
-from ovseg_d2.d2 import HAS_DETECTRON2
+from .. import HAS_DETECTRON2
 
 if HAS_DETECTRON2:
     from detectron2.utils.events import (
@@ -13,7 +13,7 @@ if HAS_DETECTRON2:
         has_event_storage,
     )
 else:
-    from ovseg_d2.d2.standin.utils.events import (
+    from ..standin.utils.events import (
         CommonMetricPrinter,
         EventStorage,
         EventWriter,

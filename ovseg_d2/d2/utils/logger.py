@@ -1,6 +1,6 @@
 """Logs on the screen and in a file (``detectron2.utils.logger``)."""
 
-from ovseg_d2.d2 import HAS_DETECTRON2
+from .. import HAS_DETECTRON2
 
 if HAS_DETECTRON2:
     from detectron2.utils.logger import (
@@ -11,7 +11,7 @@ if HAS_DETECTRON2:
         setup_logger,
     )
 else:
-    from ovseg_d2.d2.standin.utils.logger import (
+    from ..standin.utils.logger import (
         create_small_table,
         log_every_n,
         log_every_n_seconds,

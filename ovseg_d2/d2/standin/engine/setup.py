@@ -1,0 +1,137 @@
+"""The command line of a training program, and what it does before anything else.
+
+Stands in for the first part of ``detectron2.engine.defaults``.
+"""
+
+import argparse
+import os
+import platform
+import sys
+
+import numpy as np
+import torch
+
+from ..config import CfgNode
+from ..utils import comm
+from ..utils.env import seed_all_rng
+from ..utils.file_io import PathManager
+from ..utils.logger import setup_logger
+
+__all__ = ["default_argument_parser", "default_setup"]
+
+
+def default_argument_parser(epilog: str | None = None) -> argparse.ArgumentParser:
+    """The options that every training program has.
+
+    Args:
+        epilog: text after the list of options; examples of use by default.
+
+    Returns:
+        A parser; more options may be added to it.
+    """
+    program = sys.argv[0]
+    parser = argparse.ArgumentParser(
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=epilog
+        or f"""\
+examples:
+
+  train on one machine with 8 GPUs:
+    {program} --config-file cfg.yaml --num-gpus 8
+
+  set config keys:
+    {program} --config-file cfg.yaml MODEL.WEIGHTS weights.pth SOLVER.BASE_LR 0.001
+
+  train on two machines; <url> is the first one's, e.g. tcp://10.0.0.1:49152:
+    {program} --num-machines 2 --machine-rank 0 --dist-url <url> [other options]
+    {program} --num-machines 2 --machine-rank 1 --dist-url <url> [other options]
+""",
+    )
+    parser.add_argument("--config-file", default="", metavar="FILE", help="config file (YAML)")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on from the last checkpoint in OUTPUT_DIR, if there is one",
+    )
+    parser.add_argument("--eval-only", action="store_true", help="evaluate, do not train")
+    parser.add_argument(
+        "--num-gpus", type=int, default=1, help="GPUs, or without CUDA processes, per machine"
+    )
+    parser.add_argument("--num-machines", type=int, default=1, help="machines of the job")
+    parser.add_argument("--machine-rank", type=int, default=0, help="index of this machine")
+    # One port per user, not a free one: a job whose processes were left behind is then noticed.
+    # It lies in the range that is reserved for private use.
+    user = os.getuid() if hasattr(os, "getuid") else 1
+    parser.add_argument(
+        "--dist-url",
+        default=f"tcp://127.0.0.1:{49152 + hash(user) % 16384}",
+        help="where the first process listens for the others",
+    )
+    parser.add_argument(
+        "opts",
+        nargs=argparse.REMAINDER,
+        default=None,
+        help="config keys and values, in pairs: KEY VALUE ...; they come last",
+    )
+    return parser
+
+
+def _describe_environment() -> str:
+    """One line each for the versions and devices that results depend on."""
+    lines = [
+        f"platform: {platform.platform()}",
+        f"python: {platform.python_version()}",
+        f"numpy: {np.__version__}",
+        f"torch: {torch.__version__} (CUDA {torch.version.cuda})",
+        f"threads: {torch.get_num_threads()}",
+        "detectron2: not installed, its stand-in is used",
+    ]
+    for index in range(torch.cuda.device_count()):
+        lines.append(f"GPU {index}: {torch.cuda.get_device_name(index)}")
+    return "\n".join(lines)
+
+
+def default_setup(cfg: CfgNode, args: argparse.Namespace) -> None:
+    """Prepare a job: folder, logs, seeds and switches of the backends.
+
+    Makes ``cfg.OUTPUT_DIR``; sets up the loggers "fvcore" and "detectron2" (a program's own
+    logger is its own affair); logs environment, arguments and config; writes ``config.yaml``;
+    seeds each process with ``cfg.SEED`` plus its rank.
+
+    Args:
+        cfg: the full config.
+        args: the command line; ``config_file`` and ``eval_only`` are looked at if present.
+    """
+    rank = comm.get_rank()
+    output_dir = cfg.OUTPUT_DIR or None
+    if comm.is_main_process() and output_dir:
+        PathManager.mkdirs(output_dir)
+    setup_logger(output_dir, distributed_rank=rank, name="fvcore")
+    logger = setup_logger(output_dir, distributed_rank=rank)
+
+    logger.info(f"Rank of current process: {rank}. World size: {comm.get_world_size()}")
+    logger.info(f"Environment info:\n{_describe_environment()}")
+    logger.info(f"Command line arguments: {args}")
+    config_file = getattr(args, "config_file", "")
+    if config_file:
+        with PathManager.open(config_file, "r") as file:
+            logger.info(f"Contents of args.config_file={config_file}:\n{file.read()}")
+    if comm.is_main_process() and output_dir:
+        logger.info(f"Running with full config:\n{cfg.dump()}")
+        path = os.path.join(output_dir, "config.yaml")
+        with PathManager.open(path, "w") as file:
+            file.write(cfg.dump())
+        logger.info(f"Full config saved to {path}")
+
+    seed_all_rng(None if cfg.SEED < 0 else cfg.SEED + rank)
+    if not getattr(args, "eval_only", False):
+        # Trying out algorithms does not pay off for the few images of an evaluation.
+        torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
+    _set_float32_precision(cfg.FLOAT32_PRECISION)
+
+
+def _set_float32_precision(precision: str) -> None:
+    """Choose how exactly CUDA multiplies and convolves float32; "" leaves torch's defaults."""
+    if precision and torch.cuda.is_available():
+        torch.set_float32_matmul_precision(precision)
+        torch.backends.cudnn.allow_tf32 = precision != "highest"
