@@ -1,0 +1,38 @@
+"""Functions of label maps."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["class_shares"]
+
+
+def class_shares(labels: Tensor, num_classes: int, ignore: int | None = None) -> Tensor:
+    """Fraction of the pixels that each class takes.
+
+    Args:
+        labels: any shape, integer class indices.
+        num_classes: number of classes K.
+        ignore: label of pixels that do not count, neither above nor below the line.
+
+    Returns:
+        (K,) float64 in [0, 1] that sums to 1, or zeros where no pixel counts.
+
+    Raises:
+        ValueError: labels that are no integers, or one that is neither a class nor ``ignore``.
+    """
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise ValueError(f"labels have dtype {labels.dtype}; give integer class indices")
+    counted = labels.flatten().long()
+    if ignore is not None:
+        counted = counted[counted != ignore]
+    if counted.numel() == 0:
+        return torch.zeros(num_classes, dtype=torch.float64, device=labels.device)
+    low, high = int(counted.min()), int(counted.max())
+    if low < 0 or high >= num_classes:
+        raise ValueError(
+            f"labels hold {low if low < 0 else high}, outside the {num_classes} classes "
+            f"0..{num_classes - 1}; pass that value as ignore, or the right number of classes"
+        )
+    return torch.bincount(counted, minlength=num_classes).double() / counted.numel()

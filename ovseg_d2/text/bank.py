@@ -1,0 +1,220 @@
+"""`TextBank`: words to unit vectors, each word encoded once.
+
+Encoding a vocabulary through 80 templates costs far more than segmenting a picture with it, so
+every embedding is kept. It is kept by content (which weights, which templates, which word), never
+by "the classes have been set": a text tower that was trained on, or other words, give new vectors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from ovseg_d2.files import WriteError, write_atomically
+from ovseg_d2.text.fingerprint import TextFingerprint
+from ovseg_d2.text.templates import get_templates
+from ovseg_d2.vocab import Vocabulary
+
+if TYPE_CHECKING:
+    from ovseg_d2.clip import CLIPTower
+
+__all__ = ["SynonymPolicy", "TextBank"]
+
+SynonymPolicy = Literal["mean", "joined"]
+
+_LOGGER = logging.getLogger(__name__)
+# Words kept in memory: 16384 rows of 768 float32 values are 50 MB.
+_MAX_WORDS = 16384
+# A progress bar appears above this many prompts; fewer are done before it could be read.
+_PROGRESS_PROMPTS = 2000
+
+
+class TextBank:
+    """Embeds vocabularies with a CLIP text tower, remembering every word.
+
+    A word's embedding is the mean over T templates of the unit-norm prompt embeddings, brought to
+    unit norm again. Source: [clip] Sec. 3.1.4 (ensembling in embedding space), as in the official
+    code of [maskclip] and [ovseg].
+
+    Args:
+        tower: the CLIP tower whose text half encodes; it is read, never changed.
+        templates: a name of `TEMPLATE_SETS` or a list of templates with one ``{}`` each.
+        synonyms: "mean" embeds each word of a class and takes the normalised mean of the unit
+            vectors; "joined" puts the words into one prompt, separated by ", " ([ovseg] encodes
+            ADE20K's comma lists so). The maximum over synonyms is no policy here: it is taken
+            over scores, not embeddings, and needs one row a word.
+        cache_dir: folder for embeddings on disk, made when first needed. None keeps them in
+            memory only.
+        batch_size: most prompts encoded at once.
+
+    Raises:
+        ValueError: unknown templates or policy, or a batch size below 1.
+    """
+
+    def __init__(
+        self,
+        tower: CLIPTower,
+        templates: str | Sequence[str] = "single",
+        *,
+        synonyms: SynonymPolicy = "mean",
+        cache_dir: str | Path | None = None,
+        batch_size: int = 256,
+    ) -> None:
+        """Resolve the templates; nothing is encoded and no folder touched yet."""
+        if synonyms not in get_args(SynonymPolicy):
+            raise ValueError(
+                f"synonyms is {synonyms!r}; choose from {list(get_args(SynonymPolicy))}"
+            )
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
+        self.tower = tower
+        self.templates = get_templates(templates)
+        self.synonyms = synonyms
+        self.cache_dir = None if cache_dir is None else Path(cache_dir)
+        self.batch_size = batch_size
+        self._fingerprint = TextFingerprint(tower)
+        # (fingerprint, word) -> (D,) float32 on the CPU, least recently used first.
+        self._memory: OrderedDict[tuple[str, str], Tensor] = OrderedDict()
+
+    @torch.no_grad()
+    def embed(self, vocabulary: Vocabulary | Sequence[str]) -> Tensor:
+        """Embed every class of a vocabulary.
+
+        Args:
+            vocabulary: K classes, or their names.
+
+        Returns:
+            (K, D) float32, unit norm, on the tower's device; without gradient.
+
+        Raises:
+            ValueError: a prompt longer than the tower's context, or names no vocabulary takes.
+        """
+        if not isinstance(vocabulary, Vocabulary):
+            vocabulary = Vocabulary.from_names(vocabulary)
+        if self.synonyms == "joined":
+            groups = tuple((", ".join(words),) for words in vocabulary.synonyms)
+        else:
+            groups = vocabulary.synonyms
+        words = tuple(dict.fromkeys(word for group in groups for word in group))
+        row_of = {word: row for row, word in enumerate(words)}
+        word_embeds = self._embed_words(words).to(self.tower.device)  # (words, D)
+        rows = [word_embeds[[row_of[word] for word in group]].mean(dim=0) for group in groups]
+        return F.normalize(torch.stack(rows), dim=-1)
+
+    def _embed_words(self, words: tuple[str, ...]) -> Tensor:
+        """(len(words), D) on the CPU, from memory, then disk, then the tower."""
+        fingerprint = self._fingerprint.current()
+        found = {w: self._memory[fingerprint, w] for w in words if (fingerprint, w) in self._memory}
+        if len(found) < len(words):
+            path = self._cache_path(fingerprint, words)
+            on_disk = None if path is None else _read_cache(path, words, self.tower.embed_dim)
+            if on_disk is not None:
+                found = dict(zip(words, on_disk, strict=True))
+            else:
+                missing = [word for word in words if word not in found]
+                found.update(zip(missing, self._encode(missing), strict=True))
+                if path is not None:
+                    _write_cache(path, words, torch.stack([found[word] for word in words]))
+        for word in words:
+            # A copy, so that one word does not keep the memory of its whole batch alive.
+            self._memory[fingerprint, word] = self._memory.pop(
+                (fingerprint, word), found[word].clone()
+            )
+        while len(self._memory) > _MAX_WORDS:
+            self._memory.popitem(last=False)
+        return torch.stack([found[word] for word in words])
+
+    def _encode(self, words: Sequence[str]) -> Tensor:
+        """Encode words through all templates: (len(words), D) float32 on the CPU."""
+        num_templates = len(self.templates)
+        words_at_once = max(1, self.batch_size // num_templates)
+        num_prompts = len(words) * num_templates
+        rows = []
+        with (
+            # Under somebody's autocast the vectors would be coarser, and be remembered so.
+            torch.autocast(self.tower.device.type, enabled=False),
+            tqdm(
+                total=num_prompts,
+                desc="Encoding prompts",
+                unit="prompt",
+                disable=num_prompts <= _PROGRESS_PROMPTS,
+            ) as progress,
+        ):
+            for start in range(0, len(words), words_at_once):
+                batch = words[start : start + words_at_once]
+                # Not str.format: a word may hold braces of its own.
+                prompts = [t.replace("{}", word) for word in batch for t in self.templates]
+                prompt_embeds = torch.cat(
+                    [
+                        self.tower.encode_text(self._tokenize(prompts[i : i + self.batch_size]))
+                        for i in range(0, len(prompts), self.batch_size)
+                    ]
+                )
+                prompt_embeds = F.normalize(prompt_embeds.float(), dim=-1)
+                means = prompt_embeds.unflatten(0, (len(batch), num_templates)).mean(dim=1)
+                rows.append(F.normalize(means, dim=-1).cpu())
+                progress.update(len(prompts))
+        return torch.cat(rows)
+
+    def _tokenize(self, prompts: list[str]) -> Tensor:
+        return self.tower.tokenize(prompts).to(self.tower.device)
+
+    def _cache_path(self, fingerprint: str, words: Sequence[str]) -> Path | None:
+        if self.cache_dir is None:
+            return None
+        content = json.dumps([fingerprint, self.templates, words])
+        digest = hashlib.sha256(content.encode("ascii")).hexdigest()
+        return self.cache_dir / f"text-{digest}.safetensors"
+
+
+def _read_cache(path: Path, words: Sequence[str], embed_dim: int) -> Tensor | None:
+    """Return the stored (len(words), D) embeddings; None if there are none that can be used."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        _LOGGER.warning("cannot read the text cache %s (%s); encoding the words again", path, error)
+        return None
+    try:
+        word_embeds = load_safetensors(data)["word_embeds"]
+    except (SafetensorError, KeyError, ValueError) as error:
+        _LOGGER.warning("the text cache %s is damaged (%s); encoding the words again", path, error)
+        return None
+    expected = (len(words), embed_dim)
+    norms = word_embeds.float().norm(dim=-1)
+    if tuple(word_embeds.shape) != expected or not torch.allclose(
+        norms, torch.ones_like(norms), atol=1e-3
+    ):
+        _LOGGER.warning(
+            "the text cache %s does not hold %s unit vectors; encoding the words again",
+            path,
+            expected,
+        )
+        return None
+    return word_embeds
+
+
+def _write_cache(path: Path, words: Sequence[str], word_embeds: Tensor) -> None:
+    data = save_safetensors(
+        {"word_embeds": word_embeds.contiguous()}, metadata={"words": json.dumps(words)}
+    )
+    try:
+        with write_atomically(path) as file:
+            file.write(data)
+    except WriteError as error:
+        # The cache saves time only; without it the answer is the same.
+        _LOGGER.warning("%s; the text embeddings are not kept on disk", error)

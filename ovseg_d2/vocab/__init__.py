@@ -1,0 +1,5 @@
+"""The words a segmentation is asked for: class names, their synonyms, background and class sets."""
+
+from ovseg_d2.vocab.vocabulary import ClassSets, Vocabulary
+
+__all__ = ["ClassSets", "Vocabulary"]

@@ -1,0 +1,352 @@
+"""`Vocabulary`: an ordered list of classes, one output channel each, that never changes.
+
+Every system, data set and evaluator speaks of classes through this one type, so that a label can
+never be read with another list's names. It is a value: equal by content, hashable, picklable.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+__all__ = ["ClassSets", "Vocabulary"]
+
+# The set name that in a file marks background classes instead of making a set.
+_BACKGROUND_HEADER = "background"
+
+
+class ClassSets(Mapping[str, tuple[int, ...]]):
+    """Named sets of class indices, e.g. ``{"base": (0, 1), "novel": (2,)}``; immutable."""
+
+    def __init__(self, sets: Mapping[str, Iterable[int]] | None = None) -> None:
+        """Copy ``sets``; indices are sorted and repeats dropped."""
+        self._sets = {
+            str(name): tuple(sorted({int(i) for i in ids})) for name, ids in (sets or {}).items()
+        }
+
+    def __getitem__(self, name: str) -> tuple[int, ...]:
+        """Indices of a set, ascending; KeyError names the sets there are."""
+        if name not in self._sets:
+            raise KeyError(f"no class set {name!r}; there are {sorted(self._sets)}")
+        return self._sets[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Names of the sets, as given."""
+        return iter(self._sets)
+
+    def __len__(self) -> int:
+        """Number of sets."""
+        return len(self._sets)
+
+    def __hash__(self) -> int:
+        """Hash of the content; equality comes from Mapping."""
+        return hash(frozenset(self._sets.items()))
+
+    def __repr__(self) -> str:
+        """Show it as the dict it stands for."""
+        return repr(self._sets)
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """K classes in channel order.
+
+    Args:
+        names: the K class names. Runs of white space become one space; they must be unique when
+            case is ignored.
+        synonyms: for each class the words that stand for it in prompts. Default: its name alone.
+            A word repeated within one class is dropped; two classes may share a word.
+        background: names of the classes that mean "background". Such a class has a channel of its
+            own like any other.
+        class_sets: named sets of class indices, such as "base" and "novel"; they may overlap.
+
+    Raises:
+        ValueError: no class, an empty or repeated name, a class without words, a background name
+            that is no class, or a set index out of range.
+    """
+
+    names: tuple[str, ...]
+    synonyms: tuple[tuple[str, ...], ...] = ()
+    background: tuple[str, ...] = ()
+    class_sets: Mapping[str, tuple[int, ...]] = field(default_factory=ClassSets)
+
+    def __post_init__(self) -> None:
+        """Normalise white space, fill in defaults and check."""
+        _refuse_string("names", self.names)
+        _refuse_string("background", self.background)
+        names = tuple(_clean(name) for name in self.names)
+        _check_names(names)
+        words = self.synonyms or tuple((name,) for name in names)
+        _check_synonyms(names, words)
+        index = {_fold(name): i for i, name in enumerate(names)}
+        background = tuple(_clean(name) for name in self.background)
+        for name in background:
+            if _fold(name) not in index:
+                raise ValueError(
+                    f"background name {name!r} is not a class of this vocabulary; "
+                    "add it to names, for background is a class like any other"
+                )
+        ids = sorted({index[_fold(name)] for name in background})
+        class_sets = ClassSets(self.class_sets)
+        _check_class_sets(class_sets, len(names))
+
+        # A frozen dataclass sets its own fields this way.
+        object.__setattr__(self, "names", names)
+        object.__setattr__(self, "synonyms", tuple(_unique_words(group) for group in words))
+        object.__setattr__(self, "background", tuple(names[i] for i in ids))
+        object.__setattr__(self, "class_sets", class_sets)
+
+    @classmethod
+    def from_names(
+        cls,
+        names: Iterable[str],
+        *,
+        synonyms: Sequence[Sequence[str]] = (),
+        background: Iterable[str] = (),
+        class_sets: Mapping[str, Iterable[int]] | None = None,
+    ) -> Vocabulary:
+        """Build from any iterable of names, taken literally: commas and bars are plain text."""
+        _refuse_string("names", names)
+        _refuse_string("background", background)
+        for group in synonyms:
+            _refuse_string("synonyms", group)
+        return cls(
+            names=tuple(names),
+            synonyms=tuple(tuple(group) for group in synonyms),
+            background=tuple(background),
+            class_sets=ClassSets(class_sets),
+        )
+
+    @classmethod
+    def parse(cls, text: str) -> Vocabulary:
+        """Read what a user types: ``"red star, grass | lawn, brick = brick wall"``.
+
+        Commas separate classes, bars separate the words of one class (the first is its name), and
+        ``name = word | word`` gives a name that is not itself a prompt word.
+
+        Raises:
+            ValueError: an empty entry, or whatever the constructor refuses.
+        """
+        entries = text.split(",")
+        if not text.strip():
+            raise ValueError(f"classes {text!r} name nothing; give words such as 'sky, grass'")
+        classes = []
+        for position, entry in enumerate(entries, start=1):
+            if not entry.strip():
+                raise ValueError(
+                    f"classes {text!r}: entry {position} of {len(entries)} is empty; "
+                    "remove the extra comma"
+                )
+            classes.append(_parse_entry(entry, f"classes {text!r}"))
+        return cls(tuple(name for name, _ in classes), tuple(words for _, words in classes))
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> Vocabulary:
+        """Read a UTF-8 text file, one class a line.
+
+        ``name``, ``name | synonym`` or ``name = word | word``; commas are part of a name. ``#``
+        starts a comment, empty lines are skipped. A line ``[base]`` or ``[base, things]`` puts
+        the classes that follow into these class sets, until the next such line (``[]`` ends all);
+        in the set called ``background`` a class becomes a background class instead.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ValueError: a file without classes, or whatever the constructor refuses, with the path.
+        """
+        path = Path(path)
+        names: list[str] = []
+        synonyms: list[tuple[str, ...]] = []
+        background: list[str] = []
+        class_sets: dict[str, list[int]] = {}
+        current: list[str] = []
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        for number, raw in enumerate(lines, start=1):
+            line = raw.split("#", 1)[0].strip()
+            if not line:
+                continue
+            if line.startswith("[") and line.endswith("]"):
+                current = [part.strip() for part in line[1:-1].split(",") if part.strip()]
+                continue
+            name, words = _parse_entry(line, f"{path}, line {number}")
+            for set_name in current:
+                if set_name == _BACKGROUND_HEADER:
+                    background.append(name)
+                else:
+                    class_sets.setdefault(set_name, []).append(len(names))
+            names.append(name)
+            synonyms.append(words)
+        try:
+            return cls.from_names(
+                names, synonyms=synonyms, background=background, class_sets=class_sets
+            )
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+
+    def __len__(self) -> int:
+        """Number of classes K."""
+        return len(self.names)
+
+    def index(self, name: str) -> int:
+        """Index of a class by name, ignoring case and extra white space.
+
+        Raises:
+            ValueError: no class of that name.
+        """
+        for i, other in enumerate(self.names):
+            if _fold(other) == _fold(name):
+                return i
+        raise ValueError(f"{name!r} is not a class of this vocabulary of {len(self)}")
+
+    @property
+    def background_ids(self) -> tuple[int, ...]:
+        """Indices of the background classes, ascending."""
+        return tuple(self.index(name) for name in self.background)
+
+    def subset(self, classes: Sequence[int] | Sequence[str]) -> Vocabulary:
+        """Keep some classes, given by index or by name, in the order given.
+
+        Class sets and background follow; a set that loses all its classes stays, empty.
+
+        Raises:
+            ValueError: an index out of range, an unknown name, a repeat or an empty selection.
+        """
+        _refuse_string("classes", classes)
+        ids = [self.index(c) if isinstance(c, str) else int(c) for c in classes]
+        for i in ids:
+            if not 0 <= i < len(self):
+                raise ValueError(
+                    f"classes hold the index {i}, outside this vocabulary's 0..{len(self) - 1}"
+                )
+        new_index = {old: new for new, old in enumerate(ids)}
+        return Vocabulary(
+            names=tuple(self.names[i] for i in ids),
+            synonyms=tuple(self.synonyms[i] for i in ids),
+            background=tuple(self.names[i] for i in self.background_ids if i in new_index),
+            class_sets=ClassSets(
+                {
+                    name: [new_index[i] for i in members if i in new_index]
+                    for name, members in self.class_sets.items()
+                }
+            ),
+        )
+
+    def union(self, other: Vocabulary) -> Vocabulary:
+        """This vocabulary, followed by the classes of ``other`` that it lacks.
+
+        Classes of the same name become one: their words are put together, and background and
+        class sets of both sides apply to it.
+        """
+        names = list(self.names)
+        synonyms = list(self.synonyms)
+        place = {_fold(name): i for i, name in enumerate(names)}
+        for name, words in zip(other.names, other.synonyms, strict=True):
+            i = place.get(_fold(name))
+            if i is None:
+                place[_fold(name)] = len(names)
+                names.append(name)
+                synonyms.append(words)
+            else:
+                synonyms[i] = synonyms[i] + words
+        class_sets = {name: list(members) for name, members in self.class_sets.items()}
+        for name, members in other.class_sets.items():
+            moved = [place[_fold(other.names[i])] for i in members]
+            class_sets.setdefault(name, []).extend(moved)
+        return Vocabulary(
+            names=tuple(names),
+            synonyms=tuple(synonyms),
+            background=self.background + other.background,
+            class_sets=ClassSets(class_sets),
+        )
+
+    def key(self) -> str:
+        """SHA-256 of the whole content as 64 hexadecimal digits; the same on every machine."""
+        content = [
+            self.names,
+            self.synonyms,
+            self.background,
+            sorted((name, ids) for name, ids in self.class_sets.items()),
+        ]
+        text = json.dumps(content, ensure_ascii=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def _clean(name: str) -> str:
+    if not isinstance(name, str):
+        raise ValueError(f"a class name must be a string, got {name!r} ({type(name).__name__})")
+    return " ".join(name.split())
+
+
+def _fold(name: str) -> str:
+    return _clean(name).casefold()
+
+
+def _refuse_string(argument: str, value: object) -> None:
+    # A string is a sequence of strings too, and would silently become one class a letter.
+    if isinstance(value, str):
+        raise ValueError(
+            f"{argument} must be a sequence of words, got the single string {value!r}; "
+            "put it in a list, or use Vocabulary.parse to split it at its commas"
+        )
+
+
+def _check_names(names: Sequence[str]) -> None:
+    if not names:
+        raise ValueError("names is empty; a vocabulary needs at least one class")
+    seen: dict[str, int] = {}
+    for i, name in enumerate(names):
+        if not name:
+            raise ValueError(f"names[{i}] is empty; give every class a name")
+        first = seen.setdefault(_fold(name), i)
+        if first != i:
+            raise ValueError(
+                f"names repeat a class: {names[first]!r} (class {first}) and {name!r} (class {i}); "
+                "keep one, or join them as synonyms of one class"
+            )
+
+
+def _check_synonyms(names: Sequence[str], synonyms: Sequence[Sequence[str]]) -> None:
+    if len(synonyms) != len(names):
+        raise ValueError(
+            f"synonyms describe {len(synonyms)} classes but names hold {len(names)}; "
+            "give one group of words per class, or none at all"
+        )
+    for name, words in zip(names, synonyms, strict=True):
+        _refuse_string("synonyms", words)
+        if not words or not all(_clean(word) for word in words):
+            raise ValueError(
+                f"the synonyms {list(words)!r} of class {name!r} are or hold an empty word; "
+                "give at least one word, and none that is empty"
+            )
+
+
+def _unique_words(words: Sequence[str]) -> tuple[str, ...]:
+    kept: dict[str, str] = {}
+    for word in words:
+        kept.setdefault(_fold(word), _clean(word))
+    return tuple(kept.values())
+
+
+def _check_class_sets(class_sets: ClassSets, num_classes: int) -> None:
+    for name, members in class_sets.items():
+        for i in members:
+            if not 0 <= i < num_classes:
+                raise ValueError(
+                    f"class_sets[{name!r}] holds the index {i}, but there are {num_classes} "
+                    f"classes; use 0..{num_classes - 1}"
+                )
+
+
+def _parse_entry(entry: str, where: str) -> tuple[str, tuple[str, ...]]:
+    """``name``, ``name | word`` or ``name = word | word`` -> name, words."""
+    name, equals, rest = entry.partition("=")
+    words = [_clean(word) for word in (rest if equals else entry).split("|")]
+    name = _clean(name) if equals else words[0]
+    if not name or not all(words):
+        raise ValueError(
+            f"{where}: {entry.strip()!r} holds an empty word; "
+            "write 'name', 'name | synonym' or 'name = word | word'"
+        )
+    return name, tuple(words)

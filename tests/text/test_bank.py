@@ -1,0 +1,328 @@
+"""TextBank: the embedding itself, and that nothing is encoded twice or wrongly remembered."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import pytest
+import torch
+from torch.nn import functional as F
+
+from ovseg_d2.clip import CLIPTower
+from ovseg_d2.text import TextBank
+from ovseg_d2.text import bank as bank_module
+from ovseg_d2.vocab import Vocabulary
+
+_TEMPLATES = ["a photo of a {}.", "{} in the scene", "one {}"]
+
+
+@pytest.fixture
+def encoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Give the list of all prompts that any tower tokenizes for encoding, in order."""
+    prompts: list[str] = []
+    original = TextBank._tokenize
+
+    def record(self: TextBank, texts: list[str]) -> torch.Tensor:
+        prompts.extend(texts)
+        return original(self, texts)
+
+    monkeypatch.setattr(TextBank, "_tokenize", record)
+    return prompts
+
+
+def _plain(tower: CLIPTower, word: str, templates: list[str] = _TEMPLATES) -> torch.Tensor:
+    """One word by the book: every prompt alone, through open_clip's own encode_text."""
+    tokenizer = open_clip.SimpleTokenizer()
+    vectors = []
+    for template in templates:
+        prompt = template.replace("{}", word)
+        with torch.no_grad():
+            vector = tower.model.encode_text(tokenizer([prompt], context_length=77))[0]
+        vectors.append(vector / vector.norm())
+    mean = torch.stack(vectors).sum(dim=0) / len(vectors)
+    return mean / mean.norm()
+
+
+def test_a_class_is_the_normalised_mean_over_templates(tower: CLIPTower) -> None:
+    embeds = TextBank(tower, _TEMPLATES).embed(["red star", "grass"])
+    expected = torch.stack([_plain(tower, "red star"), _plain(tower, "grass")])
+    assert embeds.shape == (2, 32)
+    assert embeds.dtype == torch.float32
+    assert not embeds.requires_grad
+    torch.testing.assert_close(embeds, expected, rtol=0, atol=1e-6)
+    # The words must be told apart, or the comparison above says nothing.
+    assert (embeds[0] - embeds[1]).abs().max() > 1e-2
+
+
+def test_mean_of_synonyms(tower: CLIPTower) -> None:
+    vocabulary = Vocabulary.parse("grass | lawn | red star, sky")
+    embeds = TextBank(tower, _TEMPLATES).embed(vocabulary)
+    words = torch.stack([_plain(tower, word) for word in ("grass", "lawn", "red star")])
+    torch.testing.assert_close(embeds[0], F.normalize(words.mean(0), dim=0), rtol=0, atol=1e-6)
+    torch.testing.assert_close(embeds[1], _plain(tower, "sky"), rtol=0, atol=1e-6)
+
+
+def test_joined_synonyms(tower: CLIPTower) -> None:
+    embeds = TextBank(tower, _TEMPLATES, synonyms="joined").embed(
+        Vocabulary.parse("grass | lawn, sky")
+    )
+    expected = torch.stack([_plain(tower, "grass, lawn"), _plain(tower, "sky")])
+    torch.testing.assert_close(embeds, expected, rtol=0, atol=1e-6)
+
+
+def test_a_word_with_braces_is_plain_text(tower: CLIPTower) -> None:
+    embeds = TextBank(tower, ["a {} here"]).embed(["{x}", "{0}"])
+    expected = torch.stack([_plain(tower, word, ["a {} here"]) for word in ("{x}", "{0}")])
+    torch.testing.assert_close(embeds, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 4, 7, 1000])
+def test_batches_do_not_matter(tower: CLIPTower, batch_size: int) -> None:
+    words = ["sky", "grass", "a rather long name of a class", "red star", "lawn"]
+    embeds = TextBank(tower, _TEMPLATES, batch_size=batch_size).embed(words)
+    expected = torch.stack([_plain(tower, word) for word in words])
+    torch.testing.assert_close(embeds, expected, rtol=0, atol=1e-6)
+    alone = TextBank(tower, _TEMPLATES).embed(["red star"])
+    torch.testing.assert_close(embeds[3:4], alone, rtol=0, atol=1e-6)
+
+
+def test_no_more_than_batch_size_prompts_at_once(
+    tower: CLIPTower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+    original = tower.encode_text
+    monkeypatch.setattr(
+        tower, "encode_text", lambda ids: (sizes.append(len(ids)), original(ids))[1]
+    )
+    TextBank(tower, _TEMPLATES, batch_size=2).embed(["sky", "grass"])
+    assert sizes == [2, 1, 2, 1]
+    sizes.clear()
+    TextBank(tower, _TEMPLATES, batch_size=7).embed(["sky", "grass", "lawn"])
+    assert sizes == [6, 3]
+
+
+def test_only_missing_words_are_encoded(tower: CLIPTower, encoded: list[str]) -> None:
+    bank = TextBank(tower, "bare")
+    first = bank.embed(["sky", "grass"])
+    second = bank.embed(Vocabulary.parse("grass, lawn | sky, sky"))
+    assert encoded == ["sky", "grass", "lawn"]
+    assert torch.equal(first[1], second[0])
+    assert torch.equal(first[0], second[2])
+
+
+def test_a_word_shared_by_two_classes_is_encoded_once(tower: CLIPTower, encoded: list[str]) -> None:
+    TextBank(tower, "bare").embed(Vocabulary.parse("door | gate, gate"))
+    assert encoded == ["door", "gate"]
+
+
+def test_what_is_returned_is_not_the_memory(tower: CLIPTower) -> None:
+    bank = TextBank(tower, "bare")
+    first = bank.embed(["sky"])
+    kept = first.clone()
+    first.zero_()
+    assert torch.equal(bank.embed(["sky"]), kept)
+
+
+def test_memory_is_bounded_and_forgets_the_oldest(
+    tower: CLIPTower, encoded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bank_module, "_MAX_WORDS", 2)
+    bank = TextBank(tower, "bare")
+    bank.embed(["sky", "grass"])
+    bank.embed(["sky"])  # sky is now the younger one
+    bank.embed(["lawn"])
+    bank.embed(["sky"])
+    assert encoded == ["sky", "grass", "lawn"]
+    bank.embed(["grass"])
+    assert encoded == ["sky", "grass", "lawn", "grass"]
+    # More words than the memory holds still come out right.
+    assert bank.embed(["a", "b", "c", "d"]).shape == (4, 32)
+
+
+@pytest.mark.parametrize("through_data", [False, True])
+def test_changed_weights_give_new_embeddings(tower: CLIPTower, through_data: bool) -> None:
+    bank = TextBank(tower, _TEMPLATES)
+    before = bank.embed(["sky", "grass"])
+    with torch.no_grad():
+        projection = tower.model.text_projection
+        (projection.data if through_data else projection).mul_(torch.rand(32))
+    after = bank.embed(["sky", "grass"])
+    torch.testing.assert_close(after, TextBank(tower, _TEMPLATES).embed(["sky", "grass"]))
+    assert (before - after).abs().max() > 1e-2
+
+
+def test_a_trained_image_tower_or_scale_costs_nothing(tower: CLIPTower, encoded: list[str]) -> None:
+    bank = TextBank(tower, "bare")
+    bank.embed(["sky"])
+    with torch.no_grad():
+        tower.model.visual.proj.mul_(2)
+        tower.model.logit_scale.add_(1)
+    bank.embed(["sky"])
+    assert encoded == ["sky"]
+
+
+def test_the_disk_serves_another_bank(
+    build_tower: Callable[..., CLIPTower], encoded: list[str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "deep" / "cache"
+    first = TextBank(build_tower(), _TEMPLATES, cache_dir=folder).embed(["sky", "grass"])
+    count = len(encoded)
+    second = TextBank(build_tower(), _TEMPLATES, cache_dir=folder).embed(["sky", "grass"])
+    assert len(encoded) == count == 6
+    assert torch.equal(first, second)
+
+
+def test_another_tower_templates_or_words_do_not_meet_on_disk(
+    build_tower: Callable[..., CLIPTower], encoded: list[str], tmp_path: Path
+) -> None:
+    settings: list[tuple[dict[str, Any], Any, str, list[str]]] = [
+        ({}, "bare", "mean", ["sky"]),
+        ({"heads": 4}, "bare", "mean", ["sky"]),
+        ({}, "single", "mean", ["sky"]),
+        ({}, "bare", "mean", ["sky", "grass"]),
+    ]
+    for number, (text_cfg, templates, policy, words) in enumerate(settings, start=1):
+        tower = build_tower(**text_cfg)
+        cached = TextBank(tower, templates, synonyms=policy, cache_dir=tmp_path).embed(words)
+        fresh = TextBank(tower, templates, synonyms=policy).embed(words)
+        torch.testing.assert_close(cached, fresh)
+        assert len(list(tmp_path.iterdir())) == number
+
+
+@pytest.mark.parametrize("damage", ["truncated", "garbage", "empty", "other shape", "not unit"])
+def test_a_damaged_cache_is_recomputed_with_a_warning(
+    tower: CLIPTower, tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    expected = TextBank(tower, "bare", cache_dir=tmp_path).embed(["sky"])
+    (path,) = tmp_path.iterdir()
+    good = path.read_bytes()
+    shape = (2, 32) if damage == "other shape" else (1, 32)
+    path.write_bytes(
+        {
+            "truncated": good[:-5],
+            "garbage": b"\xff" * 200,
+            "empty": b"",
+        }.get(damage)
+        if damage in ("truncated", "garbage", "empty")
+        else bank_module.save_safetensors({"word_embeds": torch.ones(shape)})
+    )
+    with caplog.at_level(logging.WARNING):
+        embeds = TextBank(tower, "bare", cache_dir=tmp_path).embed(["sky"])
+    assert str(path) in caplog.text
+    assert torch.equal(embeds, expected)
+    assert path.read_bytes() == good
+
+
+def test_a_cache_that_cannot_be_written_is_only_a_warning(
+    tower: CLIPTower, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    blocker = tmp_path / "file"
+    blocker.write_text("in the way")
+    with caplog.at_level(logging.WARNING):
+        embeds = TextBank(tower, "bare", cache_dir=blocker).embed(["sky"])
+    assert "not kept on disk" in caplog.text
+    assert torch.equal(embeds, TextBank(tower, "bare").embed(["sky"]))
+
+
+def test_building_a_bank_touches_no_disk(tower: CLIPTower, tmp_path: Path) -> None:
+    TextBank(tower, cache_dir=tmp_path / "cache")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_autocast_around_does_not_coarsen(tower: CLIPTower) -> None:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = TextBank(tower, _TEMPLATES).embed(["sky"])
+    assert torch.equal(inside, TextBank(tower, _TEMPLATES).embed(["sky"]))
+
+
+def test_embeddings_can_be_used_where_gradients_flow(tower: CLIPTower) -> None:
+    with torch.inference_mode():
+        bank = TextBank(tower, "bare")
+    text_embeds = bank.embed(["sky"])
+    feats = torch.randn(32, requires_grad=True)
+    (text_embeds @ feats).sum().backward()
+    torch.testing.assert_close(feats.grad, text_embeds[0])
+
+
+def test_a_too_long_word_is_refused_by_name(tower: CLIPTower) -> None:
+    with pytest.raises(ValueError, match="long long"):
+        TextBank(tower).embed(["sky", "long " * 90])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"templates": "nope"}, "no template set"),
+        ({"synonyms": "max"}, r"synonyms is 'max'; choose from \['mean', 'joined'\]"),
+        ({"batch_size": 0}, "batch_size is 0"),
+    ],
+)
+def test_refuses(tower: CLIPTower, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TextBank(tower, **arguments)
+
+
+def test_one_string_is_not_a_list_of_letters(tower: CLIPTower) -> None:
+    with pytest.raises(ValueError, match="single string 'sky'"):
+        TextBank(tower).embed("sky")
+
+
+def test_a_progress_bar_for_many_prompts_only(
+    tower: CLIPTower, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bank_module, "_PROGRESS_PROMPTS", 3)
+    TextBank(tower, "bare").embed(["a", "b", "c"])
+    assert capsys.readouterr().err == ""
+    TextBank(tower, "bare").embed(["a", "b", "c", "d"])
+    assert "4/4" in capsys.readouterr().err
+
+
+def _official_tower(case: Any, prefix: str = "") -> CLIPTower:
+    """Build the parity case's CLIP; its text tower is official, its image tower a filler."""
+    construct, heads = case.construct, case.construct["text_width"] // 64
+    model = open_clip.CLIP(
+        embed_dim=construct["embed_dim"],
+        vision_cfg={"image_size": 16, "patch_size": 8, "width": 64, "layers": 1},
+        text_cfg={
+            "width": construct["text_width"],
+            "heads": heads,
+            "layers": construct["text_layers"],
+        },
+        quick_gelu=True,
+    ).eval()
+    weights = {
+        name.removeprefix(prefix): tensor
+        for name, tensor in case.weights.items()
+        if name.startswith(prefix)
+    }
+    missing, unexpected = model.load_state_dict(weights, strict=False)
+    assert unexpected == []
+    assert all(name.startswith("visual.") or name == "logit_scale" for name in missing)
+    return CLIPTower(model, open_clip.SimpleTokenizer(), mean=(0.5,) * 3, std=(0.5,) * 3)
+
+
+def test_equals_the_official_maskclip_text(parity: Callable[[str], Any]) -> None:
+    case = parity("maskclip_text")
+    subcase = case.subcases["all_templates"]
+    tower = _official_tower(case)
+    bank = TextBank(tower, "maskclip")
+    nouns = subcase.args["nouns"]
+    tokens = [tower.tokenize([t.replace("{}", noun) for t in bank.templates]) for noun in nouns]
+    subcase.check("tokens", torch.stack(tokens))
+    subcase.check("text_embeddings", bank.embed(nouns))
+
+
+@pytest.mark.parametrize("subcase_id", ["vild", "imagenet"])
+def test_equals_the_official_ovseg_text(parity: Callable[[str], Any], subcase_id: str) -> None:
+    case = parity("ovseg_text")
+    subcase = case.subcases[subcase_id]
+    tower = _official_tower(case, "clip_model.")
+    bank = TextBank(tower, subcase_id)
+    nouns = subcase.args["nouns"]
+    tokens = [tower.tokenize([t.replace("{}", noun) for noun in nouns]) for t in bank.templates]
+    subcase.check("tokens", torch.stack(tokens))
+    # Their last row is the learned no-object vector, which is OVSeg's and not the bank's.
+    no_object = F.normalize(case.weights["non_object_embedding"], dim=-1)
+    subcase.check("text_features", torch.cat([bank.embed(nouns), no_object]))

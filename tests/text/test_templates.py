@@ -1,0 +1,54 @@
+"""Template sets and the check of one's own templates."""
+
+import pytest
+
+from ovseg_d2.text import TEMPLATE_SETS, get_templates
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("bare", 1), ("single", 1), ("imagenet", 80), ("vild", 14), ("maskclip", 85)],
+)
+def test_every_set_has_its_size_and_one_place_in_each(name: str, count: int) -> None:
+    templates = get_templates(name)
+    assert len(templates) == len(set(templates)) == count
+    assert all(template.count("{}") == 1 for template in templates)
+
+
+def test_the_sets_tested_are_all_there_are() -> None:
+    assert set(TEMPLATE_SETS) == {"bare", "single", "imagenet", "vild", "maskclip"}
+
+
+def test_written_out_examples() -> None:
+    assert get_templates("single") == ("a photo of a {}.",)
+    assert get_templates("bare") == ("{}",)
+    vild = get_templates("vild")
+    assert vild[1] == "This is a photo of a {}"
+    assert vild[5:8] == (
+        "a photo of a small {}.",
+        "a photo of a medium {}.",
+        "a photo of a large {}.",
+    )
+    assert vild[13] == "There is a large {} in the scene."
+    maskclip = get_templates("maskclip")
+    assert maskclip[:80] == get_templates("imagenet")
+    assert maskclip[84] == "this is one {} in the scene."
+
+
+def test_own_templates_are_kept_in_order() -> None:
+    assert get_templates(["b {}", "a {}"]) == ("b {}", "a {}")
+
+
+@pytest.mark.parametrize(
+    ("templates", "message"),
+    [
+        ("nope", r"'nope' is no template set; choose from \['bare', 'imagenet', .*'vild'\]"),
+        ("a photo of a {}.", "is no template set"),
+        ([], "templates is empty"),
+        (["a {}", "a photo"], "'a photo' holds 0 times"),
+        (["a {} and a {}"], "holds 2 times"),
+    ],
+)
+def test_refuses(templates: str | list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        get_templates(templates)
