@@ -1,0 +1,279 @@
+"""The augmentations of semantic segmentation: sizes, flips and crops.
+
+Arguments are kept under their own names; all randomness comes from ``numpy.random``.
+"""
+
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+from fvcore.transforms.transform import (
+    CropTransform,
+    HFlipTransform,
+    NoOpTransform,
+    PadTransform,
+    Transform,
+    TransformList,
+    VFlipTransform,
+)
+from PIL import Image
+
+from .augmentation import Augmentation
+from .transform import ResizeTransform
+
+__all__ = [
+    "FixedSizeCrop",
+    "RandomCrop",
+    "RandomCrop_CategoryAreaConstraint",
+    "RandomFlip",
+    "Resize",
+    "ResizeShortestEdge",
+]
+
+_CROP_TYPES = ("relative_range", "relative", "absolute", "absolute_range")
+
+# Crops tried for one that no single category fills; the last one is taken as it is.
+_MAX_CROP_TRIALS = 10
+
+
+def _round(value: float) -> int:
+    # Halves go up; python's own round() takes them to the even neighbour.
+    return int(value + 0.5)
+
+
+class RandomFlip(Augmentation):
+    """Flip with a probability, in one direction.
+
+    Args:
+        prob: in [0, 1].
+        horizontal: left to right.
+        vertical: top to bottom.
+
+    Raises:
+        ValueError: both directions, or none.
+    """
+
+    def __init__(
+        self, prob: float = 0.5, *, horizontal: bool = True, vertical: bool = False
+    ) -> None:
+        if horizontal == vertical:
+            raise ValueError(
+                f"RandomFlip flips in one direction, got horizontal={horizontal} and "
+                f"vertical={vertical}; for both use two RandomFlips."
+            )
+        self.prob = prob
+        self.horizontal = horizontal
+        self.vertical = vertical
+
+    def get_transform(self, image: np.ndarray) -> Transform:
+        """The flip of the (H, W, ...) image, or nothing."""
+        height, width = image.shape[:2]
+        if np.random.uniform() >= self.prob:
+            return NoOpTransform()
+        return HFlipTransform(width) if self.horizontal else VFlipTransform(height)
+
+
+class Resize(Augmentation):
+    """Resize to a fixed size.
+
+    Args:
+        shape: (h, w), or one number for both.
+        interp: Pillow's resampling.
+    """
+
+    def __init__(self, shape: int | Sequence[int], interp: int = Image.Resampling.BILINEAR) -> None:
+        self.shape = (shape, shape) if isinstance(shape, int) else tuple(shape)
+        self.interp = interp
+
+    def get_transform(self, image: np.ndarray) -> Transform:
+        """The resize of the (H, W, ...) image."""
+        return ResizeTransform(*image.shape[:2], *self.shape, self.interp)
+
+
+class ResizeShortestEdge(Augmentation):
+    """Resize the shorter side to a length drawn at random, keeping the aspect ratio.
+
+    Args:
+        short_edge_length: the smallest and the largest length ("range", both included), or the
+            lengths to draw from ("choice"), in pixels; one number is always taken. 0 leaves the
+            image as it is.
+        max_size: bound of the longer side, in pixels; goes before the length drawn.
+        sample_style: "range" or "choice".
+        interp: Pillow's resampling.
+
+    Raises:
+        AssertionError: another ``sample_style``, or a range that is not two numbers.
+    """
+
+    def __init__(
+        self,
+        short_edge_length: int | Sequence[int],
+        max_size: int = sys.maxsize,
+        sample_style: str = "range",
+        interp: int = Image.Resampling.BILINEAR,
+    ) -> None:
+        assert sample_style in ("range", "choice"), (
+            f"sample_style={sample_style!r}: use 'range' or 'choice'."
+        )
+        if isinstance(short_edge_length, int):
+            short_edge_length = (short_edge_length, short_edge_length)
+        self.is_range = sample_style == "range"
+        assert not self.is_range or len(short_edge_length) == 2, (
+            "short_edge_length must be two values using 'range' sample style. "
+            f"Got {short_edge_length}!"
+        )
+        self.short_edge_length = short_edge_length
+        self.max_size = max_size
+        self.sample_style = sample_style
+        self.interp = interp
+
+    def get_transform(self, image: np.ndarray) -> Transform:
+        """The resize of the (H, W, ...) image, or nothing where 0 was drawn."""
+        if self.is_range:
+            low, high = self.short_edge_length
+            length = int(np.random.randint(low, high + 1))
+        else:
+            length = int(np.random.choice(self.short_edge_length))
+        if length == 0:
+            return NoOpTransform()
+        height, width = image.shape[:2]
+        new_size = self.get_output_shape(height, width, length, self.max_size)
+        return ResizeTransform(height, width, *new_size, self.interp)
+
+    @staticmethod
+    def get_output_shape(
+        oldh: int, oldw: int, short_edge_length: int, max_size: int
+    ) -> tuple[int, int]:
+        """The (h, w) that an (oldh, oldw) image gets, in pixels."""
+        short, long = min(oldh, oldw), max(oldh, oldw)
+        new_short, new_long = float(short_edge_length), long * (short_edge_length / short)
+        if new_long > max_size:
+            new_short, new_long = new_short * (max_size / new_long), float(max_size)
+        sizes = _round(new_short), _round(new_long)
+        return sizes if oldh < oldw else sizes[::-1]
+
+
+class RandomCrop(Augmentation):
+    """Crop a rectangle at a random place.
+
+    Args:
+        crop_type: how ``crop_size`` is meant.
+            "relative": (h, w) as shares of the image, in (0, 1].
+            "relative_range": the smallest such shares; drawn up to 1, apart for h and w.
+            "absolute": (h, w) in pixels; no more than the image has.
+            "absolute_range": the smallest and the largest side in pixels, drawn apart for h and w.
+        crop_size: two numbers.
+
+    Raises:
+        AssertionError: another ``crop_type``.
+    """
+
+    def __init__(self, crop_type: str, crop_size: Sequence[float]) -> None:
+        assert crop_type in _CROP_TYPES, f"crop_type={crop_type!r}: use one of {_CROP_TYPES}."
+        self.crop_type = crop_type
+        self.crop_size = crop_size
+
+    def get_transform(self, image: np.ndarray) -> Transform:
+        """A crop of the (H, W, ...) image."""
+        height, width = image.shape[:2]
+        crop_h, crop_w = self.get_crop_size((height, width))
+        y0 = np.random.randint(height - crop_h + 1)
+        x0 = np.random.randint(width - crop_w + 1)
+        return CropTransform(x0, y0, crop_w, crop_h)
+
+    def get_crop_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
+        """Draw the (h, w) of a crop of an image of (h, w), in pixels."""
+        height, width = image_size
+        first, second = self.crop_size
+        if self.crop_type == "absolute":
+            return min(first, height), min(second, width)
+        if self.crop_type == "absolute_range":
+            assert first <= second, (
+                f"crop_size={self.crop_size} of 'absolute_range' must be (smallest, largest)."
+            )
+            crop_h, crop_w = (
+                int(np.random.randint(min(first, side), min(second, side) + 1))
+                for side in image_size
+            )
+            return crop_h, crop_w
+        if self.crop_type == "relative_range":
+            first, second = np.random.uniform(self.crop_size, 1.0)
+        return _round(height * first), _round(width * second)
+
+
+class RandomCrop_CategoryAreaConstraint(Augmentation):
+    """Crop where no single category fills more than a given share of the crop.
+
+    A few places are tried. One is good if it holds at least two categories, the largest of them
+    below the share; if none is, the last one is taken.
+
+    Args:
+        crop_type: see ``RandomCrop``.
+        crop_size: see ``RandomCrop``.
+        single_category_max_area: the share, in (0, 1]; 1 takes any crop.
+        ignored_category: label that counts as no category.
+    """
+
+    def __init__(
+        self,
+        crop_type: str,
+        crop_size: Sequence[float],
+        single_category_max_area: float = 1.0,
+        ignored_category: int | None = None,
+    ) -> None:
+        self.crop_aug = RandomCrop(crop_type, crop_size)
+        self.crop_type = crop_type
+        self.crop_size = crop_size
+        self.single_category_max_area = single_category_max_area
+        self.ignored_category = ignored_category
+
+    def get_transform(self, image: np.ndarray, sem_seg: np.ndarray) -> Transform:
+        """A crop of the (H, W, ...) image and its (H, W) labels."""
+        if self.single_category_max_area >= 1.0:
+            return self.crop_aug.get_transform(image)
+        for _ in range(_MAX_CROP_TRIALS):
+            crop = self.crop_aug.get_transform(sem_seg)
+            labels, areas = np.unique(crop.apply_segmentation(sem_seg), return_counts=True)
+            if self.ignored_category is not None:
+                areas = areas[labels != self.ignored_category]
+            if len(areas) > 1 and areas.max() < areas.sum() * self.single_category_max_area:
+                break
+        return crop
+
+
+class FixedSizeCrop(Augmentation):
+    """Crop at random what is larger than a size, and pad what is smaller at right and bottom.
+
+    Args:
+        crop_size: (h, w) in pixels.
+        pad: pad at all; otherwise a smaller image keeps its size.
+        pad_value: of padded image pixels.
+        seg_pad_value: of padded labels.
+    """
+
+    def __init__(
+        self,
+        crop_size: Sequence[int],
+        pad: bool = True,
+        pad_value: float = 128.0,
+        seg_pad_value: int = 255,
+    ) -> None:
+        self.crop_size = crop_size
+        self.pad = pad
+        self.pad_value = pad_value
+        self.seg_pad_value = seg_pad_value
+
+    def get_transform(self, image: np.ndarray) -> TransformList:
+        """Crop and pad of the (H, W, ...) image."""
+        height, width = image.shape[:2]
+        crop_h, crop_w = min(self.crop_size[0], height), min(self.crop_size[1], width)
+        # One draw moves the crop along both axes together, as detectron2's does.
+        offset = np.random.uniform()
+        y0, x0 = (round(offset * spare) for spare in (height - crop_h, width - crop_w))
+        transforms: list[Transform] = [CropTransform(x0, y0, crop_w, crop_h, width, height)]
+        if self.pad:
+            pad_h, pad_w = self.crop_size[0] - crop_h, self.crop_size[1] - crop_w
+            transforms.append(
+                PadTransform(0, 0, pad_w, pad_h, crop_w, crop_h, self.pad_value, self.seg_pad_value)
+            )
+        return TransformList(transforms)
