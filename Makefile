@@ -47,13 +47,13 @@ $(STAMP): setup.py pyproject.toml tools/check_setup.py $(STALE)
 	     echo "Making .venv with $$("$$PYTHON" --version)"; \
 	     "$$PYTHON" -m venv --clear .venv; }
 	@echo "Installing ovseg_d2 and what it needs into .venv; the first time this takes minutes"
-	@$(VENV_PYTHON) -m pip install --quiet --no-input --disable-pip-version-check -e ".[dev]"
+	@$(VENV_PYTHON) -m pip install -qq --no-input --disable-pip-version-check -e ".[dev]"
 	@$(VENV_PYTHON) tools/check_setup.py
 	@pwd -P > $(STAMP)
 
 $(D2_STAMP): $(STAMP)
 	@echo "Installing what detectron2 needs into .venv"
-	@$(VENV_PYTHON) -m pip install --quiet --no-input --disable-pip-version-check -e ".[dev,d2]"
+	@$(VENV_PYTHON) -m pip install -qq --no-input --disable-pip-version-check -e ".[dev,d2]"
 	@touch $(D2_STAMP)
 
 demo: $(STAMP)

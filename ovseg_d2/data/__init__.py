@@ -1,0 +1,1 @@
+"""Reading data: images, datasets, mappers and samplers."""

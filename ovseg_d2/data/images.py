@@ -1,0 +1,249 @@
+"""Reading any picture as 8-bit RGB, and finding the pictures that a command line names.
+
+Pillow reads every format. Where it goes wrong with 16 bits is put right here: it clips greyscale at
+255, it compares the transparent colour of an RGB PNG with pixels of 8 bits (OpenCV reads those),
+and it mistakes the bytes of a TIFF's separate colour planes for pixels (those are refused). Of 16
+bits the high byte is kept, in every format, as Pillow does for RGB.
+"""
+
+import glob
+import os
+import struct
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
+
+__all__ = ["IMAGE_SUFFIXES", "ImageReadError", "list_images", "read_image"]
+
+IMAGE_SUFFIXES = frozenset(
+    ".png .jpg .jpeg .jpe .jfif .bmp .dib .tif .tiff .webp .gif .jp2 .avif .ppm .pgm .pbm .pnm"
+    " .tga".split()
+)
+
+# Only what holds pixels: Pillow hands PostScript to an outside program.
+_FORMATS = "PNG JPEG MPO BMP DIB TIFF WEBP GIF JPEG2000 AVIF PPM TGA".split()
+
+# Where the header of a format holds width and height. Pillow takes a zero there for another format.
+_SIZE_FIELDS = {b"\x89PNG": (16, ">II"), b"BM": (18, "<ii"), b"GIF8": (6, "<HH")}
+
+# TIFF tags: 0 is white or black, bits of a sample, 2 is one plane per channel.
+_PHOTOMETRIC, _BITS, _PLANAR = 262, 258, 284
+
+# What Pillow's decoders raise on damaged data, beside OSError.
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    struct.error,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    OverflowError,
+)
+
+
+class ImageReadError(ValueError):
+    """A picture cannot be read: one sentence with the file, what is wrong and the remedy."""
+
+
+def read_image(path: str | os.PathLike[str]) -> np.ndarray:
+    """Read a picture of any kind as 8-bit RGB, the way a person sees it.
+
+    The EXIF orientation is applied. Greyscale, bilevel, palette and CMYK pictures become RGB;
+    transparency is composited on white; of 16 bits the high byte is kept; of an animation the first
+    frame is read. Colour profiles are not applied. Pixels whose white is unknown (floating point,
+    32-bit or signed integers) are refused.
+
+    Args:
+        path: a PNG, JPEG, BMP, TIFF, WebP, GIF, JPEG 2000, AVIF, PNM or TGA file; its content
+            counts, not its suffix.
+
+    Returns:
+        (H, W, 3) uint8 RGB, writable and contiguous; H, W >= 1.
+
+    Raises:
+        ImageReadError: the file is missing, a folder, empty, truncated, not a picture, without
+            pixels, larger than `PIL.Image.MAX_IMAGE_PIXELS` allows, or of unknown white.
+    """
+    file = Path(path)
+    _check_file(file)
+    Image.init()
+    try:
+        with Image.open(file, formats=[name for name in _FORMATS if name in Image.OPEN]) as image:
+            image.load()
+            return np.array(_turn_upright(_to_rgb(file, image), _orientation(image)), order="C")
+    except ImageReadError:
+        raise
+    except UnidentifiedImageError as error:
+        size = _zero_size(file)
+        if size:
+            raise _error(path, f"it has {size} pixels", "leave it out") from error
+        raise _error(
+            path, "it is no picture of a known format, or damaged", "convert it to PNG or JPEG"
+        ) from error
+    except Image.DecompressionBombError as error:
+        raise _error(
+            path,
+            f"it has too many pixels to be trusted ({error})",
+            "shrink it, or raise PIL.Image.MAX_IMAGE_PIXELS if you know where it comes from",
+        ) from error
+    except _DAMAGE as error:
+        if isinstance(error, OSError) and error.errno:
+            problem = f"the system says {error.strerror!r}"
+            raise _error(path, problem, "check the file and its permissions") from error
+        raise _error(
+            path, f"it is truncated or damaged ({error})", "copy or export it again"
+        ) from error
+
+
+def list_images(inputs: Sequence[str | os.PathLike[str]]) -> list[Path]:
+    """Find the pictures that a command line names.
+
+    Args:
+        inputs: files (whatever their suffix), folders (the pictures directly in them, by
+            `IMAGE_SUFFIXES`, sorted, without hidden ones) and glob patterns (likewise; `**` goes
+            through all folders below).
+
+    Returns:
+        The files in the order of the inputs, each once.
+
+    Raises:
+        ImageReadError: no inputs, or one of them names no file, or no pictures.
+    """
+    if isinstance(inputs, str | os.PathLike):
+        inputs = [inputs]
+    if not inputs:
+        raise _error("no inputs", "the list is empty", "name a picture, folder or pattern")
+    found: dict[str, Path] = {}
+    for item in inputs:
+        for file in _expand(item):
+            found.setdefault(os.path.abspath(file), file)
+    return list(found.values())
+
+
+def _expand(item: str | os.PathLike[str]) -> Iterator[Path]:
+    path = Path(item).expanduser()
+    if os.path.isdir(path):
+        files = [entry for entry in sorted(path.iterdir()) if not entry.name.startswith(".")]
+        kind = "the folder"
+    elif os.path.exists(path) or not glob.has_magic(str(item)):
+        _check_file(path)
+        yield path
+        return
+    else:
+        files = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]
+        kind = "the pattern"
+    pictures = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()]
+    if not pictures:
+        known = " ".join(sorted(IMAGE_SUFFIXES))
+        raise _error(
+            item, f"{kind} holds no pictures", f"name one that does (known suffixes: {known})"
+        )
+    yield from pictures
+
+
+def _error(path: str | os.PathLike[str], problem: str, remedy: str) -> ImageReadError:
+    return ImageReadError(f"cannot read {os.fspath(path)}: {problem}; {remedy}")
+
+
+def _check_file(path: Path) -> None:
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        remedy = "check the path"
+        if isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise _error(path, "there is no such file", remedy) from error
+        raise _error(path, f"the system says {error.strerror!r}", remedy) from error
+    if path.is_dir():
+        raise _error(path, "it is a folder", "give the name of a picture in it")
+    if path.is_file() and size == 0:
+        raise _error(path, "it is empty (0 bytes)", "copy or export it again")
+
+
+def _to_rgb(path: Path, image: Image.Image) -> np.ndarray:
+    """Turn a loaded picture into (H, W, 3) uint8, not yet upright."""
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
+        return _grey_16_to_rgb(image)
+    if image.mode in ("I", "F"):
+        kind = "floating-point" if image.mode == "F" else "signed or 32-bit"
+        problem = f"its {kind} values have no known white"
+        raise _error(path, problem, "save it with 8 or 16 bits")
+    if _tiff_tag(image, _PLANAR) == 2 and _tiff_tag(image, _BITS) == 16:
+        # Pillow takes the bytes of such planes for pixels: a wrong picture and no error.
+        problem = "its colours are 16-bit planes, one after the other"
+        raise _error(path, problem, "save it with interleaved colours")
+    if isinstance(image.info.get("transparency"), tuple) and _is_16_bit_png(path):
+        bgra = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+        if bgra is None or bgra.dtype != np.uint16 or bgra.shape[2:] != (4,):
+            problem = "its 16-bit transparent colour cannot be decoded"
+            raise _error(path, problem, "save it with 8 bits")
+        return _on_white((bgra[..., [2, 1, 0, 3]] // 256).astype(np.uint8))
+    if image.has_transparency_data:
+        return _on_white(np.asarray(image.convert("RGBA")))
+    return np.asarray(image.convert("RGB"))
+
+
+def _grey_16_to_rgb(image: Image.Image) -> np.ndarray:
+    grey = np.asarray(image).astype(np.uint16)
+    key = image.info.get("transparency")
+    if _tiff_tag(image, _PHOTOMETRIC) == 0:
+        grey = 65535 - grey  # "White is zero", which Pillow inverts in 8 bits only.
+    levels = (grey >> 8).astype(np.uint8)
+    if isinstance(key, int):
+        levels[grey == key] = 255
+    return np.repeat(levels[..., None], 3, axis=2)
+
+
+def _on_white(rgba: np.ndarray) -> np.ndarray:
+    """Composite (H, W, 4) uint8 with straight alpha on white, rounded to the nearest level."""
+    alpha = rgba[..., 3:].astype(np.uint16)
+    mixed = rgba[..., :3] * alpha + 255 * (255 - alpha)  # At most 65025.
+    return ((mixed + 127) // 255).astype(np.uint8)
+
+
+def _turn_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Undo an EXIF orientation, 1 to 8, of which 1 is upright and 5 to 8 swap the sides."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return pixels
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return what is left to turn once the picture is loaded: TIFF and AVIF are turned by then."""
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
+    except _DAMAGE:
+        return 1  # Damaged EXIF data says nothing, and costs nothing but itself.
+
+
+def _tiff_tag(image: Image.Image, tag: int) -> int | None:
+    """Return a tag of a TIFF, its first value where it has one per channel; else None."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return None
+    value = image.tag_v2.get(tag)
+    return value[0] if isinstance(value, tuple) else value
+
+
+def _is_16_bit_png(path: Path) -> bool:
+    with open(path, "rb") as file:
+        header = file.read(25)
+    return header[:4] == b"\x89PNG" and header[24] == 16
+
+
+def _zero_size(path: Path) -> str | None:
+    """Return the size ("0 x 5") that a header claims if it holds a zero, else None."""
+    with open(path, "rb") as file:
+        header = file.read(32)
+    for magic, (offset, layout) in _SIZE_FIELDS.items():
+        if header.startswith(magic) and len(header) >= offset + struct.calcsize(layout):
+            width, height = struct.unpack_from(layout, header, offset)
+            return f"{width} x {height}" if width * height == 0 else None
+    return None

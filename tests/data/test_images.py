@@ -1,0 +1,463 @@
+import io
+import os
+import pickle
+import random
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image, ImageOps, features
+
+from ovseg_d2.data.images import IMAGE_SUFFIXES, ImageReadError, list_images, read_image
+
+# A picture of 4 x 6 pixels without any symmetry.
+RGB = np.random.default_rng(7).integers(0, 256, (4, 6, 3), dtype=np.uint8)
+RGB_16 = np.random.default_rng(8).integers(0, 65536, (4, 6, 3), dtype=np.uint16)
+GREY_16 = RGB_16[..., 0]
+
+
+def on_white(rgb, alpha):
+    """Composite in floating point: the oracle for the integer arithmetic of the reader."""
+    alpha = alpha[..., None].astype(np.float64) / 255
+    return np.floor(rgb * alpha + 255 * (1 - alpha) + 0.5).astype(np.uint8)
+
+
+def png_16(pixels, colour_type, transparent=b""):
+    """Write a 16-bit PNG by hand: Pillow cannot, and OpenCV is under test."""
+
+    def chunk(name, content):
+        crc = zlib.crc32(name + content)
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", crc)
+
+    height, width = pixels.shape[:2]
+    header = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + (chunk(b"tRNS", transparent) if transparent else b"")
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
+
+
+def write(path, data):
+    path.write_bytes(data)
+    return path
+
+
+def check(path, expected):
+    pixels = read_image(path)
+    assert pixels.dtype == np.uint8
+    assert pixels.flags.c_contiguous
+    assert pixels.flags.writeable
+    np.testing.assert_array_equal(pixels, expected)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".webp", ".ppm", ".tga", ".jp2"])
+def test_rgb_without_loss(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    options = {".webp": {"lossless": True}, ".jp2": {"irreversible": False}}
+    Image.fromarray(RGB).save(path, **options.get(suffix, {}))
+    check(path, RGB)
+    check(str(path), RGB)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".avif"])
+def test_rgb_with_loss(tmp_path, suffix):
+    if suffix == ".avif" and not features.check("avif"):
+        pytest.skip("this Pillow was built without AVIF")
+    y, x = np.mgrid[0:48, 0:64]
+    smooth = np.stack([x * 3, y * 4, 255 - x * 2 - y], axis=-1).astype(np.uint8)
+    Image.fromarray(smooth).save(tmp_path / f"a{suffix}", quality=95)
+    difference = read_image(tmp_path / f"a{suffix}").astype(int) - smooth
+    assert np.abs(difference).max() <= 12
+    assert np.abs(difference).mean() <= 2
+
+
+def test_content_counts_and_not_the_suffix(tmp_path):
+    Image.fromarray(RGB).save(tmp_path / "a.png")
+    (tmp_path / "a.png").rename(tmp_path / "wrong.jpg")
+    check(tmp_path / "wrong.jpg", RGB)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".pgm"])
+def test_grey_becomes_three_equal_channels(tmp_path, suffix):
+    grey = RGB[..., 0]
+    Image.fromarray(grey).save(tmp_path / f"a{suffix}")
+    check(tmp_path / f"a{suffix}", np.stack([grey] * 3, axis=-1))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".pbm"])
+def test_bilevel(tmp_path, suffix):
+    black_white = RGB[..., 0] > 128
+    Image.fromarray(black_white).save(tmp_path / f"a{suffix}")
+    check(tmp_path / f"a{suffix}", np.repeat(black_white[..., None], 3, axis=2) * np.uint8(255))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".gif", ".tif"])
+def test_palette(tmp_path, suffix):
+    indexed = Image.fromarray(np.array([[0, 1, 2], [2, 1, 0]], dtype=np.uint8), "P")
+    indexed.putpalette([255, 0, 0, 0, 128, 0, 10, 20, 30])
+    indexed.save(tmp_path / f"a{suffix}")
+    red, green, blue = [255, 0, 0], [0, 128, 0], [10, 20, 30]
+    check(tmp_path / f"a{suffix}", [[red, green, blue], [blue, green, red]])
+
+
+def test_palette_with_transparent_and_half_transparent_entries(tmp_path):
+    indexed = Image.fromarray(np.array([[0, 1, 2]], dtype=np.uint8), "P")
+    indexed.putpalette([255, 0, 0, 0, 128, 0, 10, 20, 30])
+    indexed.save(tmp_path / "a.png", transparency=bytes([255, 0, 51]))
+    # A fifth of (10, 20, 30) and four fifths of white.
+    check(tmp_path / "a.png", [[[255, 0, 0], [255, 255, 255], [206, 208, 210]]])
+    indexed.save(tmp_path / "a.gif", transparency=1)
+    check(tmp_path / "a.gif", [[[255, 0, 0], [255, 255, 255], [10, 20, 30]]])
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".webp"])
+def test_rgba_on_white(tmp_path, suffix):
+    alpha = np.random.default_rng(1).integers(1, 256, (4, 6), dtype=np.uint8)
+    alpha[0, :2] = 0, 255
+    rgba = np.dstack([RGB, alpha])
+    options = {"lossless": True, "exact": True} if suffix == ".webp" else {}
+    Image.fromarray(rgba).save(tmp_path / f"a{suffix}", **options)
+    check(tmp_path / f"a{suffix}", on_white(RGB, alpha))
+
+
+def test_every_level_on_white(tmp_path):
+    """All 65536 pairs of level and alpha, against floating point."""
+    level, alpha = np.meshgrid(np.arange(256, dtype=np.uint8), np.arange(256, dtype=np.uint8))
+    Image.fromarray(np.dstack([level, level, level, alpha])).save(tmp_path / "a.png")
+    check(tmp_path / "a.png", on_white(np.dstack([level] * 3), alpha))
+
+
+def test_grey_with_alpha_on_white(tmp_path):
+    Image.fromarray(np.array([[[100, 255], [100, 51], [7, 0]]], dtype=np.uint8), "LA").save(
+        tmp_path / "a.png"
+    )
+    check(tmp_path / "a.png", [[[100] * 3, [224] * 3, [255] * 3]])
+
+
+def test_transparent_colour_of_rgb_and_grey(tmp_path):
+    picture = np.array([[[1, 2, 3], [1, 2, 4]]], dtype=np.uint8)
+    Image.fromarray(picture).save(tmp_path / "rgb.png", transparency=(1, 2, 3))
+    check(tmp_path / "rgb.png", [[[255] * 3, [1, 2, 4]]])
+    Image.fromarray(picture[..., 2]).save(tmp_path / "grey.png", transparency=4)
+    check(tmp_path / "grey.png", [[[3] * 3, [255] * 3]])
+
+
+def test_cmyk(tmp_path):
+    levels = [[0, 0, 0, 0], [255, 0, 0, 0], [0, 255, 255, 0], [0, 0, 0, 255]]
+    Image.fromarray(np.array([levels], dtype=np.uint8), "CMYK").save(tmp_path / "a.tif")
+    check(tmp_path / "a.tif", [[[255] * 3, [0, 255, 255], [255, 0, 0], [0] * 3]])
+    flat = np.full((16, 16, 4), [0, 255, 255, 0], dtype=np.uint8)
+    Image.fromarray(flat, "CMYK").save(tmp_path / "a.jpg")
+    assert np.abs(read_image(tmp_path / "a.jpg").astype(int) - [255, 0, 0]).max() <= 3
+
+
+def tiff(pixels, **options):
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, pixels, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        png_16(GREY_16, 0),
+        tiff(GREY_16),
+        tiff(GREY_16, byteorder=">"),
+        tiff(65535 - GREY_16, photometric="miniswhite"),
+        b"P5 6 4 65535\n" + GREY_16.astype(">u2").tobytes(),
+    ],
+    ids=["png", "tiff", "big-endian tiff", "white is zero", "pgm"],
+)
+def test_16_bit_grey_keeps_the_high_byte(tmp_path, data):
+    check(write(tmp_path / "a", data), np.stack([GREY_16 >> 8] * 3, axis=-1))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        png_16(RGB_16, 2),
+        tiff(RGB_16, photometric="rgb"),
+        tiff(RGB_16, photometric="rgb", byteorder=">", compression="zlib"),
+    ],
+    ids=["png", "tiff", "compressed tiff"],
+)
+def test_16_bit_rgb_keeps_the_high_byte(tmp_path, data):
+    check(write(tmp_path / "a", data), RGB_16 >> 8)
+
+
+@pytest.mark.parametrize("kind", ["png", "tiff"])
+def test_16_bit_rgba_on_white(tmp_path, kind):
+    alpha = np.random.default_rng(2).integers(0, 65536, (4, 6), dtype=np.uint16)
+    rgba = np.dstack([RGB_16, alpha])
+    options = {"photometric": "rgb", "extrasamples": ["unassalpha"]}
+    data = png_16(rgba, 6) if kind == "png" else tiff(rgba, **options)
+    check(write(tmp_path / "a", data), on_white(RGB_16 >> 8, alpha >> 8))
+
+
+def test_16_bit_grey_with_alpha_on_white(tmp_path):
+    pixels = np.array([[[100 << 8, 0xFFFF], [100 << 8, 51 << 8], [7, 0]]], dtype=np.uint16)
+    check(write(tmp_path / "a", png_16(pixels, 4)), [[[100] * 3, [224] * 3, [255] * 3]])
+
+
+def test_16_bit_transparent_colour_is_compared_in_16_bits(tmp_path):
+    """The second pixel has the high bytes of the transparent one, and is not transparent."""
+    grey = np.array([[0x1234, 0x1235]], dtype=np.uint16)
+    check(
+        write(tmp_path / "grey", png_16(grey, 0, b"\x12\x34")),
+        [[[255] * 3, [0x12] * 3]],
+    )
+    rgb = np.array([[[0x1234, 0x5678, 0x9ABC], [0x1234, 0x5678, 0x9ABD]]], dtype=np.uint16)
+    check(
+        write(tmp_path / "rgb", png_16(rgb, 2, b"\x12\x34\x56\x78\x9a\xbc")),
+        [[[255] * 3, [0x12, 0x56, 0x9A]]],
+    )
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".webp", ".jpg"])
+def test_exif_orientation(tmp_path, orientation, suffix):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"a{suffix}"
+    options = {".webp": {"lossless": True}, ".jpg": {"quality": 100, "subsampling": 0}}
+    Image.fromarray(RGB).save(path, exif=exif, **options.get(suffix, {}))
+    with Image.open(path) as image:
+        expected = np.asarray(ImageOps.exif_transpose(image))
+    assert expected.shape[:2] == ((4, 6) if orientation < 5 else (6, 4))
+    check(path, expected)
+
+
+def test_exif_orientation_by_hand(tmp_path):
+    """Orientation 6: the stored first row is the right column of what was seen."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(RGB).save(tmp_path / "a.png", exif=exif)
+    pixels = read_image(tmp_path / "a.png")
+    assert pixels.shape == (6, 4, 3)
+    np.testing.assert_array_equal(pixels[:, -1], RGB[0])
+
+
+def test_orientation_of_16_bit_grey_and_of_transparency(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, GREY_16, extratags=[(0x0112, "H", 1, 3, True)])
+    check(path, np.stack([GREY_16 >> 8] * 3, axis=-1)[::-1, ::-1])
+    exif = Image.Exif()
+    exif[0x0112] = 4
+    Image.fromarray(np.dstack([RGB, RGB[..., 0]])).save(tmp_path / "b.png", exif=exif)
+    check(tmp_path / "b.png", on_white(RGB, RGB[..., 0])[::-1])
+
+
+@pytest.mark.parametrize(
+    "exif", [b"Exif\0\0garbage", b"Exif\0\0MM\0*\xff\xff\xff\xff", b"Exif\0\0II*\0\x08\0\0\0\x01"]
+)
+def test_damaged_exif_does_not_cost_the_picture(tmp_path, exif):
+    Image.fromarray(RGB).save(tmp_path / "a.png", exif=exif)
+    check(tmp_path / "a.png", RGB)
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp", ".png", ".tif"])
+def test_first_frame_of_several(tmp_path, suffix):
+    frames = [Image.fromarray(np.full((4, 6, 3), level, np.uint8)) for level in (255, 0, 40)]
+    options = {"lossless": True} if suffix == ".webp" else {}
+    path = tmp_path / f"a{suffix}"
+    frames[0].save(path, save_all=True, append_images=frames[1:], **options)
+    check(path, np.full((4, 6, 3), 255))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (9, 1), (1, 9)])
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tif", ".webp", ".gif"])
+def test_one_pixel_wide(tmp_path, size, suffix):
+    Image.new("RGB", size, (255, 255, 255)).save(tmp_path / f"a{suffix}")
+    check(tmp_path / f"a{suffix}", np.full((*size[::-1], 3), 255))
+
+
+def assert_refused(path, *words):
+    """Expect one sentence that names the file, what is wrong and a remedy."""
+    with pytest.raises(ImageReadError) as caught:
+        read_image(path)
+    sentence = str(caught.value)
+    assert sentence.startswith(f"cannot read {path}: ")
+    assert "; " in sentence
+    assert "\n" not in sentence
+    for word in words:
+        assert word in sentence
+
+
+def test_missing_folder_and_empty(tmp_path):
+    assert_refused(tmp_path / "no.png", "no such file", "check the path")
+    assert_refused(tmp_path, "it is a folder", "give the name")
+    (tmp_path / "empty.png").touch()
+    assert_refused(tmp_path / "empty.png", "0 bytes", "again")
+    assert_refused(tmp_path / "empty.png" / "below.png", "no such file")
+    assert_refused(tmp_path / ("a" * 300), "too long")
+
+
+def test_no_permission(tmp_path, monkeypatch):
+    """Tests may run as root, whom permissions do not stop."""
+    Image.fromarray(RGB).save(tmp_path / "a.png")
+
+    def refuse(*args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Image, "open", refuse)
+    assert_refused(tmp_path / "a.png", "Permission denied", "permissions")
+
+
+@pytest.mark.parametrize(
+    "data", [b"hello, this is no picture", b"%PDF-1.4 and so on", b"\x89PNG\r\n\x1a\n", b"\0" * 500]
+)
+def test_no_picture(tmp_path, data):
+    assert_refused(write(tmp_path / "a.png", data), "no picture", "convert it")
+
+
+def test_postscript_is_not_run(tmp_path):
+    path = write(tmp_path / "a.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EOF\n")
+    with Image.open(path) as image:
+        assert image.format == "EPS"
+    assert_refused(path, "no picture")
+
+
+@pytest.mark.parametrize(
+    "suffix", [".png", ".jpg", ".bmp", ".tif", ".webp", ".gif", ".ppm", ".jp2"]
+)
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_truncated(tmp_path, suffix, share):
+    noise = np.random.default_rng(3).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / f"whole{suffix}")
+    data = (tmp_path / f"whole{suffix}").read_bytes()
+    path = write(tmp_path / f"a{suffix}", data[: int(len(data) * share)])
+    assert_refused(path, "damaged")
+
+
+@pytest.mark.parametrize("width", [0, 5])
+def test_without_pixels(tmp_path, width):
+    height = 5 - width
+    png = png_16(np.zeros((max(height, 1), max(width, 1)), np.uint16), 0)
+    header = b"IHDR" + struct.pack(">II", width, height) + png[24:29]
+    png = png[:12] + header + struct.pack(">I", zlib.crc32(header)) + png[33:]
+    bmp = struct.pack("<2sIHHI", b"BM", 54, 0, 0, 54)
+    bmp += struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, 0, 0, 0, 0, 0)
+    gif = b"GIF89a" + struct.pack("<HHBBB", width, height, 0, 0, 0) + b";"
+    for name, data in {"a.png": png, "a.bmp": bmp, "a.gif": gif}.items():
+        assert_refused(write(tmp_path / name, data), f"{width} x {height} pixels", "leave it out")
+
+
+def test_decompression_bomb(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    Image.new("RGB", (20, 11)).save(tmp_path / "a.png")
+    assert_refused(tmp_path / "a.png", "220 pixels", "MAX_IMAGE_PIXELS")
+    Image.new("RGB", (10, 10)).save(tmp_path / "b.png")
+    assert read_image(tmp_path / "b.png").shape == (10, 10, 3)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int32, np.uint32, np.int16])
+def test_values_without_a_known_white(tmp_path, kind):
+    path = write(tmp_path / "a.tif", tiff(GREY_16.astype(kind)))
+    assert_refused(path, "no known white", "8 or 16 bits")
+
+
+def test_planes_of_16_bits_are_refused_and_those_of_8_read(tmp_path):
+    options = {"photometric": "rgb", "planarconfig": "separate"}
+    path = write(tmp_path / "a.tif", tiff(RGB_16.transpose(2, 0, 1), **options))
+    assert_refused(path, "16-bit planes", "interleaved")
+    check(write(tmp_path / "b.tif", tiff(RGB.transpose(2, 0, 1), **options)), RGB)
+
+
+@pytest.mark.parametrize(
+    "suffix", [".png", ".jpg", ".bmp", ".tif", ".webp", ".gif", ".jp2", ".tga"]
+)
+def test_any_damage_is_refused_or_read_and_nothing_else(tmp_path, suffix):
+    """Bytes changed at random end in a picture or in the one error, whatever the decoder raises."""
+    Image.fromarray(RGB.repeat(4, axis=0)).save(tmp_path / f"whole{suffix}")
+    whole = (tmp_path / f"whole{suffix}").read_bytes()
+    generator, refused = random.Random(5), 0
+    for _ in range(150):
+        data = bytearray(whole)
+        for _ in range(generator.randint(1, 6)):
+            data[generator.randrange(len(data))] = generator.randrange(256)
+        try:
+            assert read_image(write(tmp_path / "a", bytes(data))).ndim == 3
+        except ImageReadError:
+            refused += 1
+    assert refused > 0
+
+
+def test_error_survives_the_way_between_processes():
+    error = pickle.loads(pickle.dumps(ImageReadError("cannot read a.png: no; try")))
+    assert str(error) == "cannot read a.png: no; try"
+
+
+@pytest.fixture
+def pictures(tmp_path, monkeypatch) -> Path:
+    """A folder with pictures, and other things beside and below them."""
+    for name in ("b.PNG", "a.jpg", "notes.txt", ".hidden.png", "sub/c.webp", "sub/deep/d.tif"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "folder.png").mkdir()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("inputs", "expected"),
+    [
+        (["b.PNG"], ["b.PNG"]),
+        (["notes.txt"], ["notes.txt"]),
+        (["."], ["a.jpg", "b.PNG"]),
+        (["sub"], ["sub/c.webp"]),
+        (["*"], ["a.jpg", "b.PNG"]),
+        (["**"], ["a.jpg", "b.PNG", "sub/c.webp", "sub/deep/d.tif"]),
+        (["**/*.tif"], ["sub/deep/d.tif"]),
+        (["[ab].*"], ["a.jpg", "b.PNG"]),
+        (["b.PNG", "."], ["b.PNG", "a.jpg"]),
+        (["sub", "./b.PNG", "b.PNG", "sub/../sub/c.webp"], ["sub/c.webp", "b.PNG"]),
+        ("a.jpg", ["a.jpg"]),
+        (Path("a.jpg"), ["a.jpg"]),
+    ],
+)
+def test_list_images(pictures, inputs, expected):
+    assert list_images(inputs) == [Path(name) for name in expected]
+
+
+def test_home_folder_and_names_that_look_like_patterns(pictures, monkeypatch):
+    monkeypatch.setenv("HOME", str(pictures))
+    (pictures / "a[1].png").write_bytes(b"x")
+    assert list_images(["~/a.jpg"]) == [pictures / "a.jpg"]
+    assert list_images(["a[1].png"]) == [Path("a[1].png")]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "words"),
+    [
+        ([], "the list is empty"),
+        (["no.png"], "cannot read no.png: there is no such file; check the path"),
+        (["a.jpg", "no.png"], "cannot read no.png"),
+        (["*.gif"], r"cannot read \*.gif: the pattern holds no pictures"),
+        (["*.txt"], "the pattern holds no pictures"),
+        (["folder.png"], "the folder holds no pictures"),
+    ],
+)
+def test_nothing_found(pictures, inputs, words):
+    with pytest.raises(ImageReadError, match=words):
+        list_images(inputs)
+
+
+def test_empty_file_is_named_before_anything_is_read(pictures):
+    Path("zero.png").touch()
+    with pytest.raises(ImageReadError, match="zero.png: it is empty"):
+        list_images(["a.jpg", "zero.png"])
+
+
+def test_every_suffix_belongs_to_a_format_that_is_read():
+    Image.init()
+    known = Image.registered_extensions()
+    missing = {suffix for suffix in IMAGE_SUFFIXES if suffix not in known}
+    assert missing <= {".avif"}, "a Pillow without AVIF is the one exception"
+    assert os.path.splitext("a.TIF")[1].lower() in IMAGE_SUFFIXES
