@@ -43,10 +43,6 @@ class MapDataset(Dataset):
     Departs: the substitute depends on the index alone, so that neither workers nor a resumed run
     change it. detectron2 remembers earlier failures, and pickles lambdas with cloudpickle; here a
     loader whose workers are spawned needs a function that pickle knows.
-
-    Args:
-        dataset: map-style, or an ``IterableDataset``.
-        map_func: sample -> mapped sample, or None.
     """
 
     def __new__(cls, dataset: Any, map_func: Callable[[Any], Any]) -> Any:
@@ -56,6 +52,12 @@ class MapDataset(Dataset):
         return super().__new__(cls)
 
     def __init__(self, dataset: Any, map_func: Callable[[Any], Any]) -> None:
+        """Wrap a dataset.
+
+        Args:
+            dataset: map-style, or an ``IterableDataset``.
+            map_func: sample -> mapped sample, or None.
+        """
         self._dataset = dataset
         self._map_func = map_func
 
@@ -102,17 +104,18 @@ class MapDataset(Dataset):
 
 
 class DatasetFromList(Dataset):
-    """A list as a dataset.
-
-    Args:
-        lst: the samples.
-        copy: hand out copies, so that changing one in place leaves the list as it is.
-        serialize: hold the samples as one array of bytes. Worker processes then share its memory;
-            python objects would be copied as soon as a worker merely counts references to them.
-            Every sample handed out is a copy then.
-    """
+    """A list as a dataset."""
 
     def __init__(self, lst: list, copy: bool = True, serialize: bool = True) -> None:
+        """Take over a list.
+
+        Args:
+            lst: the samples.
+            copy: hand out copies, so that changing one in place leaves the list as it is.
+            serialize: hold the samples as one array of bytes, whose memory worker processes share;
+                python objects would be copied as soon as a worker merely counts references to them.
+                Every sample handed out is a copy then.
+        """
         self._copy = copy
         self._serialize = serialize
         if not serialize:
@@ -143,16 +146,6 @@ class ToIterableDataset(IterableDataset):
 
     An iterable dataset is iterated in every worker. Each worker goes through the whole sampler,
     which is cheap, and loads only its own indices.
-
-    Args:
-        dataset: map-style.
-        sampler: of its indices.
-        shard_sampler: share the indices out. False where the sampler itself heeds the workers.
-        shard_chunk_size: so many successive indices go to one worker, the next to the next. With
-            the batch size, batches are the same whatever the number of workers.
-
-    Raises:
-        AssertionError: the dataset is iterable already, or the sampler is none.
     """
 
     def __init__(
@@ -162,6 +155,18 @@ class ToIterableDataset(IterableDataset):
         shard_sampler: bool = True,
         shard_chunk_size: int = 1,
     ) -> None:
+        """Put a dataset in an order.
+
+        Args:
+            dataset: map-style.
+            sampler: of its indices.
+            shard_sampler: share the indices out. False where the sampler itself heeds the workers.
+            shard_chunk_size: so many successive indices go to one worker, as many to the next. With
+                the batch size, batches are the same whatever the number of workers.
+
+        Raises:
+            AssertionError: the dataset is iterable already, or the sampler is none.
+        """
         assert not isinstance(dataset, IterableDataset), (
             f"dataset={dataset} is iterable already; pass a map-style one."
         )
@@ -196,14 +201,15 @@ class ToIterableDataset(IterableDataset):
 
 
 class AspectRatioGroupedDataset(IterableDataset):
-    """Batches of images that are all wider than high, or all not, which spares padding.
-
-    Args:
-        dataset: yields dicts with ``width`` and ``height``.
-        batch_size: samples in a batch; what is left at the end is dropped.
-    """
+    """Batches of images that are all wider than high, or all not, which spares padding."""
 
     def __init__(self, dataset: Iterable[dict[str, Any]], batch_size: int) -> None:
+        """Wrap single samples.
+
+        Args:
+            dataset: yields dicts with ``width`` and ``height``.
+            batch_size: samples in a batch; what is left at the end is dropped.
+        """
         self.dataset = dataset
         self.batch_size = batch_size
 

@@ -22,11 +22,6 @@ class DatasetMapper:
 
     Departs: of detectron2's mapper only images and semantic labels; no instances, keypoints or
     proposals.
-
-    Args:
-        is_train: whether annotations are for training.
-        augmentations: applied in order; augmentations or fixed transforms.
-        image_format: see ``detection_utils.read_image``.
     """
 
     @configurable
@@ -37,6 +32,13 @@ class DatasetMapper:
         augmentations: Sequence[T.Augmentation | T.Transform],
         image_format: str,
     ) -> None:
+        """Take the parts, or a config; see ``from_config``.
+
+        Args:
+            is_train: whether annotations are for training.
+            augmentations: applied in order; augmentations or fixed transforms.
+            image_format: see ``detection_utils.read_image``.
+        """
         self.is_train = is_train
         self.augmentations = T.AugmentationList(augmentations)
         self.image_format = image_format

@@ -16,18 +16,20 @@ class TrainingSampler(Sampler[int]):
 
     All processes shuffle alike and each takes every world-size-th index, so that together they see
     the one stream. Workers of a loader are not considered here but in ``ToIterableDataset``.
-
-    Args:
-        size: number of samples in the dataset, above 0.
-        shuffle: permute anew each round; otherwise count up.
-        seed: of the permutations, the same in all processes. None draws one, which they share.
-
-    Raises:
-        TypeError: ``size`` is no int.
-        ValueError: ``size`` is not positive.
     """
 
     def __init__(self, size: int, shuffle: bool = True, seed: int | None = None) -> None:
+        """Begin a stream; where ``seed`` is None every process must do so.
+
+        Args:
+            size: number of samples in the dataset, above 0.
+            shuffle: permute anew each round; otherwise count up.
+            seed: of the permutations, the same in all processes. None draws one, which they share.
+
+        Raises:
+            TypeError: ``size`` is no int.
+            ValueError: ``size`` is not positive.
+        """
         if not isinstance(size, int):
             raise TypeError(f"TrainingSampler(size=) expects an int. Got type {type(size)}.")
         if size <= 0:
@@ -52,16 +54,17 @@ class TrainingSampler(Sampler[int]):
 
 
 class InferenceSampler(Sampler[int]):
-    """Each index exactly once: one contiguous block per process, the larger blocks first.
-
-    Args:
-        size: number of samples in the dataset, above 0.
-
-    Raises:
-        AssertionError: ``size`` is not positive.
-    """
+    """Each index exactly once: one contiguous block per process, the larger blocks first."""
 
     def __init__(self, size: int) -> None:
+        """Find this process's block.
+
+        Args:
+            size: number of samples in the dataset, above 0.
+
+        Raises:
+            AssertionError: ``size`` is not positive.
+        """
         assert size > 0, f"InferenceSampler(size=) expects a positive int. Got {size}."
         share, rest = divmod(size, comm.get_world_size())
         rank = comm.get_rank()

@@ -46,13 +46,14 @@ class DatasetEvaluator:
 
 
 class DatasetEvaluators(DatasetEvaluator):
-    """Several evaluators as one.
-
-    Args:
-        evaluators: their tasks must differ.
-    """
+    """Several evaluators as one."""
 
     def __init__(self, evaluators: Sequence[DatasetEvaluator]) -> None:
+        """Take the parts.
+
+        Args:
+            evaluators: their tasks must differ.
+        """
         self._evaluators = evaluators
 
     def reset(self) -> None:

@@ -41,21 +41,6 @@ class SemSegEvaluator(DatasetEvaluator):
 
     Departs: labels that are neither a class nor ignored are an error (detectron2 counts them in
     the wrong place, or fails in ``reshape``); boundary metrics do not need OpenCV.
-
-    Args:
-        dataset_name: its catalog entry gives ``file_name`` and ``sem_seg_file_name`` of each
-            image, its metadata ``stuff_classes``, ``ignore_label`` and, if labels in written
-            predictions differ from channels, ``stuff_dataset_id_to_contiguous_id``.
-        distributed: gather from all processes.
-        output_dir: for ``sem_seg_predictions.json`` and ``sem_seg_evaluation.pth``; None for none.
-        sem_seg_loading_fn: called as ``fn(sem_seg_file_name, dtype=int)``, returns (H, W) labels.
-        num_classes: deprecated; must agree with the metadata.
-        ignore_label: deprecated; goes before the metadata.
-
-    Raises:
-        AssertionError: ``num_classes`` differs from the metadata.
-        AttributeError: the metadata lack an attribute.
-        KeyError: the dataset is not registered.
     """
 
     def __init__(
@@ -68,6 +53,23 @@ class SemSegEvaluator(DatasetEvaluator):
         num_classes: int | None = None,
         ignore_label: int | None = None,
     ) -> None:
+        """Look the dataset up in the catalogs; reads no files.
+
+        Args:
+            dataset_name: its catalog entry gives ``file_name`` and ``sem_seg_file_name`` of each
+                image, its metadata ``stuff_classes``, ``ignore_label`` and, if labels in written
+                predictions differ from channels, ``stuff_dataset_id_to_contiguous_id``.
+            distributed: gather from all processes.
+            output_dir: for ``sem_seg_predictions.json`` and ``sem_seg_evaluation.pth``, or None.
+            sem_seg_loading_fn: called as ``fn(sem_seg_file_name, dtype=int)``; (H, W) labels.
+            num_classes: deprecated; must agree with the metadata.
+            ignore_label: deprecated; goes before the metadata.
+
+        Raises:
+            AssertionError: ``num_classes`` differs from the metadata.
+            AttributeError: the metadata lack an attribute.
+            KeyError: the dataset is not registered.
+        """
         self._logger = logging.getLogger("detectron2.evaluation.sem_seg_evaluation")
         for name, value in (("num_classes", num_classes), ("ignore_label", ignore_label)):
             if value is not None:

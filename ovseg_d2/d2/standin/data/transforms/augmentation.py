@@ -11,16 +11,7 @@ __all__ = ["AugInput", "Augmentation", "AugmentationList", "apply_transform_gens
 
 
 class AugInput:
-    """An image and what belongs to it, transformed together.
-
-    Args:
-        image: (H, W) or (H, W, C); uint8 in [0, 255], or floats.
-        boxes: (N, 4) float, xyxy, in pixels.
-        sem_seg: (H, W) labels.
-
-    Raises:
-        AssertionError: the image is no array of two or three axes.
-    """
+    """An image and what belongs to it, transformed together."""
 
     def __init__(
         self,
@@ -29,6 +20,16 @@ class AugInput:
         boxes: np.ndarray | None = None,
         sem_seg: np.ndarray | None = None,
     ) -> None:
+        """Take what belongs to one image.
+
+        Args:
+            image: (H, W) or (H, W, C); uint8 in [0, 255], or floats.
+            boxes: (N, 4) float, xyxy, in pixels.
+            sem_seg: (H, W) labels.
+
+        Raises:
+            AssertionError: the image is no array of two or three axes.
+        """
         assert isinstance(image, np.ndarray) and image.ndim in (2, 3), (
             "AugInput needs a (H, W) or (H, W, C) numpy array, got "
             f"{getattr(image, 'shape', type(image))}; tensors go through .numpy() first."
@@ -136,16 +137,17 @@ class _FixedAugmentation(Augmentation):
 
 
 class AugmentationList(Augmentation):
-    """Augmentations in order, each looking at what the one before made of the input.
-
-    Args:
-        augs: augmentations or fixed transforms.
-
-    Raises:
-        AssertionError: something else among them.
-    """
+    """Augmentations in order, each looking at what the one before made of the input."""
 
     def __init__(self, augs: Sequence[Augmentation | Transform]) -> None:
+        """Take the parts.
+
+        Args:
+            augs: augmentations or fixed transforms.
+
+        Raises:
+            AssertionError: something else among them.
+        """
         for aug in augs:
             assert isinstance(aug, (Augmentation, Transform)), (
                 f"AugmentationList takes augmentations and transforms, got {type(aug)}."

@@ -42,20 +42,21 @@ def _round(value: float) -> int:
 
 
 class RandomFlip(Augmentation):
-    """Flip with a probability, in one direction.
-
-    Args:
-        prob: in [0, 1].
-        horizontal: left to right.
-        vertical: top to bottom.
-
-    Raises:
-        ValueError: both directions, or none.
-    """
+    """Flip with a probability, in one direction."""
 
     def __init__(
         self, prob: float = 0.5, *, horizontal: bool = True, vertical: bool = False
     ) -> None:
+        """Choose direction and probability.
+
+        Args:
+            prob: in [0, 1].
+            horizontal: left to right.
+            vertical: top to bottom.
+
+        Raises:
+            ValueError: both directions, or none.
+        """
         if horizontal == vertical:
             raise ValueError(
                 f"RandomFlip flips in one direction, got horizontal={horizontal} and "
@@ -74,14 +75,15 @@ class RandomFlip(Augmentation):
 
 
 class Resize(Augmentation):
-    """Resize to a fixed size.
-
-    Args:
-        shape: (h, w), or one number for both.
-        interp: Pillow's resampling.
-    """
+    """Resize to a fixed size."""
 
     def __init__(self, shape: int | Sequence[int], interp: int = Image.Resampling.BILINEAR) -> None:
+        """Choose the size.
+
+        Args:
+            shape: (h, w), or one number for both.
+            interp: Pillow's resampling.
+        """
         self.shape = (shape, shape) if isinstance(shape, int) else tuple(shape)
         self.interp = interp
 
@@ -91,19 +93,7 @@ class Resize(Augmentation):
 
 
 class ResizeShortestEdge(Augmentation):
-    """Resize the shorter side to a length drawn at random, keeping the aspect ratio.
-
-    Args:
-        short_edge_length: the smallest and the largest length ("range", both included), or the
-            lengths to draw from ("choice"), in pixels; one number is always taken. 0 leaves the
-            image as it is.
-        max_size: bound of the longer side, in pixels; goes before the length drawn.
-        sample_style: "range" or "choice".
-        interp: Pillow's resampling.
-
-    Raises:
-        AssertionError: another ``sample_style``, or a range that is not two numbers.
-    """
+    """Resize the shorter side to a length drawn at random, keeping the aspect ratio."""
 
     def __init__(
         self,
@@ -112,6 +102,19 @@ class ResizeShortestEdge(Augmentation):
         sample_style: str = "range",
         interp: int = Image.Resampling.BILINEAR,
     ) -> None:
+        """Choose the lengths to draw from.
+
+        Args:
+            short_edge_length: the smallest and the largest length ("range", both included), or the
+                lengths to draw from ("choice"), in pixels; one number is always taken. 0 leaves the
+                image as it is.
+            max_size: bound of the longer side, in pixels; goes before the length drawn.
+            sample_style: "range" or "choice".
+            interp: Pillow's resampling.
+
+        Raises:
+            AssertionError: another ``sample_style``, or a range that is not two numbers.
+        """
         assert sample_style in ("range", "choice"), (
             f"sample_style={sample_style!r}: use 'range' or 'choice'."
         )
@@ -154,21 +157,22 @@ class ResizeShortestEdge(Augmentation):
 
 
 class RandomCrop(Augmentation):
-    """Crop a rectangle at a random place.
-
-    Args:
-        crop_type: how ``crop_size`` is meant.
-            "relative": (h, w) as shares of the image, in (0, 1].
-            "relative_range": the smallest such shares; drawn up to 1, apart for h and w.
-            "absolute": (h, w) in pixels; no more than the image has.
-            "absolute_range": the smallest and the largest side in pixels, drawn apart for h and w.
-        crop_size: two numbers.
-
-    Raises:
-        AssertionError: another ``crop_type``.
-    """
+    """Crop a rectangle at a random place."""
 
     def __init__(self, crop_type: str, crop_size: Sequence[float]) -> None:
+        """Choose the sizes to draw from.
+
+        Args:
+            crop_type: how ``crop_size`` is meant.
+                "relative": (h, w) as shares of the image, in (0, 1].
+                "relative_range": the smallest such shares; drawn up to 1, apart for h and w.
+                "absolute": (h, w) in pixels; no more than the image has.
+                "absolute_range": the smallest and the largest side in pixels; h and w drawn apart.
+            crop_size: two numbers.
+
+        Raises:
+            AssertionError: another ``crop_type``.
+        """
         assert crop_type in _CROP_TYPES, f"crop_type={crop_type!r}: use one of {_CROP_TYPES}."
         self.crop_type = crop_type
         self.crop_size = crop_size
@@ -206,12 +210,6 @@ class RandomCrop_CategoryAreaConstraint(Augmentation):
 
     A few places are tried. One is good if it holds at least two categories, the largest of them
     below the share; if none is, the last one is taken.
-
-    Args:
-        crop_type: see ``RandomCrop``.
-        crop_size: see ``RandomCrop``.
-        single_category_max_area: the share, in (0, 1]; 1 takes any crop.
-        ignored_category: label that counts as no category.
     """
 
     def __init__(
@@ -221,6 +219,14 @@ class RandomCrop_CategoryAreaConstraint(Augmentation):
         single_category_max_area: float = 1.0,
         ignored_category: int | None = None,
     ) -> None:
+        """Choose sizes and share.
+
+        Args:
+            crop_type: see ``RandomCrop``.
+            crop_size: see ``RandomCrop``.
+            single_category_max_area: the share, in (0, 1]; 1 takes any crop.
+            ignored_category: label that counts as no category.
+        """
         self.crop_aug = RandomCrop(crop_type, crop_size)
         self.crop_type = crop_type
         self.crop_size = crop_size
@@ -242,14 +248,7 @@ class RandomCrop_CategoryAreaConstraint(Augmentation):
 
 
 class FixedSizeCrop(Augmentation):
-    """Crop at random what is larger than a size, and pad what is smaller at right and bottom.
-
-    Args:
-        crop_size: (h, w) in pixels.
-        pad: pad at all; otherwise a smaller image keeps its size.
-        pad_value: of padded image pixels.
-        seg_pad_value: of padded labels.
-    """
+    """Crop at random what is larger than a size, and pad what is smaller at right and bottom."""
 
     def __init__(
         self,
@@ -258,6 +257,14 @@ class FixedSizeCrop(Augmentation):
         pad_value: float = 128.0,
         seg_pad_value: int = 255,
     ) -> None:
+        """Choose the size.
+
+        Args:
+            crop_size: (h, w) in pixels.
+            pad: pad at all; otherwise a smaller image keeps its size.
+            pad_value: of padded image pixels.
+            seg_pad_value: of padded labels.
+        """
         self.crop_size = crop_size
         self.pad = pad
         self.pad_value = pad_value

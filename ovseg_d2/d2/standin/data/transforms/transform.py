@@ -20,16 +20,18 @@ class ResizeTransform(Transform):
 
     Departs: detectron2 rejects bool and the wider integers; here they are resized to the nearest
     pixel's value, by pixel centres, so that a label map gives the same labels in any integer type.
-
-    Args:
-        h: height before.
-        w: width before.
-        new_h: height after.
-        new_w: width after.
-        interp: Pillow's resampling of images; bilinear by default. Label maps take the nearest.
     """
 
     def __init__(self, h: int, w: int, new_h: int, new_w: int, interp: int | None = None) -> None:
+        """Choose both sizes.
+
+        Args:
+            h: height before.
+            w: width before.
+            new_h: height after.
+            new_w: width after.
+            interp: Pillow's resampling of images; bilinear by default. Label maps take the nearest.
+        """
         super().__init__()
         self.h, self.w = h, w
         self.new_h, self.new_w = new_h, new_w
