@@ -36,12 +36,13 @@ def load_clip(
     pretrained: str | Path | None = None,
     *,
     quick_gelu: bool | None = None,
+    patch_dropout: float | None = None,
     device: str | torch.device = "cpu",
 ) -> CLIPTower:
     """Load a CLIP tower, in evaluation mode.
 
     Args:
-        model: a model name of open_clip, such as "ViT-B-16"; or the path of a model config in
+        model: a model name of open_clip, such as "ViT-B-16" or "ViT-B/16"; or the path of a model config in
             open_clip's JSON format, with or without its wrapper
             `{"model_cfg": ..., "preprocess_cfg": {"mean": ..., "std": ...}}`; or "ShapesCLIP",
             the small model that comes with this package.
@@ -51,6 +52,8 @@ def load_clip(
         quick_gelu: the activation x * sigmoid(1.702 x) instead of GELU. None takes what the
             weights were trained with, as far as it is known: the tag says so, OpenAI's own format
             implies it; otherwise what the config says.
+        patch_dropout: share in [0, 1) of the patches that training leaves out of each picture
+            ([flip] 2212.00794); dense features keep them all. None takes what the config says.
         device: where the tower shall live.
 
     Returns:
@@ -61,6 +64,8 @@ def load_clip(
         ValueError: an unknown name or tag, a kind of tower that is not supported, or weights of
             another architecture.
     """
+    if model.replace("/", "-") in open_clip.list_models():  # OpenAI's spelling: "ViT-B/16"
+        model = model.replace("/", "-")
     config, preprocess = _read_config(model)
     source = _resolve_weights(model, pretrained)
     weights, is_openai = (None, False) if source.path is None else read_weights(source.path)
@@ -68,6 +73,10 @@ def load_clip(
         if known is not None:
             config["quick_gelu"] = known
             break
+    if patch_dropout is not None:
+        if not 0 <= patch_dropout < 1:
+            raise ValueError(f"patch_dropout={patch_dropout}; give a share from 0 to below 1.")
+        config["vision_cfg"]["patch_dropout"] = patch_dropout
     built = _build_model(config)
     mean = source.mean or preprocess.get("mean") or open_clip.OPENAI_DATASET_MEAN
     std = source.std or preprocess.get("std") or open_clip.OPENAI_DATASET_STD
@@ -81,7 +90,7 @@ def _read_config(model: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Config of the model and of its pixels (empty when nothing is known)."""
     if model == _PACKAGED:
         text = (_assets() / "shapes_clip.json").read_text(encoding="utf-8")
-    elif str(model).endswith(".json"):
+    elif model.endswith(".json"):
         path = Path(model)
         if not path.is_file():
             raise FileNotFoundError(f"model={model!r}: there is no such config file.")
