@@ -19,15 +19,16 @@ class LastBlock:
     method        spelling
     ============  ==========================================================================
     CLIP          ``LastBlock(attention="full")``, the baseline of [maskclip]
-    MaskCLIP      ``LastBlock()``, as its code has it
+    MaskCLIP      ``LastBlock()``
     PixelCLIP     ``LastBlock(residual="class_token")``
     SCLIP         ``LastBlock(attention="qq+kk")``
     ClearCLIP     ``LastBlock(residual="none", mlp=False, attention="qq")``
     NACLIP        ``LastBlock(residual="none", mlp=False, attention="neighbourhood_kk")``
     ============  ==========================================================================
 
-    Departs: in "qq", "kk", "qq+kk" and "neighbourhood_kk" patches attend to patches only; the
-    releases keep the class token among the keys.
+    Departs: [maskclip] describes its value path without residual and MLP, and its code keeps both;
+    `LastBlock()` is the code. In "qq", "kk", "qq+kk" and "neighbourhood_kk" patches attend to
+    patches only; the releases keep the class token among the keys.
 
     Attributes:
         residual: what is added to the attention's output at each location: its own token, the

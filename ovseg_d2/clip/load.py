@@ -42,8 +42,8 @@ def load_clip(
     """Load a CLIP tower, in evaluation mode.
 
     Args:
-        model: a model name of open_clip, such as "ViT-B-16" or "ViT-B/16"; or the path of a model config in
-            open_clip's JSON format, with or without its wrapper
+        model: a model name of open_clip, such as "ViT-B-16" or "ViT-B/16"; or the path of a model
+            config in open_clip's JSON format, with or without its wrapper
             `{"model_cfg": ..., "preprocess_cfg": {"mean": ..., "std": ...}}`; or "ShapesCLIP",
             the small model that comes with this package.
         pretrained: a tag of open_clip, such as "openai" (downloaded by open_clip, or taken from

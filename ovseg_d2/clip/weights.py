@@ -1,6 +1,7 @@
 """Weights of CLIP models on disk: one way to read them all, one error when they do not fit."""
 
 import pickle
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -94,7 +95,11 @@ def _read(path: Path) -> object:
     if path.suffix == ".safetensors":
         return load_file(path)
     if _is_torchscript(path):
-        return dict(torch.jit.load(path, map_location="cpu").state_dict())
+        with warnings.catch_warnings():
+            # Deprecated for keeping models in, but these archives are as they are.
+            warnings.simplefilter("ignore", FutureWarning)
+            archive = torch.jit.load(path, map_location="cpu")
+        return dict(archive.state_dict())
     return torch.load(path, map_location="cpu", weights_only=True)
 
 

@@ -249,6 +249,15 @@ def test_dtype_is_kept(build_model, last_block, dtype):
     assert (pooled.float() - exact_global).abs().max() < tolerance * exact_global.abs().max()
 
 
+@pytest.mark.parametrize("last_block", PUBLISHED.values(), ids=PUBLISHED)
+def test_device_comes_from_the_inputs(build_model, last_block):
+    """On the meta device anything that is made on another one is an error."""
+    visual = build_model().visual.to("meta")
+    feats = vit_dense(visual, torch.randn(2, 3, 40, 24, device="meta"), last_block)
+    assert feats.device.type == "meta"
+    assert feats.shape == (2, 32, 5, 3)
+
+
 def test_works_under_autocast(build_model):
     visual = build_model().visual
     images = torch.randn(2, 3, 40, 24)
@@ -358,11 +367,14 @@ def test_parity_with_pixelclip(parity, subcase):
     assert ran > 0
 
 
-@pytest.mark.parametrize("subcase", ["native", "wide_larger", "not_multiple_of_patch"])
+@pytest.mark.parametrize(
+    "subcase", ["native", "wide_larger", "not_multiple_of_patch", "clip_activation"]
+)
 def test_parity_with_maskclip(parity, subcase):
     case = parity("maskclip_vit")
     call = case.subcases[subcase]
-    visual = _official_tower(case, case.construct["heads"], nn.GELU, eps=call.args["ln_eps"])
+    activation = {"gelu": nn.GELU, "quick_gelu": QuickGELU}[call.args["activation"]]
+    visual = _official_tower(case, case.construct["heads"], activation, eps=call.args["ln_eps"])
     images = (call.inputs["image"].float() - call.args["mean"]) / call.args["std"]
     call.check("features", vit_dense(visual, images, LastBlock()))
 

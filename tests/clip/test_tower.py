@@ -1,0 +1,262 @@
+import copy
+
+import open_clip
+import pytest
+import torch
+from torch import nn
+
+from ovseg_d2.clip import CLIPTower, LastBlock
+
+END = 49407
+
+
+def test_properties_are_read_from_the_model(build_tower):
+    tower = build_tower(
+        vision={"image_size": (16, 40), "width": 48}, text={"context_length": 12}, embed_dim=24
+    )
+    assert tower.mean == open_clip.OPENAI_DATASET_MEAN
+    assert tower.std == open_clip.OPENAI_DATASET_STD
+    assert tower.patch_size == (8, 8)
+    assert tower.image_size == (16, 40)
+    assert tower.grid == (2, 5)
+    assert tower.width == 48
+    assert tower.embed_dim == 24
+    assert tower.context_length == 12
+    assert tower.device == torch.device("cpu")
+    assert tower.dtype == torch.float32
+    assert tower.double().dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    ("name", "patch", "grid", "width", "dim"),
+    [("ViT-B-16", 16, 14, 768, 512), ("ViT-B-32", 32, 7, 768, 512)]
+    + [("ViT-L-14-336", 14, 24, 1024, 768)],
+)
+def test_properties_of_published_models(tokenizer, name, patch, grid, width, dim):
+    with torch.device("meta"):
+        model = open_clip.CLIP(**open_clip.get_model_config(name))
+    tower = CLIPTower(model, tokenizer, (0.5,) * 3, (0.5,) * 3)
+    assert tower.patch_size == (patch, patch)
+    assert tower.grid == (grid, grid)
+    assert tower.image_size == (patch * grid, patch * grid)
+    assert tower.width == width
+    assert tower.embed_dim == dim
+    assert tower.context_length == 77
+    assert tower.dense_feats(torch.empty(2, 3, 80, 50, device="meta")).shape == (
+        2,
+        dim,
+        -(-80 // patch),
+        -(-50 // patch),
+    )
+
+
+@pytest.mark.parametrize("nonscalar", [False, True])
+def test_logit_scale_is_a_number_with_a_gradient(build_tower, nonscalar):
+    tower = build_tower(nonscalar_logit_scale=nonscalar)
+    nn.init.constant_(tower.model.logit_scale, 2.0)
+    assert tower.logit_scale.shape == ()
+    assert tower.logit_scale.item() == pytest.approx(7.389056)
+    tower.logit_scale.backward()
+    assert tower.model.logit_scale.grad.item() == pytest.approx(7.389056)
+
+
+def test_state_dict_is_open_clips_under_one_prefix(tower):
+    expected = {f"model.{key}" for key in tower.model.state_dict()}
+    assert set(tower.state_dict()) == expected
+
+
+def test_the_model_is_not_patched(build_model, tokenizer):
+    model, untouched = build_model(), build_model()
+    CLIPTower(model, tokenizer, (0.5,) * 3, (0.5,) * 3)
+    untouched.load_state_dict(model.state_dict())
+    assert vars(model).keys() == vars(untouched).keys()
+    images = torch.randn(1, 3, 32, 32)
+    assert torch.equal(model.encode_image(images), untouched.encode_image(images))
+
+
+def test_copies_are_independent(tower):
+    images = torch.randn(1, 3, 32, 32)
+    before = tower.encode_image(images)
+    teacher = copy.deepcopy(tower)
+    nn.init.zeros_(tower.model.visual.conv1.weight)
+    assert torch.equal(teacher.encode_image(images), before)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_gpu_gives_what_the_cpu_gives(tower):
+    images = 255 * torch.rand(2, 3, 40, 24)
+    token_ids = tower.tokenize(["a cat", "a photo of a dog"])
+
+    def encode(device):
+        tower.to(device)
+        pixels = tower.normalize(images.to(device))
+        return (
+            tower.encode_image(pixels).cpu(),
+            tower.dense_feats(pixels, LastBlock(attention="neighbourhood_kk")).cpu(),
+            tower.encode_text(token_ids.to(device)).cpu(),
+        )
+
+    for gpu, cpu in zip(encode("cuda"), encode("cpu"), strict=True):
+        torch.testing.assert_close(gpu, cpu, rtol=1e-2, atol=1e-2)
+
+
+class TestNormalize:
+    def test_hand_worked_values(self, build_model, tokenizer):
+        tower = CLIPTower(build_model(), tokenizer, (0.5, 0.4, 0.2), (0.5, 0.2, 0.25))
+        image = torch.tensor([255.0, 51.0, 0.0]).view(1, 3, 1, 1).expand(1, 3, 2, 2)
+        expected = torch.tensor([1.0, -1.0, -0.8]).view(1, 3, 1, 1).expand(1, 3, 2, 2)
+        torch.testing.assert_close(tower.normalize(image), expected)
+        torch.testing.assert_close(tower.normalize(image[0]), expected[0])
+        torch.testing.assert_close(tower.normalize(image.to(torch.uint8)), expected)
+
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+    def test_dtype_follows_floats_and_else_the_tower(self, tower, dtype):
+        assert tower.normalize(torch.zeros(1, 3, 2, 2, dtype=dtype)).dtype == dtype
+        tower.to(dtype)
+        assert tower.normalize(torch.zeros(1, 3, 2, 2, dtype=torch.uint8)).dtype == dtype
+
+    def test_statistics_survive_half_precision(self, tower):
+        tower.to(torch.bfloat16)
+        assert tower.mean == open_clip.OPENAI_DATASET_MEAN
+        exact = (100.0 - 255 * tower.mean[0]) / (255 * tower.std[0])
+        assert tower.normalize(torch.full((3, 1, 1), 100.0))[0].item() == pytest.approx(exact)
+
+
+class TestImages:
+    def test_global_embeddings_equal_open_clips(self, tower):
+        images = torch.randn(3, 3, 32, 32)
+        expected = tower.model.encode_image(images, normalize=True)
+        torch.testing.assert_close(tower.encode_image(images), expected, rtol=1e-5, atol=1e-5)
+        raw = tower.model.encode_image(images)
+        torch.testing.assert_close(
+            tower.encode_image(images, unit_norm=False), raw, rtol=1e-5, atol=1e-5
+        )
+
+    def test_dense_features_default_to_the_value_path(self, tower):
+        images = torch.randn(2, 3, 32, 44)
+        feats = tower.dense_feats(images)
+        assert feats.shape == (2, 32, 4, 6)
+        assert torch.equal(feats, tower.dense_feats(images, LastBlock()))
+        other = tower.dense_feats(images, LastBlock(residual="none"))
+        assert not torch.allclose(feats, other, atol=1e-3)
+
+
+class TestTokenize:
+    def test_ids_equal_open_clips(self, tower):
+        texts = ["a photo of a cat", "don't BLINK", "", "naïve café & 2 crêpes"]
+        token_ids = tower.tokenize(texts)
+        assert token_ids.dtype == torch.long
+        assert torch.equal(token_ids, open_clip.tokenize(texts))
+
+    def test_a_text_that_just_fits_is_read_whole(self, tower):
+        token_ids = tower.tokenize(["dog " * 75])
+        assert (token_ids != 0).all()
+        assert token_ids[0, -1] == END
+
+    def test_a_text_that_does_not_fit_is_refused(self, tower):
+        texts = ["a cat", "dog " * 76]
+        with pytest.raises(ValueError, match=r"'dog dog .* has 78 tokens.*reads 77; shorten"):
+            tower.tokenize(texts)
+
+    def test_the_limit_is_the_models(self, build_tower):
+        tower = build_tower(text={"context_length": 5})
+        assert tower.tokenize(["three words fit"]).shape == (1, 5)
+        with pytest.raises(ValueError, match="has 6 tokens"):
+            tower.tokenize(["four words do not"])
+
+    def test_tokenizers_of_transformers_are_asked_for_their_count(self, build_model):
+        tower = CLIPTower(build_model(), WordTokenizer(), (0.5,) * 3, (0.5,) * 3)
+        assert tower.tokenize(["a b", "word " * 76]).shape == (2, 77)
+        with pytest.raises(ValueError, match="has 78 tokens"):
+            tower.tokenize(["word " * 77])
+
+    def test_a_single_string_is_refused(self, tower):
+        with pytest.raises(TypeError, match="'cat' is one string"):
+            tower.tokenize("cat")
+
+    def test_no_texts(self, tower):
+        token_ids = tower.tokenize([])
+        assert token_ids.shape == (0, 77)
+        assert tower.encode_text(token_ids).shape == (0, 32)
+
+
+class WordTokenizer:
+    """The surface of open_clip's HFTokenizer, one token per word and one for the end."""
+
+    class _Transformers:
+        def __call__(self, text):
+            ids = [5 + len(word) for word in text.split()] + [1]
+            return type("Encoding", (), {"input_ids": ids})()
+
+    tokenizer = _Transformers()
+    clean_fn = staticmethod(str.strip)
+
+    def __call__(self, texts, context_length):
+        rows = [self.tokenizer(self.clean_fn(t)).input_ids[:context_length] for t in texts]
+        return torch.tensor([row + [0] * (context_length - len(row)) for row in rows])
+
+
+class TestText:
+    def test_embeddings_equal_open_clips(self, tower):
+        token_ids = tower.tokenize(["a cat", "a photo of a red star"])
+        expected = tower.model.encode_text(token_ids, normalize=True)
+        torch.testing.assert_close(tower.encode_text(token_ids), expected, rtol=1e-5, atol=1e-5)
+        raw = tower.model.encode_text(token_ids)
+        torch.testing.assert_close(
+            tower.encode_text(token_ids, unit_norm=False), raw, rtol=1e-5, atol=1e-5
+        )
+
+    def test_token_embeddings_are_the_models_rows(self, tower):
+        token_ids = tower.tokenize(["a cat"])
+        embeds = tower.embed_tokens(token_ids)
+        assert embeds.shape == (1, 77, 32)
+        assert torch.equal(embeds[0, 1], tower.model.token_embedding.weight[token_ids[0, 1]])
+
+    def test_replaced_tokens_change_the_text_and_receive_gradient(self, tower):
+        """Learnable prompts: a vector in place of "x" that equals "cat" says "cat"."""
+        placeholder, cat = tower.tokenize(["a photo of x", "a photo of cat"])[:, None]
+        place = int((placeholder != cat).nonzero()[0, 1])
+        learnt = tower.embed_tokens(cat)[:, place].detach().requires_grad_()
+        embeds = tower.embed_tokens(placeholder).clone()
+        embeds[:, place] = learnt
+        out = tower.encode_token_embeds(embeds, placeholder)
+        torch.testing.assert_close(out, tower.encode_text(cat))
+        assert not torch.allclose(out, tower.encode_text(placeholder), atol=1e-3)
+        out[:, 0].sum().backward()
+        assert learnt.grad.abs().sum() > 0
+
+    def test_embeddings_and_ids_must_agree(self, tower):
+        token_ids = tower.tokenize(["a cat"])
+        with pytest.raises(ValueError, match=r"\(1, 77, 32\) and token_ids \(1, 20\)"):
+            tower.encode_token_embeds(tower.embed_tokens(token_ids), token_ids[:, :20])
+
+
+class TestRefusals:
+    def test_other_image_towers(self, build_model, tokenizer):
+        model = build_model()
+        model.visual = nn.Conv2d(3, 4, 1)
+        with pytest.raises(ValueError, match="image tower is a Conv2d.*choose a ViT"):
+            CLIPTower(model, tokenizer, (0.5,) * 3, (0.5,) * 3)
+
+    def test_other_text_towers(self, build_model, tokenizer):
+        model = build_model(custom_text=True)
+        model.text = nn.Linear(3, 4)
+        with pytest.raises(ValueError, match="text tower is a Linear"):
+            CLIPTower(model, tokenizer, (0.5,) * 3, (0.5,) * 3)
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"custom_text": True, "text": {"embed_cls": True}}, "appends a class token"),
+            ({"text": {"pool_type": "none"}}, "text tower has pool_type='none'"),
+            ({"vision": {"pool_type": "none"}}, "image tower has pool_type='none'"),
+        ],
+    )
+    def test_ways_of_pooling_that_give_no_vector(self, build_tower, changes, message):
+        with pytest.raises(ValueError, match=message):
+            build_tower(**changes)
+
+    def test_statistics_of_another_length(self, build_model, tokenizer):
+        with pytest.raises(ValueError, match=r"mean=\(0.5,\)"):
+            CLIPTower(build_model(), tokenizer, (0.5,), (0.5,))

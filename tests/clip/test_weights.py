@@ -1,0 +1,165 @@
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from ovseg_d2.clip.weights import load_weights, read_weights
+
+OPENAI_ENTRIES = ("input_resolution", "context_length", "vocab_size")
+
+
+@pytest.fixture
+def model(build_model):
+    return build_model()
+
+
+def assert_same(weights, model):
+    expected = model.state_dict()
+    assert weights.keys() == expected.keys()
+    for key, value in expected.items():
+        assert torch.equal(weights[key], value), key
+
+
+def script_archive(state, path):
+    """Save a state dict as a TorchScript archive, the format of OpenAI's releases."""
+    root = nn.Module()
+    for key, value in state.items():
+        *parents, name = key.split(".")
+        module = root
+        for parent in parents:
+            if parent not in dict(module.named_children()):
+                module.add_module(parent, nn.Module())
+            module = module.get_submodule(parent)
+        if value.is_floating_point():
+            module.register_parameter(name, nn.Parameter(value, requires_grad=False))
+        else:
+            module.register_buffer(name, value)
+    torch.jit.script(root).save(path)
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".bin", ".anything"])
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: state,
+        lambda state: {"state_dict": state, "epoch": 3, "name": "run"},
+        lambda state: {"state_dict": {f"module.{k}": v for k, v in state.items()}},
+        lambda state: {"model": {f"tower.model.{k}": v for k, v in state.items()}},
+        lambda state: {
+            "model": {f"tower.model.{k}": v for k, v in state.items()}
+            | {"decoder.weight": torch.ones(2), "decoder.logit_scale": torch.ones(())},
+            "optimizer": {"state": {0: {"step": torch.tensor(1.0)}}},
+            "iteration": 7,
+        },
+        lambda state: {f"sem_seg_head.predictor.clip_model.{k}": v for k, v in state.items()},
+    ],
+    ids=["bare", "open_clip", "data parallel", "ours", "ours with a decoder", "deep prefix"],
+)
+def test_pytorch_files(tmp_path, model, wrap, suffix):
+    path = tmp_path / f"weights{suffix}"
+    torch.save(wrap(model.state_dict()), path)
+    weights, is_openai = read_weights(path)
+    assert_same(weights, model)
+    assert not is_openai
+
+
+def test_safetensors(tmp_path, model):
+    path = tmp_path / "weights.safetensors"
+    save_file(model.state_dict(), path)
+    weights, is_openai = read_weights(path)
+    assert_same(weights, model)
+    assert not is_openai
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:FutureWarning")
+@pytest.mark.filterwarnings("error:`torch.jit.load` is deprecated:FutureWarning")
+def test_openai_archive(tmp_path, model):
+    path = tmp_path / "ViT-tiny.pt"
+    entries = {name: torch.tensor(32) for name in OPENAI_ENTRIES}
+    script_archive(model.state_dict() | entries, path)
+    weights, is_openai = read_weights(path)
+    assert_same(weights, model)
+    assert is_openai
+
+
+def test_openai_state_dict(tmp_path, model):
+    path = tmp_path / "weights.pt"
+    torch.save(model.state_dict() | dict.fromkeys(OPENAI_ENTRIES, torch.tensor(32)), path)
+    weights, is_openai = read_weights(path)
+    assert_same(weights, model)
+    assert is_openai
+
+
+def test_several_towers_are_refused(tmp_path, model):
+    path = tmp_path / "weights.pt"
+    state = model.state_dict()
+    both = {f"{who}.model.{k}": v for k, v in state.items() for who in ("student", "teacher")}
+    torch.save({"model": both}, path)
+    with pytest.raises(ValueError, match=r"\['student.model.', 'teacher.model.'\]"):
+        read_weights(path)
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no weight file '.*absent.pt'"):
+        read_weights(tmp_path / "absent.pt")
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "weights.pt", "empty.pt"])
+def test_files_that_are_no_weights(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(b"" if name == "empty.pt" else b"<html>404 Not Found</html>")
+    with pytest.raises(ValueError, match="no weight file that can be read safely"):
+        read_weights(path)
+
+
+def test_pickled_code_is_not_executed(tmp_path, model):
+    path = tmp_path / "weights.pt"
+    torch.save(model, path)
+    with pytest.raises(ValueError, match="no weight file that can be read safely"):
+        read_weights(path)
+
+
+def test_a_file_of_something_else(tmp_path):
+    path = tmp_path / "weights.pt"
+    torch.save([1, 2], path)
+    with pytest.raises(ValueError, match="holds a list, not a state dict"):
+        read_weights(path)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_types_become_the_models(build_model, dtype):
+    model, other = build_model(), build_model()
+    weights = {key: value.to(dtype) for key, value in other.state_dict().items()}
+    load_weights(model, weights, "file")
+    for key, value in model.state_dict().items():
+        assert value.dtype == torch.float32
+        assert torch.equal(value, weights[key].float())
+
+
+@pytest.mark.parametrize("nonscalar", [True, False])
+def test_logit_scale_may_be_a_scalar_or_a_vector_of_one(build_model, nonscalar):
+    model, other = (build_model(nonscalar_logit_scale=flag) for flag in (nonscalar, not nonscalar))
+    load_weights(model, other.state_dict(), "file")
+    assert model.logit_scale.item() == other.logit_scale.item()
+
+
+def test_all_that_does_not_fit_is_listed_and_nothing_is_loaded(build_model):
+    model = build_model()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    weights = build_model().state_dict()
+    del weights["visual.proj"]
+    for i in range(7):
+        weights[f"extra.{i}"] = torch.zeros(1)
+    weights["visual.conv1.weight"] = torch.zeros(32, 3, 16, 16)
+    with pytest.raises(ValueError) as caught:
+        load_weights(model, weights, "weights.pt")
+    message = str(caught.value)
+    assert "the weights of weights.pt do not fit" in message
+    assert "1 missing: visual.proj;" in message
+    assert "7 unexpected: extra.0, extra.1, extra.2, extra.3, extra.4, ...;" in message
+    assert (
+        "1 of another shape: visual.conv1.weight (32, 3, 16, 16) instead of (32, 3, 8, 8)."
+        in message
+    )
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, before[key])
