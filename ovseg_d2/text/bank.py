@@ -104,10 +104,11 @@ class TextBank:
         """
         if not isinstance(vocabulary, Vocabulary):
             vocabulary = Vocabulary.from_names(vocabulary)
+        groups: list[tuple[str, ...]]
         if self.synonyms == "joined":
-            groups = tuple((", ".join(words),) for words in vocabulary.synonyms)
+            groups = [(", ".join(words),) for words in vocabulary.synonyms]
         else:
-            groups = vocabulary.synonyms
+            groups = list(vocabulary.synonyms)
         words = tuple(dict.fromkeys(word for group in groups for word in group))
         row_of = {word: row for row, word in enumerate(words)}
         word_embeds = self._embed_words(words).to(self.tower.device)  # (words, D)

@@ -70,7 +70,9 @@ class TextFingerprint:
         digest.update(self._tower.tokenize([_PROBE]).cpu().numpy().tobytes())
         for name, tensor in sorted(tensors.items()):
             digest.update(repr((name, str(tensor.dtype), tuple(tensor.shape))).encode())
-            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+            digest.update(
+                tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
+            )
         return digest.hexdigest()
 
     def _settings(self) -> list[tuple[str, str, list[tuple[str, object]]]]:

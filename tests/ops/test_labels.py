@@ -1,0 +1,34 @@
+"""Class shares by hand."""
+
+import pytest
+import torch
+
+from ovseg_d2.ops import class_shares
+
+
+def test_by_hand() -> None:
+    labels = torch.tensor([[0, 2, 2], [255, 2, 0]])
+    assert class_shares(labels, 4, 255).tolist() == [0.4, 0.0, 0.6, 0.0]
+
+
+def test_small_integer_types_and_no_ignore() -> None:
+    labels = torch.tensor([254, 254, 3, 0], dtype=torch.uint8)
+    shares = class_shares(labels, 255)
+    assert shares[254].item() == 0.5
+    assert shares.sum().item() == 1.0
+
+
+def test_nothing_to_count_is_zero() -> None:
+    assert class_shares(torch.full((2, 2), 255), 3, 255).tolist() == [0.0, 0.0, 0.0]
+    assert class_shares(torch.zeros(0, dtype=torch.long), 2).tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize(("value", "message"), [(3, "labels hold 3"), (-1, "labels hold -1")])
+def test_refuses_labels_of_no_class(value: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        class_shares(torch.tensor([0, value]), 3, 255)
+
+
+def test_refuses_what_is_no_label() -> None:
+    with pytest.raises(ValueError, match=r"dtype torch\.float32"):
+        class_shares(torch.zeros(3), 3)
