@@ -1,7 +1,6 @@
 """MaskCLIP: open-vocabulary segmentation with a frozen CLIP and no training at all.
 
-Source: [maskclip] arXiv 2112.01071, Sec. 3.2. (The other paper of that name is
-`MaskedDistillCLIP`.)
+Source: [maskclip] arXiv 2112.01071. (The other paper of that name is `MaskedDistillCLIP`.)
 """
 
 from __future__ import annotations
@@ -27,7 +26,9 @@ class MaskCLIP(nn.Module):
     s_kij = cos(v_ij, t_k).
 
     Departs: the official code spreads the patch grid over the unpadded image; here it covers the
-    padded one, as it did in the tower. They are the same where the image is whole patches.
+    padded one, as it did in the tower. They are the same where the image is whole patches. It also
+    runs with ImageNet's pixel statistics, the exact GELU and a LayerNorm epsilon of 1e-6; here
+    all three are the tower's own, which is what CLIP was trained with.
 
     Args:
         tower: a CLIP tower; used as it is, its parameters' gradient flags included.
