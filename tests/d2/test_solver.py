@@ -1,0 +1,288 @@
+"""The contract of ovseg_d2.d2.solver: holds on detectron2 and on the stand-in alike."""
+
+import math
+
+import pytest
+import torch
+from fvcore.common.param_scheduler import ConstantParamScheduler, LinearParamScheduler
+from torch import nn
+
+from ovseg_d2.d2.config import get_cfg
+from ovseg_d2.d2.solver import (
+    LRMultiplier,
+    WarmupParamScheduler,
+    build_lr_scheduler,
+    build_optimizer,
+    get_default_optimizer_params,
+    maybe_add_gradient_clipping,
+)
+
+
+def make_cfg(**solver):
+    cfg = get_cfg()
+    cfg.SOLVER.WARMUP_ITERS = 0
+    for key, value in solver.items():
+        setattr(cfg.SOLVER, key, value)
+    return cfg
+
+
+def make_optimizer(*base_lrs):
+    return torch.optim.SGD(
+        [{"params": [nn.Parameter(torch.zeros(1))], "lr": lr} for lr in base_lrs], lr=1.0
+    )
+
+
+def collect_rates(scheduler, optimizer, num_steps):
+    """The rates of the first group before each of num_steps steps, and after the last."""
+    rates = [optimizer.param_groups[0]["lr"]]
+    for _ in range(num_steps):
+        optimizer.step()
+        scheduler.step()
+        rates.append(optimizer.param_groups[0]["lr"])
+    return rates
+
+
+class TestBuildLrScheduler:
+    def collect(self, cfg):
+        optimizer = make_optimizer(cfg.SOLVER.BASE_LR)
+        scheduler = build_lr_scheduler(cfg, optimizer)
+        return collect_rates(scheduler, optimizer, cfg.SOLVER.MAX_ITER)
+
+    def test_multi_step_with_linear_warmup(self):
+        cfg = make_cfg(BASE_LR=2.0, MAX_ITER=8, STEPS=(4, 6), WARMUP_ITERS=2, WARMUP_FACTOR=0.5)
+        expected = [1.0, 1.5, 2.0, 2.0, 0.2, 0.2, 0.02, 0.02, 0.02]
+        assert self.collect(cfg) == pytest.approx(expected)
+
+    def test_constant_warmup(self):
+        cfg = make_cfg(BASE_LR=2.0, MAX_ITER=4, STEPS=(), WARMUP_ITERS=2, WARMUP_FACTOR=0.5)
+        cfg.SOLVER.WARMUP_METHOD = "constant"
+        assert self.collect(cfg) == pytest.approx([1.0, 1.0, 2.0, 2.0, 2.0])
+
+    def test_without_warmup(self):
+        cfg = make_cfg(BASE_LR=1.0, MAX_ITER=4, STEPS=(2,))
+        assert self.collect(cfg) == pytest.approx([1.0, 1.0, 0.1, 0.1, 0.1])
+
+    def test_steps_beyond_the_end_are_ignored(self):
+        cfg = make_cfg(BASE_LR=1.0, MAX_ITER=4, STEPS=(2, 30000))
+        assert self.collect(cfg) == pytest.approx([1.0, 1.0, 0.1, 0.1, 0.1])
+
+    def test_cosine(self):
+        cfg = make_cfg(BASE_LR=2.0, BASE_LR_END=0.5, MAX_ITER=4, LR_SCHEDULER_NAME="WarmupCosineLR")
+        cosine = [1, math.sqrt(0.5), 0, -math.sqrt(0.5), -1]
+        expected = [0.5 + 0.5 * 1.5 * (1 + value) for value in cosine]
+        assert self.collect(cfg) == pytest.approx(expected)
+
+    @pytest.mark.parametrize(
+        ("rescale", "expected"),
+        [(False, [0.0, 0.5, 1.0, 0.0]), (True, [0.0, 1.0, 2.0, 0.0])],
+    )
+    def test_cosine_after_warmup(self, rescale, expected):
+        cfg = make_cfg(BASE_LR=2.0, MAX_ITER=4, LR_SCHEDULER_NAME="WarmupCosineLR")
+        cfg.SOLVER.WARMUP_ITERS, cfg.SOLVER.WARMUP_FACTOR = 2, 0.0
+        cfg.SOLVER.RESCALE_INTERVAL = rescale
+        rates = self.collect(cfg)
+        assert [rates[i] for i in (0, 1, 2, 4)] == pytest.approx(expected, abs=1e-6)
+
+    def test_fixed_gamma(self):
+        cfg = make_cfg(BASE_LR=1.0, MAX_ITER=8, GAMMA=0.5, NUM_DECAYS=3)
+        cfg.SOLVER.LR_SCHEDULER_NAME = "WarmupStepWithFixedGammaLR"
+        optimizer = make_optimizer(1.0)
+        rates = collect_rates(build_lr_scheduler(cfg, optimizer), optimizer, 7)
+        assert rates == pytest.approx([1, 1, 0.5, 0.5, 0.25, 0.25, 0.125, 0.125])
+
+    def test_refuses(self):
+        with pytest.raises(ValueError, match="Unknown LR scheduler: Sawtooth"):
+            self.collect(make_cfg(LR_SCHEDULER_NAME="Sawtooth"))
+        with pytest.raises(ValueError, match="Unknown warmup method: sudden"):
+            self.collect(make_cfg(WARMUP_METHOD="sudden"))
+        with pytest.raises(AssertionError):
+            self.collect(make_cfg(LR_SCHEDULER_NAME="WarmupCosineLR", BASE_LR_END=1.0))
+
+
+class TestLRMultiplier:
+    def test_multiplies_each_group(self):
+        optimizer = make_optimizer(1.0, 10.0)
+        scheduler = LRMultiplier(optimizer, LinearParamScheduler(1.0, 0.0), max_iter=4)
+        optimizer.step()
+        scheduler.step()
+        assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.75, 7.5])
+        assert scheduler.get_last_lr() == pytest.approx([0.75, 7.5])
+
+    def test_state_can_go_into_a_longer_run(self):
+        optimizer = make_optimizer(1.0)
+        scheduler = LRMultiplier(optimizer, LinearParamScheduler(1.0, 0.0), max_iter=2)
+        collect_rates(scheduler, optimizer, 2)
+        state = scheduler.state_dict()
+        assert state == {"base_lrs": [1.0], "last_epoch": 2}
+
+        longer = make_optimizer(1.0)
+        resumed = LRMultiplier(longer, LinearParamScheduler(1.0, 0.0), max_iter=4)
+        resumed.load_state_dict(state)
+        assert collect_rates(resumed, longer, 2)[1:] == pytest.approx([0.25, 0.0])
+
+    def test_refuses_other_schedules(self):
+        with pytest.raises(ValueError, match="must be an instance of fvcore ParamScheduler"):
+            LRMultiplier(make_optimizer(1.0), lambda where: 1.0, max_iter=4)
+
+
+def test_warmup_ends_where_the_schedule_goes_on():
+    schedule = WarmupParamScheduler(LinearParamScheduler(1.0, 0.0), 0.5, 0.5)
+    assert [schedule(where) for where in (0.0, 0.25, 0.5, 0.75)] == pytest.approx(
+        [0.5, 0.5, 0.5, 0.25]
+    )
+    constant = WarmupParamScheduler(ConstantParamScheduler(2.0), 0.25, 0.5, "constant")
+    assert [constant(where) for where in (0.0, 0.4, 0.6)] == [0.5, 0.5, 2.0]
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 1, 1)
+        self.norm = nn.GroupNorm(1, 1)
+        self.embedding = nn.Embedding(2, 1)
+        self.frozen = nn.Linear(1, 1).requires_grad_(False)
+        self.twin = self.conv
+
+
+def collect_settings(model, groups):
+    """The settings of each parameter by name; a parameter in two groups is an error."""
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    settings = {}
+    for group in groups:
+        rest = {key: value for key, value in group.items() if key in ("lr", "weight_decay")}
+        for parameter in group["params"]:
+            assert names[parameter] not in settings
+            settings[names[parameter]] = rest
+    return settings
+
+
+class TestOptimizerParams:
+    def test_nothing_set(self):
+        model = Net()
+        groups = get_default_optimizer_params(model)
+        assert len(groups) == 1
+        assert set(collect_settings(model, groups)) == {
+            *("conv.weight", "conv.bias", "norm.weight", "norm.bias", "embedding.weight")
+        }
+
+    def test_all_rules(self):
+        model = Net()
+        groups = get_default_optimizer_params(
+            model,
+            base_lr=1.0,
+            weight_decay=0.1,
+            weight_decay_norm=0.0,
+            bias_lr_factor=2.0,
+            weight_decay_bias=0.3,
+            lr_factor_func=lambda name: 0.5 if name.startswith("embedding") else 1.0,
+        )
+        assert collect_settings(model, groups) == {
+            "conv.weight": {"lr": 1.0, "weight_decay": 0.1},
+            "conv.bias": {"lr": 2.0, "weight_decay": 0.3},
+            "norm.weight": {"lr": 1.0, "weight_decay": 0.0},
+            "norm.bias": {"lr": 2.0, "weight_decay": 0.3},
+            "embedding.weight": {"lr": 0.5, "weight_decay": 0.1},
+        }
+        assert len(groups) == 4  # both biases share one
+
+    def test_overrides_win(self):
+        model = Net()
+        groups = get_default_optimizer_params(
+            model, base_lr=1.0, weight_decay_norm=0.0, overrides={"weight": {"lr": 3.0}}
+        )
+        settings = collect_settings(model, groups)
+        assert settings["conv.weight"] == {"lr": 3.0}
+        assert settings["norm.weight"] == {"lr": 3.0, "weight_decay": 0.0}
+        assert settings["conv.bias"] == {"lr": 1.0}
+
+    def test_refuses(self):
+        with pytest.raises(ValueError, match="bias_lr_factor requires base_lr"):
+            get_default_optimizer_params(Net(), bias_lr_factor=2.0)
+        with pytest.raises(ValueError, match="lr_factor_func requires base_lr"):
+            get_default_optimizer_params(Net(), lr_factor_func=lambda name: 1.0)
+        with pytest.raises(ValueError, match="Conflicting overrides for 'bias'"):
+            get_default_optimizer_params(
+                Net(), weight_decay_bias=0.0, overrides={"bias": {"lr": 1.0}}
+            )
+
+
+def test_build_optimizer():
+    model = Net()
+    cfg = make_cfg(BASE_LR=0.5, WEIGHT_DECAY=0.1, MOMENTUM=0.7, WEIGHT_DECAY_BIAS=0.0)
+    optimizer = build_optimizer(cfg, model)
+    assert isinstance(optimizer, torch.optim.SGD)
+    assert all(group["momentum"] == 0.7 for group in optimizer.param_groups)
+    assert collect_settings(model, optimizer.param_groups) == {
+        "conv.weight": {"lr": 0.5, "weight_decay": 0.1},
+        "conv.bias": {"lr": 0.5, "weight_decay": 0.0},
+        "norm.weight": {"lr": 0.5, "weight_decay": 0.0},
+        "norm.bias": {"lr": 0.5, "weight_decay": 0.0},
+        "embedding.weight": {"lr": 0.5, "weight_decay": 0.1},
+    }
+
+
+class TestGradientClipping:
+    def make(self, clip_type, value=1.0):
+        cfg = get_cfg()
+        cfg.SOLVER.CLIP_GRADIENTS.ENABLED = True
+        cfg.SOLVER.CLIP_GRADIENTS.CLIP_TYPE = clip_type
+        cfg.SOLVER.CLIP_GRADIENTS.CLIP_VALUE = value
+        return cfg
+
+    def step(self, optimizer_of):
+        """One step of rate 1 from zero on gradients (3, -4) and (0.3, 0.4)."""
+        first, second = nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(2))
+        optimizer = optimizer_of([first, second])
+        first.grad = torch.tensor([3.0, -4.0])
+        second.grad = torch.tensor([0.3, 0.4])
+        optimizer.step()
+        return torch.cat([first, second]).tolist()
+
+    @pytest.mark.parametrize(
+        ("clip_type", "expected"),
+        [("value", [-1.0, 1.0, -0.3, -0.4]), ("norm", [-0.6, 0.8, -0.3, -0.4])],
+    )
+    def test_of_a_class_and_of_an_object(self, clip_type, expected):
+        cfg = self.make(clip_type)
+        clipping = maybe_add_gradient_clipping(cfg, torch.optim.SGD)
+        assert issubclass(clipping, torch.optim.SGD) and clipping is not torch.optim.SGD
+        assert self.step(lambda p: clipping(p, lr=1.0)) == pytest.approx(expected, abs=1e-5)
+        assert self.step(
+            lambda p: maybe_add_gradient_clipping(cfg, torch.optim.SGD(p, lr=1.0))
+        ) == pytest.approx(expected, abs=1e-5)
+
+    def test_disabled(self):
+        assert maybe_add_gradient_clipping(get_cfg(), torch.optim.AdamW) is torch.optim.AdamW
+        assert self.step(
+            lambda p: maybe_add_gradient_clipping(get_cfg(), torch.optim.SGD(p, lr=1.0))
+        ) == pytest.approx([-3.0, 4.0, -0.3, -0.4])
+
+    def test_later_changes_of_the_config_are_not_seen(self):
+        cfg = self.make("value")
+        clipping = maybe_add_gradient_clipping(cfg, torch.optim.SGD)
+        cfg.SOLVER.CLIP_GRADIENTS.CLIP_VALUE = 0.1
+        assert self.step(lambda p: clipping(p, lr=1.0))[0] == pytest.approx(-1.0)
+
+    def test_without_gradients_and_with_a_scheduler(self):
+        parameter = nn.Parameter(torch.zeros(2))
+        optimizer = maybe_add_gradient_clipping(self.make("norm"), torch.optim.SGD)(
+            [parameter], lr=1.0
+        )
+        scheduler = LRMultiplier(optimizer, ConstantParamScheduler(1.0), max_iter=4)
+        optimizer.step()
+        scheduler.step()
+        assert parameter.tolist() == [0.0, 0.0]
+
+    def test_build_optimizer_clips(self):
+        model = nn.Linear(1, 1, bias=False)
+        cfg = self.make("value")
+        cfg.SOLVER.BASE_LR, cfg.SOLVER.WEIGHT_DECAY = 1.0, 0.0
+        optimizer = build_optimizer(cfg, model)
+        before = model.weight.item()
+        model.weight.grad = torch.tensor([[5.0]])
+        optimizer.step()
+        assert model.weight.item() == pytest.approx(before - 1.0)
+
+    def test_whole_model_is_unknown(self):
+        with pytest.raises(ValueError, match="'full_model' is not a valid GradientClipType"):
+            maybe_add_gradient_clipping(self.make("full_model"), torch.optim.SGD)
