@@ -35,6 +35,7 @@ _PHOTOMETRIC, _BITS, _PLANAR = 262, 258, 284
 # What Pillow's decoders raise on damaged data, beside OSError.
 _DAMAGE = (
     OSError,
+    RuntimeError,
     SyntaxError,
     ValueError,
     struct.error,

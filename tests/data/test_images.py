@@ -370,6 +370,7 @@ def test_planes_of_16_bits_are_refused_and_those_of_8_read(tmp_path):
     check(write(tmp_path / "b.tif", tiff(RGB.transpose(2, 0, 1), **options)), RGB)
 
 
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     "suffix", [".png", ".jpg", ".bmp", ".tif", ".webp", ".gif", ".jp2", ".tga"]
 )
