@@ -193,7 +193,7 @@ class TestMergeFromFile:
     def test_expressions_are_evaluated_by_default(self, write):
         text = (
             "VERSION: 2\nINPUT:\n"
-            '  MIN_SIZE_TRAIN: !!python/object/apply:eval ["[int(x * 0.1 * 640) for x in (5, 10)]"]\n'
+            '  MIN_SIZE_TRAIN: !!python/object/apply:eval ["[64 * x for x in (5, 10)]"]\n'
         )
         cfg = get_cfg()
         cfg.merge_from_file(write("unsafe.yaml", text))

@@ -188,8 +188,8 @@ class TestDeepLabBackbone:
             ({"STEM_TYPE": "odd"}, ValueError, "Unknown stem type: odd"),
             ({"RES4_DILATION": 4}, AssertionError, "res4_dilation cannot be 4"),
             ({"RES5_DILATION": 3}, AssertionError, "res5_dilation cannot be 3"),
-            ({"RES4_DILATION": 2, "RES5_DILATION": 2}, AssertionError, ""),
-            ({"RES5_MULTI_GRID": [1, 2]}, AssertionError, ""),
+            ({"RES4_DILATION": 2, "RES5_DILATION": 2}, AssertionError, None),
+            ({"RES5_MULTI_GRID": [1, 2]}, AssertionError, None),
         ],
     )
     def test_refuses(self, resnets, error, message):
