@@ -103,8 +103,8 @@ def default_setup(cfg: CfgNode, args: argparse.Namespace) -> None:
         args: the command line; ``config_file`` and ``eval_only`` are looked at if present.
     """
     rank = comm.get_rank()
-    output_dir = cfg.OUTPUT_DIR or None
-    if comm.is_main_process() and output_dir:
+    output_dir = cfg.OUTPUT_DIR
+    if comm.is_main_process():
         PathManager.mkdirs(output_dir)
     setup_logger(output_dir, distributed_rank=rank, name="fvcore")
     logger = setup_logger(output_dir, distributed_rank=rank)
@@ -116,7 +116,7 @@ def default_setup(cfg: CfgNode, args: argparse.Namespace) -> None:
     if config_file:
         with PathManager.open(config_file, "r") as file:
             logger.info(f"Contents of args.config_file={config_file}:\n{file.read()}")
-    if comm.is_main_process() and output_dir:
+    if comm.is_main_process():
         logger.info(f"Running with full config:\n{cfg.dump()}")
         path = os.path.join(output_dir, "config.yaml")
         with PathManager.open(path, "w") as file:
