@@ -21,6 +21,7 @@ def test_free_port_is_for_one_machine():
         launch(print, 1, num_machines=2, dist_url="auto")
 
 
+@pytest.mark.slow
 def test_two_processes_talk_and_train(tmp_path):
     # Run by path: spawned processes could not import a test module by its name.
     worker = Path(__file__).with_name("launch_worker.py")
