@@ -210,15 +210,15 @@ class SemSegEvaluator(DatasetEvaluator):
         """The labels of an image, with K in the place of the ignored one."""
         gt_file_name = self.input_file_to_gt_file[file_name]
         gt = self.sem_seg_loading_fn(gt_file_name, dtype=int)
-        gt = np.where(gt == self._ignore_label, self._num_classes, gt)
-        if gt.size and not 0 <= gt.min() <= gt.max() <= self._num_classes:
-            wrong = gt[(gt < 0) | (gt > self._num_classes)][0]
+        is_ignored = gt == self._ignore_label
+        is_wrong = ~is_ignored & ((gt < 0) | (gt >= self._num_classes))
+        if is_wrong.any():
             raise ValueError(
-                f"Label {wrong} in {gt_file_name} is neither one of the {self._num_classes} "
-                f"classes of '{self._dataset_name}' nor its ignore_label {self._ignore_label}; "
-                "correct the file or the metadata."
+                f"Label {gt[is_wrong][0]} in {gt_file_name} is neither one of the "
+                f"{self._num_classes} classes of '{self._dataset_name}' nor its ignore_label "
+                f"{self._ignore_label}; correct the file or the metadata."
             )
-        return gt
+        return np.where(is_ignored, self._num_classes, gt)
 
     def _count_pairs(self, pred: np.ndarray, gt: np.ndarray) -> np.ndarray:
         """The confusion matrix of one image, predictions in rows."""
