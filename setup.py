@@ -45,23 +45,17 @@ REQUIREMENTS = [
     "scikit-image>=0.22",
     "safetensors>=0.4.5",
     "tabulate>=0.9",
+    "termcolor>=2.4",
     "tqdm>=4.66.4",
     # Every training writes TensorBoard events, as detectron2's does.
     "tensorboard>=2.17.1",
 ]
 
 EXTRAS = {
-    "dev": ["pytest>=8.2", "ruff>=0.6", "mypy>=1.11"],
+    "dev": ["mypy>=1.11", "packaging", "pytest>=8.2", "ruff>=0.6", "setuptools>=69"],
     # What detectron2 imports and we do not, for a checkout of it that is only put on PYTHONPATH.
     # detectron2 itself is not on the package index, and never required.
-    "d2": [
-        "cloudpickle",
-        "hydra-core>=1.1",
-        "matplotlib",
-        "omegaconf>=2.1",
-        "packaging",
-        "termcolor>=1.1",
-    ],
+    "d2": ["cloudpickle", "hydra-core", "matplotlib", "omegaconf", "packaging"],
 }
 
 setup(
@@ -75,7 +69,7 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["ovseg_d2", "ovseg_d2.*"]),
     package_data={
-        "ovseg_d2": ["assets/*.json", "assets/*.safetensors"],
+        "ovseg_d2": ["assets/*.*"],
         "ovseg_d2.vocab": ["*.txt", "*/*.txt"],
     },
     install_requires=REQUIREMENTS,

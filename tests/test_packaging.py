@@ -1,0 +1,343 @@
+"""What a wheel holds, what it asks for, and what the Makefile promises."""
+
+import ast
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+import sys
+from distutils.core import run_setup
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "ovseg_d2"
+
+
+@pytest.fixture(scope="module")
+def distribution():
+    before = os.getcwd()
+    os.chdir(ROOT)
+    try:
+        return run_setup("setup.py", stop_after="init")
+    finally:
+        os.chdir(before)
+
+
+def test_metadata(distribution):
+    import ovseg_d2
+
+    assert distribution.get_name() == "ovseg_d2"
+    assert distribution.get_version() == ovseg_d2.__version__
+    assert re.fullmatch(r"\d+\.\d+\.\d+", ovseg_d2.__version__)
+    assert distribution.get_license() == "Apache-2.0"
+    assert str(distribution.python_requires) == ">=3.10"
+    licence = (ROOT / "LICENSE").read_text(encoding="utf-8")
+    assert "Apache License" in licence
+    assert "Version 2.0, January 2004" in licence
+    assert "END OF TERMS AND CONDITIONS" in licence
+
+
+def test_requirements_have_lower_bounds_only_and_are_met_here(distribution):
+    for text in distribution.install_requires:
+        requirement = Requirement(text)
+        assert [part.operator for part in requirement.specifier] == [">="], text
+        installed = importlib.metadata.version(requirement.name)
+        assert requirement.specifier.contains(installed, prereleases=True), (text, installed)
+
+
+def test_detectron2_is_never_required(distribution):
+    texts = list(distribution.install_requires)
+    for extra in distribution.extras_require.values():
+        texts += extra
+    assert texts
+    assert "detectron2" not in {Requirement(text).name.lower() for text in texts}
+
+
+# Names of modules that are not those of their projects.
+PROJECT_OF = {
+    "PIL": "pillow",
+    "cv2": "opencv-python-headless",
+    "open_clip": "open_clip_torch",
+    "segment_anything": "segment-anything",
+    "skimage": "scikit-image",
+    "yaml": "pyyaml",
+}
+
+
+def test_every_import_from_outside_is_required(distribution):
+    required = {Requirement(text).name for text in distribution.install_requires}
+    missing = set()
+    for path in [*PACKAGE.rglob("*.py"), *(ROOT / "tools").glob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                names = [str(node.module)]
+            else:
+                continue
+            for name in {name.split(".")[0] for name in names}:
+                outside = name not in sys.stdlib_module_names | {"ovseg_d2", "detectron2"}
+                if outside and PROJECT_OF.get(name, name) not in required:
+                    missing.add((path.name, name))
+    assert missing == set()
+
+
+def is_source(path: Path) -> bool:
+    return path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc"
+
+
+def test_a_build_holds_every_file_of_the_package_and_nothing_else(tmp_path):
+    """Word lists, weights and configs beside the modules are the ones that get forgotten."""
+    command = [sys.executable, "setup.py", "-q", "build_py", "--build-lib", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    built = {path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()}
+    expected = {path.relative_to(ROOT) for path in PACKAGE.rglob("*") if is_source(path)}
+    assert built == expected
+
+
+# A python that only writes down what it is asked to do.
+FAKE_PYTHON = """#!/bin/sh
+{ for argument in "$@"; do printf '%s|' "$argument"; done
+  printf 'PYTHONPATH=%s\\n' "$PYTHONPATH"; } >> "$FAKE_LOG"
+case "$*" in
+    --version) echo "Python 3.8.1" ;;
+    -c*) exit "${FAKE_OLD:-0}" ;;
+    "-m venv"*) mkdir -p .venv/bin && cp "$0" .venv/bin/python ;;
+    "-m pip --version" | "-m ensurepip") exit "${FAKE_NO_PIP:-0}" ;;
+    "-m pip install"*) exit "${FAKE_PIP:-0}" ;;
+    tools/check_setup.py) exit "${FAKE_PAIR:-0}" ;;
+    "-m pytest"*) exit "${FAKE_PYTEST:-0}" ;;
+esac
+"""
+
+
+class Clone:
+    """A fresh clone, in a folder whose name is awkward, with a Python that notes its calls."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in ("Makefile", "setup.py", "pyproject.toml", "tools/check_setup.py", ".ci/run"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+        self.python = folder / "fake python"
+        self.python.write_text(FAKE_PYTHON)
+        self.python.chmod(0o755)
+        self.log = folder.parent / "log"
+
+    def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess:
+        """Run a command there; `calls` are then the ones of this run."""
+        self.log.write_text("")
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+        clean.pop("PYTHONPATH", None)
+        clean |= {"PYTHON": str(self.python), "FAKE_LOG": str(self.log), "CI": "true"}
+        return subprocess.run(
+            command,
+            cwd=self.folder,
+            env=clean | environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+
+    @property
+    def calls(self) -> list[str]:
+        return self.log.read_text().splitlines()
+
+    def called(self, words: str) -> list[str]:
+        return [call for call in self.calls if words in call]
+
+
+@pytest.fixture
+def clone(tmp_path):
+    if shutil.which("make") is None:
+        pytest.skip("make is not here")
+    folder = tmp_path / "it's a (new), clone"
+    folder.mkdir()
+    return Clone(folder)
+
+
+INSTALL = "-m|pip|install|"
+
+
+def test_first_run_installs_and_later_ones_do_not(clone):
+    assert clone.run("make", "test").returncode == 0
+    order = [
+        clone.calls.index(clone.called(words)[0]) for words in (INSTALL, "check_setup", "pytest")
+    ]
+    assert order == sorted(order)
+    assert clone.called(INSTALL)[0].split("|")[-3:-1] == ["-e", ".[dev]"]
+    for target in ("test", "demo"):
+        assert clone.run("make", target).returncode == 0
+        assert clone.called(INSTALL) == clone.called("venv") == []
+    assert len(clone.called("tools/demo.py")) == 1
+
+
+@pytest.mark.parametrize("name", ["setup.py", "pyproject.toml"])
+def test_changed_requirements_are_installed(clone, name):
+    clone.run("make", "test")
+    stamp = clone.folder / ".venv/.ovseg_d2-installed"
+    later = stamp.stat().st_mtime + 10
+    os.utime(clone.folder / name, (later, later))
+    clone.run("make", "test")
+    assert len(clone.called(INSTALL)) == 1
+    assert clone.called("venv") == []
+
+
+@pytest.mark.parametrize("failure", ["FAKE_PIP", "FAKE_PAIR"])
+def test_interrupted_install_is_done_again(clone, failure):
+    assert clone.run("make", "test", **{failure: "1"}).returncode != 0
+    assert clone.called("pytest") == []
+    assert clone.run("make", "test").returncode == 0
+    assert len(clone.called(INSTALL)) == 1
+    assert len(clone.called("pytest")) == 1
+
+
+def test_existing_environment_is_used_and_a_broken_one_made_anew(clone):
+    python = clone.folder / ".venv/bin/python"
+    python.parent.mkdir(parents=True)
+    shutil.copy2(clone.python, python)
+    mine = clone.folder / ".venv/mine"
+    mine.touch()
+    assert clone.run("make", "test").returncode == 0
+    assert clone.called("venv") == []
+    assert mine.exists()
+    python.unlink()
+    python.symlink_to("/nowhere/python")
+    (clone.folder / ".venv/.ovseg_d2-installed").unlink()
+    clone.run("make", "test")
+    assert len(clone.called("-m|venv|--clear|.venv")) == 1
+
+
+def test_moved_clone_is_installed_again(clone):
+    """An editable install points to the folder it was made in."""
+    clone.run("make", "test")
+    moved = clone.folder.with_name("moved")
+    clone.folder.rename(moved)
+    clone.folder = moved
+    clone.python = moved / "fake python"
+    assert clone.run("make", "test").returncode == 0
+    assert len(clone.called(INSTALL)) == 1
+    clone.run("make", "test")
+    assert clone.called(INSTALL) == []
+
+
+def test_checkout_of_detectron2_whose_path_holds_spaces(clone):
+    checkout = clone.folder.parent / "my d2"
+    (checkout / "detectron2").mkdir(parents=True)
+    (checkout / "detectron2/__init__.py").touch()
+    assert clone.run("make", "test", f"D2={checkout}").returncode == 0
+    assert clone.called("pytest")[0].endswith(f"PYTHONPATH={checkout}")
+    assert clone.called(INSTALL)[-1].split("|")[-3:-1] == ["-e", ".[dev,d2]"]
+    # Relative, with something on the path already, and without installing once more.
+    assert clone.run("make", "test", "D2=../my d2", PYTHONPATH="/before").returncode == 0
+    assert clone.called("pytest")[0].endswith(f"PYTHONPATH={checkout}:/before")
+    assert clone.called(INSTALL) == []
+    # And without it, nothing of it.
+    clone.run("make", "test")
+    assert clone.called("pytest")[0].endswith("PYTHONPATH=")
+
+
+def test_no_checkout_of_detectron2(clone):
+    result = clone.run("make", "test", "D2=/a b/c")
+    assert result.returncode != 0
+    assert "D2=/a b/c is no checkout of detectron2" in result.stderr
+    assert clone.calls == []
+
+
+def test_dry_run_keeps_the_path_in_one_piece(clone):
+    result = clone.run("make", "-n", "test", "D2=/a b/c")
+    assert '$(cd -- "$D2" && pwd)' in result.stdout
+    assert "/a b/c" not in result.stdout
+
+
+def test_words_and_picture_reach_the_demo_as_they_are(clone):
+    words, picture = 'bob\'s "red" star, grün, $HOME & co', "my pictures/a b.png"
+    # make reads a lone dollar as the start of a variable; two stand for one.
+    result = clone.run(
+        "make", "demo", f"PICTURE={picture}", "WORDS=" + words.replace("$", "$$"), WORDS="other"
+    )
+    assert result.returncode == 0
+    arguments = clone.called("tools/demo.py")[0].split("|")
+    assert arguments[:-1] == [
+        "tools/demo.py",
+        "--config-file",
+        "configs/maskclip.yaml",
+        "--input",
+        picture,
+        "--classes",
+        words,
+        "--output",
+        "output/demo",
+    ]
+
+
+def test_arguments_of_pytest(clone):
+    clone.run("make", "test", "ARGS=-k 'a or b' -x")
+    assert clone.called("-m|pytest|-k|a or b|-x|")
+
+
+def test_python_that_is_too_old_or_missing(clone):
+    result = clone.run("make", "test", FAKE_OLD="1")
+    assert result.returncode != 0
+    assert "Python 3.10 or later is needed" in result.stderr
+    assert "Python 3.8.1" in result.stderr
+    assert "make PYTHON=" in result.stderr
+    assert not (clone.folder / ".venv").exists()
+    result = clone.run("make", "test", PYTHON="no-such-python")
+    assert result.returncode != 0
+    assert "PYTHON=no-such-python is missing" in result.stderr
+
+
+def test_ci_runs_the_suite_from_anywhere_and_hands_its_exit_code_on(clone):
+    script = str(clone.folder / ".ci/run")
+    assert os.access(ROOT / ".ci/run", os.X_OK)
+    assert clone.run(script).returncode == 0
+    assert len(clone.called("pytest")) == 1
+    result = clone.run("sh", "-c", 'cd / && "$1"', "sh", script, FAKE_PYTEST="1")
+    assert result.returncode != 0
+    assert len(clone.called("pytest")) == 1
+
+
+def check_setup(path: Path | None = None) -> subprocess.CompletedProcess:
+    """Run the check, with the modules in `path` before those that are installed."""
+    environment = dict(os.environ)
+    if path is not None:
+        environment["PYTHONPATH"] = str(path)
+    command = [sys.executable, str(ROOT / "tools/check_setup.py")]
+    return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+
+def test_torch_and_torchvision_here_are_a_pair():
+    result = check_setup()
+    assert result.returncode == 0, result.stderr
+    assert "work together" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("torchvision", "words"),
+    [
+        ("raise RuntimeError('operator torchvision::nms does not exist')", "nms does not exist"),
+        ("raise ImportError('undefined symbol: _ZN3c10')", "undefined symbol"),
+        ("raise OSError('libcudart.so.12: cannot open shared object file')", "libcudart"),
+        ("nms = lambda *args: __import__('torch').tensor([0])", "kept the boxes [0]"),
+    ],
+)
+def test_pair_that_does_not_match(tmp_path, torchvision, words):
+    (tmp_path / "torch.py").write_text(
+        "float32 = 0\nclass tensor:\n"
+        "    def __init__(self, values, dtype=None): self.values = values\n"
+        "    def tolist(self): return self.values\n"
+    )
+    (tmp_path / "torchvision").mkdir()
+    (tmp_path / "torchvision/__init__.py").touch()
+    (tmp_path / "torchvision/ops.py").write_text(torchvision)
+    result = check_setup(tmp_path)
+    assert result.returncode == 1
+    assert words in result.stderr
+    assert f"torch {importlib.metadata.version('torch')}" in result.stderr
+    assert "-m pip install --force-reinstall torch torchvision" in result.stderr
+    assert "Traceback" not in result.stderr
