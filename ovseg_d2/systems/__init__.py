@@ -1,5 +1,6 @@
 """The systems: one file each, built from parts, tensors in and tensors out."""
 
-from ovseg_d2.systems.maskclip import MaskCLIP
+from .clip_pretrain import CLIPPretrain
+from .maskclip import MaskCLIP
 
-__all__ = ["MaskCLIP"]
+__all__ = ["CLIPPretrain", "MaskCLIP"]

@@ -82,8 +82,7 @@ def _wrap_function(
 
 def _is_called_with_cfg(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     # fvcore's class, not ours, so that every descendant of it is recognised.
-    first = args[0] if args else kwargs.get("cfg")
-    return isinstance(first, _FvcoreCfgNode) or isinstance(kwargs.get("cfg"), _FvcoreCfgNode)
+    return any(isinstance(cfg, _FvcoreCfgNode) for cfg in (*args[:1], kwargs.get("cfg")))
 
 
 def _build_arguments(

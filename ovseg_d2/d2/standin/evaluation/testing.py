@@ -1,4 +1,4 @@
-"""What to do with results: show them, compare them, flatten them."""
+"""What to do with results: show them, and compare them with expectations."""
 
 import logging
 import pprint
@@ -10,7 +10,7 @@ import numpy as np
 
 from ..config import CfgNode
 
-__all__ = ["flatten_results_dict", "print_csv_format", "verify_results"]
+__all__ = ["print_csv_format", "verify_results"]
 
 _logger = logging.getLogger("detectron2.evaluation.testing")
 
@@ -65,15 +65,3 @@ def verify_results(cfg: CfgNode, results: Mapping[str, Mapping[str, float]]) -> 
         sys.exit(1)
     _logger.info("Results verification passed.")
     return True
-
-
-def flatten_results_dict(results: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn nested results into one level: ``{"a": {"b": 1}}`` into ``{"a/b": 1}``."""
-    flat: dict[str, Any] = {}
-    for key, value in results.items():
-        if isinstance(value, Mapping):
-            inner = flatten_results_dict(value)
-            flat |= {f"{key}/{name}": leaf for name, leaf in inner.items()}
-        else:
-            flat[key] = value
-    return flat

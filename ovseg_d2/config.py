@@ -1,0 +1,139 @@
+"""Every config key of the plugin: default, unit, and who reads it.
+
+detectron2's own keys keep their meaning; the few whose defaults change are at the end of
+:func:`add_ovseg_config`. Only ``from_config`` methods and the ``build_*`` functions of ``data``,
+``evaluation`` and ``engine`` read a config.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from .d2.config import CfgNode, get_cfg
+
+__all__ = ["add_ovseg_config", "load_config", "resolve_device"]
+
+
+def add_ovseg_config(cfg: CfgNode) -> None:
+    """Add the plugin's keys to a config of detectron2.
+
+    Args:
+        cfg: what ``get_cfg()`` gives; changed in place.
+    """
+    model = cfg.MODEL
+    # The CLIP every system stands on. Read by plugin.build.build_tower.
+    model.CLIP = CfgNode()
+    # A model name of open_clip, a config file of its format, or ShapesCLIP.
+    model.CLIP.NAME = "ShapesCLIP"
+    # A tag of open_clip, a weight file, "random", or "" for what the name implies.
+    model.CLIP.PRETRAINED = ""
+    # "auto" takes the activation the weights were trained with; "on" and "off" overrule it.
+    model.CLIP.QUICK_GELU = "auto"
+    # Share in [0, 1) of a picture's patches that training leaves out.
+    model.CLIP.PATCH_DROPOUT = 0.0
+    # The last block in dense features; see ovseg_d2.clip.LastBlock.
+    model.CLIP.LAST_BLOCK = CfgNode()
+    model.CLIP.LAST_BLOCK.RESIDUAL = "own"  # own | class_token | none
+    model.CLIP.LAST_BLOCK.MLP = True
+    # value | full | qq | kk | qq+kk | neighbourhood_kk
+    model.CLIP.LAST_BLOCK.ATTENTION = "value"
+    model.CLIP.LAST_BLOCK.NEIGHBOURHOOD_STD = 5.0  # patches
+
+    # Words into embeddings. Read by plugin.build.build_text_bank and plugin.base.
+    model.TEXT = CfgNode()
+    # One name of a template set, or templates that hold one {} each.
+    model.TEXT.TEMPLATES = ["single"]
+    model.TEXT.SYNONYMS = "mean"  # mean | joined
+    # The vocabulary where neither the input, set_vocabulary nor the dataset gives one.
+    model.TEXT.CLASSES = []
+    model.TEXT.CACHE_DIR = ""  # "" keeps embeddings in memory only
+    model.TEXT.BATCH_SIZE = 256  # prompts encoded at once
+
+    # Contrastive training. Read by plugin.clip_pretrain.
+    model.CLIP_PRETRAIN = CfgNode()
+    model.CLIP_PRETRAIN.MAX_LOGIT_SCALE = 100.0
+
+    # Which mapper makes training samples of dataset dicts; see data.mappers.TRAIN_MAPPERS.
+    cfg.INPUT.TRAIN_MAPPER = "captions"
+    # Random mirror images and quarter turns of training pictures. Read by the caption mapper.
+    cfg.INPUT.TURNS = False
+
+    # Read by engine.optimizer and engine.schedule.
+    cfg.SOLVER.OPTIMIZER = "ADAMW"  # ADAMW | SGD
+    cfg.SOLVER.BETAS = [0.9, 0.98]
+    cfg.SOLVER.EPS = 1e-8
+    # Weight decay of vectors, scalars, norms and embeddings, whatever they belong to.
+    cfg.SOLVER.WEIGHT_DECAY_VECTORS = 0.0
+    cfg.SOLVER.POLY_LR_POWER = 0.9
+    # Largest norm of all gradients together; 0 leaves them as they are.
+    cfg.SOLVER.MAX_GRAD_NORM = 0.0
+
+    # Read by evaluation.sem_seg: also evaluate with each image's own words, that is with the
+    # classes that its labels hold.
+    cfg.TEST.OWN_WORDS = False
+    # Evaluations during training use the first so many images of each dataset; 0 is all of them.
+    cfg.TEST.MAX_IMAGES = 0
+
+    # Defaults of detectron2 that differ here.
+    cfg.SEED = 0  # every run can be repeated
+    cfg.INPUT.FORMAT = "RGB"
+    cfg.MODEL.META_ARCHITECTURE = "MaskCLIP"
+    cfg.INPUT.MIN_SIZE_TEST = 0  # pixels of the shorter side; 0 keeps the picture's size
+    cfg.DATALOADER.ASPECT_RATIO_GROUPING = False  # grouping makes batches depend on the workers
+    cfg.DATALOADER.NUM_WORKERS = 0
+    cfg.MODEL.DEVICE = resolve_device("auto")
+
+
+def resolve_device(name: str) -> str:
+    """``auto`` becomes ``cuda`` where there is one and ``cpu`` elsewhere; all else stays."""
+    if name.lower() != "auto":
+        return name
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def load_config(config_file: str | Path | None = None, opts: Sequence[str] = ()) -> CfgNode:
+    """Build the config of a run: defaults, a file, then single keys.
+
+    Args:
+        config_file: YAML file, possibly with ``_BASE_``; None stays with the defaults, which are
+            MaskCLIP on ShapesCLIP.
+        opts: keys and values in turn, as on a command line: ``["SOLVER.MAX_ITER", "20"]``.
+
+    Returns:
+        The config, not frozen, its device resolved.
+
+    Raises:
+        FileNotFoundError: the file does not exist.
+        ValueError: an unknown key, a value of the wrong type, or keys without values.
+    """
+    cfg = get_cfg()
+    add_ovseg_config(cfg)
+    if config_file is not None:
+        if not Path(config_file).is_file():
+            raise FileNotFoundError(
+                f"config file {str(config_file)!r} does not exist; the project's are in configs/"
+            )
+        try:
+            cfg.merge_from_file(str(config_file))
+        except (KeyError, AttributeError, ValueError, AssertionError) as error:
+            raise ValueError(f"config file {str(config_file)!r}: {_reason(error)}") from error
+    if len(opts) % 2:
+        raise ValueError(
+            f"the options {list(opts)!r} are {len(opts)} words; give keys and values in turn, "
+            "for instance SOLVER.MAX_ITER 100"
+        )
+    for key, value in zip(opts[::2], opts[1::2], strict=True):
+        try:
+            cfg.merge_from_list([key, value])
+        except (KeyError, AttributeError, ValueError, AssertionError) as error:
+            raise ValueError(f"option {key} {value}: {_reason(error)}") from error
+    cfg.MODEL.DEVICE = resolve_device(cfg.MODEL.DEVICE)
+    return cfg
+
+
+def _reason(error: Exception) -> str:
+    text = str(error.args[0]) if error.args else str(error)
+    if "on-existent" in text:
+        text += "; ovseg_d2/config.py lists the plugin's keys, detectron2's defaults the others"
+    return text

@@ -1,0 +1,144 @@
+"""Loaders for training (endless, resumable) and for tests."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from torch.utils.data import DataLoader, Dataset
+
+from ..d2.config import CfgNode
+from ..d2.data import DatasetCatalog, build_detection_test_loader
+from ..d2.data.samplers import InferenceSampler
+from ..d2.utils import comm
+from .mappers import TRAIN_MAPPERS, TestMapper
+from .sampler import Draw, SampleStream
+
+__all__ = ["TrainLoader", "build_test_loader", "build_train_loader", "load_dataset_dicts"]
+
+Mapper = Callable[[dict[str, Any], Draw], dict[str, Any] | None]
+_MAX_REDRAWS = 20
+
+
+class _DrawnDataset(Dataset):
+    """Maps draws to samples; a sample the mapper gives up on is replaced by the next ones."""
+
+    def __init__(self, dicts: Sequence[dict[str, Any]], mapper: Mapper) -> None:
+        self._dicts = dicts
+        self._mapper = mapper
+
+    def __len__(self) -> int:
+        return len(self._dicts)
+
+    def __getitem__(self, draw: Draw) -> dict[str, Any]:
+        for step in range(_MAX_REDRAWS):
+            # Neighbours in the dataset, so that the replacement too depends on the draw alone.
+            index = (draw.index + step) % len(self._dicts)
+            sample = self._mapper(dict(self._dicts[index]), draw)
+            if sample is not None:
+                return sample
+        raise RuntimeError(
+            f"{_MAX_REDRAWS} samples in a row, from number {draw.index}, could not be used; "
+            "the log names what is wrong with each"
+        )
+
+
+class TrainLoader:
+    """An endless iterable of this rank's batches, lists of samples, from any iteration on."""
+
+    def __init__(
+        self, dicts: Sequence[dict[str, Any]], mapper: Mapper, stream: SampleStream, num_workers: int
+    ) -> None:
+        """Keep the parts; workers start when iteration does."""
+        self._dataset = _DrawnDataset(dicts, mapper)
+        self._stream = stream
+        self._num_workers = num_workers
+
+    def start_at(self, iteration: int) -> None:
+        """Let the next pass of iteration begin with the batch of ``iteration``."""
+        self._stream.start_iteration = iteration
+
+    def __iter__(self) -> Iterator[list[dict[str, Any]]]:
+        """Batches, on and on."""
+        return iter(
+            DataLoader(
+                self._dataset,
+                batch_size=self._stream.share,
+                sampler=self._stream,
+                num_workers=self._num_workers,
+                collate_fn=list,
+                persistent_workers=self._num_workers > 0,
+            )
+        )
+
+
+def load_dataset_dicts(names: Sequence[str]) -> list[dict[str, Any]]:
+    """Dataset dicts of several registered datasets, one after the other.
+
+    Raises:
+        ValueError: no name, an unknown one (known ones are listed), or an empty dataset.
+    """
+    if isinstance(names, str) or not names:
+        raise ValueError(f"DATASETS {names!r} must be a list of at least one dataset name")
+    dicts: list[dict[str, Any]] = []
+    for name in names:
+        if name not in DatasetCatalog.list():
+            ours = [known for known in DatasetCatalog.list() if known.startswith("ovseg_")]
+            raise ValueError(
+                f"dataset {name!r} is not registered; the plugin's are {', '.join(ours)}, and "
+                "DatasetCatalog.register adds your own"
+            )
+        found = DatasetCatalog.get(name)
+        if not found:
+            raise ValueError(f"dataset {name!r} is empty; check the folder it is read from")
+        dicts += [{**entry, "dataset_name": name} for entry in found]
+    return dicts
+
+
+def build_train_loader(cfg: CfgNode, start_iteration: int = 0) -> TrainLoader:
+    """The training loader a config describes.
+
+    Args:
+        cfg: reads ``DATASETS.TRAIN``, ``INPUT.TRAIN_MAPPER``, ``SOLVER.IMS_PER_BATCH``, ``SEED``
+            and ``DATALOADER.NUM_WORKERS``.
+        start_iteration: the first iteration whose batch is wanted.
+
+    Raises:
+        ValueError: unknown dataset or mapper, or a batch that cannot be shared out.
+    """
+    name = cfg.INPUT.TRAIN_MAPPER
+    if name not in TRAIN_MAPPERS:
+        raise ValueError(
+            f"INPUT.TRAIN_MAPPER {name!r} is unknown; choose one of {', '.join(TRAIN_MAPPERS)}"
+        )
+    dicts = load_dataset_dicts(cfg.DATASETS.TRAIN)
+    stream = SampleStream(
+        len(dicts),
+        cfg.SOLVER.IMS_PER_BATCH,
+        seed=cfg.SEED,
+        rank=comm.get_rank(),
+        world_size=comm.get_world_size(),
+        start_iteration=start_iteration,
+    )
+    mapper = TRAIN_MAPPERS[name].from_config(cfg)
+    return TrainLoader(dicts, mapper, stream, cfg.DATALOADER.NUM_WORKERS)
+
+
+def build_test_loader(cfg: CfgNode, dataset_name: str) -> DataLoader:
+    """Each image of a dataset once, shared out to the ranks, as detectron2's loaders give them.
+
+    Args:
+        cfg: reads what :class:`~.mappers.TestMapper` does, ``DATALOADER.NUM_WORKERS`` and
+            ``TEST.MAX_IMAGES``.
+        dataset_name: a registered dataset.
+
+    Raises:
+        ValueError: the dataset is unknown or empty.
+    """
+    dicts = load_dataset_dicts([dataset_name])
+    if cfg.TEST.MAX_IMAGES > 0:
+        dicts = dicts[: cfg.TEST.MAX_IMAGES]
+    return build_detection_test_loader(
+        dicts,
+        mapper=TestMapper.from_config(cfg),
+        sampler=InferenceSampler(len(dicts)),
+        num_workers=cfg.DATALOADER.NUM_WORKERS,
+    )

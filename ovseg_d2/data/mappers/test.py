@@ -1,0 +1,64 @@
+"""Pictures for inference."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...d2.config import CfgNode
+from ...d2.data.transforms import ResizeShortestEdge
+from ..readers import read_picture
+
+__all__ = ["TestMapper", "image_tensor"]
+
+
+def image_tensor(image: np.ndarray) -> torch.Tensor:
+    """(H, W, 3) uint8 array -> (3, H, W) uint8 tensor of its own memory."""
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)).copy())
+
+
+class TestMapper:
+    """Read and resize a picture; nothing is random.
+
+    The result keeps ``height`` and ``width`` of the file, so that models answer at that size.
+    """
+
+    __test__ = False  # not a test case, whatever pytest makes of the name
+
+    def __init__(self, *, min_size: int, max_size: int, image_format: str = "RGB") -> None:
+        """Describe the size.
+
+        Args:
+            min_size: pixels of the shorter side; 0 keeps the size.
+            max_size: most pixels of the longer side.
+            image_format: RGB or BGR, the order of the channels handed on.
+
+        Raises:
+            ValueError: another format.
+        """
+        if image_format not in ("RGB", "BGR"):
+            raise ValueError(f"INPUT.FORMAT {image_format!r} is not one of RGB, BGR")
+        self._resize = ResizeShortestEdge([min_size, min_size], max_size)
+        self._image_format = image_format
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> "TestMapper":
+        """Read ``INPUT.MIN_SIZE_TEST``, ``INPUT.MAX_SIZE_TEST`` and ``INPUT.FORMAT``."""
+        return cls(
+            min_size=cfg.INPUT.MIN_SIZE_TEST,
+            max_size=cfg.INPUT.MAX_SIZE_TEST,
+            image_format=cfg.INPUT.FORMAT,
+        )
+
+    def __call__(self, dataset_dict: dict[str, Any]) -> dict[str, Any]:
+        """Add ``image`` (3, h, w) uint8, ``height`` and ``width`` to a copy of a dataset dict."""
+        return {**dataset_dict, **self.read(dataset_dict["file_name"])}
+
+    def read(self, file_name: str) -> dict[str, Any]:
+        """The entries that come from the picture itself."""
+        image = read_picture(file_name)
+        height, width = image.shape[:2]
+        resized = self._resize.get_transform(image).apply_image(image)
+        if self._image_format == "BGR":
+            resized = resized[:, :, ::-1]
+        return {"image": image_tensor(resized), "height": height, "width": width}

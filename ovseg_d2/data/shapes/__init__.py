@@ -1,0 +1,42 @@
+"""The Shapes world, version 1: an embedded laboratory for open-vocabulary segmentation.
+
+Procedural pictures of coloured shapes on textured grounds, with captions, labels and regions, all
+pure functions of (split, seed, index). Nothing is downloaded and nothing is written.
+"""
+
+from .captions import write_captions
+from .classes import CLASSES, CLASS_SETS, GROUNDS, IGNORE_LABEL, NUM_OBJECT_CLASSES, article
+from .scene import PICTURE_SIZE, SPLITS, Scene, SceneObject, render_scene
+from .views import (
+    format_name,
+    is_shapes_name,
+    parse_name,
+    read_captions,
+    read_crop,
+    read_image,
+    read_labels,
+    read_regions,
+)
+
+__all__ = [
+    "CLASSES",
+    "CLASS_SETS",
+    "GROUNDS",
+    "IGNORE_LABEL",
+    "NUM_OBJECT_CLASSES",
+    "PICTURE_SIZE",
+    "SPLITS",
+    "Scene",
+    "SceneObject",
+    "article",
+    "format_name",
+    "is_shapes_name",
+    "parse_name",
+    "read_captions",
+    "read_crop",
+    "read_image",
+    "read_labels",
+    "read_regions",
+    "render_scene",
+    "write_captions",
+]

@@ -1,0 +1,62 @@
+"""Captions of the Shapes world: one to five a picture, some naming a single thing."""
+
+import numpy as np
+
+from .classes import CLASSES, article
+from .scene import SPLITS, VERSION, Scene
+
+_FRAMES = {
+    "{}": 0.5,
+    "a photo of {}": 0.3,
+    "a picture of {}": 0.1,
+    "there is {} in the scene": 0.1,
+}
+_SINGLE_SHARE = 0.6  # of captions, those that name one thing only
+_CAPTION_STREAM = 7  # keeps the words' random numbers apart from the pixels'
+
+
+def write_captions(scene: Scene, split: str, seed: int, index: int) -> tuple[str, ...]:
+    """Captions of a scene.
+
+    Args:
+        scene: what :func:`~.scene.render_scene` gives for (split, seed, index).
+        split: as there.
+        seed: as there.
+        index: as there.
+
+    Returns:
+        One to five captions, distinct, in no particular order.
+    """
+    stream = [VERSION, SPLITS.index(split), seed, index, _CAPTION_STREAM]
+    rng = np.random.Generator(np.random.PCG64(stream))
+    things = [article(CLASSES[o.class_id]) for o in scene.objects]
+    grounds = [CLASSES[i] for i in scene.ground_ids]
+    captions: dict[str, None] = {}
+    for _ in range(int(rng.integers(1, 6))):
+        if rng.random() < _SINGLE_SHARE or not things:
+            named = things + grounds
+            content = named[int(rng.integers(len(named)))]
+        else:
+            content = _sentence(rng, things, grounds)
+        frame = np.searchsorted(np.cumsum(list(_FRAMES.values())), rng.random(), side="right")
+        captions[list(_FRAMES)[min(int(frame), len(_FRAMES) - 1)].format(content)] = None
+    return tuple(captions)
+
+
+def _sentence(rng: np.random.Generator, things: list[str], grounds: list[str]) -> str:
+    """All objects in random order, with the grounds named in most cases."""
+    order = rng.permutation(len(things))
+    listed = _join([things[i] for i in order])
+    ground = _join(grounds) if rng.random() < 0.5 else grounds[int(rng.integers(len(grounds)))]
+    draw = rng.random()
+    if draw < 0.5:
+        return f"{listed} on {ground}"
+    if draw < 0.7:
+        return f"{ground} with {listed}"
+    return listed
+
+
+def _join(parts: list[str]) -> str:
+    if len(parts) <= 2:
+        return " and ".join(parts)
+    return ", ".join(parts[:-1]) + " and " + parts[-1]

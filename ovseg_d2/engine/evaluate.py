@@ -1,0 +1,91 @@
+"""Evaluate a model on the test datasets of a config."""
+
+import logging
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ..d2.config import CfgNode
+from ..d2.data import MetadataCatalog
+from ..d2.evaluation import DatasetEvaluator, inference_on_dataset, print_csv_format
+from ..d2.utils import comm
+from ..data.loaders import build_test_loader
+from ..data.readers import read_labels
+from ..evaluation import OVSegSemSegEvaluator, write_results
+
+__all__ = ["build_evaluator", "evaluate"]
+
+_logger = logging.getLogger(__name__)
+
+
+def build_evaluator(
+    cfg: CfgNode, dataset_name: str, output_dir: str | None = None
+) -> DatasetEvaluator:
+    """The evaluator of a dataset.
+
+    Raises:
+        ValueError: a dataset whose metadata lacks ``stuff_classes`` or ``ignore_label``.
+    """
+    metadata = MetadataCatalog.get(dataset_name)
+    for attribute in ("stuff_classes", "ignore_label"):
+        if metadata.get(attribute) is None:
+            raise ValueError(
+                f"dataset {dataset_name!r} has no {attribute}; set it with "
+                f"MetadataCatalog.get({dataset_name!r}).set({attribute}=...)"
+            )
+    return OVSegSemSegEvaluator(
+        dataset_name,
+        output_dir=output_dir,
+        sem_seg_loading_fn=read_labels,
+        own_words=cfg.TEST.OWN_WORDS,
+    )
+
+
+def evaluate(
+    cfg: CfgNode, model: nn.Module, evaluators: list[DatasetEvaluator] | None = None
+) -> OrderedDict[str, Any]:
+    """Evaluate on every dataset of ``DATASETS.TEST`` and write ``OUTPUT_DIR/results.json``.
+
+    Args:
+        cfg: reads ``DATASETS.TEST``, ``OUTPUT_DIR`` and ``TEST``.
+        model: takes batched input dicts.
+        evaluators: one for each dataset, in place of :func:`build_evaluator`'s.
+
+    Returns:
+        Dataset name -> task -> numbers on rank 0, empty elsewhere; for a single dataset its tasks
+        alone, as detectron2's ``DefaultTrainer.test`` does it.
+
+    Raises:
+        ValueError: no test dataset, or not one evaluator for each.
+    """
+    names = list(cfg.DATASETS.TEST)
+    if not names:
+        raise ValueError("DATASETS.TEST is empty; name at least one dataset to evaluate on")
+    if evaluators is not None and len(evaluators) != len(names):
+        raise ValueError(f"{len(evaluators)} evaluators for {len(names)} datasets; give one each")
+    results: OrderedDict[str, Any] = OrderedDict()
+    for number, name in enumerate(names):
+        loader = build_test_loader(cfg, name)
+        evaluator = evaluators[number] if evaluators else build_evaluator(cfg, name)
+        found = inference_on_dataset(model, loader, evaluator)
+        if not comm.is_main_process():
+            continue
+        results[name] = found
+        for task, numbers in found.items():
+            _logger.info("%s on %s:", task, name)
+        print_csv_format(_main_numbers(found))
+        flat = {k: v for numbers in found.values() for k, v in _main(numbers).items()}
+        path = write_results(Path(cfg.OUTPUT_DIR), {name: flat})
+        _logger.info("results of %s written to %s", name, path)
+    return next(iter(results.values())) if len(results) == 1 else results
+
+
+def _main(numbers: dict[str, Any]) -> dict[str, Any]:
+    """All but the numbers of single classes, which bear a hyphen."""
+    return {key: value for key, value in numbers.items() if "-" not in key}
+
+
+def _main_numbers(found: dict[str, dict[str, Any]]) -> OrderedDict[str, dict[str, Any]]:
+    return OrderedDict((task, _main(numbers)) for task, numbers in found.items())

@@ -1,0 +1,121 @@
+"""The plugin's trainer: detectron2's, resumable to the sample and able to run on CPUs."""
+
+import inspect
+import logging
+import weakref
+from collections import OrderedDict
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader
+
+from ..d2.checkpoint import DetectionCheckpointer
+from ..d2.config import CfgNode
+from ..d2.engine import AMPTrainer, DefaultTrainer, HookBase, SimpleTrainer, TrainerBase
+from ..d2.evaluation import DatasetEvaluator
+from ..d2.utils import comm
+from ..d2.utils.logger import setup_logger
+from ..data.loaders import TrainLoader, build_test_loader, build_train_loader
+from .evaluate import build_evaluator, evaluate
+from .hooks import SeedEachStep
+from .optimizer import build_optimizer
+from .schedule import build_lr_scheduler
+
+__all__ = ["Trainer"]
+
+
+class Trainer(DefaultTrainer):
+    """Trains what a config describes; a killed run goes on with ``resume_or_load(resume=True)``.
+
+    Departs from detectron2's ``DefaultTrainer``: several processes work on CPUs too, and data and
+    dropout are functions of (seed, iteration, rank, sample), so that a resumed run repeats the
+    uninterrupted one.
+    """
+
+    def __init__(self, cfg: CfgNode) -> None:
+        """Build model, optimizer, data and hooks.
+
+        Args:
+            cfg: frozen or not; the number of workers is scaled as detectron2 does it.
+        """
+        # DefaultTrainer's own constructor hands device_ids to models on CPUs, which torch refuses.
+        TrainerBase.__init__(self)
+        if not logging.getLogger("detectron2").isEnabledFor(logging.INFO):
+            setup_logger()
+        cfg = DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
+        model = self.build_model(cfg)
+        optimizer = self.build_optimizer(cfg, model)
+        data_loader = self.build_train_loader(cfg)
+        model = _distribute(model)
+        trainer_type = AMPTrainer if cfg.SOLVER.AMP.ENABLED else SimpleTrainer
+        self._trainer = trainer_type(model, data_loader, optimizer)
+        self.scheduler = self.build_lr_scheduler(cfg, optimizer)
+        self.checkpointer = DetectionCheckpointer(
+            model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self)
+        )
+        self.start_iter = 0
+        self.max_iter = cfg.SOLVER.MAX_ITER
+        self.cfg = cfg
+        self.register_hooks(self.build_hooks())
+
+    def resume_or_load(self, resume: bool = True) -> None:
+        """Go on from the last checkpoint, data included, or load ``MODEL.WEIGHTS``."""
+        super().resume_or_load(resume)
+        loader = self._trainer.data_loader
+        if isinstance(loader, TrainLoader):
+            loader.start_at(self.start_iter)
+
+    def build_hooks(self) -> list[HookBase]:
+        """detectron2's hooks, and the seeding of every step."""
+        return [SeedEachStep(self.cfg.SEED), *super().build_hooks()]
+
+    @classmethod
+    def build_train_loader(cls, cfg: CfgNode) -> TrainLoader:
+        """See :func:`~ovseg_d2.data.loaders.build_train_loader`."""
+        return build_train_loader(cfg)
+
+    @classmethod
+    def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> DataLoader:
+        """See :func:`~ovseg_d2.data.loaders.build_test_loader`."""
+        return build_test_loader(cfg, dataset_name)
+
+    @classmethod
+    def build_evaluator(
+        cls, cfg: CfgNode, dataset_name: str, output_folder: str | None = None
+    ) -> DatasetEvaluator:
+        """See :func:`~.evaluate.build_evaluator`."""
+        return build_evaluator(cfg, dataset_name, output_folder)
+
+    @classmethod
+    def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
+        """See :func:`~.optimizer.build_optimizer`."""
+        return build_optimizer(cfg, model)
+
+    @classmethod
+    def build_lr_scheduler(
+        cls, cfg: CfgNode, optimizer: torch.optim.Optimizer
+    ) -> torch.optim.lr_scheduler.LRScheduler:
+        """See :func:`~.schedule.build_lr_scheduler`."""
+        return build_lr_scheduler(cfg, optimizer)
+
+    @classmethod
+    def test(
+        cls, cfg: CfgNode, model: nn.Module, evaluators: list[DatasetEvaluator] | None = None
+    ) -> OrderedDict[str, Any]:
+        """See :func:`~.evaluate.evaluate`."""
+        return evaluate(cfg, model, evaluators)
+
+
+def _distribute(model: nn.Module) -> nn.Module:
+    """Wrap a model for several processes; a lone one gets it back as it is."""
+    if comm.get_world_size() == 1:
+        return model
+    known = inspect.signature(DistributedDataParallel.__init__).parameters
+    # Each process keeps its own batch statistics; later versions of torch renamed the switch.
+    switch = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    options: dict[str, Any] = {switch: False}
+    if next(model.parameters()).is_cuda:
+        options["device_ids"] = [comm.get_local_rank()]
+    return DistributedDataParallel(model, **options)

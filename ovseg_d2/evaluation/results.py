@@ -1,0 +1,50 @@
+"""``results.json``: one file of numbers for every evaluation of a run."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..files import write_atomically
+
+__all__ = ["RESULTS_FILE", "read_results", "write_results"]
+
+RESULTS_FILE = "results.json"
+
+
+def read_results(output_dir: str | Path) -> dict[str, dict[str, Any]]:
+    """Dataset name -> numbers, of a folder's results file; empty where there is none."""
+    path = Path(output_dir) / RESULTS_FILE
+    if not path.is_file():
+        return {}
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_results(output_dir: str | Path, results: Mapping[str, Mapping[str, Any]]) -> Path:
+    """Add evaluations to a folder's results file.
+
+    Args:
+        output_dir: where ``results.json`` lies or shall lie.
+        results: dataset name -> numbers. What the file holds of other datasets stays; numbers that
+            do not exist (a class set without pixels) are written as null.
+
+    Returns:
+        The file's path.
+    """
+    merged = read_results(output_dir)
+    for name, numbers in results.items():
+        merged[name] = {key: _plain(value) for key, value in numbers.items()}
+    path = Path(output_dir) / RESULTS_FILE
+    with write_atomically(path, "w") as file:
+        json.dump(merged, file, indent=2)
+        file.write("\n")
+    return path
+
+
+def _plain(value: Any) -> Any:
+    """A number JSON can hold."""
+    value = value.item() if hasattr(value, "item") else value
+    if isinstance(value, float):
+        return round(value, 4) if math.isfinite(value) else None
+    return value

@@ -1,0 +1,170 @@
+"""detectron2's semantic segmentation evaluator, with class sets and each image's own words."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..d2.data import MetadataCatalog
+from ..d2.evaluation import SemSegEvaluator
+from ..d2.utils import comm
+
+__all__ = ["OVSegSemSegEvaluator", "mean_iou_of_sets"]
+
+
+class OVSegSemSegEvaluator(SemSegEvaluator):
+    """mIoU and the like as detectron2 computes them, and what open vocabularies need besides.
+
+    * For every class set of the metadata (``class_sets``: name -> class ids) ``mIoU_<set>``, and
+      ``hIoU``, the harmonic mean of base and novel where both exist.
+    * With ``own_words`` the same numbers again, ``..._own_words``, from predictions that choose
+      only among the classes which the image's labels hold.
+    * A label outside the classes is refused; detectron2 counts it somewhere silently.
+    """
+
+    def __init__(
+        self,
+        dataset_name: str,
+        *,
+        distributed: bool = True,
+        output_dir: str | None = None,
+        sem_seg_loading_fn: Callable[..., np.ndarray],
+        own_words: bool = False,
+    ) -> None:
+        """Read the dataset's metadata.
+
+        Args:
+            dataset_name: registered, with ``stuff_classes`` and ``ignore_label``.
+            distributed: gather over ranks.
+            output_dir: where detectron2's prediction files go; None writes none.
+            sem_seg_loading_fn: file name, dtype -> (H, W) labels.
+            own_words: evaluate also with each image's own words.
+        """
+        super().__init__(
+            dataset_name, distributed, output_dir, sem_seg_loading_fn=sem_seg_loading_fn
+        )
+        self._dataset_name = dataset_name
+        self._class_sets = dict(MetadataCatalog.get(dataset_name).get("class_sets") or {})
+        self._loading_fn = sem_seg_loading_fn
+        self._own_words = own_words
+
+    def reset(self) -> None:
+        """Forget what was processed."""
+        super().reset()
+        size = self._num_classes + 1
+        self._own_conf_matrix = np.zeros((size, size), dtype=np.int64)
+        self._num_images = 0
+        self._start = time.perf_counter()
+
+    def process(
+        self, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Count a batch.
+
+        Args:
+            inputs: dicts with ``file_name``.
+            outputs: dicts with ``sem_seg``: (K, H, W) scores.
+
+        Raises:
+            ValueError: a label file whose size differs from the prediction's, or that holds an id
+                which is neither a class nor the ignore label.
+        """
+        for batched_input, output in zip(inputs, outputs, strict=True):
+            name = batched_input["file_name"]
+            labels = self._loading_fn(self.input_file_to_gt_file[name], dtype=int)
+            self._check_labels(labels, output["sem_seg"].shape[-2:], name)
+            if self._own_words:
+                self._count_own_words(labels, output["sem_seg"])
+        super().process(inputs, outputs)
+        self._num_images += len(inputs)
+
+    def _check_labels(self, labels: np.ndarray, size: Sequence[int], name: str) -> None:
+        label_file = self.input_file_to_gt_file[name]
+        if tuple(labels.shape) != tuple(size):
+            raise ValueError(
+                f"label file {label_file} is {labels.shape[0]} x {labels.shape[1]} pixels, its "
+                f"image {name} is {size[0]} x {size[1]}; they must agree"
+            )
+        strange = np.unique(labels[labels != self._ignore_label])
+        strange = strange[(strange < 0) | (strange >= self._num_classes)]
+        if strange.size:
+            raise ValueError(
+                f"label file {label_file} holds the id {int(strange[0])}, but dataset "
+                f"{self._dataset_name} has {self._num_classes} classes and ignores "
+                f"{self._ignore_label}; map its ids to 0..{self._num_classes - 1} first"
+            )
+
+    def _count_own_words(self, labels: np.ndarray, scores: torch.Tensor) -> None:
+        labels = np.where(labels == self._ignore_label, self._num_classes, labels)
+        own = np.unique(labels[labels < self._num_classes])
+        if own.size == 0:
+            return
+        chosen = scores[torch.from_numpy(own).to(scores.device)].argmax(dim=0).cpu().numpy()
+        size = self._num_classes + 1
+        counts = np.bincount(size * own[chosen].reshape(-1) + labels.reshape(-1), minlength=size**2)
+        self._own_conf_matrix += counts.reshape(size, size)
+
+    def evaluate(self) -> OrderedDict[str, dict[str, Any]] | None:
+        """Gather and compute.
+
+        Returns:
+            ``{"sem_seg": numbers}`` in percent on rank 0, None elsewhere. Beside detectron2's
+            numbers: those of the class sets, ``images`` and ``seconds``.
+        """
+        seconds = time.perf_counter() - self._start
+        own_conf_matrix, num_images = self._own_conf_matrix, self._num_images
+        if self._distributed:
+            gathered = comm.all_gather((own_conf_matrix, num_images))
+            own_conf_matrix = sum(part[0] for part in gathered)
+            num_images = sum(part[1] for part in gathered)
+        results = super().evaluate()
+        if results is None:
+            return None
+        numbers = results["sem_seg"]
+        iou = np.array([numbers[f"IoU-{name}"] for name in self._class_names])
+        numbers.update(mean_iou_of_sets(iou, self._class_sets))
+        if self._own_words:
+            own_iou = _iou_of(own_conf_matrix[:-1, :-1])
+            own = {"mIoU": _mean(own_iou), **mean_iou_of_sets(own_iou, self._class_sets)}
+            numbers.update({f"{key}_own_words": value for key, value in own.items()})
+        numbers["images"] = num_images
+        numbers["seconds"] = seconds
+        return results
+
+
+def mean_iou_of_sets(
+    iou: np.ndarray, class_sets: Mapping[str, Sequence[int]]
+) -> dict[str, float]:
+    """Means over sets of classes.
+
+    Args:
+        iou: (K,) per class; NaN where a class does not occur.
+        class_sets: name -> class ids.
+
+    Returns:
+        ``mIoU_<name>`` for each set (NaN where none of its classes occurs), and ``hIoU``, the
+        harmonic mean of base and novel, where both sets are given.
+    """
+    means = {f"mIoU_{name}": _mean(iou[list(ids)]) for name, ids in class_sets.items()}
+    if {"base", "novel"} <= set(class_sets):
+        base, novel = means["mIoU_base"], means["mIoU_novel"]
+        means["hIoU"] = 2 * base * novel / (base + novel) if base + novel > 0 else 0.0
+        # Both sets together, class by class, which is not the mean of the two means.
+        both = [*class_sets["base"], *class_sets["novel"]]
+        means["mIoU_base_novel"] = _mean(iou[both])
+    return means
+
+
+def _mean(iou: np.ndarray) -> float:
+    return float(np.nanmean(iou)) if np.isfinite(iou).any() else float("nan")
+
+
+def _iou_of(counts: np.ndarray) -> np.ndarray:
+    """IoU in percent from a confusion matrix (rows predicted); NaN for classes without labels."""
+    hit = np.diag(counts).astype(float)
+    labelled, predicted = counts.sum(0), counts.sum(1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(labelled > 0, 100 * hit / (labelled + predicted - hit), np.nan)

@@ -1,0 +1,14 @@
+"""The systems as detectron2's citizens: registered adapters over the plain half."""
+
+from .base import OpenVocabularyModel
+from .build import build_text_bank, build_tower
+from .clip_pretrain import CLIPPretrain
+from .maskclip import MaskCLIP
+
+__all__ = [
+    "CLIPPretrain",
+    "MaskCLIP",
+    "OpenVocabularyModel",
+    "build_text_bank",
+    "build_tower",
+]

@@ -1,0 +1,131 @@
+"""What all open-vocabulary meta-architectures share: the vocabulary, batches of input dicts."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..d2.config import CfgNode
+from ..d2.data import DatasetCatalog, MetadataCatalog
+from ..text import TextBank
+from ..vocab import Vocabulary
+
+__all__ = ["OpenVocabularyModel", "config_vocabulary", "dataset_vocabulary"]
+
+
+def dataset_vocabulary(name: str) -> Vocabulary | None:
+    """The classes of a registered dataset, or None where its metadata has none.
+
+    ``vocabulary`` in the metadata is taken as it is; else ``stuff_classes``, where commas separate
+    a class's synonyms, with ``class_sets``.
+    """
+    metadata = MetadataCatalog.get(name)
+    given = metadata.get("vocabulary")
+    if given is not None:
+        return given
+    names = metadata.get("stuff_classes")
+    if not names:
+        return None
+    synonyms = [[word.strip() for word in str(name).split(",")] for name in names]
+    return Vocabulary.from_names(
+        [str(name) for name in names],
+        synonyms=synonyms,
+        class_sets=metadata.get("class_sets") or {},
+    )
+
+
+def config_vocabulary(cfg: CfgNode) -> Vocabulary | None:
+    """``MODEL.TEXT.CLASSES``, or the classes of the first test dataset that is registered."""
+    if cfg.MODEL.TEXT.CLASSES:
+        return as_vocabulary(list(cfg.MODEL.TEXT.CLASSES))
+    for name in cfg.DATASETS.TEST:
+        if name in DatasetCatalog.list():
+            return dataset_vocabulary(name)
+    return None
+
+
+def as_vocabulary(classes: "Vocabulary | str | Sequence[str]") -> Vocabulary:
+    """A vocabulary from what a user may give: one already, "red star, grass", or a list."""
+    if isinstance(classes, Vocabulary):
+        return classes
+    if isinstance(classes, str):
+        return Vocabulary.parse(classes)
+    return Vocabulary.from_names(list(classes))
+
+
+class OpenVocabularyModel(nn.Module):
+    """A model that segments with words which may change from input to input.
+
+    The vocabulary of an input comes from, in this order, its ``"classes"`` entry,
+    :meth:`set_vocabulary`, the metadata of its ``"dataset_name"``, and the default given at
+    construction.
+    """
+
+    def __init__(self, *, text_bank: TextBank, vocabulary: Vocabulary | None = None) -> None:
+        """Put built parts together.
+
+        Args:
+            text_bank: turns vocabularies into embeddings.
+            vocabulary: the default.
+        """
+        super().__init__()
+        self.text_bank = text_bank
+        self._default_vocabulary = vocabulary
+        self._set_vocabulary: Vocabulary | None = None
+        self._dataset_vocabularies: dict[str, tuple[tuple[str, ...], Vocabulary]] = {}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model's parameters are."""
+        return next(self.parameters()).device
+
+    def set_vocabulary(self, classes: Vocabulary | str | Sequence[str] | None) -> None:
+        """Choose the words for all inputs that bring none of their own.
+
+        Args:
+            classes: a vocabulary, words separated by commas, or a list of words; None goes back
+                to the datasets' own.
+        """
+        self._set_vocabulary = None if classes is None else as_vocabulary(classes)
+
+    def vocabulary_of(self, batched_input: dict[str, Any]) -> Vocabulary:
+        """The vocabulary that an input is segmented with.
+
+        Raises:
+            ValueError: nothing gives one.
+        """
+        if batched_input.get("classes") is not None:
+            return as_vocabulary(batched_input["classes"])
+        if self._set_vocabulary is not None:
+            return self._set_vocabulary
+        name = batched_input.get("dataset_name")
+        found = self._vocabulary_of_dataset(name) if name is not None else None
+        found = found or self._default_vocabulary
+        if found is None:
+            raise ValueError(
+                "no vocabulary: give the input a 'classes' entry, call set_vocabulary(...), or set "
+                "MODEL.TEXT.CLASSES"
+            )
+        return found
+
+    def _vocabulary_of_dataset(self, name: str) -> Vocabulary | None:
+        names = tuple(MetadataCatalog.get(name).get("stuff_classes") or ())
+        cached = self._dataset_vocabularies.get(name)
+        if cached is None or cached[0] != names:
+            found = dataset_vocabulary(name)
+            if found is None:
+                return None
+            self._dataset_vocabularies[name] = cached = (names, found)
+        return cached[1]
+
+    def embed_vocabulary(self, batched_input: dict[str, Any]) -> Tensor:
+        """(K, D) unit-norm text embeddings of an input's vocabulary."""
+        return self.text_bank.embed(self.vocabulary_of(batched_input))
+
+    def rgb_image(self, batched_input: dict[str, Any], image_format: str) -> Tensor:
+        """(1, 3, H, W) float RGB of 0 to 255 on the model's device."""
+        image = batched_input["image"].to(self.device, torch.float32)
+        if image_format == "BGR":
+            image = image.flip(0)
+        return image[None]

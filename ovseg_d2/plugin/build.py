@@ -1,0 +1,55 @@
+"""Parts of the plain half, built as a config describes them."""
+
+from pathlib import Path
+
+from ..clip import CLIPTower, LastBlock, load_clip
+from ..d2.config import CfgNode
+from ..text import TextBank
+
+__all__ = ["build_last_block", "build_text_bank", "build_tower"]
+
+_QUICK_GELU = {"auto": None, "on": True, "off": False}
+
+
+def build_tower(cfg: CfgNode) -> CLIPTower:
+    """The CLIP that ``MODEL.CLIP`` describes, on the CPU.
+
+    Raises:
+        ValueError: an unknown model, weights that do not fit, or a value out of range.
+        FileNotFoundError: a weight or config file that does not exist.
+    """
+    clip = cfg.MODEL.CLIP
+    if clip.QUICK_GELU not in _QUICK_GELU:
+        raise ValueError(
+            f"MODEL.CLIP.QUICK_GELU {clip.QUICK_GELU!r} is not one of {', '.join(_QUICK_GELU)}"
+        )
+    return load_clip(
+        clip.NAME,
+        clip.PRETRAINED or None,
+        quick_gelu=_QUICK_GELU[clip.QUICK_GELU],
+        patch_dropout=clip.PATCH_DROPOUT,
+    )
+
+
+def build_last_block(cfg: CfgNode) -> LastBlock:
+    """The last block that ``MODEL.CLIP.LAST_BLOCK`` describes."""
+    block = cfg.MODEL.CLIP.LAST_BLOCK
+    return LastBlock(
+        residual=block.RESIDUAL,
+        mlp=block.MLP,
+        attention=block.ATTENTION,
+        neighbourhood_std=block.NEIGHBOURHOOD_STD,
+    )
+
+
+def build_text_bank(cfg: CfgNode, tower: CLIPTower) -> TextBank:
+    """The text bank that ``MODEL.TEXT`` describes, on a tower."""
+    text = cfg.MODEL.TEXT
+    named = len(text.TEMPLATES) == 1 and "{" not in text.TEMPLATES[0]
+    return TextBank(
+        tower,
+        text.TEMPLATES[0] if named else text.TEMPLATES,
+        synonyms=text.SYNONYMS,
+        cache_dir=Path(text.CACHE_DIR) if text.CACHE_DIR else None,
+        batch_size=text.BATCH_SIZE,
+    )

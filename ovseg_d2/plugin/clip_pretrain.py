@@ -1,0 +1,86 @@
+"""CLIPPretrain as a meta-architecture: trains CLIP, answers as MaskCLIP."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..clip import LastBlock
+from ..d2.config import CfgNode, configurable
+from ..d2.modeling import META_ARCH_REGISTRY
+from ..systems import CLIPPretrain as CLIPPretrainSystem
+from ..systems import MaskCLIP as MaskCLIPSystem
+from ..text import TextBank
+from ..vocab import Vocabulary
+from .base import config_vocabulary
+from .build import build_last_block, build_text_bank, build_tower
+from .maskclip import MaskCLIP
+
+__all__ = ["CLIPPretrain"]
+
+
+@META_ARCH_REGISTRY.register()
+class CLIPPretrain(MaskCLIP):
+    """Contrastive training on pictures with captions (adapter of the system).
+
+    In evaluation it segments as MaskCLIP does on the weights of the moment, so that training shows
+    what they are worth for dense prediction.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        system: CLIPPretrainSystem,
+        last_block: LastBlock,
+        text_bank: TextBank,
+        vocabulary: Vocabulary | None = None,
+        image_format: str = "RGB",
+    ) -> None:
+        """Put built parts together.
+
+        Args:
+            system: the plain module.
+            last_block: for segmentation.
+            text_bank: on the system's tower.
+            vocabulary: the default words.
+            image_format: order of the input's channels, RGB or BGR.
+        """
+        super().__init__(
+            system=system, text_bank=text_bank, vocabulary=vocabulary, image_format=image_format
+        )
+        self._last_block = last_block
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        """Read ``MODEL.CLIP_PRETRAIN`` and what :class:`MaskCLIP` reads."""
+        tower = build_tower(cfg)
+        bound = cfg.MODEL.CLIP_PRETRAIN.MAX_LOGIT_SCALE
+        return {
+            "system": CLIPPretrainSystem(tower, max_logit_scale=bound),
+            "last_block": build_last_block(cfg),
+            "text_bank": build_text_bank(cfg, tower),
+            "vocabulary": config_vocabulary(cfg),
+            "image_format": cfg.INPUT.FORMAT,
+        }
+
+    @property
+    def maskclip(self) -> MaskCLIPSystem:
+        """The weights of the moment, as MaskCLIP reads them."""
+        return MaskCLIPSystem(self.system.tower, last_block=self._last_block)
+
+    def forward(
+        self, batched_inputs: list[dict[str, Any]]
+    ) -> dict[str, Tensor] | list[dict[str, Tensor]]:
+        """Losses in training, from ``image`` and ``caption``; segmentations in evaluation.
+
+        Raises:
+            ValueError: training images of different sizes.
+        """
+        if not self.training:
+            return super().forward(batched_inputs)
+        shapes = {tuple(each["image"].shape) for each in batched_inputs}
+        if len(shapes) > 1:
+            raise ValueError(f"training images must be of one size, got {sorted(shapes)}")
+        images = torch.cat([self.rgb_image(each, self._image_format) for each in batched_inputs])
+        return self.system(images, [each["caption"] for each in batched_inputs])

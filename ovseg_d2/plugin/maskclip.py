@@ -1,0 +1,81 @@
+"""MaskCLIP as a meta-architecture."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..d2.config import CfgNode, configurable
+from ..d2.modeling import META_ARCH_REGISTRY
+from ..ops import upsample_scores
+from ..systems import MaskCLIP as MaskCLIPSystem
+from ..text import TextBank
+from ..vocab import Vocabulary
+from .base import OpenVocabularyModel, config_vocabulary
+from .build import build_last_block, build_text_bank, build_tower
+
+__all__ = ["MaskCLIP"]
+
+
+@META_ARCH_REGISTRY.register()
+class MaskCLIP(OpenVocabularyModel):
+    """Training-free segmentation by frozen CLIP features (adapter of the system)."""
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        system: MaskCLIPSystem,
+        text_bank: TextBank,
+        vocabulary: Vocabulary | None = None,
+        image_format: str = "RGB",
+    ) -> None:
+        """Put built parts together.
+
+        Args:
+            system: the plain module.
+            text_bank: on the same tower.
+            vocabulary: the default words.
+            image_format: order of the input's channels, RGB or BGR.
+        """
+        super().__init__(text_bank=text_bank, vocabulary=vocabulary)
+        self.system = system
+        self._image_format = image_format
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        """Read ``MODEL.CLIP``, ``MODEL.TEXT``, ``DATASETS.TEST`` and ``INPUT.FORMAT``."""
+        tower = build_tower(cfg)
+        return {
+            "system": MaskCLIPSystem(tower, last_block=build_last_block(cfg)),
+            "text_bank": build_text_bank(cfg, tower),
+            "vocabulary": config_vocabulary(cfg),
+            "image_format": cfg.INPUT.FORMAT,
+        }
+
+    @property
+    def maskclip(self) -> MaskCLIPSystem:
+        """The module that scores patches."""
+        return self.system
+
+    @torch.no_grad()
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Tensor]]:
+        """Segment a batch; images may differ in size and in vocabulary.
+
+        Args:
+            batched_inputs: dicts with ``image`` (3, h, w) of 0 to 255, and optionally ``height``
+                and ``width`` of the answer, ``classes``, ``dataset_name``.
+
+        Returns:
+            For each, ``sem_seg``: (K, height, width) cosine scores.
+        """
+        return [{"sem_seg": self._score(batched_input)} for batched_input in batched_inputs]
+
+    def _score(self, batched_input: dict[str, Any]) -> Tensor:
+        image = self.rgb_image(batched_input, self._image_format)
+        scores = self.maskclip(image, self.embed_vocabulary(batched_input))
+        size = image.shape[-2], image.shape[-1]
+        patch = self.maskclip.tower.patch_size
+        padded = scores.shape[-2] * patch[0], scores.shape[-1] * patch[1]
+        out = batched_input.get("height", size[0]), batched_input.get("width", size[1])
+        return upsample_scores(scores[0], padded, size, out)
