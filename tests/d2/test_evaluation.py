@@ -396,6 +396,7 @@ dist.destroy_process_group()
 """
 
 
+@pytest.mark.slow
 def test_two_processes_give_one_result(tmp_path):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     paths = [str(_ROOT), environment.get("PYTHONPATH", "")]

@@ -125,8 +125,22 @@ def test_apply_transform_gens(image):
 
 
 def test_augmentations_show_their_arguments():
-    assert "0.25" in repr(T.RandomFlip(prob=0.25))
-    assert "RandomCrop" in repr(T.AugmentationList([T.RandomCrop("absolute", (2, 3))]))
+    assert "prob=0.25" in repr(T.RandomFlip(prob=0.25))
+    parts = [T.RandomCrop("absolute", (2, 3)), T.HFlipTransform(5)]
+    shown = repr(T.AugmentationList(parts))
+    assert "crop_size=(2, 3)" in shown
+    assert "HFlipTransform(width=5)" in shown
+
+    class Secretive(T.Augmentation):
+        def __init__(self, strength):
+            self._strength = strength
+
+    assert "Secretive object" in repr(Secretive(3))
+
+
+def test_augmentation_must_be_defined(image):
+    with pytest.raises(NotImplementedError):
+        T.Augmentation().get_transform(image)
 
 
 def test_flip_is_certain_or_never(image):
@@ -296,6 +310,11 @@ def test_crop_lies_anywhere_inside():
 def test_crop_type_is_one_of_four():
     with pytest.raises(AssertionError):
         T.RandomCrop("golden", (1, 1))
+
+
+def test_crop_range_goes_upwards(image):
+    with pytest.raises(AssertionError):
+        T.RandomCrop("absolute_range", (5, 3)).get_transform(image)
 
 
 def _crop_labels(labels, **kwargs):
