@@ -231,6 +231,11 @@ class TestResNet:
         assert backbone.res2[0].conv1.weight.grad is None
         assert backbone.res3[0].conv1.weight.grad.abs().sum() > 0
 
+    def test_initial_weights_keep_the_variance_of_gradients(self):
+        weight = build_backbone(get_cfg()).stem.conv1.weight
+        assert weight.std().item() == pytest.approx((2 / (64 * 7 * 7)) ** 0.5, rel=0.05)
+        assert weight.mean().item() == pytest.approx(0.0, abs=0.002)
+
     def test_groups(self):
         backbone = build_backbone(make_resnet_cfg(NUM_GROUPS=2))
         assert backbone.res2[0].conv2.groups == 2

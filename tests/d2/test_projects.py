@@ -103,7 +103,7 @@ class TestWarmupPolyLR:
 
         def make(max_iters):
             optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=2.0)
-            return WarmupPolyLR(optimizer, max_iters, warmup_iters=0, power=1.0)
+            return WarmupPolyLR(optimizer, max_iters, warmup_iters=0)
 
         short, long = make(2), make(4)
         for _ in range(2):
@@ -113,9 +113,8 @@ class TestWarmupPolyLR:
         long.load_state_dict(short.state_dict())
         long.optimizer.step()
         long.step()
-        assert long.get_last_lr() == pytest.approx([0.5])
-        for _ in range(2):
-            short.step()
+        assert long.get_last_lr() == pytest.approx([2 * 0.25**0.9])
+        short.step()  # beyond its end
         assert short.get_last_lr() == [0.0]
 
 
@@ -136,15 +135,16 @@ class TestDeepLabBackbone:
         assert (stem.stride, stem.out_channels) == (4, 12)
 
     def test_stem_value(self):
-        """Convolutions that pass channel 0 on leave ReLU, stride 2 and max-pooling."""
+        """Convolutions that scale channel 0 by 1, 2, 3 leave ReLU, stride 2 and max-pooling."""
         stem = build_backbone(make_cfg(NORM="")).stem
         with torch.no_grad():
-            for conv in (stem.conv1, stem.conv2, stem.conv3):
+            for factor, conv in enumerate((stem.conv1, stem.conv2, stem.conv3), start=1):
                 conv.weight.zero_()
-                conv.weight[0, 0, 1, 1] = 1.0
+                conv.weight[0, 0, 1, 1] = factor
         x = torch.zeros(1, 3, 8, 8)
         x[0, 0, ::2, ::2] = torch.arange(16.0).reshape(4, 4) - 5
-        expected = torch.tensor([[0.0, 2.0], [8.0, 10.0]])  # of -5..10, windows 3 x 3 at 0 and 2
+        # Of -5..10, windows 3 x 3 around 0 and 2, times 6.
+        expected = torch.tensor([[0.0, 12.0], [48.0, 60.0]])
         torch.testing.assert_close(stem(x)[0, 0], expected)
 
     def test_basic_stem(self):
@@ -238,16 +238,18 @@ class TestColorAugSSDTransform:
         assert self.apply(transform, 10, 20, 200) == [200, 200, 200]
 
     @pytest.mark.parametrize(
-        ("img_format", "red", "green"),
-        [("BGR", (0, 0, 255), [0, 255, 0]), ("RGB", (255, 0, 0), [0, 255, 0])],
+        ("img_format", "red", "blue"),
+        [("BGR", (0, 0, 255), [255, 0, 0]), ("RGB", (255, 0, 0), [0, 0, 255])],
     )
-    def test_a_third_of_the_circle_makes_red_green(self, make, img_format, red, green):
-        transform = make([0, 0, 0, 1, 0], shift=60, img_format=img_format)
-        assert self.apply(transform, *red) == green
+    def test_two_thirds_of_the_circle_make_red_blue(self, make, img_format, red, blue):
+        transform = make([0, 0, 0, 1, 0], shift=120, img_format=img_format)
+        assert self.apply(transform, *red) == blue
 
     def test_hue_goes_round(self, make):
         # 300 degrees (magenta) and 120 further is 60 (yellow), given as BGR.
         assert self.apply(make([0, 0, 0, 1, 0], shift=60), 255, 0, 255) == [0, 255, 255]
+        # And from red 60 degrees back is magenta.
+        assert self.apply(make([0, 0, 0, 1, 0], shift=-30), 0, 0, 255) == [255, 0, 255]
 
     def test_nothing_else_is_touched(self, make):
         transform = make([])

@@ -142,6 +142,8 @@ class Net(nn.Module):
         self.embedding = nn.Embedding(2, 1)
         self.frozen = nn.Linear(1, 1).requires_grad_(False)
         self.twin = self.conv
+        self.tied = nn.Embedding(2, 1)
+        self.tied.weight = self.embedding.weight
 
 
 def collect_settings(model, groups):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from ovseg_d2.d2 import HAS_DETECTRON2
 from ovseg_d2.d2.structures import BitMasks, Boxes, ImageList, Instances
 
 
@@ -58,6 +59,11 @@ class TestImageList:
         tensors = [torch.rand(1, 2, 2, requires_grad=True), torch.rand(1, 3, 1, requires_grad=True)]
         ImageList.from_tensors(tensors).tensor.sum().backward()
         assert all(torch.equal(t.grad, torch.ones_like(t)) for t in tensors)
+
+    @pytest.mark.skipif(HAS_DETECTRON2, reason="detectron2 crops a single image to the square")
+    def test_too_small_a_square(self):
+        with pytest.raises(AssertionError, match="square_size is 4, but an image has a side of 5"):
+            ImageList.from_tensors([torch.rand(3, 2, 5)], padding_constraints={"square_size": 4})
 
     def test_refuses(self):
         with pytest.raises(AssertionError):

@@ -67,6 +67,12 @@ def test_tensors_and_several_classes(img, labels):
     assert drawn[RIGHT].tolist() == pytest.approx(blend(RED, 0.8), abs=2)
 
 
+def test_labels_beyond_the_names_are_not_drawn(img, labels):
+    labels[:, 50:] = 2
+    drawn = draw(img, labels, draw_text=True)
+    assert tuple(drawn[RIGHT]) == GROUND
+
+
 def test_holes_stay_open(img):
     labels = np.zeros((60, 100), dtype=np.int64)
     labels[20:40, 70:90] = 255
@@ -139,12 +145,15 @@ class TestStandIn:
         labels[labels == 1] = 0
         assert tuple(draw(img, labels, metadata)[LEFT]) != tuple(first[LEFT])
 
-    def test_text_stays_inside(self, img):
-        labels = np.full((60, 100), 255)
-        labels[-1, -1] = 0  # the outermost corner
-        written = draw(img, labels, draw_text=True)
-        changed = (written != GROUND).any(axis=-1)
-        assert changed.sum() > 100
+    @pytest.mark.parametrize("corner", [(0, 0), (0, -1), (-1, 0), (-1, -1)])
+    def test_text_stays_inside(self, img, corner):
+        def count_changed(pixel):
+            labels = np.full((60, 100), 255)
+            labels[pixel] = 0
+            return (draw(img, labels, draw_text=True) != GROUND).any(axis=-1).sum()
+
+        # The margin around the letters, a pixel wide, may be cut off.
+        assert count_changed(corner) > 0.8 * count_changed((30, 50)) > 100
 
     def test_colormap(self):
         from ovseg_d2.d2.standin.utils.colormap import colormap
