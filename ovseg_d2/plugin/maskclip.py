@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..d2.config import CfgNode, configurable
 from ..d2.modeling import META_ARCH_REGISTRY
-from ..ops import upsample_scores
+from ..ops import dense_argmax, upsample_scores
 from ..systems import MaskCLIP as MaskCLIPSystem
 from ..text import TextBank
 from ..vocab import Vocabulary
@@ -69,13 +69,25 @@ class MaskCLIP(OpenVocabularyModel):
         Returns:
             For each, ``sem_seg``: (K, height, width) cosine scores.
         """
-        return [{"sem_seg": self._score(batched_input)} for batched_input in batched_inputs]
+        return [{"sem_seg": upsample_scores(*self._score(each))} for each in batched_inputs]
 
-    def _score(self, batched_input: dict[str, Any]) -> Tensor:
+    @torch.no_grad()
+    def segment(self, batched_inputs: list[dict[str, Any]]) -> list[Tensor]:
+        """Labels alone, (height, width) long for each input; never holds all classes' scores."""
+        labels = []
+        for batched_input in batched_inputs:
+            scores, padded, size, out = self._score(batched_input)
+            labels.append(dense_argmax(scores, out, crop=padded, image_size=size))
+        return labels
+
+    def _score(
+        self, batched_input: dict[str, Any]
+    ) -> tuple[Tensor, tuple[int, int], tuple[int, int], tuple[int, int]]:
+        """(K, h, w) scores; pixels of the padded image, of the image, and of the answer."""
         image = self.rgb_image(batched_input, self._image_format)
-        scores = self.maskclip(image, self.embed_vocabulary(batched_input))
+        scores = self.maskclip(image, self.embed_vocabulary(batched_input))[0]
         size = image.shape[-2], image.shape[-1]
         patch = self.maskclip.tower.patch_size
         padded = scores.shape[-2] * patch[0], scores.shape[-1] * patch[1]
         out = batched_input.get("height", size[0]), batched_input.get("width", size[1])
-        return upsample_scores(scores[0], padded, size, out)
+        return scores, padded, size, out

@@ -17,6 +17,7 @@ from .views import (
     read_labels,
     read_regions,
 )
+from .words import unknown_words
 
 __all__ = [
     "CLASSES",
@@ -38,5 +39,6 @@ __all__ = [
     "read_labels",
     "read_regions",
     "render_scene",
+    "unknown_words",
     "write_captions",
 ]

@@ -1,0 +1,198 @@
+"""Segmenter: an image and words in, a segmentation out.
+
+    from ovseg_d2.segmenter import Segmenter
+    segment = Segmenter()
+    segment("picture.png", "red star, grass").save("output")
+"""
+
+import json
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from .config import load_config
+from .d2.checkpoint import DetectionCheckpointer
+from .d2.config import CfgNode
+from .d2.data.transforms import ResizeShortestEdge
+from .d2.modeling import build_model
+from .data.mappers.test import image_tensor
+from .data.readers import read_picture
+from .data.shapes import unknown_words
+from .engine.run import check_weights
+from .files import write_atomically
+from .ops import class_shares
+from .plugin.base import as_vocabulary
+from .viz import draw_overlay, save_labels
+from .vocab import Vocabulary
+
+__all__ = ["Segmentation", "Segmenter"]
+
+_logger = logging.getLogger(__name__)
+Picture = str | os.PathLike[str] | np.ndarray | Image.Image
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """A picture and the class of each of its pixels.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        labels: (H, W) int64, indices into ``vocabulary``.
+        vocabulary: the words it was segmented with.
+    """
+
+    image: np.ndarray
+    labels: np.ndarray
+    vocabulary: Vocabulary
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Class name -> share of the pixels, 0 to 1, of the classes found, largest first."""
+        shares = class_shares(torch.from_numpy(self.labels), len(self.vocabulary)).tolist()
+        found = sorted(zip(shares, self.vocabulary.names, strict=True), key=lambda pair: -pair[0])
+        return {name: share for share, name in found if share > 0}
+
+    def mask(self, name: str) -> np.ndarray:
+        """(H, W) bool, where a class is."""
+        return self.labels == self.vocabulary.index(name)
+
+    def overlay(self, alpha: float = 0.5) -> Image.Image:
+        """The picture tinted by class, with a legend."""
+        return draw_overlay(
+            self.image, self.labels, self.vocabulary, alpha=alpha, ignore_label=None
+        )
+
+    def save(self, folder: str | os.PathLike[str], name: str = "segmentation") -> dict[str, Path]:
+        """Write ``<name>_overlay.png``, ``<name>_labels.png`` and ``<name>.json``.
+
+        Returns:
+            ``overlay``, ``labels`` and ``json`` -> path. Each file appears whole or not at all.
+
+        Raises:
+            WriteError: a file cannot be written.
+        """
+        folder = Path(folder)
+        paths = {
+            "overlay": folder / f"{name}_overlay.png",
+            "labels": folder / f"{name}_labels.png",
+            "json": folder / f"{name}.json",
+        }
+        with write_atomically(paths["overlay"]) as file:
+            self.overlay().save(file, format="PNG")
+        save_labels(paths["labels"], self.labels, num_classes=len(self.vocabulary))
+        with write_atomically(paths["json"], "w") as file:
+            json.dump(self._summary(), file, indent=2)
+            file.write("\n")
+        return paths
+
+    def _summary(self) -> dict[str, Any]:
+        shares = {name: round(share, 6) for name, share in self.shares.items()}
+        return {
+            "height": self.labels.shape[0],
+            "width": self.labels.shape[1],
+            "classes": list(self.vocabulary.names),
+            "shares": shares,
+        }
+
+
+class Segmenter:
+    """A built model that segments pictures with any words."""
+
+    def __init__(
+        self,
+        config: str | os.PathLike[str] | CfgNode | None = None,
+        *,
+        opts: Sequence[str] = (),
+    ) -> None:
+        """Build the model a config describes and load its weights.
+
+        Args:
+            config: a config file, a config, or None for MaskCLIP on ShapesCLIP.
+            opts: further keys and values, as on a command line.
+
+        Raises:
+            ValueError: a wrong key or value.
+            FileNotFoundError: a file that is not there.
+        """
+        if isinstance(config, CfgNode):
+            if opts:
+                raise ValueError(f"opts={list(opts)!r} go with a config file; change the config")
+            cfg = config
+        else:
+            cfg = load_config(config, opts)
+        check_weights(cfg)
+        self.cfg = cfg
+        self.model = build_model(cfg).eval()
+        if cfg.MODEL.WEIGHTS:
+            DetectionCheckpointer(self.model).load(cfg.MODEL.WEIGHTS)
+        self._warned_of: set[str] = set()
+        self._resize = ResizeShortestEdge(
+            [cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MIN_SIZE_TEST], cfg.INPUT.MAX_SIZE_TEST
+        )
+
+    def __call__(
+        self, picture: Picture, classes: Vocabulary | str | Sequence[str] | None = None
+    ) -> Segmentation:
+        """Segment one picture.
+
+        Args:
+            picture: a file name, a (H, W, 3) uint8 RGB array or a PIL image.
+            classes: words separated by commas, a list of words or a vocabulary; None takes the
+                model's own.
+
+        Returns:
+            The segmentation, at the picture's size.
+
+        Raises:
+            ImageReadError: the picture cannot be read.
+            ValueError: no words, or words that cannot be used; an array of another shape.
+        """
+        image = _as_rgb(picture)
+        vocabulary = self.choose_words(classes)
+        resized = self._resize.get_transform(image).apply_image(image)
+        if self.cfg.INPUT.FORMAT == "BGR":
+            resized = resized[:, :, ::-1]
+        batched_input = {
+            "image": image_tensor(resized),
+            "height": image.shape[0],
+            "width": image.shape[1],
+            "classes": vocabulary,
+        }
+        labels = self.model.segment([batched_input])[0].cpu().numpy()
+        return Segmentation(image, labels, vocabulary)
+
+    def choose_words(self, classes: Vocabulary | str | Sequence[str] | None) -> Vocabulary:
+        """The vocabulary of a call; warns, once each, of words that the small model has never seen."""
+        if classes is None:
+            return self.model.vocabulary_of({})
+        vocabulary = as_vocabulary(classes)
+        if self.cfg.MODEL.CLIP.NAME == "ShapesCLIP":
+            strange = unknown_words(word for words in vocabulary.synonyms for word in words)
+            strange = [word for word in strange if word not in self._warned_of]
+            if strange:
+                self._warned_of.update(strange)
+                _logger.warning(
+                    "ShapesCLIP has never seen %s: it knows coloured shapes and patterns on "
+                    "grounds (red star, blue stripes, grass); for photographs name a larger CLIP, "
+                    "such as MODEL.CLIP.NAME ViT-B-16 MODEL.CLIP.PRETRAINED openai",
+                    ", ".join(repr(word) for word in strange),
+                )
+        return vocabulary
+
+
+def _as_rgb(picture: Picture) -> np.ndarray:
+    if isinstance(picture, str | os.PathLike):
+        return read_picture(picture)
+    array = np.asarray(picture.convert("RGB") if isinstance(picture, Image.Image) else picture)
+    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8 or array.size == 0:
+        raise ValueError(
+            f"picture has shape {array.shape} and dtype {array.dtype}; give (H, W, 3) uint8 RGB"
+        )
+    return array
