@@ -191,7 +191,26 @@ class TestTrainedWith:
     def test_tags_that_disagree_leave_openais_statistics(self, named, weight_path):
         open_clip.pretrained._PRETRAINED["tiny"]["laion"].update(IMAGENET)
         assert load_clip(named, weight_path).std == open_clip.OPENAI_DATASET_STD
-        assert load_clip(named, "laion").std == IMAGENET["std"]
+        tower = load_clip(named, "laion")
+        assert tower.mean == IMAGENET["mean"]
+        assert tower.std == IMAGENET["std"]
+
+
+class TestPatchDropout:
+    def test_argument_overrides_the_config(self, tmp_path, tiny_clip_config):
+        tiny_clip_config["vision_cfg"]["patch_dropout"] = 0.25
+        path = tmp_path / "dropout.json"
+        path.write_text(json.dumps(tiny_clip_config))
+        assert load_clip(str(path)).model.visual.patch_dropout.prob == 0.25
+        tower = load_clip(str(path), patch_dropout=0.5)
+        assert tower.model.visual.patch_dropout.prob == 0.5
+        none = load_clip(str(path), patch_dropout=0.0)
+        assert isinstance(none.model.visual.patch_dropout, nn.Identity)
+
+    @pytest.mark.parametrize("patch_dropout", [-0.1, 1.0])
+    def test_impossible_shares_are_refused(self, config_path, patch_dropout):
+        with pytest.raises(ValueError, match=f"patch_dropout={patch_dropout}; give a share"):
+            load_clip(str(config_path), patch_dropout=patch_dropout)
 
 
 class TestPackaged:

@@ -99,6 +99,15 @@ def test_several_towers_are_refused(tmp_path, model):
         read_weights(path)
 
 
+def test_other_prefixes_are_left_for_the_error_to_show(tmp_path, model):
+    path = tmp_path / "weights.pt"
+    torch.save({f"encoder.{key}": value for key, value in model.state_dict().items()}, path)
+    weights, _ = read_weights(path)
+    assert set(weights) == {f"encoder.{key}" for key in model.state_dict()}
+    with pytest.raises(ValueError, match="unexpected: encoder.ln_final.bias"):
+        load_weights(model, weights, "weights.pt")
+
+
 def test_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError, match="no weight file '.*absent.pt'"):
         read_weights(tmp_path / "absent.pt")
