@@ -22,7 +22,7 @@ PICTURE_SIZE = 96
 SPLITS: tuple[str, ...] = ("train", "dev", "val")
 
 _EXTRA_OUTLINES = ("disc", "hexagon", "blob")
-_NUM_OBJECTS_CDF = np.cumsum((0.12, 0.36, 0.32, 0.20))
+_NUM_OBJECTS_CDF = np.cumsum((0.12, 0.42, 0.28, 0.18))
 _MIN_VISIBLE = 0.45  # share of an object that later ones must leave to be seen
 _PLACING_TRIES = 12
 
