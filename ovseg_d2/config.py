@@ -72,7 +72,9 @@ def add_ovseg_config(cfg: CfgNode) -> None:
     # Read by evaluation.sem_seg: also evaluate with each image's own words, that is with the
     # classes that its labels hold.
     cfg.TEST.OWN_WORDS = False
-    # Evaluations during training use the first so many images of each dataset; 0 is all of them.
+    # Evaluate a ceiling in place of the model: "" | patch | gt_masks. Read by engine.evaluate.
+    cfg.TEST.CEILING = ""
+    # Evaluations use the first so many images of each dataset; 0 is all of them.
     cfg.TEST.MAX_IMAGES = 0
 
     # Defaults of detectron2 that differ here.

@@ -1,8 +1,8 @@
 """Segmenter: an image and words in, a segmentation out.
 
-    from ovseg_d2.segmenter import Segmenter
-    segment = Segmenter()
-    segment("picture.png", "red star, grass").save("output")
+from ovseg_d2.segmenter import Segmenter
+segment = Segmenter()
+segment("picture.png", "red star, grass").save("output")
 """
 
 import json

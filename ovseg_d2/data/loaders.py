@@ -45,7 +45,11 @@ class TrainLoader:
     """An endless iterable of this rank's batches, lists of samples, from any iteration on."""
 
     def __init__(
-        self, dicts: Sequence[dict[str, Any]], mapper: Mapper, stream: SampleStream, num_workers: int
+        self,
+        dicts: Sequence[dict[str, Any]],
+        mapper: Mapper,
+        stream: SampleStream,
+        num_workers: int,
     ) -> None:
         """Keep the parts; workers start when iteration does."""
         self._dataset = _DrawnDataset(dicts, mapper)

@@ -14,6 +14,7 @@ from ..d2.utils import comm
 from ..data.loaders import build_test_loader
 from ..data.readers import read_labels
 from ..evaluation import OVSegSemSegEvaluator, write_results
+from .ceilings import with_ceiling
 
 __all__ = ["build_evaluator", "evaluate"]
 
@@ -65,11 +66,12 @@ def evaluate(
         raise ValueError("DATASETS.TEST is empty; name at least one dataset to evaluate on")
     if evaluators is not None and len(evaluators) != len(names):
         raise ValueError(f"{len(evaluators)} evaluators for {len(names)} datasets; give one each")
+    measured = with_ceiling(cfg.TEST.CEILING, model)
     results: OrderedDict[str, Any] = OrderedDict()
     for number, name in enumerate(names):
         loader = build_test_loader(cfg, name)
         evaluator = evaluators[number] if evaluators else build_evaluator(cfg, name)
-        found = inference_on_dataset(model, loader, evaluator)
+        found = inference_on_dataset(measured, loader, evaluator)
         if not comm.is_main_process():
             continue
         results[name] = found

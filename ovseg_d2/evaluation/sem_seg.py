@@ -135,9 +135,7 @@ class OVSegSemSegEvaluator(SemSegEvaluator):
         return results
 
 
-def mean_iou_of_sets(
-    iou: np.ndarray, class_sets: Mapping[str, Sequence[int]]
-) -> dict[str, float]:
+def mean_iou_of_sets(iou: np.ndarray, class_sets: Mapping[str, Sequence[int]]) -> dict[str, float]:
     """Means over sets of classes.
 
     Args:

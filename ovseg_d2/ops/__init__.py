@@ -2,5 +2,6 @@
 
 from ovseg_d2.ops.dense import dense_argmax, upsample_scores
 from ovseg_d2.ops.labels import class_shares
+from ovseg_d2.ops.pooling import pool_masks
 
-__all__ = ["class_shares", "dense_argmax", "upsample_scores"]
+__all__ = ["class_shares", "dense_argmax", "pool_masks", "upsample_scores"]

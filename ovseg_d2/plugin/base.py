@@ -62,14 +62,22 @@ class OpenVocabularyModel(nn.Module):
     construction.
     """
 
-    def __init__(self, *, text_bank: TextBank, vocabulary: Vocabulary | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        text_bank: TextBank,
+        vocabulary: Vocabulary | None = None,
+        image_format: str = "RGB",
+    ) -> None:
         """Put built parts together.
 
         Args:
             text_bank: turns vocabularies into embeddings.
             vocabulary: the default.
+            image_format: order of the input's channels, RGB or BGR.
         """
         super().__init__()
+        self.image_format = image_format
         self.text_bank = text_bank
         self._default_vocabulary = vocabulary
         self._set_vocabulary: Vocabulary | None = None
@@ -123,9 +131,9 @@ class OpenVocabularyModel(nn.Module):
         """(K, D) unit-norm text embeddings of an input's vocabulary."""
         return self.text_bank.embed(self.vocabulary_of(batched_input))
 
-    def rgb_image(self, batched_input: dict[str, Any], image_format: str) -> Tensor:
+    def rgb_image(self, batched_input: dict[str, Any]) -> Tensor:
         """(1, 3, H, W) float RGB of 0 to 255 on the model's device."""
         image = batched_input["image"].to(self.device, torch.float32)
-        if image_format == "BGR":
+        if self.image_format == "BGR":
             image = image.flip(0)
         return image[None]

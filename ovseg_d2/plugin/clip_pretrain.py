@@ -82,5 +82,5 @@ class CLIPPretrain(MaskCLIP):
         shapes = {tuple(each["image"].shape) for each in batched_inputs}
         if len(shapes) > 1:
             raise ValueError(f"training images must be of one size, got {sorted(shapes)}")
-        images = torch.cat([self.rgb_image(each, self._image_format) for each in batched_inputs])
+        images = torch.cat([self.rgb_image(each) for each in batched_inputs])
         return self.system(images, [each["caption"] for each in batched_inputs])

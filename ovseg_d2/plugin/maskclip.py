@@ -38,9 +38,8 @@ class MaskCLIP(OpenVocabularyModel):
             vocabulary: the default words.
             image_format: order of the input's channels, RGB or BGR.
         """
-        super().__init__(text_bank=text_bank, vocabulary=vocabulary)
+        super().__init__(text_bank=text_bank, vocabulary=vocabulary, image_format=image_format)
         self.system = system
-        self._image_format = image_format
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
@@ -84,7 +83,7 @@ class MaskCLIP(OpenVocabularyModel):
         self, batched_input: dict[str, Any]
     ) -> tuple[Tensor, tuple[int, int], tuple[int, int], tuple[int, int]]:
         """(K, h, w) scores; pixels of the padded image, of the image, and of the answer."""
-        image = self.rgb_image(batched_input, self._image_format)
+        image = self.rgb_image(batched_input)
         scores = self.maskclip(image, self.embed_vocabulary(batched_input))[0]
         size = image.shape[-2], image.shape[-1]
         patch = self.maskclip.tower.patch_size
