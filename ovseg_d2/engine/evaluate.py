@@ -75,8 +75,7 @@ def evaluate(
         if not comm.is_main_process():
             continue
         results[name] = found
-        for task, numbers in found.items():
-            _logger.info("%s on %s:", task, name)
+        _logger.info("results on %s:", name)
         print_csv_format(_main_numbers(found))
         flat = {k: v for numbers in found.values() for k, v in _main(numbers).items()}
         path = write_results(Path(cfg.OUTPUT_DIR), {name: flat})

@@ -4,18 +4,23 @@ import argparse
 import errno
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..config import load_config
 from ..d2.checkpoint import DetectionCheckpointer
 from ..d2.config import CfgNode
 from ..d2.engine import default_setup
+from ..d2.modeling import build_model
 from ..d2.utils import comm
 from ..d2.utils.logger import setup_logger
+from ..evaluation import read_results
 from ..files import write_atomically
+from .evaluate import evaluate
 from .trainer import Trainer
 
-__all__ = ["run_job", "set_up"]
+__all__ = ["check_weights", "evaluate_config", "run_job", "set_up"]
 
 _logger = logging.getLogger(__name__)
 
@@ -70,3 +75,22 @@ def check_weights(cfg: CfgNode) -> None:
         raise FileNotFoundError(
             errno.ENOENT, f"MODEL.WEIGHTS {weights!r} does not exist; give the path of a checkpoint"
         )
+
+
+def evaluate_config(config_file: str, opts: Sequence[str]) -> dict[str, Any]:
+    """Evaluate in this process, without the logs and seeds of a whole job.
+
+    Args:
+        config_file: as of :func:`~ovseg_d2.config.load_config`.
+        opts: likewise; ``DATASETS.TEST`` names one dataset.
+
+    Returns:
+        The numbers that ``results.json`` holds of the dataset.
+    """
+    cfg = load_config(config_file, opts)
+    cfg.freeze()
+    check_weights(cfg)
+    model = build_model(cfg)
+    DetectionCheckpointer(model).load(cfg.MODEL.WEIGHTS)
+    evaluate(cfg, model)
+    return read_results(cfg.OUTPUT_DIR)[cfg.DATASETS.TEST[0]]

@@ -1,0 +1,60 @@
+"""Measure what the README says.
+
+Examples:
+    python tools/benchmark.py claims maskclip
+    python tools/benchmark.py claims maskclip --split dev --json maskclip.json
+    python tools/benchmark.py speed
+
+Claims keep each finished job under output/claims, so that an interrupted table is completed by the
+same command. Speed prints ratios of two ways to the same result, measured in turns in one run.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from ovseg_d2.engine.claims import CLAIMS, format_table, run_jobs
+from ovseg_d2.engine.cli import sentence_for_bad_input
+from ovseg_d2.engine.speed import measure_ratios
+from ovseg_d2.files import write_atomically
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    claims = commands.add_parser("claims", help="run what stands behind a results table")
+    claims.add_argument("method", choices=sorted(CLAIMS))
+    claims.add_argument("--seeds", type=int, default=3, help="trainings per row (default: 3)")
+    claims.add_argument("--split", choices=("dev", "val"), default="val")
+    claims.add_argument("--json", help="write the numbers to this file")
+    claims.add_argument("--output", default="output/claims", help="keeps finished jobs")
+    commands.add_parser("speed", help="time two ways to the same result")
+    return parser.parse_args()
+
+
+def run_claims(args: argparse.Namespace) -> None:
+    """Run a method's jobs and print its table."""
+    claim = CLAIMS[args.method](split=args.split, seeds=args.seeds)
+    numbers = run_jobs(claim.jobs, Path(args.output) / args.method)
+    print(f"\n{claim.title}\n\n{format_table(claim, numbers)}\n")
+    for job in claim.jobs:
+        print(f"{job.row}:\n  {job.command}")
+    if args.json:
+        rows = [
+            {"row": job.row, "seed": job.seed, "command": job.command, **found}
+            for job, found in zip(claim.jobs, numbers, strict=True)
+        ]
+        with write_atomically(args.json, "w") as file:
+            json.dump(rows, file, indent=2)
+
+
+if __name__ == "__main__":
+    arguments = parse_args()
+    with sentence_for_bad_input():
+        if arguments.command == "claims":
+            run_claims(arguments)
+        else:
+            print(measure_ratios())
