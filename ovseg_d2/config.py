@@ -56,6 +56,8 @@ def add_ovseg_config(cfg: CfgNode) -> None:
 
     # Which mapper makes training samples of dataset dicts; see data.mappers.TRAIN_MAPPERS.
     cfg.INPUT.TRAIN_MAPPER = "captions"
+    # Captions each training picture brings to a step. Read by the caption mapper.
+    cfg.INPUT.CAPTIONS_PER_IMAGE = 1
     # Random mirror images and quarter turns of training pictures. Read by the caption mapper.
     cfg.INPUT.TURNS = False
 

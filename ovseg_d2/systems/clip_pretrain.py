@@ -17,7 +17,8 @@ class CLIPPretrain(nn.Module):
     Paper: [clip] Sec. 2.3-2.5: symmetric contrastive loss over the batch of all ranks, the logit
     scale learnt and kept at most 100.
     Departs: captions that are equal are not each other's negatives (see
-    :func:`~ovseg_d2.losses.contrastive_loss`); a batch encodes each of its captions once.
+    :func:`~ovseg_d2.losses.contrastive_loss`); a picture may bring several captions to a step,
+    which all share its one encoding; a batch encodes each different caption once.
     """
 
     def __init__(self, tower: CLIPTower, *, max_logit_scale: float = 100.0) -> None:
@@ -36,33 +37,38 @@ class CLIPPretrain(nn.Module):
         self.tower = tower
         self.max_logit_scale = max_logit_scale
 
-    def forward(self, images: Tensor, captions: Sequence[str]) -> dict[str, Tensor]:
+    def forward(self, images: Tensor, captions: Sequence[Sequence[str]]) -> dict[str, Tensor]:
         """Loss of one batch.
 
         Args:
             images: (B, 3, H, W) RGB, 0 to 255.
-            captions: B texts, caption i belongs to image i.
+            captions: for each of the B images M texts, the same M for all; equal ones allowed.
 
         Returns:
-            ``loss_contrastive``, 0-dim.
+            ``loss_contrastive``, 0-dim: the mean over m of the loss of all images with their m-th
+            captions.
 
         Raises:
-            ValueError: if there is not one caption for each image.
+            ValueError: if the images do not all have the same number of captions, at least one.
         """
-        if len(images) != len(captions):
+        counts = sorted({len(texts) for texts in captions})
+        if len(images) != len(captions) or len(counts) != 1 or counts[0] == 0:
             raise ValueError(
-                f"captions: {len(captions)} for {len(images)} images; give one for each image."
+                f"captions: {len(captions)} lists of {counts} texts for {len(images)} images; give "
+                "each image a list, all of the same length"
             )
         self.clamp_logit_scale()
         image_embeds = self.tower.encode_image(self.tower.normalize(images))
-        unique = sorted(set(captions))
-        rows = {caption: row for row, caption in enumerate(unique)}
-        token_ids = self.tower.tokenize(unique).to(images.device)
-        chosen = torch.tensor([rows[c] for c in captions], device=images.device)
-        text_embeds = self.tower.encode_text(token_ids)[chosen]
-        text_ids = torch.tensor([_stable_id(c) for c in unique], device=images.device)[chosen]
-        loss = contrastive_loss(image_embeds, text_embeds, self.tower.logit_scale, text_ids)
-        return {"loss_contrastive": loss}
+        unique = sorted({text for texts in captions for text in texts})
+        rows = {text: row for row, text in enumerate(unique)}
+        text_embeds = self.tower.encode_text(self.tower.tokenize(unique).to(images.device))
+        ids = torch.tensor([_stable_id(text) for text in unique], device=images.device)
+        chosen = torch.tensor([[rows[text] for text in texts] for texts in captions])
+        losses = [
+            contrastive_loss(image_embeds, text_embeds[m], self.tower.logit_scale, ids[m])
+            for m in chosen.to(images.device).unbind(dim=1)
+        ]
+        return {"loss_contrastive": torch.stack(losses).mean()}
 
     @torch.no_grad()
     def clamp_logit_scale(self) -> None:
@@ -72,4 +78,4 @@ class CLIPPretrain(nn.Module):
 
 def _stable_id(text: str) -> int:
     """A 63-bit number that equal texts share in every process."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 1
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
