@@ -5,7 +5,7 @@ pure functions of (split, seed, index). Nothing is downloaded and nothing is wri
 """
 
 from .captions import write_captions
-from .classes import CLASSES, CLASS_SETS, GROUNDS, IGNORE_LABEL, NUM_OBJECT_CLASSES, article
+from .classes import CLASS_SETS, CLASSES, GROUNDS, IGNORE_LABEL, NUM_OBJECT_CLASSES, article
 from .scene import PICTURE_SIZE, SPLITS, Scene, SceneObject, render_scene
 from .views import (
     format_name,
