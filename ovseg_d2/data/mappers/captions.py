@@ -60,8 +60,8 @@ class CaptionMapper:
             draw: where the sample lies in the stream; all randomness comes from it.
 
         Returns:
-            The dict with ``image`` (3, H, W) uint8 and ``drawn_captions``; None, after a warning, for
-            a picture that cannot be read.
+            The dict with ``image`` (3, H, W) uint8 and ``drawn_captions``, a tuple of texts; None,
+            after a warning, for a picture that cannot be read.
 
         Raises:
             ValueError: the entry has no caption.
