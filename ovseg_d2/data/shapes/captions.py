@@ -12,6 +12,7 @@ _FRAMES = {
     "there is {} in the scene": 0.1,
 }
 _SINGLE_SHARE = 0.6  # of captions, those that name one thing only
+_OBJECT_SHARE = 0.7  # of those, where there are objects, the ones that name an object
 _CAPTION_STREAM = 7  # keeps the words' random numbers apart from the pixels'
 
 
@@ -34,7 +35,7 @@ def write_captions(scene: Scene, split: str, seed: int, index: int) -> tuple[str
     captions: dict[str, None] = {}
     for _ in range(int(rng.integers(1, 6))):
         if rng.random() < _SINGLE_SHARE or not things:
-            named = things + grounds
+            named = things if things and rng.random() < _OBJECT_SHARE else grounds
             content = named[int(rng.integers(len(named)))]
         else:
             content = _sentence(rng, things, grounds)

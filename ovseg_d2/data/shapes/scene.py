@@ -22,8 +22,8 @@ PICTURE_SIZE = 96
 SPLITS: tuple[str, ...] = ("train", "dev", "val")
 
 _EXTRA_OUTLINES = ("disc", "hexagon", "blob")
-_NUM_OBJECTS_CDF = np.cumsum((0.12, 0.42, 0.28, 0.18))
-_MIN_VISIBLE = 0.45  # share of an object that later ones must leave to be seen
+_NUM_OBJECTS_CDF = np.cumsum((0.10, 0.45, 0.28, 0.17))
+_MIN_VISIBLE = 0.5  # share of an object that later ones must leave to be seen
 _PLACING_TRIES = 12
 
 
@@ -183,7 +183,7 @@ def _place_object(
         outline = outlines[int(rng.integers(len(outlines)))]
     else:
         outline = KINDS[kind]
-    radius = 17.0 + 13.0 * rng.random()
+    radius = 20.0 + 14.0 * rng.random()
     stretch = 0.85 + 0.3 * rng.random()
     angle = rng.random() * 2 * np.pi
     colors = _object_colors(rng, color, kind, yy, xx)
@@ -213,7 +213,7 @@ def _object_colors(
     light = rng.random() < 0.75
     tone = np.float32(232 + 20 * rng.random() if light else 14 + 24 * rng.random())
     u, v = _rotated(xx, yy, rng.random() * 2 * np.pi)
-    period = 7.0 + 3.0 * rng.random()
+    period = 5.5 + 2.5 * rng.random()
     phase = rng.random(2) * 64
     share = draw_pattern(KINDS[kind], u + phase[0], v + phase[1], period)[..., None]
     return (own * share + tone * (1 - share)).astype(np.float32)
