@@ -28,7 +28,7 @@ def read_readme() -> str:
 REQUIREMENTS = [
     "torch>=2.6",
     "torchvision>=0.21",
-    "open_clip_torch>=3.0",
+    "open_clip_torch>=3.1",
     "timm>=1.0.17",
     "fvcore>=0.1.5.post20221221",
     # detectron2 itself asks for iopath below 0.1.10.

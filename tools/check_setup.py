@@ -45,8 +45,9 @@ def main() -> int:
             f"{pair} in {sys.prefix} do not work together: {type(error).__name__}: {error}\n"
             "Both have to come from the same index, in one command. To install a matching pair:\n"
             f'    "{sys.executable}" -m pip install --force-reinstall torch torchvision\n'
-            "and, for builds from another index (a CPU-only or another CUDA build), the same with\n"
-            "--index-url and the address of that index. Then run make again.",
+            "with no second source of torch (PIP_FIND_LINKS, PIP_EXTRA_INDEX_URL); for builds of\n"
+            "another index (CPU only, another CUDA) the same with --index-url and its address.\n"
+            "Then run make again.",
             file=sys.stderr,
         )
         return 1
