@@ -1,11 +1,16 @@
 """Hooks of the plugin's trainer."""
 
+import json
+import math
+from pathlib import Path
+
 import torch
 
 from ..d2.engine import HookBase
 from ..d2.utils import comm
+from ..viz import plot_curves
 
-__all__ = ["SeedEachStep"]
+__all__ = ["PlotScores", "SeedEachStep", "read_curves"]
 
 
 class SeedEachStep(HookBase):
@@ -24,3 +29,61 @@ class SeedEachStep(HookBase):
         # 32 bits: 16 of the seed would collide with iterations if merely added, so they are apart.
         value = (self._seed << 40) + (int(self.trainer.iter) << 12) + comm.get_rank()
         torch.manual_seed(value)
+
+
+class PlotScores(HookBase):
+    """Draw ``OUTPUT_DIR/scores.png`` after each evaluation: what was measured over the iterations.
+
+    The points come from ``metrics.json``, so that a resumed run draws the whole training.
+    """
+
+    def __init__(self, output_dir: str, period: int) -> None:
+        """Say where and when.
+
+        Args:
+            output_dir: the run's folder.
+            period: iterations between evaluations; 0 draws at the end only.
+        """
+        self._folder = Path(output_dir)
+        self._period = period
+
+    def after_step(self) -> None:
+        """Draw where an evaluation has just taken place."""
+        if self._period > 0 and (self.trainer.iter + 1) % self._period == 0:
+            self._draw()
+
+    def after_train(self) -> None:
+        """Draw the whole run."""
+        self._draw()
+
+    def _draw(self) -> None:
+        curves = read_curves(self._folder / "metrics.json", "mIoU")
+        if curves:
+            plot_curves(
+                self._folder / "scores.png", curves, x_label="iteration", y_label="mIoU (%)"
+            )
+
+
+def read_curves(metrics_file: Path, part: str) -> dict[str, list[tuple[float, float]]]:
+    """Curves of all scalars whose name holds ``part``, from a JSON-lines file.
+
+    Args:
+        metrics_file: ``metrics.json`` of a run. Of an iteration that occurs twice, as after a
+            resume, the later line counts; a line cut off by a kill is passed over.
+        part: of the scalars' names.
+
+    Returns:
+        Name -> (iteration, value); empty where there is no file.
+    """
+    if not metrics_file.is_file():
+        return {}
+    found: dict[str, dict[float, float]] = {}
+    for line in metrics_file.read_text(encoding="utf-8").splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        for name, value in entry.items():
+            if part in name and math.isfinite(value):
+                found.setdefault(name, {})[entry["iteration"]] = value
+    return {name: sorted(points.items()) for name, points in found.items()}

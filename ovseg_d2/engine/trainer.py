@@ -19,7 +19,7 @@ from ..d2.utils import comm
 from ..d2.utils.logger import setup_logger
 from ..data.loaders import TrainLoader, build_test_loader, build_train_loader
 from .evaluate import build_evaluator, evaluate
-from .hooks import SeedEachStep
+from .hooks import PlotScores, SeedEachStep
 from .optimizer import build_optimizer
 from .schedule import build_lr_scheduler
 
@@ -68,8 +68,11 @@ class Trainer(DefaultTrainer):
             loader.start_at(self.start_iter)
 
     def build_hooks(self) -> list[HookBase]:
-        """detectron2's hooks, and the seeding of every step."""
-        return [SeedEachStep(self.cfg.SEED), *super().build_hooks()]
+        """detectron2's hooks, the seeding of every step, and a plot of what was evaluated."""
+        built = [SeedEachStep(self.cfg.SEED), *super().build_hooks()]
+        if comm.is_main_process():  # last, when the writer has written
+            built.append(PlotScores(self.cfg.OUTPUT_DIR, self.cfg.TEST.EVAL_PERIOD))
+        return built
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode) -> TrainLoader:

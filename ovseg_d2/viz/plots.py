@@ -1,0 +1,50 @@
+"""Curves over a number that grows, as a picture."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+from ovseg_d2.files import write_atomically
+
+__all__ = ["plot_curves"]
+
+
+def plot_curves(
+    path: str | os.PathLike[str],
+    curves: Mapping[str, Sequence[tuple[float, float]]],
+    *,
+    x_label: str,
+    y_label: str,
+    title: str = "",
+) -> None:
+    """Draw curves into a PNG file.
+
+    Args:
+        path: the file; it appears whole or not at all.
+        curves: name -> (x, y) points, in any order.
+        x_label: what x is, with its unit.
+        y_label: what y is, with its unit.
+        title: above the axes.
+
+    Raises:
+        ValueError: no curve.
+        WriteError: the file cannot be written.
+    """
+    if not curves:
+        raise ValueError("curves is empty; give at least one")
+    # Here and not above: loading matplotlib takes most of a second, and few runs draw.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for name, points in curves.items():
+        xs, ys = zip(*sorted(points), strict=True)
+        axes.plot(xs, ys, marker="o", markersize=3, label=name)
+    axes.set(xlabel=x_label, ylabel=y_label, title=title)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    with write_atomically(path) as file:
+        canvas.print_png(file)
