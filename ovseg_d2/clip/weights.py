@@ -7,8 +7,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
+
+from ovseg_d2.files import write_atomically
 
 # Entries of OpenAI's own state dicts that are not weights; their presence tells the origin.
 _OPENAI_ENTRIES = ("input_resolution", "context_length", "vocab_size")
@@ -89,6 +91,33 @@ def load_weights(model: nn.Module, weights: dict[str, Tensor], source: str) -> N
             "Choose the model name or config they were trained with."
         )
     model.load_state_dict(weights)
+
+
+def save_weights(
+    model: nn.Module, path: Path, *, dtype: torch.dtype = torch.float16, note: str = ""
+) -> None:
+    """Write a model's weights as a safetensors file that `read_weights` and open_clip read.
+
+    Args:
+        model: the open_clip model.
+        path: the file; it appears whole or not at all.
+        dtype: of the floating-point weights in the file.
+        note: kept in the file's metadata: how the weights came about.
+
+    Raises:
+        ValueError: a weight that the type cannot hold (it would become infinite).
+        WriteError: the file cannot be written.
+    """
+    weights = {}
+    for name, value in model.state_dict().items():
+        stored = value.detach().cpu()
+        if stored.is_floating_point():
+            stored = stored.to(dtype)
+            if not torch.isfinite(stored).all():
+                raise ValueError(f"weight {name} does not fit {dtype}; choose another dtype")
+        weights[name] = stored.contiguous()
+    with write_atomically(path) as file:
+        file.write(save(weights, metadata={"note": note} if note else None))
 
 
 def _read(path: Path) -> object:

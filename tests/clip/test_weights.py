@@ -1,9 +1,10 @@
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from ovseg_d2.clip.weights import load_weights, read_weights
+from ovseg_d2.clip.weights import load_weights, read_weights, save_weights
 
 OPENAI_ENTRIES = ("input_resolution", "context_length", "vocab_size")
 
@@ -172,3 +173,25 @@ def test_all_that_does_not_fit_is_listed_and_nothing_is_loaded(build_model):
     )
     for key, value in model.state_dict().items():
         assert torch.equal(value, before[key])
+
+
+def test_saved_weights_are_read_back_and_fit(model, tmp_path):
+    path = tmp_path / "clip.safetensors"
+    save_weights(model, path, note="how")
+    weights, is_openai = read_weights(path)
+    assert not is_openai
+    own = model.state_dict()
+    assert weights.keys() == own.keys()
+    for name, value in own.items():
+        assert weights[name].dtype == (torch.float16 if value.is_floating_point() else value.dtype)
+        torch.testing.assert_close(weights[name].float(), value.float(), rtol=1e-3, atol=1e-4)
+    with safe_open(path, "pt") as file:
+        assert file.metadata() == {"note": "how"}
+
+
+def test_a_weight_too_large_for_the_file_is_refused(model, tmp_path):
+    with torch.no_grad():
+        model.visual.proj[0, 0] = 1e6
+    with pytest.raises(ValueError, match=r"visual\.proj does not fit torch\.float16"):
+        save_weights(model, tmp_path / "clip.safetensors")
+    assert not list(tmp_path.iterdir())

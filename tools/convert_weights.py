@@ -1,0 +1,42 @@
+"""Take the CLIP out of a training checkpoint, as a small file that open_clip reads too.
+
+Example:
+    python tools/convert_weights.py --model ShapesCLIP --weights output/clip/model_final.pth \
+        --output shapes_clip.safetensors --note "configs/clip.yaml, seed 0"
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from ovseg_d2.clip import load_clip, save_weights
+from ovseg_d2.engine.cli import sentence_for_bad_input
+
+DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", required=True, help="name of open_clip, or a config file")
+    parser.add_argument("--weights", required=True, help="checkpoint or weight file")
+    parser.add_argument("--output", required=True, help="the .safetensors file to write")
+    parser.add_argument("--dtype", choices=DTYPES, default="float16")
+    parser.add_argument("--note", default="", help="kept in the file: how the weights came about")
+    return parser.parse_args()
+
+
+def main(args: argparse.Namespace) -> None:
+    """Read, check against the model, write."""
+    tower = load_clip(args.model, Path(args.weights))
+    save_weights(tower.model, Path(args.output), dtype=DTYPES[args.dtype], note=args.note)
+    size = Path(args.output).stat().st_size / 2**20
+    print(f"{args.output}: {size:.1f} MiB, {args.dtype}")
+
+
+if __name__ == "__main__":
+    with sentence_for_bad_input():
+        main(parse_args())
