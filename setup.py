@@ -43,6 +43,7 @@ REQUIREMENTS = [
     "segment-anything>=1.0",
     "scipy>=1.12",
     "scikit-image>=0.22",
+    "matplotlib>=3.8.4",
     "safetensors>=0.4.5",
     "tabulate>=0.9",
     "termcolor>=2.4",
@@ -55,7 +56,7 @@ EXTRAS = {
     "dev": ["mypy>=1.11", "packaging", "pytest>=8.2", "ruff>=0.6", "setuptools>=69"],
     # What detectron2 imports and we do not, for a checkout of it that is only put on PYTHONPATH.
     # detectron2 itself is not on the package index, and never required.
-    "d2": ["cloudpickle", "hydra-core", "matplotlib", "omegaconf", "packaging"],
+    "d2": ["cloudpickle", "hydra-core", "omegaconf", "packaging"],
 }
 
 setup(
