@@ -132,7 +132,9 @@ class Clone:
         """Run a command there; `calls` are then the ones of this run."""
         self.log.write_text("")
         clean = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-        clean.pop("PYTHONPATH", None)
+        # What this very suite was started with is not meant for the runs in it.
+        for name in ("PYTHONPATH", "D2", "ARGS"):
+            clean.pop(name, None)
         clean |= {"PYTHON": str(self.python), "FAKE_LOG": str(self.log), "CI": "true"}
         return subprocess.run(
             command,
