@@ -5,14 +5,28 @@ detectron2's own keys keep their meaning; the few whose defaults change are at t
 ``evaluation`` and ``engine`` read a config.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+import yaml
 
 from .d2.config import CfgNode, get_cfg
 
 __all__ = ["add_ovseg_config", "load_config", "resolve_device"]
+
+# What reading and merging a file or an option raises when they are wrong, on either tier.
+_BAD_CONFIG = (
+    KeyError,
+    AttributeError,
+    TypeError,
+    ValueError,
+    AssertionError,
+    RecursionError,
+    OSError,
+    yaml.YAMLError,
+)
 
 
 def add_ovseg_config(cfg: CfgNode) -> None:
@@ -58,25 +72,26 @@ def add_ovseg_config(cfg: CfgNode) -> None:
     cfg.INPUT.TRAIN_MAPPER = "captions"
     # Captions each training picture brings to a step. Read by the caption mapper.
     cfg.INPUT.CAPTIONS_PER_IMAGE = 1
-    # Random mirror images and quarter turns of training pictures. Read by the caption mapper.
-    cfg.INPUT.TURNS = False
 
     # Read by engine.optimizer and engine.schedule.
     cfg.SOLVER.OPTIMIZER = "ADAMW"  # ADAMW | SGD
     cfg.SOLVER.BETAS = [0.9, 0.98]
     cfg.SOLVER.EPS = 1e-8
-    # Weight decay of vectors, scalars, norms and embeddings, whatever they belong to.
+    # Weight decay of vectors, scalars, norms and embeddings, whatever they belong to; it takes the
+    # place of detectron2's WEIGHT_DECAY_NORM and WEIGHT_DECAY_BIAS.
     cfg.SOLVER.WEIGHT_DECAY_VECTORS = 0.0
     cfg.SOLVER.POLY_LR_POWER = 0.9
-    # Largest norm of all gradients together; 0 leaves them as they are.
+    # Largest norm of all gradients together; 0 leaves them as they are. (detectron2's own
+    # CLIP_GRADIENTS knows single parameters only, and works beside it.)
     cfg.SOLVER.MAX_GRAD_NORM = 0.0
 
-    # Read by evaluation.sem_seg: also evaluate with each image's own words, that is with the
-    # classes that its labels hold.
+    # Read by engine.evaluate: also evaluate with each image's own words, that is with the classes
+    # that its labels hold.
     cfg.TEST.OWN_WORDS = False
     # Evaluate a ceiling in place of the model: "" | patch | gt_masks. Read by engine.evaluate.
     cfg.TEST.CEILING = ""
-    # Evaluations use the first so many images of each dataset; 0 is all of them.
+    # Evaluations use the first so many images of each dataset; 0 is all of them. Read by
+    # data.loaders.
     cfg.TEST.MAX_IMAGES = 0
 
     # Defaults of detectron2 that differ here.
@@ -90,10 +105,20 @@ def add_ovseg_config(cfg: CfgNode) -> None:
 
 
 def resolve_device(name: str) -> str:
-    """``auto`` becomes ``cuda`` where there is one and ``cpu`` elsewhere; all else stays."""
-    if name.lower() != "auto":
-        return name
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    """``auto`` becomes ``cuda`` where there is one and ``cpu`` elsewhere; all else stays.
+
+    Raises:
+        ValueError: no name of a device.
+    """
+    if isinstance(name, str) and name.lower() == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.device(name if isinstance(name, str) else "")
+    except RuntimeError as error:
+        raise ValueError(
+            f"MODEL.DEVICE {name!r} is no device; write auto, cpu, cuda or cuda:N"
+        ) from error
+    return name
 
 
 def load_config(config_file: str | Path | None = None, opts: Sequence[str] = ()) -> CfgNode:
@@ -104,12 +129,15 @@ def load_config(config_file: str | Path | None = None, opts: Sequence[str] = ())
             MaskCLIP on ShapesCLIP.
         opts: keys and values in turn, as on a command line: ``["SOLVER.MAX_ITER", "20"]``.
 
+    Files are read without the YAML tags that run code, which detectron2 itself would follow.
+
     Returns:
         The config, not frozen, its device resolved.
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: an unknown key, a value of the wrong type, or keys without values.
+        ValueError: a file that cannot be read, an unknown key, a value of the wrong type, no
+            device, or keys without values.
     """
     cfg = get_cfg()
     add_ovseg_config(cfg)
@@ -119,8 +147,8 @@ def load_config(config_file: str | Path | None = None, opts: Sequence[str] = ())
                 f"config file {str(config_file)!r} does not exist; the project's are in configs/"
             )
         try:
-            cfg.merge_from_file(str(config_file))
-        except (KeyError, AttributeError, ValueError, AssertionError) as error:
+            cfg.merge_from_file(str(config_file), allow_unsafe=False)
+        except _BAD_CONFIG as error:
             raise ValueError(f"config file {str(config_file)!r}: {_reason(error)}") from error
     if len(opts) % 2:
         raise ValueError(
@@ -130,14 +158,44 @@ def load_config(config_file: str | Path | None = None, opts: Sequence[str] = ())
     for key, value in zip(opts[::2], opts[1::2], strict=True):
         try:
             cfg.merge_from_list([key, value])
-        except (KeyError, AttributeError, ValueError, AssertionError) as error:
+        except _BAD_CONFIG as error:
             raise ValueError(f"option {key} {value}: {_reason(error)}") from error
     cfg.MODEL.DEVICE = resolve_device(cfg.MODEL.DEVICE)
     return cfg
 
 
+_MISMATCH = re.compile(
+    r"Type mismatch \(<class '(?:.*\.)?(\w+)'> vs\. <class '(?:.*\.)?(\w+)'>\)"
+    r" with values \(.* vs\. (.*)\) for config key: (\S+)",
+    re.DOTALL,
+)
+_EXAMPLES = {
+    "bool": "True or False",
+    "int": "a whole number",
+    "float": "a number with a point, such as 1.0",
+    "str": "text; quote what looks like a number",
+    "list": "a list, such as ['red star', 'grass']",
+    "tuple": "a list, such as ('ovseg_shapes_val',)",
+    "CfgNode": "keys of its own, and no value",
+}
+
+
 def _reason(error: Exception) -> str:
-    text = str(error.args[0]) if error.args else str(error)
+    """One sentence of what is wrong and what to do."""
+    if isinstance(error, RecursionError):
+        return "its _BASE_ leads back to the file itself; name another one"
+    if isinstance(error, OSError):
+        return f"{error.strerror}: {error.filename}; correct its _BASE_ or the file's permissions"
+    if isinstance(error, TypeError | AttributeError):
+        return (
+            "there are no keys and values where they should be; compare it with those of configs/"
+        )
+    text = str(error.args[0] if len(error.args) == 1 else error)
+    mismatch = _MISMATCH.search(text)
+    if mismatch:
+        expected, found, value, key = mismatch.groups()
+        value = repr(value) if found == "str" else value
+        return f"{key} is {value}, of type {found}; it takes {_EXAMPLES.get(expected, expected)}"
     if "on-existent" in text:
         text += "; ovseg_d2/config.py lists the plugin's keys, detectron2's defaults the others"
-    return text
+    return " ".join(text.split())

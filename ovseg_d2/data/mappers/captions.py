@@ -10,45 +10,52 @@ from .. import shapes
 from ..images import ImageReadError
 from ..readers import read_picture
 from ..sampler import Draw, sample_rng
-from .test import image_tensor
+from .test import check_image_format, image_tensor, order_channels
 
 __all__ = ["CaptionMapper"]
 
 _logger = logging.getLogger(__name__)
+_FLIPPED_AXIS = {"none": None, "horizontal": 1, "vertical": 0}
 
 
 class CaptionMapper:
-    """A picture, perhaps turned or mirrored, and some of its captions drawn at random.
+    """A picture, perhaps mirrored, and some of its captions drawn at random.
 
     Captions come from the dict's ``captions`` (a list of texts) or, for the Shapes world, from the
     picture's name.
     """
 
     def __init__(
-        self, *, num_captions: int = 1, turns: bool = False, image_format: str = "RGB"
+        self, *, num_captions: int = 1, flip: str = "none", image_format: str = "RGB"
     ) -> None:
         """Describe the augmentation.
 
         Args:
             num_captions: captions drawn; a picture that has fewer repeats some.
-            turns: mirror images and quarter turns, for worlds without an up.
+            flip: "horizontal" or "vertical" mirrors half of the pictures, "none" leaves them.
             image_format: RGB or BGR, the order of the channels handed on.
 
         Raises:
-            ValueError: no captions asked for.
+            ValueError: no captions asked for, another way to flip, or another format.
         """
         if num_captions < 1:
-            raise ValueError(f"num_captions={num_captions}; give at least 1")
+            raise ValueError(
+                f"num_captions={num_captions}; set INPUT.CAPTIONS_PER_IMAGE to at least 1"
+            )
         self._num_captions = num_captions
-        self._turns = turns
-        self._image_format = image_format
+        if flip not in _FLIPPED_AXIS:
+            raise ValueError(
+                f"flip={flip!r}; set INPUT.RANDOM_FLIP to one of {', '.join(_FLIPPED_AXIS)}"
+            )
+        self._flipped_axis = _FLIPPED_AXIS[flip]
+        self._image_format = check_image_format(image_format)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> "CaptionMapper":
-        """Read ``INPUT.CAPTIONS_PER_IMAGE``, ``INPUT.TURNS`` and ``INPUT.FORMAT``."""
+        """Read ``INPUT.CAPTIONS_PER_IMAGE``, ``INPUT.RANDOM_FLIP`` and ``INPUT.FORMAT``."""
         return cls(
             num_captions=cfg.INPUT.CAPTIONS_PER_IMAGE,
-            turns=cfg.INPUT.TURNS,
+            flip=cfg.INPUT.RANDOM_FLIP,
             image_format=cfg.INPUT.FORMAT,
         )
 
@@ -82,10 +89,7 @@ class CaptionMapper:
         rounds = -(-self._num_captions // len(captions))
         order = np.concatenate([rng.permutation(len(captions)) for _ in range(rounds)])
         drawn = tuple(captions[i] for i in order[: self._num_captions])
-        if self._turns:
-            turn = int(rng.integers(8))
-            image = np.rot90(image, turn % 4)
-            image = image[:, ::-1] if turn >= 4 else image
-        if self._image_format == "BGR":
-            image = image[:, :, ::-1]
+        if self._flipped_axis is not None and rng.random() < 0.5:
+            image = np.flip(image, self._flipped_axis)
+        image = order_channels(image, self._image_format)
         return {**dataset_dict, "image": image_tensor(image), "drawn_captions": drawn}

@@ -6,10 +6,26 @@ import numpy as np
 import torch
 
 from ...d2.config import CfgNode
-from ...d2.data.transforms import ResizeShortestEdge
+from ...d2.data.transforms import ResizeShortestEdge, ResizeTransform
 from ..readers import read_picture
 
-__all__ = ["TestMapper", "image_tensor"]
+__all__ = ["TestMapper", "check_image_format", "image_tensor", "order_channels"]
+
+
+def check_image_format(image_format: str) -> str:
+    """An order of channels that models may ask for, as it came.
+
+    Raises:
+        ValueError: it is neither RGB nor BGR.
+    """
+    if image_format not in ("RGB", "BGR"):
+        raise ValueError(f"INPUT.FORMAT {image_format!r} is not one of RGB, BGR")
+    return image_format
+
+
+def order_channels(image: np.ndarray, image_format: str) -> np.ndarray:
+    """(H, W, 3) RGB in the order that ``image_format`` names."""
+    return image[:, :, ::-1] if image_format == "BGR" else image
 
 
 def image_tensor(image: np.ndarray) -> torch.Tensor:
@@ -36,10 +52,8 @@ class TestMapper:
         Raises:
             ValueError: another format.
         """
-        if image_format not in ("RGB", "BGR"):
-            raise ValueError(f"INPUT.FORMAT {image_format!r} is not one of RGB, BGR")
         self._resize = ResizeShortestEdge([min_size, min_size], max_size)
-        self._image_format = image_format
+        self._image_format = check_image_format(image_format)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> "TestMapper":
@@ -56,9 +70,14 @@ class TestMapper:
 
     def read(self, file_name: str) -> dict[str, Any]:
         """The entries that come from the picture itself."""
-        image = read_picture(file_name)
+        return self.prepare(read_picture(file_name))
+
+    def prepare(self, image: np.ndarray) -> dict[str, Any]:
+        """The same for an (H, W, 3) uint8 RGB array."""
         height, width = image.shape[:2]
-        resized = self._resize.get_transform(image).apply_image(image)
-        if self._image_format == "BGR":
-            resized = resized[:, :, ::-1]
+        resize = self._resize.get_transform(image)
+        if isinstance(resize, ResizeTransform) and 0 in (resize.new_h, resize.new_w):
+            # So long and thin that the shorter side would vanish.
+            resize = ResizeTransform(height, width, max(resize.new_h, 1), max(resize.new_w, 1))
+        resized = order_channels(resize.apply_image(image), self._image_format)
         return {"image": image_tensor(resized), "height": height, "width": width}

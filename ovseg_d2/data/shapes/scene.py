@@ -12,7 +12,6 @@ from .classes import (
     NUM_OBJECT_CLASSES,
     OUTLINES,
     PATTERNS,
-    object_class_id,
     split_object_class,
 )
 from .textures import draw_ground, draw_pattern, outline_margin
@@ -25,6 +24,7 @@ _EXTRA_OUTLINES = ("disc", "hexagon", "blob")
 _NUM_OBJECTS_CDF = np.cumsum((0.10, 0.45, 0.28, 0.17))
 _MIN_VISIBLE = 0.5  # share of an object that later ones must leave to be seen
 _PLACING_TRIES = 12
+_MAX_TILT = 0.45  # radians that objects and patterns lean to either side
 
 
 @dataclass(frozen=True)
@@ -176,8 +176,8 @@ def _place_object(
     """
     patterned, plain = _ALLOWED[split]
     pool = patterned if rng.random() < 0.5 else plain
-    color, kind = split_object_class(int(pool[rng.integers(len(pool))]))
-    class_id = object_class_id(color, kind)
+    class_id = int(pool[rng.integers(len(pool))])
+    color, kind = split_object_class(class_id)
     if kind < len(PATTERNS):
         outlines = OUTLINES + _EXTRA_OUTLINES
         outline = outlines[int(rng.integers(len(outlines)))]
@@ -185,7 +185,7 @@ def _place_object(
         outline = KINDS[kind]
     radius = 20.0 + 14.0 * rng.random()
     stretch = 0.85 + 0.3 * rng.random()
-    angle = rng.random() * 2 * np.pi
+    angle = (2 * rng.random() - 1) * _MAX_TILT
     colors = _object_colors(rng, color, kind, yy, xx)
     for _ in range(_PLACING_TRIES):
         cy, cx = (0.12 + 0.76 * rng.random(2)) * yy.shape[0]
@@ -212,7 +212,7 @@ def _object_colors(
         return own * shade[..., None].astype(np.float32)
     light = rng.random() < 0.75
     tone = np.float32(232 + 20 * rng.random() if light else 14 + 24 * rng.random())
-    u, v = _rotated(xx, yy, rng.random() * 2 * np.pi)
+    u, v = _rotated(xx, yy, (2 * rng.random() - 1) * _MAX_TILT)
     period = 5.5 + 2.5 * rng.random()
     phase = rng.random(2) * 64
     share = draw_pattern(KINDS[kind], u + phase[0], v + phase[1], period)[..., None]
@@ -226,7 +226,7 @@ def _expose(
     angle = rng.random() * 2 * np.pi
     ramp = ((xx - 48) * np.cos(angle) + (yy - 48) * np.sin(angle)) / 96
     light = (0.85 + 0.3 * rng.random()) * (1 + 0.25 * rng.random() * ramp)
-    level = 4 + 14 * rng.random()
+    level = 3 + 10 * rng.random()
     grain = rng.integers(-64, 65, size=(2, *canvas.shape), dtype=np.int8).astype(np.float32)
     noise = (grain[0] + grain[1]) * np.float32(level / 74.0)
     return np.clip(canvas * light[..., None] + noise, 0, 255).astype(np.uint8)

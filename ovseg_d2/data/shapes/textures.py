@@ -138,7 +138,7 @@ def outline_margin(name: str, x: Array, y: Array) -> Array:
         return 0.95 - radius
     if name == "ring":
         return np.minimum(1.0 - radius, radius - 0.56)
-    angle = np.arctan2(y, x)
+    angle = np.arctan2(x, -y)  # from the upright, so that stars and triangles point up
     if name == "triangle":
         return _polygon(3, 1.12, angle) - radius
     if name == "hexagon":
