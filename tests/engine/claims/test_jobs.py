@@ -1,0 +1,88 @@
+"""Claims: rows from jobs, and nothing computed twice."""
+
+import json
+
+import pytest
+
+from ovseg_d2.engine.claims import CLAIMS, Claim, Job, format_table, run_jobs
+from ovseg_d2.engine.claims import jobs as jobs_module
+
+CONFIG = "configs/maskclip.yaml"
+
+
+@pytest.fixture
+def evaluations(monkeypatch, request):
+    """Replace evaluation by a counter: what was asked for, in order."""
+    monkeypatch.chdir(request.config.rootpath)
+    asked = []
+
+    def evaluate(config_file, opts):
+        asked.append((config_file, opts))
+        return {"mIoU": 10.0 * len(asked)}
+
+    monkeypatch.setattr(jobs_module, "evaluate_config", evaluate)
+    return asked
+
+
+def test_a_finished_job_is_not_run_again(evaluations, tmp_path):
+    jobs = [Job("a", CONFIG), Job("b", CONFIG, ("TEST.CEILING", "patch"))]
+    assert run_jobs(jobs[:1], tmp_path) == [{"mIoU": 10.0}]
+    assert run_jobs(jobs, tmp_path) == [{"mIoU": 10.0}, {"mIoU": 20.0}]
+    assert len(evaluations) == 2
+    assert evaluations[1][1][:2] == ("TEST.CEILING", "patch")
+
+
+def test_another_config_is_another_job(evaluations, tmp_path):
+    run_jobs([Job("a", CONFIG)], tmp_path)
+    run_jobs([Job("a", CONFIG, ("MODEL.CLIP.LAST_BLOCK.MLP", "True"))], tmp_path)
+    assert len(evaluations) == 2
+
+
+def test_a_damaged_result_is_computed_again(evaluations, tmp_path):
+    run_jobs([Job("a", CONFIG)], tmp_path)
+    (kept,) = tmp_path.glob("*.json")
+    kept.write_text(kept.read_text()[:20])
+    assert run_jobs([Job("a", CONFIG)], tmp_path) == [{"mIoU": 20.0}]
+    assert json.loads(kept.read_text())["numbers"] == {"mIoU": 20.0}
+
+
+def test_an_interruption_keeps_what_was_finished(evaluations, tmp_path, monkeypatch):
+    counted = jobs_module.evaluate_config
+
+    def interrupted(config_file, opts):
+        if evaluations:
+            raise KeyboardInterrupt
+        return counted(config_file, opts)
+
+    jobs = [Job("a", CONFIG), Job("b", CONFIG, ("TEST.CEILING", "patch"))]
+    monkeypatch.setattr(jobs_module, "evaluate_config", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_jobs(jobs, tmp_path)
+    monkeypatch.setattr(jobs_module, "evaluate_config", counted)
+    run_jobs(jobs, tmp_path)
+    assert len(evaluations) == 2
+
+
+def test_rows_average_over_their_seeds():
+    claim = Claim(
+        "title",
+        (Job("a", CONFIG, seed=0), Job("a", CONFIG, seed=1), Job("b", CONFIG)),
+        {"mIoU": "mIoU", "missing": "none"},
+    )
+    table = format_table(claim, [{"mIoU": 10.0}, {"mIoU": 14.0}, {"mIoU": 7.25}])
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
+    assert rows[0] == ["", "mIoU", "missing"]
+    assert rows[2] == ["a", "12.0 ± 2.8", "-"]  # sample standard deviation: sqrt(8)
+    assert rows[3] == ["b", "7.2", "-"]
+
+
+@pytest.mark.parametrize("method", sorted(CLAIMS))
+@pytest.mark.parametrize("split", ["dev", "val"])
+def test_every_claim_is_a_valid_set_of_configs(method, split, monkeypatch, request):
+    monkeypatch.chdir(request.config.rootpath)
+    claim = CLAIMS[method](split=split, seeds=2)
+    keys = {job.key() for job in claim.jobs}
+    assert len(keys) == len(claim.jobs)
+    for job in claim.jobs:
+        assert job.command.startswith("python tools/train_net.py --config-file configs/")
+        assert f"ovseg_shapes_{split}" in job.command

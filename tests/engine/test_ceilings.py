@@ -1,0 +1,83 @@
+"""Ceilings against values worked by hand and a slow oracle."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from ovseg_d2.clip import load_clip
+from ovseg_d2.data import shapes
+from ovseg_d2.engine.ceilings import GroundTruthMasks, PatchOracle, patch_shares, with_ceiling
+from ovseg_d2.plugin import MaskCLIP
+from ovseg_d2.systems import MaskCLIP as MaskCLIPSystem
+from ovseg_d2.text import TextBank
+from ovseg_d2.vocab import Vocabulary
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    tower = load_clip("ShapesCLIP", "random")
+    return MaskCLIP(
+        system=MaskCLIPSystem(tower),
+        text_bank=TextBank(tower),
+        vocabulary=Vocabulary.from_names(shapes.CLASSES),
+    ).eval()
+
+
+def scene_input(index):
+    name = shapes.format_name("val", 0, index)
+    image = torch.from_numpy(shapes.read_image(name).copy()).permute(2, 0, 1)
+    return {"file_name": name, "sem_seg_file_name": name, "image": image}
+
+
+def test_shares_of_patches_by_hand():
+    labels = torch.tensor([[0, 0, 1], [0, 1, 1], [255, 2, 2]])
+    shares = patch_shares(labels, 3, (2, 2))
+    # The second row and column of patches hang over; what lies outside counts for no class.
+    expected = torch.tensor(
+        [[[0.75, 0.0], [0.0, 0.0]], [[0.25, 0.5], [0.0, 0.0]], [[0.0, 0.0], [0.25, 0.25]]]
+    )
+    torch.testing.assert_close(shares, expected)
+
+
+def test_patch_oracle_is_right_inside_and_wrong_only_near_borders(model):
+    each = scene_input(3)
+    labels = torch.from_numpy(shapes.read_labels(each["file_name"]).astype(np.int64))
+    found = PatchOracle(model)([each])[0]["sem_seg"].argmax(0)
+    wrong = found != labels
+    assert 0 < wrong.float().mean() < 0.15
+    # Two patches away from any other class nothing can be wrong.
+    one_hot = F.one_hot(labels, len(shapes.CLASSES)).permute(2, 0, 1).float()
+    near = F.avg_pool2d(one_hot[None], 33, stride=1, padding=16, count_include_pad=False)[0]
+    pure = near.max(0).values == 1
+    assert pure.any()
+    assert not wrong[pure].any()
+
+
+def test_ground_truth_masks_take_the_class_nearest_to_their_mean_feature(model):
+    each = scene_input(1)
+    labels = shapes.read_labels(each["file_name"])
+    found = GroundTruthMasks(model)([each])[0]["sem_seg"].argmax(0).numpy()
+    tower = model.maskclip.tower
+    with torch.no_grad():
+        feats = tower.dense_feats(tower.normalize(each["image"].float()[None]))[0]
+        texts = model.embed_vocabulary(each)
+    present = np.unique(labels)
+    assert len(present) > 1
+    for class_id in present:
+        mask = labels == class_id
+        total = torch.zeros(tower.embed_dim)
+        for i in range(12):
+            for j in range(12):
+                cell = mask[8 * i : 8 * i + 8, 8 * j : 8 * j + 8]
+                total += float(cell.mean()) * feats[:, i, j]
+        expected = int((texts @ F.normalize(total, dim=0)).argmax())
+        assert set(np.unique(found[mask])) == {expected}
+
+
+def test_no_name_is_the_model_itself(model):
+    assert with_ceiling("", model) is model
+    assert isinstance(with_ceiling("patch", model), PatchOracle)
+    with pytest.raises(ValueError, match=r"TEST\.CEILING 'roof' is not one of patch, gt_masks"):
+        with_ceiling("roof", model)

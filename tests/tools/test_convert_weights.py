@@ -1,0 +1,53 @@
+"""A training checkpoint becomes a small file that loads as the same CLIP."""
+
+import json
+import runpy
+import sys
+
+import pytest
+import torch
+
+from ovseg_d2.clip import load_clip
+
+
+@pytest.fixture
+def run_tool(request, monkeypatch):
+    """Run the tool with some arguments, as the command line would."""
+
+    def run(*arguments):
+        path = request.config.rootpath / "tools" / "convert_weights.py"
+        monkeypatch.setattr(sys, "argv", [str(path), *map(str, arguments)])
+        runpy.run_path(str(path), run_name="__main__")
+
+    return run
+
+
+@pytest.fixture
+def config_file(tiny_clip_config, tmp_path):
+    path = tmp_path / "tiny.json"
+    path.write_text(json.dumps(tiny_clip_config))
+    return path
+
+
+def test_checkpoint_to_weights(run_tool, config_file, tmp_path, capsys):
+    tower = load_clip(str(config_file))
+    state = {f"system.tower.{key}": value for key, value in tower.state_dict().items()}
+    torch.save({"model": state, "iteration": 3}, tmp_path / "model_final.pth")
+    out = tmp_path / "out" / "clip.safetensors"
+    run_tool("--model", config_file, "--weights", tmp_path / "model_final.pth", "--output", out)
+    assert str(out) in capsys.readouterr().out
+    again = load_clip(str(config_file), out)
+    for (name, value), copy in zip(
+        tower.state_dict().items(), again.state_dict().values(), strict=True
+    ):
+        torch.testing.assert_close(copy, value, rtol=1e-3, atol=1e-4, msg=name)
+
+
+def test_weights_of_another_model_end_in_a_sentence(run_tool, config_file, tmp_path):
+    torch.save({"logit_scale": torch.zeros(())}, tmp_path / "other.pt")
+    with pytest.raises(SystemExit) as ended:
+        run_tool(
+            "--model", config_file, "--weights", tmp_path / "other.pt", "--output", tmp_path / "o"
+        )
+    assert "do not fit the model" in str(ended.value.code)
+    assert not (tmp_path / "o").exists()
