@@ -187,9 +187,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{error.strerror}: {error.filename}; correct its _BASE_ or the file's permissions"
     if isinstance(error, TypeError | AttributeError):
-        return (
-            "there are no keys and values where they should be; compare it with those of configs/"
-        )
+        return "keys and values are not where they should be; compare it with configs/"
     text = str(error.args[0] if len(error.args) == 1 else error)
     mismatch = _MISMATCH.search(text)
     if mismatch:

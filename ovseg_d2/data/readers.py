@@ -36,7 +36,7 @@ def read_labels(
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not a picture, or one with several channels.
+        ValueError: not a picture, or one with several channels or fractions.
     """
     if shapes.is_shapes_name(str(file_name)):
         return shapes.read_labels(str(file_name)).astype(dtype)
@@ -48,14 +48,20 @@ def read_labels(
     try:
         with Image.open(file_name) as picture:
             labels = np.asarray(picture)
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+    except (
+        UnidentifiedImageError,
+        Image.DecompressionBombError,
+        OSError,
+        SyntaxError,
+        ValueError,
+    ) as error:
         raise ValueError(
             f"label file {os.fspath(file_name)!r} cannot be read ({error}); "
             "write it again as a single-channel PNG or TIFF"
         ) from error
-    if labels.ndim != 2:
+    if labels.ndim != 2 or labels.dtype.kind == "f":
         raise ValueError(
-            f"label file {os.fspath(file_name)!r} has shape {labels.shape}; label maps have one "
-            "channel that holds class ids"
+            f"label file {os.fspath(file_name)!r} has shape {labels.shape} and dtype "
+            f"{labels.dtype}; label maps have one channel that holds class ids, whole numbers"
         )
     return labels.astype(dtype)

@@ -14,11 +14,25 @@ RESULTS_FILE = "results.json"
 
 
 def read_results(output_dir: str | Path) -> dict[str, dict[str, Any]]:
-    """Dataset name -> numbers, of a folder's results file; empty where there is none."""
+    """Dataset name -> numbers, of a folder's results file; empty where there is none.
+
+    Raises:
+        ValueError: the file holds something else.
+    """
     path = Path(output_dir) / RESULTS_FILE
     if not path.is_file():
         return {}
-    return json.loads(path.read_text(encoding="utf-8"))
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise _not_results(path, str(error)) from error
+    if not isinstance(results, dict):
+        raise _not_results(path, f"it holds a {type(results).__name__}")
+    return results
+
+
+def _not_results(path: Path, problem: str) -> ValueError:
+    return ValueError(f"{path} is no results file ({problem}); move it away or correct it")
 
 
 def write_results(output_dir: str | Path, results: Mapping[str, Mapping[str, Any]]) -> Path:
@@ -31,6 +45,10 @@ def write_results(output_dir: str | Path, results: Mapping[str, Mapping[str, Any
 
     Returns:
         The file's path.
+
+    Raises:
+        ValueError: the file that is there holds something else; it stays as it is.
+        WriteError: the file cannot be written; the former one stays.
     """
     merged = read_results(output_dir)
     for name, numbers in results.items():

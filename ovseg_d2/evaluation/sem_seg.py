@@ -69,17 +69,27 @@ class OVSegSemSegEvaluator(SemSegEvaluator):
             outputs: dicts with ``sem_seg``: (K, H, W) scores.
 
         Raises:
-            ValueError: a label file whose size differs from the prediction's, or that holds an id
-                which is neither a class nor the ignore label.
+            ValueError: scores of another number of classes (one channel more is background), a
+                label file whose size differs from the prediction's, or that holds an id which is
+                neither a class nor the ignore label.
         """
         for batched_input, output in zip(inputs, outputs, strict=True):
             name = batched_input["file_name"]
+            self._check_channels(len(output["sem_seg"]), name)
             labels = self._loading_fn(self.input_file_to_gt_file[name], dtype=int)
             self._check_labels(labels, output["sem_seg"].shape[-2:], name)
             if self._own_words:
                 self._count_own_words(labels, output["sem_seg"])
         super().process(inputs, outputs)
         self._num_images += len(inputs)
+
+    def _check_channels(self, num_channels: int, name: str) -> None:
+        if num_channels not in (self._num_classes, self._num_classes + 1):
+            raise ValueError(
+                f"the prediction for {name} has {num_channels} channels, but dataset "
+                f"{self._dataset_name} has {self._num_classes} classes; segment it with the "
+                "dataset's own vocabulary"
+            )
 
     def _check_labels(self, labels: np.ndarray, size: Sequence[int], name: str) -> None:
         label_file = self.input_file_to_gt_file[name]
@@ -124,7 +134,8 @@ class OVSegSemSegEvaluator(SemSegEvaluator):
         if results is None:
             return None
         numbers = results["sem_seg"]
-        iou = np.array([numbers[f"IoU-{name}"] for name in self._class_names])
+        # From the counts, which are gathered by now: names of classes need not be unique.
+        iou = _iou_of(self._conf_matrix[:-1, :-1])
         numbers.update(mean_iou_of_sets(iou, self._class_sets))
         if self._own_words:
             own_iou = _iou_of(own_conf_matrix[:-1, :-1])
@@ -143,13 +154,14 @@ def mean_iou_of_sets(iou: np.ndarray, class_sets: Mapping[str, Sequence[int]]) -
         class_sets: name -> class ids.
 
     Returns:
-        ``mIoU_<name>`` for each set (NaN where none of its classes occurs), and ``hIoU``, the
-        harmonic mean of base and novel, where both sets are given.
+        ``mIoU_<name>`` for each set (NaN where none of its classes occurs), and where base and
+        novel are given ``hIoU``, their harmonic mean (NaN where one of them is), and
+        ``mIoU_base_novel``, the mean over the classes of both.
     """
     means = {f"mIoU_{name}": _mean(iou[list(ids)]) for name, ids in class_sets.items()}
     if {"base", "novel"} <= set(class_sets):
         base, novel = means["mIoU_base"], means["mIoU_novel"]
-        means["hIoU"] = 2 * base * novel / (base + novel) if base + novel > 0 else 0.0
+        means["hIoU"] = 0.0 if base + novel == 0 else 2 * base * novel / (base + novel)
         # Both sets together, class by class, which is not the mean of the two means.
         both = [*class_sets["base"], *class_sets["novel"]]
         means["mIoU_base_novel"] = _mean(iou[both])

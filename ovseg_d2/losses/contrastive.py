@@ -54,14 +54,18 @@ def contrastive_loss(
         mean over ranks (what DDP's gradient averaging needs) is the loss of the joined batch.
 
     Raises:
-        ValueError: if the two batches do not have the same shape.
+        ValueError: if the two batches do not have the same shape (B, D), or there are not B ids.
     """
-    if image_embeds.shape != text_embeds.shape:
+    if image_embeds.shape != text_embeds.shape or image_embeds.dim() != 2:
         raise ValueError(
             f"image_embeds {tuple(image_embeds.shape)} and text_embeds {tuple(text_embeds.shape)} "
-            "must have the same shape: give one text for each image"
+            "must have the same shape (B, D): give one text for each image"
         )
     batch = image_embeds.shape[0]
+    if text_ids is not None and text_ids.shape != (batch,):
+        raise ValueError(
+            f"text_ids {tuple(text_ids.shape)} must be ({batch},): give one id for each text"
+        )
     first = dist.get_rank() * batch if _world_size() > 1 else 0
     targets = torch.arange(first, first + batch, device=image_embeds.device)
     image_logits = logit_scale * image_embeds @ gather_with_grad(text_embeds).t()

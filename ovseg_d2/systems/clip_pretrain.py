@@ -61,8 +61,11 @@ class CLIPPretrain(nn.Module):
         image_embeds = self.tower.encode_image(self.tower.normalize(images))
         unique = sorted({text for texts in captions for text in texts})
         rows = {text: row for row, text in enumerate(unique)}
-        text_embeds = self.tower.encode_text(self.tower.tokenize(unique).to(images.device))
-        ids = torch.tensor([_stable_id(text) for text in unique], device=images.device)
+        token_ids = self.tower.tokenize(unique)
+        text_embeds = self.tower.encode_text(token_ids.to(images.device))
+        # By what the tower reads of them: tokens know neither capitals nor double spaces.
+        ids = torch.tensor([_stable_id(row.numpy().tobytes()) for row in token_ids])
+        ids = ids.to(images.device)
         chosen = torch.tensor([[rows[text] for text in texts] for texts in captions])
         losses = [
             contrastive_loss(image_embeds, text_embeds[m], self.tower.logit_scale, ids[m])
@@ -76,6 +79,6 @@ class CLIPPretrain(nn.Module):
         self.tower.model.logit_scale.clamp_(max=math.log(self.max_logit_scale))
 
 
-def _stable_id(text: str) -> int:
+def _stable_id(tokens: bytes) -> int:
     """A 63-bit number that equal texts share in every process."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+    return int.from_bytes(hashlib.blake2b(tokens, digest_size=8).digest(), "big") >> 1

@@ -15,8 +15,15 @@ def shapes_dataset_name(split: str) -> str:
 
 
 def shapes_dicts(split: str, seed: int = _SEED, size: int | None = None) -> list[dict[str, Any]]:
-    """Dataset dicts of a split; the files they name are virtual."""
-    names = (format_name(split, seed, i) for i in range(size or SHAPES_SIZES[split]))
+    """Dataset dicts of a split; the files they name are virtual.
+
+    Args:
+        split: ``train``, ``dev`` or ``val``.
+        seed: which world of that kind.
+        size: how many pictures; None takes the split's own number.
+    """
+    size = SHAPES_SIZES[split] if size is None else size
+    names = (format_name(split, seed, i) for i in range(size))
     return [
         {
             "file_name": name,

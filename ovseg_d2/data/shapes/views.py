@@ -93,7 +93,11 @@ def read_labels(file_name: str, *, hide_novel: bool = False) -> np.ndarray:
             training sees them.
     """
     labels = read_scene(file_name).labels
-    return training_label_map()[labels] if hide_novel else labels
+    if not hide_novel:
+        return labels
+    hidden = training_label_map()[labels]
+    hidden.setflags(write=False)
+    return hidden
 
 
 def read_regions(file_name: str) -> np.ndarray:
@@ -114,9 +118,14 @@ def read_crop(file_name: str, *, margin: float = 0.15) -> tuple[np.ndarray, int]
         margin: added on each side, as a share of the box's larger side.
 
     Returns:
-        (h, w, 3) uint8 RGB crop and the object's class id; a picture without objects gives the
-        whole picture and its first ground.
+        (h, w, 3) uint8 RGB crop, read-only, and the object's class id; a picture without objects
+        gives the whole picture and its first ground.
+
+    Raises:
+        ValueError: a negative margin, or a name that is not ``shapes://split/seed/index``.
     """
+    if margin < 0:
+        raise ValueError(f"margin={margin} would cut the object; give 0 or more")
     scene = read_scene(file_name)
     split, seed, index = parse_name(file_name)
     if not scene.objects:

@@ -22,8 +22,5 @@ def unknown_words(names: Iterable[str]) -> list[str]:
     return [
         name
         for name in names
-        if any(
-            _singular(word) not in _KNOWN and word not in _SMALL_WORDS
-            for word in re.findall(r"[^\W_]+", name.lower())
-        )
+        if any(_singular(word) not in _KNOWN for word in re.findall(r"[^\W_]+", name.lower()))
     ]
