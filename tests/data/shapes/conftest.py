@@ -1,0 +1,13 @@
+"""Scenes that several tests look at, rendered once."""
+
+import pytest
+
+from ovseg_d2.data.shapes import SPLITS, Scene, render_scene
+
+_NUM_SCENES = {"train": 400, "dev": 150, "val": 50}
+
+
+@pytest.fixture(scope="session")
+def scenes() -> dict[str, list[Scene]]:
+    """Give the first scenes of each split, seed 0."""
+    return {s: [render_scene(s, 0, i) for i in range(_NUM_SCENES[s])] for s in SPLITS}
