@@ -15,20 +15,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from .config import load_config
-from .d2.checkpoint import DetectionCheckpointer
 from .d2.config import CfgNode
-from .d2.data.transforms import ResizeShortestEdge
 from .d2.modeling import build_model
-from .data.mappers.test import image_tensor
+from .data.mappers import TestMapper
 from .data.readers import read_picture
 from .data.shapes import unknown_words
-from .engine.run import check_weights
+from .engine.checkpointing import Checkpointer
+from .engine.run import check_device, check_weights
 from .files import write_atomically
 from .ops import class_shares
-from .plugin.base import as_vocabulary
 from .viz import draw_overlay, save_labels
 from .vocab import Vocabulary
 
@@ -118,7 +116,8 @@ class Segmenter:
             opts: further keys and values, as on a command line.
 
         Raises:
-            ValueError: a wrong key or value.
+            ValueError: a wrong key or value, or weights that do not fit; see
+                :class:`~.engine.checkpointing.Checkpointer`.
             FileNotFoundError: a file that is not there.
         """
         if isinstance(config, CfgNode):
@@ -127,15 +126,14 @@ class Segmenter:
             cfg = config
         else:
             cfg = load_config(config, opts)
+        check_device(cfg)
         check_weights(cfg)
         self.cfg = cfg
         self.model = build_model(cfg).eval()
         if cfg.MODEL.WEIGHTS:
-            DetectionCheckpointer(self.model).load(cfg.MODEL.WEIGHTS)
+            Checkpointer(self.model).load(cfg.MODEL.WEIGHTS)
+        self._mapper = TestMapper.from_config(cfg)
         self._warned_of: set[str] = set()
-        self._resize = ResizeShortestEdge(
-            [cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MIN_SIZE_TEST], cfg.INPUT.MAX_SIZE_TEST
-        )
 
     def __call__(
         self, picture: Picture, classes: Vocabulary | str | Sequence[str] | None = None
@@ -143,7 +141,7 @@ class Segmenter:
         """Segment one picture.
 
         Args:
-            picture: a file name, a (H, W, 3) uint8 RGB array or a PIL image.
+            picture: a file name, a (H, W, 3) uint8 RGB array or a PIL image of 8 bits.
             classes: words separated by commas, a list of words or a vocabulary; None takes the
                 model's own.
 
@@ -154,25 +152,23 @@ class Segmenter:
             ImageReadError: the picture cannot be read.
             ValueError: no words, or words that cannot be used; an array of another shape.
         """
-        image = _as_rgb(picture)
         vocabulary = self.choose_words(classes)
-        resized = self._resize.get_transform(image).apply_image(image)
-        if self.cfg.INPUT.FORMAT == "BGR":
-            resized = resized[:, :, ::-1]
-        batched_input = {
-            "image": image_tensor(resized),
-            "height": image.shape[0],
-            "width": image.shape[1],
-            "classes": vocabulary,
-        }
+        image = _as_rgb(picture)
+        batched_input = {**self._mapper.prepare(image), "classes": vocabulary}
         labels = self.model.segment([batched_input])[0].cpu().numpy()
         return Segmentation(image, labels, vocabulary)
 
     def choose_words(self, classes: Vocabulary | str | Sequence[str] | None) -> Vocabulary:
-        """The vocabulary of a call; warns, once each, of words that the small model has never seen."""
-        if classes is None:
-            return self.model.vocabulary_of({})
-        vocabulary = as_vocabulary(classes)
+        """The vocabulary of a call; warns, once each, of words the small model has never seen.
+
+        The words are embedded here, and remembered, so that a bad one is refused before any
+        picture is looked at.
+
+        Raises:
+            ValueError: no words, or words that cannot be used.
+        """
+        vocabulary = self.model.vocabulary_of({"classes": classes})
+        self.model.text_bank.embed(vocabulary)
         if self.cfg.MODEL.CLIP.NAME == "ShapesCLIP":
             strange = unknown_words(word for words in vocabulary.synonyms for word in words)
             strange = [word for word in strange if word not in self._warned_of]
@@ -188,11 +184,28 @@ class Segmenter:
 
 
 def _as_rgb(picture: Picture) -> np.ndarray:
+    """(H, W, 3) uint8 RGB, as :func:`~.data.images.read_image` gives it of a file."""
     if isinstance(picture, str | os.PathLike):
         return read_picture(picture)
-    array = np.asarray(picture.convert("RGB") if isinstance(picture, Image.Image) else picture)
+    if isinstance(picture, Image.Image):
+        return _pil_as_rgb(picture)
+    array = np.asarray(picture)
     if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8 or array.size == 0:
         raise ValueError(
             f"picture has shape {array.shape} and dtype {array.dtype}; give (H, W, 3) uint8 RGB"
         )
     return array
+
+
+def _pil_as_rgb(picture: Image.Image) -> np.ndarray:
+    # Pillow would clip these at 255 without a word.
+    if picture.mode.startswith(("I", "F")) or 0 in picture.size:
+        raise ValueError(
+            f"picture has mode {picture.mode!r} and size {picture.size}; give pixels of 8 bits, or "
+            "the name of its file"
+        )
+    picture = ImageOps.exif_transpose(picture)
+    if picture.has_transparency_data:
+        white = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(white, picture.convert("RGBA"))
+    return np.array(picture.convert("RGB"))

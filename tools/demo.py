@@ -7,23 +7,31 @@ Examples:
         --opts MODEL.CLIP.NAME ViT-B-16 MODEL.CLIP.PRETRAINED openai
 
 For each picture an overlay with a legend, a label map and a JSON file are written. A picture that
-cannot be read is reported and left out; the exit code is then 1.
+cannot be read is reported and left out; the exit code is then 1. --opts comes last: all that
+follows it is config keys and values.
 """
 
 import argparse
 import logging
 import sys
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from ovseg_d2.data.images import ImageReadError, list_images
-from ovseg_d2.engine.cli import sentence_for_bad_input
-from ovseg_d2.segmenter import Segmentation, Segmenter
+# detectron2 and fvcore compile small functions when they are imported.
+warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
+
+from ovseg_d2.data.images import ImageReadError, list_images  # noqa: E402
+from ovseg_d2.engine.cli import refuse_misplaced_options, sentence_for_bad_input  # noqa: E402
+from ovseg_d2.engine.run import check_output_dir  # noqa: E402
+from ovseg_d2.segmenter import Segmentation, Segmenter  # noqa: E402
+from ovseg_d2.vocab import Vocabulary  # noqa: E402
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -32,36 +40,50 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--input", nargs="+", required=True, help="pictures, globs, folders")
     parser.add_argument("--classes", help="words, separated by commas; default: the config's")
     parser.add_argument("--output", default="output/demo", help="folder (default: output/demo)")
-    parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], help="config keys, values")
-    return parser.parse_args()
+    parser.add_argument(
+        "--opts",
+        nargs=argparse.REMAINDER,
+        default=[],
+        metavar="KEY VALUE",
+        help="config keys and values; must come last",
+    )
+    args = parser.parse_args(argv)
+    refuse_misplaced_options(parser, args.opts)
+    return args
 
 
-def unique_names(paths: list[Path]) -> list[str]:
-    """A name for each picture's files: its stem, numbered where two pictures share one."""
-    taken: dict[str, int] = {}
+def unique_names(paths: Sequence[Path]) -> list[str]:
+    """A name for each picture's files: its stem, numbered where that is taken."""
+    taken: set[str] = set()
     names = []
     for path in paths:
-        taken[path.stem] = taken.get(path.stem, 0) + 1
-        names.append(path.stem if taken[path.stem] == 1 else f"{path.stem}_{taken[path.stem]}")
+        name, number = path.stem, 1
+        while name.casefold() in taken:
+            number += 1
+            name = f"{path.stem}_{number}"
+        taken.add(name.casefold())
+        names.append(name)
     return names
 
 
 def describe(path: Path, overlay: Path, found: Segmentation) -> str:
-    """One line about a picture."""
+    """What was found in a picture, and where to see it."""
     shares = ", ".join(f"{name} {100 * share:.1f} %" for name, share in found.shares.items())
     return f"{path}: {shares}\n  overlay: {overlay}"
 
 
-def main(args: argparse.Namespace) -> int:
-    """Segment every picture; the exit code says whether one was left out."""
+def segment_all(args: argparse.Namespace) -> int:
+    """Segment every picture; returns how many were left out."""
+    # What is cheap to refuse comes first: models take a while to load.
     paths = list_images(args.input)
+    words = None if args.classes is None else Vocabulary.parse(args.classes)
+    check_output_dir(args.output)
     segment = Segmenter(args.config_file, opts=args.opts)
-    vocabulary = segment.choose_words(args.classes)
+    vocabulary = segment.choose_words(words)
     left_out = 0
+    jobs = list(zip(paths, unique_names(paths), strict=True))
     with logging_redirect_tqdm():
-        names = unique_names(paths)
-        bar = tqdm(zip(paths, names, strict=True), total=len(paths), disable=len(paths) == 1)
-        for path, name in bar:
+        for path, name in tqdm(jobs, unit="picture", disable=len(jobs) == 1):
             try:
                 found = segment(path, vocabulary)
             except ImageReadError as error:
@@ -72,10 +94,20 @@ def main(args: argparse.Namespace) -> int:
             tqdm.write(describe(path, files["overlay"], found))
     if left_out:
         print(f"{left_out} of {len(paths)} pictures could not be read", file=sys.stderr)
-    return 1 if left_out else 0
+    return left_out
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; the return value is the exit code.
+
+    Args:
+        argv: the command line; None takes the program's own.
+    """
+    args = parse_args(argv)
+    with sentence_for_bad_input():
+        return 1 if segment_all(args) else 0
 
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    with sentence_for_bad_input():
-        sys.exit(main(parse_args()))
+    sys.exit(main())

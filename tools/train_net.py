@@ -6,32 +6,73 @@ Examples:
     python tools/train_net.py --config-file configs/maskclip.yaml --eval-only
     python tools/train_net.py --config-file configs/clip.yaml --num-gpus 2 MODEL.DEVICE cpu
 
-With CUDA hidden or absent, --num-gpus counts processes on the CPU.
+Config keys and their values come last. With CUDA hidden or absent, --num-gpus counts processes on
+the CPU.
 """
 
 import argparse
+import sys
+import warnings
+from collections.abc import Sequence
 
-from ovseg_d2.config import load_config
-from ovseg_d2.d2.engine import default_argument_parser, launch
-from ovseg_d2.engine.cli import sentence_for_bad_input
-from ovseg_d2.engine.run import run_job
+import torch
+
+# detectron2 and fvcore compile small functions when they are imported.
+warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
+
+from ovseg_d2.config import load_config  # noqa: E402
+from ovseg_d2.d2.engine import default_argument_parser, launch  # noqa: E402
+from ovseg_d2.engine.cli import refuse_misplaced_options, sentence_for_bad_input  # noqa: E402
+from ovseg_d2.engine.run import check_job, run_job  # noqa: E402
 
 
-def main(args: argparse.Namespace) -> None:
+def work(args: argparse.Namespace) -> None:
     """Do one process's share of the job."""
-    run_job(load_config(args.config_file or None, args.opts), args)
+    with sentence_for_bad_input():
+        run_job(load_config(args.config_file or None, args.opts), args)
+
+
+def check_processes(args: argparse.Namespace) -> None:
+    """Refuse a number of processes that cannot be.
+
+    Raises:
+        ValueError: none at all, or more than there are GPUs.
+    """
+    num_gpus = torch.cuda.device_count()
+    if args.num_gpus < 1 or args.num_machines < 1:
+        raise ValueError(
+            f"--num-gpus {args.num_gpus} --num-machines {args.num_machines} is no process at all; "
+            "give at least 1 of each"
+        )
+    if 0 < num_gpus < args.num_gpus:
+        raise ValueError(
+            f"--num-gpus {args.num_gpus}, but {num_gpus} are visible; ask for at most so many, or "
+            "hide them (CUDA_VISIBLE_DEVICES=) to run on the CPU"
+        )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Start the job's processes; ends with a sentence and exit code 1 on bad input.
+
+    Args:
+        argv: the command line; None takes the program's own.
+    """
+    parser = default_argument_parser(__doc__)
+    args = parser.parse_args(argv)
+    refuse_misplaced_options(parser, args.opts)
+    with sentence_for_bad_input():
+        check_processes(args)
+        # Here too, so that bad input shows once and before processes start.
+        check_job(load_config(args.config_file or None, args.opts), args)
+        launch(
+            work,
+            args.num_gpus,
+            num_machines=args.num_machines,
+            machine_rank=args.machine_rank,
+            dist_url=args.dist_url,
+            args=(args,),
+        )
 
 
 if __name__ == "__main__":
-    arguments = default_argument_parser(__doc__).parse_args()
-    with sentence_for_bad_input():
-        # Here too, so that a wrong key shows before processes start.
-        load_config(arguments.config_file or None, arguments.opts)
-        launch(
-            main,
-            arguments.num_gpus,
-            num_machines=arguments.num_machines,
-            machine_rank=arguments.machine_rank,
-            dist_url=arguments.dist_url,
-            args=(arguments,),
-        )
+    sys.exit(main())

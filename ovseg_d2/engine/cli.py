@@ -1,28 +1,64 @@
 """How command-line tools end when their input is wrong."""
 
+import argparse
+import errno
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["sentence_for_bad_input"]
+from torch.multiprocessing import ProcessExitedException
 
-_PACKAGE = str(Path(__file__).resolve().parents[1])
+__all__ = ["refuse_misplaced_options", "sentence_for_bad_input"]
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+_FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
 def sentence_for_bad_input() -> Iterator[None]:
     """Turn errors that this package raises about its input into one sentence and exit code 1.
 
-    Errors that surface anywhere else are bugs, ours or a library's, and keep their traceback.
+    Errors that surface anywhere else are bugs, ours or a library's, and keep their traceback;
+    but for a full disk, which no library is to blame for. A process of a job that has ended with
+    its own sentence adds no second one.
     """
     try:
         yield
     except (ValueError, OSError) as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        if not frames or not str(Path(frames[-1].filename).resolve()).startswith(_PACKAGE):
+        if isinstance(error, OSError) and error.errno in _FULL_DISK and not _is_ours(error):
+            where = f" while writing {error.filename}" if error.filename else ""
+            sys.exit(
+                f"error: the disk is full{where}: {error.strerror}; free some space and go on "
+                "(training: with --resume)"
+            )
+        if not _is_ours(error):
             raise
         if isinstance(error, OSError) and error.strerror and not error.filename:
             sys.exit(f"error: {error.strerror}")
         sys.exit(f"error: {error}")
+    except ProcessExitedException as error:
+        if error.signal_name:
+            sys.exit(
+                f"error: process {error.error_index} of the job was ended by {error.signal_name} "
+                "(SIGKILL often means that memory ran out: lower SOLVER.IMS_PER_BATCH)"
+            )
+        sys.exit(error.exit_code or 1)
+
+
+def _is_ours(error: BaseException) -> bool:
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and Path(frames[-1].filename).resolve().is_relative_to(_PACKAGE)
+
+
+def refuse_misplaced_options(parser: argparse.ArgumentParser, opts: Sequence[str]) -> None:
+    """End with a sentence where an option of the tool stands among the config keys, which eat it.
+
+    Args:
+        parser: of the tool.
+        opts: the words after the first config key.
+    """
+    for word in opts:
+        if word.startswith("--"):
+            parser.error(f"{word} stands among the config keys, which come last; put it before")

@@ -2,13 +2,14 @@
 
 import logging
 from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from ..d2.config import CfgNode
-from ..d2.data import MetadataCatalog
+from ..d2.data import DatasetCatalog, MetadataCatalog
 from ..d2.evaluation import DatasetEvaluator, inference_on_dataset, print_csv_format
 from ..d2.utils import comm
 from ..data.loaders import build_test_loader
@@ -27,7 +28,8 @@ def build_evaluator(
     """The evaluator of a dataset.
 
     Raises:
-        ValueError: a dataset whose metadata lacks ``stuff_classes`` or ``ignore_label``.
+        ValueError: a dataset whose metadata lacks ``stuff_classes`` or ``ignore_label``, or that
+            has images without labels.
     """
     metadata = MetadataCatalog.get(dataset_name)
     for attribute in ("stuff_classes", "ignore_label"):
@@ -36,6 +38,12 @@ def build_evaluator(
                 f"dataset {dataset_name!r} has no {attribute}; set it with "
                 f"MetadataCatalog.get({dataset_name!r}).set({attribute}=...)"
             )
+    unlabelled = [d for d in DatasetCatalog.get(dataset_name) if "sem_seg_file_name" not in d]
+    if unlabelled:
+        raise ValueError(
+            f"dataset {dataset_name!r} has no labels to evaluate with: "
+            f"{unlabelled[0].get('file_name')} is without 'sem_seg_file_name'; add it to its dicts"
+        )
     return OVSegSemSegEvaluator(
         dataset_name,
         output_dir=output_dir,
@@ -45,14 +53,21 @@ def build_evaluator(
 
 
 def evaluate(
-    cfg: CfgNode, model: nn.Module, evaluators: list[DatasetEvaluator] | None = None
+    cfg: CfgNode,
+    model: nn.Module,
+    evaluators: DatasetEvaluator | Sequence[DatasetEvaluator] | None = None,
+    *,
+    build_loader: Callable[[CfgNode, str], Iterable[Any]] = build_test_loader,
+    build_evaluator: Callable[[CfgNode, str], DatasetEvaluator] = build_evaluator,
 ) -> OrderedDict[str, Any]:
     """Evaluate on every dataset of ``DATASETS.TEST`` and write ``OUTPUT_DIR/results.json``.
 
     Args:
         cfg: reads ``DATASETS.TEST``, ``OUTPUT_DIR`` and ``TEST``.
         model: takes batched input dicts.
-        evaluators: one for each dataset, in place of :func:`build_evaluator`'s.
+        evaluators: one for each dataset, in place of those that ``build_evaluator`` makes.
+        build_loader: config and dataset name -> batches of input dicts.
+        build_evaluator: config and dataset name -> what judges the answers.
 
     Returns:
         Dataset name -> task -> numbers on rank 0, empty elsewhere; for a single dataset its tasks
@@ -64,12 +79,14 @@ def evaluate(
     names = list(cfg.DATASETS.TEST)
     if not names:
         raise ValueError("DATASETS.TEST is empty; name at least one dataset to evaluate on")
+    if isinstance(evaluators, DatasetEvaluator):
+        evaluators = [evaluators]
     if evaluators is not None and len(evaluators) != len(names):
         raise ValueError(f"{len(evaluators)} evaluators for {len(names)} datasets; give one each")
     measured = with_ceiling(cfg.TEST.CEILING, model)
     results: OrderedDict[str, Any] = OrderedDict()
     for number, name in enumerate(names):
-        loader = build_test_loader(cfg, name)
+        loader = build_loader(cfg, name)
         evaluator = evaluators[number] if evaluators else build_evaluator(cfg, name)
         found = inference_on_dataset(measured, loader, evaluator)
         if not comm.is_main_process():

@@ -1,6 +1,7 @@
 """Hooks of the plugin's trainer."""
 
 import json
+import logging
 import math
 from pathlib import Path
 
@@ -8,9 +9,12 @@ import torch
 
 from ..d2.engine import HookBase
 from ..d2.utils import comm
+from ..files import WriteError
 from ..viz import plot_curves
 
-__all__ = ["PlotScores", "SeedEachStep", "read_curves"]
+__all__ = ["PlotScores", "SeedEachStep", "drop_unfinished_line", "read_curves"]
+
+_logger = logging.getLogger(__name__)
 
 
 class SeedEachStep(HookBase):
@@ -26,7 +30,7 @@ class SeedEachStep(HookBase):
 
     def before_step(self) -> None:
         """Seed torch's generators for this step."""
-        # 32 bits: 16 of the seed would collide with iterations if merely added, so they are apart.
+        # Each has bits of its own: added up, seed 1 at iteration 0 would be seed 0 at iteration 1.
         value = (self._seed << 40) + (int(self.trainer.iter) << 12) + comm.get_rank()
         torch.manual_seed(value)
 
@@ -58,10 +62,14 @@ class PlotScores(HookBase):
 
     def _draw(self) -> None:
         curves = read_curves(self._folder / "metrics.json", "mIoU")
-        if curves:
-            plot_curves(
-                self._folder / "scores.png", curves, x_label="iteration", y_label="mIoU (%)"
-            )
+        if not curves:
+            return
+        path = self._folder / "scores.png"
+        try:
+            plot_curves(path, curves, x_label="iteration", y_label="mIoU (%)")
+        except WriteError as error:
+            # The numbers are in metrics.json; a picture of them is not worth a training.
+            _logger.warning("%s; the training goes on without the plot", error)
 
 
 def read_curves(metrics_file: Path, part: str) -> dict[str, list[tuple[float, float]]]:
@@ -87,3 +95,15 @@ def read_curves(metrics_file: Path, part: str) -> dict[str, list[tuple[float, fl
             if part in name and math.isfinite(value):
                 found.setdefault(name, {})[entry["iteration"]] = value
     return {name: sorted(points.items()) for name, points in found.items()}
+
+
+def drop_unfinished_line(path: Path) -> None:
+    """Cut off what follows the last line end of a file: a line that a kill left unfinished.
+
+    Args:
+        path: a file of lines that is about to be continued; it need not exist.
+    """
+    if not path.is_file():
+        return
+    with open(path, "r+b") as file:
+        file.truncate(file.read().rfind(b"\n") + 1)

@@ -2,44 +2,120 @@
 
 import argparse
 import errno
-import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ..config import load_config
-from ..d2.checkpoint import DetectionCheckpointer
 from ..d2.config import CfgNode
 from ..d2.engine import default_setup
+from ..d2.evaluation import verify_results
 from ..d2.modeling import build_model
 from ..d2.utils import comm
-from ..d2.utils.logger import setup_logger
+from ..data.loaders import load_dataset_dicts
 from ..evaluation import read_results
 from ..files import write_atomically
+from .checkpointing import Checkpointer
 from .evaluate import evaluate
+from .logs import set_up_logs
 from .trainer import Trainer
 
-__all__ = ["check_weights", "evaluate_config", "run_job", "set_up"]
+__all__ = [
+    "check_device",
+    "check_job",
+    "check_output_dir",
+    "check_weights",
+    "evaluate_config",
+    "run_job",
+    "set_up",
+]
 
-_logger = logging.getLogger(__name__)
+
+def check_job(cfg: CfgNode, args: argparse.Namespace) -> None:
+    """Refuse what would fail only later, when models are built, datasets read or hours spent.
+
+    Args:
+        cfg: of the job.
+        args: ``eval_only`` and ``resume`` of detectron2's argument parser.
+
+    Raises:
+        ValueError: a device that is not there, mixed precision without CUDA, or a dataset that is
+            unknown or empty.
+        FileNotFoundError: a weight file that is not there.
+        WriteError: ``OUTPUT_DIR`` cannot be written.
+    """
+    check_device(cfg)
+    if cfg.SOLVER.AMP.ENABLED and not args.eval_only and not cfg.MODEL.DEVICE.startswith("cuda"):
+        raise ValueError(
+            f"SOLVER.AMP.ENABLED True needs CUDA, but MODEL.DEVICE is {cfg.MODEL.DEVICE!r}; set "
+            "it to False"
+        )
+    if not (args.resume and (Path(cfg.OUTPUT_DIR) / "last_checkpoint").is_file()):
+        check_weights(cfg)
+    if args.eval_only and not cfg.DATASETS.TEST:
+        raise ValueError("DATASETS.TEST is empty; name at least one dataset to evaluate on")
+    if not args.eval_only:
+        load_dataset_dicts(cfg.DATASETS.TRAIN)
+    for name in cfg.DATASETS.TEST:
+        load_dataset_dicts([name])
+    check_output_dir(cfg.OUTPUT_DIR)
+
+
+def check_device(cfg: CfgNode) -> None:
+    """Refuse CUDA where there is none.
+
+    Raises:
+        ValueError: ``MODEL.DEVICE`` is a CUDA device that is not there.
+    """
+    device = torch.device(cfg.MODEL.DEVICE)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f"MODEL.DEVICE {cfg.MODEL.DEVICE!r} is not there: {torch.cuda.device_count()} CUDA "
+            "devices are visible; set it to auto or cpu"
+        )
+
+
+def check_weights(cfg: CfgNode) -> None:
+    """Refuse a missing ``MODEL.WEIGHTS`` file before anything is built.
+
+    Raises:
+        FileNotFoundError: the file does not exist.
+    """
+    weights = cfg.MODEL.WEIGHTS
+    path = weights.partition("?")[0]  # detectron2 takes a query behind the name
+    if weights and "://" not in weights and not os.path.isfile(path):
+        raise FileNotFoundError(
+            errno.ENOENT, f"MODEL.WEIGHTS {weights!r} does not exist; give the path of a checkpoint"
+        )
+
+
+def check_output_dir(folder: str | os.PathLike[str]) -> None:
+    """Make a folder and try to write there.
+
+    Raises:
+        WriteError: it cannot be made or written; the sentence names it.
+    """
+    probe = Path(folder) / ".writable"
+    with write_atomically(probe) as file:
+        file.write(b"")
+    probe.unlink()
 
 
 def set_up(cfg: CfgNode, args: argparse.Namespace) -> None:
-    """Freeze the config, make and try ``OUTPUT_DIR``, start logs, seed.
+    """Freeze the config, make ``OUTPUT_DIR``, start logs, seed.
 
     Raises:
-        OSError: ``OUTPUT_DIR`` cannot be made or written; the sentence names it.
+        WriteError: ``OUTPUT_DIR`` cannot be made or written; the sentence names it.
     """
     cfg.freeze()
     if comm.is_main_process():
-        probe = Path(cfg.OUTPUT_DIR) / ".writable"
-        with write_atomically(probe) as file:
-            file.write(b"")
-        probe.unlink()
+        check_output_dir(cfg.OUTPUT_DIR)
     comm.synchronize()
+    set_up_logs(cfg.OUTPUT_DIR)
     default_setup(cfg, args)
-    setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="ovseg_d2")
 
 
 def run_job(cfg: CfgNode, args: argparse.Namespace) -> Any:
@@ -51,30 +127,23 @@ def run_job(cfg: CfgNode, args: argparse.Namespace) -> Any:
 
     Returns:
         The results of an evaluation, or what :meth:`Trainer.train` gives.
+
+    Raises:
+        ValueError, OSError: see :func:`check_job` and :class:`~.checkpointing.Checkpointer`.
     """
+    check_job(cfg, args)
     set_up(cfg, args)
-    check_weights(cfg)
     if args.eval_only:
         model = Trainer.build_model(cfg)
-        checkpointer = DetectionCheckpointer(model, save_dir=cfg.OUTPUT_DIR)
+        checkpointer = Checkpointer(model, save_dir=cfg.OUTPUT_DIR)
         checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=args.resume)
-        return Trainer.test(cfg, model)
+        results = Trainer.test(cfg, model)
+        if comm.is_main_process():
+            verify_results(cfg, results)
+        return results
     trainer = Trainer(cfg)
     trainer.resume_or_load(resume=args.resume)
     return trainer.train()
-
-
-def check_weights(cfg: CfgNode) -> None:
-    """Refuse a missing ``MODEL.WEIGHTS`` file before anything is built.
-
-    Raises:
-        FileNotFoundError: the file does not exist.
-    """
-    weights = cfg.MODEL.WEIGHTS
-    if weights and "://" not in weights and not os.path.isfile(weights):
-        raise FileNotFoundError(
-            errno.ENOENT, f"MODEL.WEIGHTS {weights!r} does not exist; give the path of a checkpoint"
-        )
 
 
 def evaluate_config(config_file: str, opts: Sequence[str]) -> dict[str, Any]:
@@ -91,6 +160,6 @@ def evaluate_config(config_file: str, opts: Sequence[str]) -> dict[str, Any]:
     cfg.freeze()
     check_weights(cfg)
     model = build_model(cfg)
-    DetectionCheckpointer(model).load(cfg.MODEL.WEIGHTS)
+    Checkpointer(model).load(cfg.MODEL.WEIGHTS)
     evaluate(cfg, model)
     return read_results(cfg.OUTPUT_DIR)[cfg.DATASETS.TEST[0]]

@@ -4,6 +4,7 @@ import inspect
 import logging
 import weakref
 from collections import OrderedDict
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,19 +12,23 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
-from ..d2.checkpoint import DetectionCheckpointer
 from ..d2.config import CfgNode
 from ..d2.engine import AMPTrainer, DefaultTrainer, HookBase, SimpleTrainer, TrainerBase
 from ..d2.evaluation import DatasetEvaluator
+from ..d2.modeling import build_model
 from ..d2.utils import comm
+from ..d2.utils.events import EventWriter
 from ..d2.utils.logger import setup_logger
 from ..data.loaders import TrainLoader, build_test_loader, build_train_loader
+from .checkpointing import Checkpointer
 from .evaluate import build_evaluator, evaluate
-from .hooks import PlotScores, SeedEachStep
+from .hooks import PlotScores, SeedEachStep, drop_unfinished_line
 from .optimizer import build_optimizer
 from .schedule import build_lr_scheduler
 
 __all__ = ["Trainer"]
+
+_logger = logging.getLogger(__name__)
 
 
 class Trainer(DefaultTrainer):
@@ -39,6 +44,9 @@ class Trainer(DefaultTrainer):
 
         Args:
             cfg: frozen or not; the number of workers is scaled as detectron2 does it.
+
+        Raises:
+            ValueError: what the config asks for cannot be built; the sentence names the key.
         """
         # DefaultTrainer's own constructor hands device_ids to models on CPUs, which torch refuses.
         TrainerBase.__init__(self)
@@ -52,20 +60,43 @@ class Trainer(DefaultTrainer):
         trainer_type = AMPTrainer if cfg.SOLVER.AMP.ENABLED else SimpleTrainer
         self._trainer = trainer_type(model, data_loader, optimizer)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
-        self.checkpointer = DetectionCheckpointer(
-            model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self)
-        )
+        self.checkpointer = Checkpointer(model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self))
         self.start_iter = 0
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.cfg = cfg
         self.register_hooks(self.build_hooks())
 
     def resume_or_load(self, resume: bool = True) -> None:
-        """Go on from the last checkpoint, data included, or load ``MODEL.WEIGHTS``."""
+        """Go on from the last checkpoint, data included, or load ``MODEL.WEIGHTS``.
+
+        ``SOLVER.MAX_ITER`` may differ from the checkpoint's: the schedule is then that of the new
+        length from here on.
+
+        Raises:
+            FileNotFoundError: the checkpoint is not there.
+            ValueError: it cannot be read, or does not fit (:class:`~.checkpointing.Checkpointer`).
+        """
         super().resume_or_load(resume)
+        if self.start_iter >= self.max_iter > 0:
+            _logger.warning(
+                "nothing is left to train: %d iterations are done and SOLVER.MAX_ITER is %d; raise "
+                "it to go on",
+                self.start_iter,
+                self.max_iter,
+            )
         loader = self._trainer.data_loader
         if isinstance(loader, TrainLoader):
             loader.start_at(self.start_iter)
+
+    def before_train(self) -> None:
+        """Call the hooks, and start the loader outside of any step.
+
+        A loader that starts draws a number for its workers. Within a step, that would shift what
+        the model draws there, and the first step of a resumed run is another one.
+        """
+        super().before_train()
+        if self.start_iter < self.max_iter:
+            _ = self._trainer._data_loader_iter
 
     def build_hooks(self) -> list[HookBase]:
         """detectron2's hooks, the seeding of every step, and a plot of what was evaluated."""
@@ -73,6 +104,26 @@ class Trainer(DefaultTrainer):
         if comm.is_main_process():  # last, when the writer has written
             built.append(PlotScores(self.cfg.OUTPUT_DIR, self.cfg.TEST.EVAL_PERIOD))
         return built
+
+    def build_writers(self) -> list[EventWriter]:
+        """detectron2's; a line of ``metrics.json`` that a kill cut off is removed before."""
+        drop_unfinished_line(Path(self.cfg.OUTPUT_DIR) / "metrics.json")
+        return super().build_writers()
+
+    @classmethod
+    def build_model(cls, cfg: CfgNode) -> nn.Module:
+        """The model that ``MODEL.META_ARCHITECTURE`` names; its structure is logged as detail."""
+        model = build_model(cfg)
+        sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
+        _logger.info(
+            "%s: %.1f million parameters, %.1f million of them trainable, on %s",
+            type(model).__name__,
+            sum(size for size, _ in sizes) / 1e6,
+            sum(size for size, trainable in sizes if trainable) / 1e6,
+            cfg.MODEL.DEVICE,
+        )
+        _logger.debug("model:\n%s", model)
+        return model
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode) -> TrainLoader:
@@ -105,10 +156,21 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def test(
-        cls, cfg: CfgNode, model: nn.Module, evaluators: list[DatasetEvaluator] | None = None
+        cls,
+        cfg: CfgNode,
+        model: nn.Module,
+        evaluators: DatasetEvaluator | list[DatasetEvaluator] | None = None,
     ) -> OrderedDict[str, Any]:
-        """See :func:`~.evaluate.evaluate`."""
-        return evaluate(cfg, model, evaluators)
+        """See :func:`~.evaluate.evaluate`; a training without test datasets evaluates nothing."""
+        if not cfg.DATASETS.TEST:
+            return OrderedDict()
+        return evaluate(
+            cfg,
+            model,
+            evaluators,
+            build_loader=cls.build_test_loader,
+            build_evaluator=cls.build_evaluator,
+        )
 
 
 def _distribute(model: nn.Module) -> nn.Module:

@@ -1,5 +1,6 @@
 """What all open-vocabulary meta-architectures share: the vocabulary, batches of input dicts."""
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,21 +19,45 @@ def dataset_vocabulary(name: str) -> Vocabulary | None:
     """The classes of a registered dataset, or None where its metadata has none.
 
     ``vocabulary`` in the metadata is taken as it is; else ``stuff_classes``, where commas separate
-    a class's synonyms, with ``class_sets``.
+    a class's synonyms, with ``class_sets``. Datasets exist that name two classes alike; the later
+    one is told apart by a number behind its name, which is no part of its words.
+
+    Raises:
+        ValueError: a class without a name.
     """
+    if name not in MetadataCatalog.list():
+        return None
     metadata = MetadataCatalog.get(name)
     given = metadata.get("vocabulary")
     if given is not None:
         return given
-    names = metadata.get("stuff_classes")
-    if not names:
+    classes = [str(each) for each in metadata.get("stuff_classes") or ()]
+    if not classes:
         return None
-    synonyms = [[word.strip() for word in str(name).split(",")] for name in names]
+    synonyms = [[word.strip() for word in each.split(",") if word.strip()] for each in classes]
+    nameless = [number for number, words in enumerate(synonyms) if not words]
+    if nameless:
+        raise ValueError(
+            f"dataset {name!r}: stuff_classes[{nameless[0]}] is {classes[nameless[0]]!r}, which "
+            "names nothing; give every class a name"
+        )
     return Vocabulary.from_names(
-        [str(name) for name in names],
-        synonyms=synonyms,
-        class_sets=metadata.get("class_sets") or {},
+        _tell_apart(classes), synonyms=synonyms, class_sets=metadata.get("class_sets") or {}
     )
+
+
+def _tell_apart(names: Sequence[str]) -> list[str]:
+    """The names, each again with a number behind it where an earlier one equals it."""
+    taken: set[str] = set()
+    kept = []
+    for name in names:
+        candidate, number = name, 1
+        while " ".join(candidate.split()).casefold() in taken:
+            number += 1
+            candidate = f"{name} ({number})"
+        taken.add(" ".join(candidate.split()).casefold())
+        kept.append(candidate)
+    return kept
 
 
 def config_vocabulary(cfg: CfgNode) -> Vocabulary | None:
@@ -75,13 +100,18 @@ class OpenVocabularyModel(nn.Module):
             text_bank: turns vocabularies into embeddings.
             vocabulary: the default.
             image_format: order of the input's channels, RGB or BGR.
+
+        Raises:
+            ValueError: another format.
         """
         super().__init__()
+        if image_format not in ("RGB", "BGR"):
+            raise ValueError(f"INPUT.FORMAT {image_format!r} is not one of RGB, BGR")
         self.image_format = image_format
         self.text_bank = text_bank
         self._default_vocabulary = vocabulary
         self._set_vocabulary: Vocabulary | None = None
-        self._dataset_vocabularies: dict[str, tuple[tuple[str, ...], Vocabulary]] = {}
+        self._dataset_vocabularies: dict[str, tuple[tuple[Any, ...], Vocabulary | None]] = {}
 
     @property
     def device(self) -> torch.device:
@@ -118,14 +148,17 @@ class OpenVocabularyModel(nn.Module):
         return found
 
     def _vocabulary_of_dataset(self, name: str) -> Vocabulary | None:
-        names = tuple(MetadataCatalog.get(name).get("stuff_classes") or ())
-        cached = self._dataset_vocabularies.get(name)
-        if cached is None or cached[0] != names:
-            found = dataset_vocabulary(name)
-            if found is None:
-                return None
-            self._dataset_vocabularies[name] = cached = (names, found)
-        return cached[1]
+        if name not in MetadataCatalog.list():
+            return None
+        # Kept, for making one of hundreds of classes takes as long as small images do; but only
+        # as long as the metadata are what they were.
+        metadata = MetadataCatalog.get(name)
+        content = tuple(metadata.get(key) for key in ("vocabulary", "stuff_classes", "class_sets"))
+        kept = self._dataset_vocabularies.get(name)
+        if kept is None or kept[0] != content:
+            kept = (copy.deepcopy(content), dataset_vocabulary(name))
+            self._dataset_vocabularies[name] = kept
+        return kept[1]
 
     def embed_vocabulary(self, batched_input: dict[str, Any]) -> Tensor:
         """(K, D) unit-norm text embeddings of an input's vocabulary."""

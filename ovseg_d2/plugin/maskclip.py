@@ -43,8 +43,11 @@ class MaskCLIP(OpenVocabularyModel):
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
-        """Read ``MODEL.CLIP``, ``MODEL.TEXT``, ``DATASETS.TEST`` and ``INPUT.FORMAT``."""
-        tower = build_tower(cfg)
+        """Read ``MODEL.CLIP``, ``MODEL.TEXT``, ``DATASETS.TEST`` and ``INPUT.FORMAT``.
+
+        The tower is frozen: this system is not trained.
+        """
+        tower = build_tower(cfg).requires_grad_(False)
         return {
             "system": MaskCLIPSystem(tower, last_block=build_last_block(cfg)),
             "text_bank": build_text_bank(cfg, tower),
