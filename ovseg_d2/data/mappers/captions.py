@@ -71,7 +71,7 @@ class CaptionMapper:
             after a warning, for a picture that cannot be read.
 
         Raises:
-            ValueError: the entry has no caption.
+            ValueError: the entry has no list of captions.
         """
         name = dataset_dict["file_name"]
         try:
@@ -82,8 +82,10 @@ class CaptionMapper:
         captions = dataset_dict.get("captions")
         if captions is None and shapes.is_shapes_name(name):
             captions = shapes.read_captions(name)
-        if not captions:
-            raise ValueError(f"{name}: no captions; add a list of texts under 'captions'")
+        if not captions or isinstance(captions, str):
+            raise ValueError(
+                f"{name}: its captions are {captions!r}; add a list of texts under 'captions'"
+            )
         rng = sample_rng(draw)
         # All different ones first, in random order, then again where more are asked for.
         rounds = -(-self._num_captions // len(captions))

@@ -1,0 +1,29 @@
+"""Datasets for a test's own use."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from ovseg_d2.d2.data import DatasetCatalog, MetadataCatalog
+
+_names = (f"ovseg_d2_data_test_{number}" for number in itertools.count())
+
+
+@pytest.fixture
+def register() -> Iterator[Callable[..., str]]:
+    """Give a function that registers dataset dicts under a new name; all are forgotten later."""
+    registered = []
+
+    def register(dicts: list[dict[str, Any]], **metadata: Any) -> str:
+        name = next(_names)
+        registered.append(name)
+        DatasetCatalog.register(name, lambda: dicts)
+        MetadataCatalog.get(name).set(**metadata)
+        return name
+
+    yield register
+    for name in registered:
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)

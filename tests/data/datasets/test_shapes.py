@@ -1,0 +1,41 @@
+"""The splits of the Shapes world in the catalogs of either tier."""
+
+import pytest
+
+import ovseg_d2  # noqa: F401  (importing it registers the datasets)
+from ovseg_d2.d2.data import DatasetCatalog, MetadataCatalog
+from ovseg_d2.data import shapes
+from ovseg_d2.data.datasets import SHAPES_SIZES, shapes_dataset_name
+from ovseg_d2.data.datasets.shapes import shapes_dicts
+from ovseg_d2.data.readers import read_labels, read_picture
+
+
+@pytest.mark.parametrize("split", ["train", "dev", "val"])
+def test_splits_are_registered(split):
+    name = shapes_dataset_name(split)
+    assert name == f"ovseg_shapes_{split}"
+    dicts = DatasetCatalog.get(name)
+    assert len(dicts) == SHAPES_SIZES[split] == {"train": 20000, "dev": 500, "val": 1000}[split]
+    assert len({each["file_name"] for each in dicts}) == len(dicts)
+    last = dicts[-1]
+    assert last["image_id"] == len(dicts) - 1
+    assert shapes.parse_name(last["file_name"]) == (split, 0, len(dicts) - 1)
+    assert read_picture(last["file_name"]).shape == (last["height"], last["width"], 3)
+    assert read_labels(last["sem_seg_file_name"]).shape == (last["height"], last["width"])
+
+
+@pytest.mark.parametrize("split", ["train", "dev", "val"])
+def test_metadata(split):
+    metadata = MetadataCatalog.get(shapes_dataset_name(split))
+    assert tuple(metadata.stuff_classes) == shapes.CLASSES
+    assert {name: tuple(ids) for name, ids in metadata.class_sets.items()} == shapes.CLASS_SETS
+    assert metadata.ignore_label == 255
+    assert metadata.evaluator_type == "sem_seg"
+
+
+def test_worlds_of_other_sizes_and_seeds():
+    assert [each["file_name"] for each in shapes_dicts("dev", seed=4, size=2)] == [
+        "shapes://dev/4/0",
+        "shapes://dev/4/1",
+    ]
+    assert shapes_dicts("dev", size=0) == []

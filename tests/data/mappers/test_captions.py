@@ -1,0 +1,131 @@
+"""Samples of contrastive training: pictures as they are, captions drawn by the position alone."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ovseg_d2.config import load_config
+from ovseg_d2.data import shapes
+from ovseg_d2.data.mappers import CaptionMapper
+from ovseg_d2.data.sampler import Draw
+
+SHAPES = {"file_name": "shapes://train/0/2", "image_id": 2}
+PIXELS = np.random.default_rng(0).integers(0, 256, (3, 5, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def entry(tmp_path) -> dict:
+    """Give the dict of a real picture with three captions."""
+    Image.fromarray(PIXELS).save(tmp_path / "picture.png")
+    return {"file_name": str(tmp_path / "picture.png"), "captions": ["one", "two", "three"]}
+
+
+def draws(count: int) -> list[Draw]:
+    return [Draw(index=0, seed=0, position=position) for position in range(count)]
+
+
+def test_sample_of_a_real_picture(entry):
+    sample = CaptionMapper()(entry, draws(1)[0])
+    assert sample["image"].dtype == torch.uint8
+    np.testing.assert_array_equal(sample["image"].permute(1, 2, 0).numpy(), PIXELS)
+    assert len(sample["drawn_captions"]) == 1
+    assert sample["captions"] == entry["captions"]
+    assert set(entry) == {"file_name", "captions"}
+
+
+def test_captions_of_the_shapes_world_come_from_the_name():
+    known = shapes.read_captions(SHAPES["file_name"])
+    drawn = {c for draw in draws(40) for c in CaptionMapper()(SHAPES, draw)["drawn_captions"]}
+    assert drawn == set(known)
+    assert CaptionMapper()(SHAPES, draws(1)[0])["image"].shape == (3, 96, 96)
+    given = CaptionMapper()({**SHAPES, "captions": ["mine"]}, draws(1)[0])
+    assert given["drawn_captions"] == ("mine",)
+
+
+def test_the_sample_is_a_function_of_the_draw(entry):
+    mapper = CaptionMapper(num_captions=2, flip="horizontal")
+    for draw in draws(10):
+        np.random.seed(draw.position)
+        first, again = mapper(entry, draw), mapper(entry, draw._replace(index=7))
+        assert first["drawn_captions"] == again["drawn_captions"]
+        assert torch.equal(first["image"], again["image"])
+
+
+def test_captions_are_drawn_evenly(entry):
+    drawn = [CaptionMapper()(entry, draw)["drawn_captions"][0] for draw in draws(600)]
+    counts = [drawn.count(caption) for caption in entry["captions"]]
+    # Of 600 draws 200 each; the standard deviation is 11.5.
+    assert all(abs(count - 200) < 60 for count in counts)
+
+
+@pytest.mark.parametrize("num_captions", [1, 2, 3, 5, 7])
+def test_no_caption_comes_again_before_all_have_come(entry, num_captions):
+    for draw in draws(20):
+        drawn = CaptionMapper(num_captions=num_captions)(entry, draw)["drawn_captions"]
+        assert len(drawn) == num_captions
+        for start in range(0, num_captions, 3):
+            part = drawn[start : start + 3]
+            assert len(set(part)) == len(part)
+
+
+@pytest.mark.parametrize(("flip", "axis"), [("horizontal", 1), ("vertical", 0)])
+def test_half_of_the_pictures_are_mirrored(entry, flip, axis):
+    images = [CaptionMapper(flip=flip)(entry, draw)["image"] for draw in draws(200)]
+    images = [image.permute(1, 2, 0).numpy() for image in images]
+    mirrored = np.flip(PIXELS, axis)
+    counts = [sum(np.array_equal(i, known) for i in images) for known in (PIXELS, mirrored)]
+    assert sum(counts) == 200
+    assert abs(counts[0] - 100) < 40  # the standard deviation is 7
+
+
+def test_pictures_stay_upright_unless_asked(entry):
+    for draw in draws(20):
+        image = CaptionMapper()(entry, draw)["image"]
+        np.testing.assert_array_equal(image.permute(1, 2, 0).numpy(), PIXELS)
+
+
+def test_channels_in_the_other_order(entry):
+    image = CaptionMapper(image_format="BGR")(entry, draws(1)[0])["image"]
+    np.testing.assert_array_equal(image.permute(1, 2, 0).numpy(), PIXELS[..., ::-1])
+
+
+def test_unreadable_picture_is_passed_over_with_a_warning(tmp_path, caplog):
+    missing = {"file_name": str(tmp_path / "none.png"), "captions": ["one"]}
+    assert CaptionMapper()(missing, draws(1)[0]) is None
+    assert "none.png" in caplog.text
+    assert "left out of training" in caplog.text
+
+
+@pytest.mark.parametrize("captions", [None, [], "a red star"])
+def test_captions_that_are_no_list(entry, captions):
+    with pytest.raises(ValueError, match="picture.png: its captions are .*; add a list of texts"):
+        CaptionMapper()({**entry, "captions": captions}, draws(1)[0])
+
+
+def test_bad_shapes_name_is_an_error():
+    with pytest.raises(ValueError, match="is not a picture of the Shapes world"):
+        CaptionMapper()({"file_name": "shapes://train/0"}, draws(1)[0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"num_captions": 0}, "set INPUT.CAPTIONS_PER_IMAGE to at least 1"),
+        ({"flip": "both"}, "flip='both'; set INPUT.RANDOM_FLIP to one of none, horizontal"),
+        ({"image_format": "YUV"}, "INPUT.FORMAT 'YUV' is not one of RGB, BGR"),
+    ],
+)
+def test_wrong_arguments(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        CaptionMapper(**arguments)
+
+
+def test_config_is_read(entry):
+    opts = ["INPUT.CAPTIONS_PER_IMAGE", "3", "INPUT.RANDOM_FLIP", "vertical", "INPUT.FORMAT", "BGR"]
+    built = CaptionMapper.from_config(load_config(None, opts))
+    by_hand = CaptionMapper(num_captions=3, flip="vertical", image_format="BGR")
+    for draw in draws(8):
+        a, b = built(entry, draw), by_hand(entry, draw)
+        assert a["drawn_captions"] == b["drawn_captions"]
+        assert torch.equal(a["image"], b["image"])

@@ -1,0 +1,87 @@
+"""Pictures for inference: size, order of channels, and what is remembered of the file."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ovseg_d2.config import load_config
+from ovseg_d2.data.images import ImageReadError
+from ovseg_d2.data.mappers import TestMapper
+from ovseg_d2.data.mappers.test import image_tensor
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def file_name(tmp_path) -> str:
+    Image.fromarray(PIXELS).save(tmp_path / "picture.png")
+    return str(tmp_path / "picture.png")
+
+
+def test_tensor_has_memory_of_its_own():
+    read_only = PIXELS.copy()
+    read_only.setflags(write=False)
+    tensor = image_tensor(read_only[:, ::-1])
+    assert tensor.is_contiguous()
+    np.testing.assert_array_equal(tensor.permute(1, 2, 0).numpy(), PIXELS[:, ::-1])
+    tensor.zero_()
+    np.testing.assert_array_equal(read_only, PIXELS)
+
+
+def test_size_is_kept(file_name):
+    entry = {"file_name": file_name, "image_id": 4, "dataset_name": "mine"}
+    sample = TestMapper(min_size=0, max_size=1333)(entry)
+    np.testing.assert_array_equal(sample.pop("image").permute(1, 2, 0).numpy(), PIXELS)
+    assert sample == {**entry, "height": 20, "width": 30}
+    assert set(entry) == {"file_name", "image_id", "dataset_name"}
+
+
+@pytest.mark.parametrize(
+    ("min_size", "max_size", "size"),
+    [(10, 1333, (10, 15)), (40, 1333, (40, 60)), (40, 45, (30, 45))],
+)
+def test_size_is_changed_but_the_files_is_remembered(file_name, min_size, max_size, size):
+    sample = TestMapper(min_size=min_size, max_size=max_size)({"file_name": file_name})
+    assert sample["image"].shape == (3, *size)
+    resized = Image.fromarray(PIXELS).resize(size[::-1], Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(sample["image"].permute(1, 2, 0).numpy(), np.asarray(resized))
+    assert (sample["height"], sample["width"]) == (20, 30)
+
+
+@pytest.mark.parametrize("shape", [(3000, 1), (1, 3000)])
+def test_one_pixel_wide(shape):
+    image = np.full((*shape, 3), 7, dtype=np.uint8)
+    sample = TestMapper(min_size=32, max_size=1000).prepare(image)
+    assert sample["image"].shape == (3, *(min(n, 1000) for n in shape))
+    assert (sample["height"], sample["width"]) == shape
+    assert (sample["image"] == 7).all()
+
+
+def test_channels_in_the_other_order(file_name):
+    image = TestMapper(min_size=0, max_size=0, image_format="BGR").read(file_name)["image"]
+    np.testing.assert_array_equal(image.permute(1, 2, 0).numpy(), PIXELS[..., ::-1])
+
+
+def test_virtual_pictures():
+    sample = TestMapper(min_size=48, max_size=1333)({"file_name": "shapes://val/0/0"})
+    assert sample["image"].shape == (3, 48, 48)
+    assert (sample["height"], sample["width"]) == (96, 96)
+
+
+def test_unreadable_picture_is_an_error(tmp_path):
+    with pytest.raises(ImageReadError, match="none.png"):
+        TestMapper(min_size=0, max_size=0)({"file_name": str(tmp_path / "none.png")})
+
+
+def test_wrong_format():
+    with pytest.raises(ValueError, match="INPUT.FORMAT 'L' is not one of RGB, BGR"):
+        TestMapper(min_size=0, max_size=0, image_format="L")
+
+
+def test_config_is_read(file_name):
+    opts = ["INPUT.MIN_SIZE_TEST", "10", "INPUT.MAX_SIZE_TEST", "12", "INPUT.FORMAT", "BGR"]
+    built = TestMapper.from_config(load_config(None, opts)).read(file_name)["image"]
+    by_hand = TestMapper(min_size=10, max_size=12, image_format="BGR").read(file_name)["image"]
+    assert built.shape == (3, 8, 12)
+    assert torch.equal(built, by_hand)
