@@ -1,8 +1,9 @@
 """What all tests share: the parity cases, a tiny CLIP, and a fixed seed for each test."""
 
 import json
+import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
+
+from ovseg_d2.d2.data import DatasetCatalog, MetadataCatalog
+from ovseg_d2.d2.utils.logger import setup_logger
 
 _ROOT = Path(__file__).resolve().parents[1]
 _PARITY_FOLDERS = (_ROOT.parent / "shared" / "parity", _ROOT / "shared" / "parity")
@@ -175,3 +180,65 @@ def tiny_clip_config() -> dict[str, Any]:
             "layers": 2,
         },
     }
+
+
+@pytest.fixture
+def tiny_opts(tmp_path: Path, tiny_clip_config: dict[str, Any]) -> list[str]:
+    """Give config keys and values for the tiny CLIP, with random weights, on the CPU."""
+    path = tmp_path / "tiny_clip.json"
+    path.write_text(json.dumps(tiny_clip_config), encoding="utf-8")
+    clip = ["MODEL.CLIP.NAME", str(path), "MODEL.CLIP.PRETRAINED", "random"]
+    return ["MODEL.DEVICE", "cpu", *clip]
+
+
+@pytest.fixture
+def toy_dataset(tmp_path: Path) -> Iterator[Callable[..., str]]:
+    """Give a function that registers a dataset of pictures on disk; they are forgotten after.
+
+    It takes the dataset's name, its classes, and sizes or label maps of its pictures; label maps
+    come in stripes of all classes by default, pixels are random.
+    """
+    registered = []
+
+    def register(
+        name: str,
+        classes: Sequence[str],
+        *,
+        sizes: Sequence[tuple[int, int]] = ((24, 32), (32, 24)),
+        labels: Sequence[np.ndarray] | None = None,
+        **metadata: Any,
+    ) -> str:
+        folder = tmp_path / name
+        folder.mkdir()
+        rng = np.random.default_rng(0)
+        if labels is None:
+            labels = [np.indices(size)[0] * len(classes) // size[0] for size in sizes]
+        dicts = []
+        for number, label_map in enumerate(labels):
+            picture, ids = folder / f"{number}.png", folder / f"{number}_labels.png"
+            Image.fromarray(rng.integers(0, 256, (*label_map.shape, 3), np.uint8)).save(picture)
+            Image.fromarray(label_map.astype(np.uint8)).save(ids)
+            dicts.append({"file_name": str(picture), "sem_seg_file_name": str(ids)})
+        DatasetCatalog.register(name, lambda: [dict(entry) for entry in dicts])
+        registered.append(name)
+        metadata = {"ignore_label": 255, "evaluator_type": "sem_seg", **metadata}
+        MetadataCatalog.get(name).set(stuff_classes=list(classes), **metadata)
+        return name
+
+    yield register
+    for name in registered:
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
+
+
+@pytest.fixture
+def own_logs() -> Iterator[None]:
+    """Put the loggers of a run back afterwards, so that no later test writes to its files."""
+    loggers = [logging.getLogger(name) for name in ("detectron2", "fvcore", "ovseg_d2")]
+    before = [(logger.handlers[:], logger.level, logger.propagate) for logger in loggers]
+    setup_logger.cache_clear()
+    yield
+    setup_logger.cache_clear()
+    for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
+        logger.handlers, logger.propagate = handlers, propagate
+        logger.setLevel(level)

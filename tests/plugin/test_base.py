@@ -1,0 +1,106 @@
+"""Where the words of an input come from, and how a dataset's classes become words."""
+
+import pytest
+import torch
+
+from ovseg_d2.config import load_config
+from ovseg_d2.d2.data import MetadataCatalog
+from ovseg_d2.plugin.base import as_vocabulary, config_vocabulary, dataset_vocabulary
+from ovseg_d2.vocab import Vocabulary
+
+
+def test_each_source_of_words_goes_before_the_next(build, toy_dataset):
+    data = toy_dataset("ovseg_toy_data", ["sky", "sea"])
+    test = toy_dataset("ovseg_toy_test", ["rock", "sand"])
+    model = build("MODEL.TEXT.CLASSES", "['dog']", "DATASETS.TEST", f"('{test}',)")
+    full = {"classes": "red, blue", "dataset_name": data}
+    model.set_vocabulary("cat")
+    assert model.vocabulary_of(full).names == ("red", "blue")
+    assert model.vocabulary_of({"dataset_name": data}).names == ("cat",)
+    model.set_vocabulary(None)
+    assert model.vocabulary_of({"dataset_name": data}).names == ("sky", "sea")
+    assert model.vocabulary_of({}).names == ("dog",)
+    # A name that nobody registered gives no words, and is not registered by asking.
+    assert model.vocabulary_of({"dataset_name": "ovseg_toy_nowhere"}).names == ("dog",)
+    assert "ovseg_toy_nowhere" not in MetadataCatalog.list()
+
+    without_classes = build("DATASETS.TEST", f"('{test}', '{data}')")
+    assert without_classes.vocabulary_of({}).names == ("rock", "sand")
+
+
+def test_no_words_at_all_say_what_to_do(build):
+    with pytest.raises(ValueError, match=r"no vocabulary: .*'classes'.*MODEL\.TEXT\.CLASSES"):
+        build().vocabulary_of({})
+
+
+def test_words_may_come_as_text_list_or_vocabulary():
+    assert as_vocabulary("red star, grass | lawn").synonyms == (("red star",), ("grass", "lawn"))
+    # A list is taken literally.
+    assert as_vocabulary(["a, b", "c"]).names == ("a, b", "c")
+    vocabulary = Vocabulary.from_names(["x"])
+    assert as_vocabulary(vocabulary) is vocabulary
+
+
+def test_commas_in_a_datasets_names_separate_synonyms(toy_dataset):
+    name = toy_dataset(
+        "ovseg_toy_synonyms", ["bed ", "screen, CRT screen,", "sea"], class_sets={"base": [0, 2]}
+    )
+    found = dataset_vocabulary(name)
+    assert found.synonyms == (("bed",), ("screen", "CRT screen"), ("sea",))
+    assert found.names == ("bed", "screen, CRT screen,", "sea")
+    assert dict(found.class_sets) == {"base": (0, 2)}
+
+
+def test_classes_of_one_name_stay_apart(toy_dataset):
+    name = toy_dataset("ovseg_toy_twice", ["door", "Door", "door (2)", "door"])
+    found = dataset_vocabulary(name)
+    assert found.names == ("door", "Door (2)", "door (2) (2)", "door (3)")
+    assert found.synonyms == (("door",), ("Door",), ("door (2)",), ("door",))
+
+
+def test_a_class_without_a_name_is_refused_by_number(toy_dataset):
+    name = toy_dataset("ovseg_toy_nameless", ["door", " , "])
+    with pytest.raises(ValueError, match=r"ovseg_toy_nameless.*stuff_classes\[1\]"):
+        dataset_vocabulary(name)
+
+
+def test_a_datasets_own_vocabulary_is_taken_as_it_is(toy_dataset):
+    own = Vocabulary.from_names(["a", "b"], synonyms=[["a", "aa"], ["b"]])
+    assert dataset_vocabulary(toy_dataset("ovseg_toy_own", ["x", "y"], vocabulary=own)) is own
+
+
+def test_a_dataset_may_change_its_classes(build, toy_dataset):
+    name = toy_dataset("ovseg_toy_changing", ["sky", "sea"])
+    model = build()
+    assert model.vocabulary_of({"dataset_name": name}).names == ("sky", "sea")
+    kept = model.vocabulary_of({"dataset_name": name})
+    assert model.vocabulary_of({"dataset_name": name}) is kept
+    # In place, and by registering anew.
+    MetadataCatalog.get(name).stuff_classes.append("sand")
+    assert model.vocabulary_of({"dataset_name": name}).names == ("sky", "sea", "sand")
+    MetadataCatalog.remove(name)
+    MetadataCatalog.get(name).set(stuff_classes=["rock"])
+    assert model.vocabulary_of({"dataset_name": name}).names == ("rock",)
+
+
+def test_default_words_of_a_config(toy_dataset):
+    first = toy_dataset("ovseg_toy_first", ["sky", "sea"])
+    assert config_vocabulary(load_config()) is None
+    # A test set that is not there is refused where it is used; here it is passed over.
+    cfg = load_config(None, ["DATASETS.TEST", f"('ovseg_toy_nowhere', '{first}')"])
+    assert config_vocabulary(cfg).names == ("sky", "sea")
+    cfg.MODEL.TEXT.CLASSES = ["dog, wolf", "cat"]
+    assert config_vocabulary(cfg).names == ("dog, wolf", "cat")
+
+
+def test_only_rgb_and_bgr_are_known(build):
+    with pytest.raises(ValueError, match=r"INPUT\.FORMAT 'L' is not one of RGB, BGR"):
+        build("INPUT.FORMAT", "L")
+
+
+def test_images_reach_the_model_as_rgb(build):
+    image = torch.arange(12, dtype=torch.uint8).reshape(3, 2, 2)
+    rgb = build().rgb_image({"image": image})
+    torch.testing.assert_close(rgb, image.float()[None])
+    bgr = build("INPUT.FORMAT", "BGR").rgb_image({"image": image[[2, 1, 0]]})
+    torch.testing.assert_close(bgr, rgb)

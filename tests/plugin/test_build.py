@@ -1,0 +1,79 @@
+"""Parts as a config describes them."""
+
+import json
+
+import pytest
+import torch
+
+from ovseg_d2.plugin.build import build_last_block, build_text_bank, build_tower
+
+
+def test_keys_reach_the_tower(tiny_cfg):
+    tower = build_tower(tiny_cfg("MODEL.CLIP.PATCH_DROPOUT", "0.25"))
+    assert tower.patch_size == (8, 8)
+    assert tower.embed_dim == 32
+    assert tower.model.visual.patch_dropout.prob == 0.25
+
+
+@pytest.mark.parametrize(
+    ("in_file", "key", "quick"),
+    [(False, "auto", False), (True, "auto", True), (True, "off", False), (False, "on", True)],
+)
+def test_activation_follows_the_file_unless_told_otherwise(
+    tiny_cfg, tiny_clip_config, tmp_path, in_file, key, quick
+):
+    path = tmp_path / "other.json"
+    path.write_text(json.dumps({**tiny_clip_config, "quick_gelu": in_file}))
+    tower = build_tower(tiny_cfg("MODEL.CLIP.NAME", str(path), "MODEL.CLIP.QUICK_GELU", key))
+    kinds = {type(m).__name__ for m in tower.model.modules() if "GELU" in type(m).__name__}
+    assert kinds == {"QuickGELU" if quick else "GELU"}
+
+
+def test_an_unknown_activation_is_refused(tiny_cfg):
+    with pytest.raises(ValueError, match=r"MODEL\.CLIP\.QUICK_GELU 'yes' is not one of auto, on"):
+        build_tower(tiny_cfg("MODEL.CLIP.QUICK_GELU", "yes"))
+
+
+def test_keys_reach_the_last_block(tiny_cfg):
+    prefix = "MODEL.CLIP.LAST_BLOCK."
+    opts = ["RESIDUAL", "none", "MLP", "False", "ATTENTION", "neighbourhood_kk"]
+    opts += ["NEIGHBOURHOOD_STD", "3.0"]
+    opts[::2] = [prefix + key for key in opts[::2]]
+    block = build_last_block(tiny_cfg(*opts))
+    assert (block.residual, block.mlp, block.attention) == ("none", False, "neighbourhood_kk")
+    assert block.neighbourhood_std == 3.0
+    with pytest.raises(ValueError, match="attention='all'"):
+        build_last_block(tiny_cfg(prefix + "ATTENTION", "all"))
+
+
+def test_keys_reach_the_text_bank(tiny_cfg, tmp_path):
+    folder = tmp_path / "cache"
+    cfg = tiny_cfg(
+        *("MODEL.TEXT.TEMPLATES", "['a {}', 'the {}']", "MODEL.TEXT.SYNONYMS", "joined"),
+        *("MODEL.TEXT.CACHE_DIR", str(folder), "MODEL.TEXT.BATCH_SIZE", "7"),
+    )
+    bank = build_text_bank(cfg, build_tower(cfg))
+    assert list(bank.templates) == ["a {}", "the {}"]
+    assert (bank.synonyms, bank.cache_dir, bank.batch_size) == ("joined", folder, 7)
+
+
+def test_a_lone_template_is_told_from_a_sets_name(tiny_cfg):
+    cfg = tiny_cfg("MODEL.TEXT.TEMPLATES", "['imagenet']")
+    tower = build_tower(cfg)
+    assert len(build_text_bank(cfg, tower).templates) == 80
+    cfg.MODEL.TEXT.TEMPLATES = ["one {}"]
+    bank = build_text_bank(cfg, tower)
+    assert list(bank.templates) == ["one {}"]
+    assert bank.cache_dir is None
+    cfg.MODEL.TEXT.TEMPLATES = ["nothing"]
+    with pytest.raises(ValueError, match="nothing"):
+        build_text_bank(cfg, tower)
+
+
+def test_weights_come_from_a_file(tiny_cfg, tmp_path):
+    first = build_tower(tiny_cfg())
+    path = tmp_path / "weights.pt"
+    torch.save(first.model.state_dict(), path)
+    again = build_tower(tiny_cfg("MODEL.CLIP.PRETRAINED", str(path)))
+    for name, tensor in again.model.state_dict().items():
+        torch.testing.assert_close(tensor, first.model.state_dict()[name])

@@ -1,0 +1,121 @@
+"""CLIPPretrain as detectron2 sees it: losses in training, segmentations in evaluation."""
+
+import math
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+from ovseg_d2.d2.modeling import META_ARCH_REGISTRY
+from ovseg_d2.plugin import CLIPPretrain, MaskCLIP
+
+
+@pytest.fixture
+def model(build):
+    return build("MODEL.META_ARCHITECTURE", "CLIPPretrain")
+
+
+def batch(sizes=((16, 16), (16, 16))):
+    generator = torch.Generator().manual_seed(0)
+    return [
+        {
+            "image": torch.randint(0, 256, (3, *size), dtype=torch.uint8, generator=generator),
+            "drawn_captions": [f"caption {number}"],
+            "classes": "red, green",
+        }
+        for number, size in enumerate(sizes)
+    ]
+
+
+def test_it_is_registered_and_all_of_it_trains(model):
+    assert META_ARCH_REGISTRY.get("CLIPPretrain") is CLIPPretrain
+    assert type(model) is CLIPPretrain
+    assert all(p.requires_grad for p in model.parameters())
+
+
+def test_training_gives_the_contrastive_loss(model):
+    model.train()
+    losses = model(batch())
+    assert list(losses) == ["loss_contrastive"]
+    system = model.system
+    images = torch.stack([each["image"] for each in batch()]).float()
+    expected = system(images, [["caption 0"], ["caption 1"]])["loss_contrastive"]
+    torch.testing.assert_close(losses["loss_contrastive"], expected)
+    losses["loss_contrastive"].backward()
+    for name in ("visual.conv1.weight", "token_embedding.weight", "logit_scale"):
+        gradient = system.tower.model.get_parameter(name).grad
+        assert gradient is not None and gradient.abs().sum() > 0, name
+
+
+def test_channel_order_in_training_is_the_configs(model, build):
+    bgr = build("MODEL.META_ARCHITECTURE", "CLIPPretrain", "INPUT.FORMAT", "BGR").train()
+    swapped = [{**each, "image": each["image"].flip(0)} for each in batch()]
+    torch.testing.assert_close(bgr(swapped), model.train()(batch()))
+
+
+def test_training_images_must_agree_in_size(model):
+    model.train()
+    with pytest.raises(ValueError, match=r"one size, got \[\(3, 8, 16\), \(3, 16, 16\)\]"):
+        model(batch(((16, 16), (8, 16))))
+
+
+def test_evaluation_is_maskclip_on_the_weights_of_the_moment(model, build):
+    maskclip = build()  # the same seed, hence the same weights
+    assert type(maskclip) is MaskCLIP
+    inputs = batch(((16, 24), (8, 8)))
+    for own, theirs in zip(model(inputs), maskclip(inputs), strict=True):
+        torch.testing.assert_close(own["sem_seg"], theirs["sem_seg"])
+    labels = model.segment(inputs)
+    assert torch.equal(labels[0], model(inputs)[0]["sem_seg"].argmax(dim=0))
+
+
+def test_words_are_embedded_anew_after_a_step(model):
+    inputs = batch()
+    before = model(inputs)[0]["sem_seg"]
+    frozen_images = model.system.tower.model.visual.requires_grad_(False)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    model.train()
+    model(inputs)["loss_contrastive"].backward()
+    optimizer.step()
+    model.eval()
+    assert all(p.grad is None for p in frozen_images.parameters())
+    assert not torch.allclose(model(inputs)[0]["sem_seg"], before)
+
+
+def test_dropped_patches_are_for_training_only(build):
+    model = build("MODEL.META_ARCHITECTURE", "CLIPPretrain", "MODEL.CLIP.PATCH_DROPOUT", "0.5")
+    inputs = batch(((32, 32), (32, 32)))
+    assert torch.equal(model(inputs)[0]["sem_seg"], model(inputs)[0]["sem_seg"])
+    model.train()
+    assert model(inputs)["loss_contrastive"] != model(inputs)["loss_contrastive"]
+
+
+def test_the_scale_is_bounded_by_the_config(build):
+    model = build(
+        *("MODEL.META_ARCHITECTURE", "CLIPPretrain"),
+        *("MODEL.CLIP_PRETRAIN.MAX_LOGIT_SCALE", "5.0"),
+    ).train()
+    model(batch())
+    assert model.system.tower.model.logit_scale.item() == pytest.approx(math.log(5))
+
+
+def test_it_works_inside_distributed_data_parallel(model, toy_dataset, tmp_path):
+    one = toy_dataset("ovseg_toy_ddp_one", ["a", "b", "c"])
+    two = toy_dataset("ovseg_toy_ddp_two", ["d"])
+    alone = model.train()(batch())
+    dist.init_process_group("gloo", f"file://{tmp_path / 'group'}", rank=0, world_size=1)
+    try:
+        wrapped = DistributedDataParallel(model)
+        torch.testing.assert_close(wrapped(batch()), alone)
+        wrapped(batch())["loss_contrastive"].backward()
+        wrapped.eval()
+        images = [{"image": each["image"]} for each in batch()]
+        named = [{**each, "dataset_name": n} for each, n in zip(images, (one, two), strict=True)]
+        # Two test sets through one wrapped model, each with its own words.
+        assert [len(each["sem_seg"]) for each in wrapped(named)] == [3, 1]
+        wrapped.module.set_vocabulary("x, y")
+        assert [len(each["sem_seg"]) for each in wrapped(named)] == [2, 2]
+        assert wrapped.module.segment(named)[0].max() <= 1
+    finally:
+        dist.destroy_process_group()

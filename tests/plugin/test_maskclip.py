@@ -1,0 +1,131 @@
+"""MaskCLIP as detectron2 sees it: batches of dicts in, scores at any size out."""
+
+import numpy as np
+import pytest
+import torch
+
+from ovseg_d2.d2.checkpoint import DetectionCheckpointer
+from ovseg_d2.d2.engine import DefaultPredictor
+from ovseg_d2.d2.modeling import META_ARCH_REGISTRY, build_model
+from ovseg_d2.plugin import MaskCLIP
+
+
+def image_of(height: int, width: int, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (3, height, width), dtype=torch.uint8, generator=generator)
+
+
+def test_it_is_registered_and_built_by_name(build):
+    assert META_ARCH_REGISTRY.get("MaskCLIP") is MaskCLIP
+    assert type(build("MODEL.META_ARCHITECTURE", "MaskCLIP")) is MaskCLIP
+
+
+def test_it_cannot_be_trained(build):
+    assert not any(p.requires_grad for p in build().parameters())
+
+
+def test_scores_are_those_of_the_plain_system(build):
+    model = build()
+    image = image_of(24, 32)
+    words = "red star, grass"
+    scores = model([{"image": image, "classes": words}])[0]["sem_seg"]
+    # Whole patches of 8 pixels and no resizing: bilinear by 8, worked by torch itself.
+    patches = model.system(image[None].float(), model.text_bank.embed(["red star", "grass"]))
+    expected = torch.nn.functional.interpolate(
+        patches, scale_factor=8, mode="bilinear", align_corners=False
+    )[0]
+    torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_each_image_has_its_own_size_and_words(build):
+    model = build()
+    inputs = [
+        {"image": image_of(24, 32, 1), "classes": ["a", "b", "c"], "height": 50, "width": 21},
+        {"image": image_of(13, 9, 2), "classes": "dog, cat"},
+        {"image": image_of(8, 40, 3), "classes": "sky"},
+    ]
+    together = model(inputs)
+    assert [tuple(each["sem_seg"].shape) for each in together] == [
+        (3, 50, 21),
+        (2, 13, 9),
+        (1, 8, 40),
+    ]
+    for one, output in zip(inputs, together, strict=True):
+        torch.testing.assert_close(model([one])[0]["sem_seg"], output["sem_seg"])
+    assert model([]) == []
+
+
+def test_labels_are_the_argmax_of_the_scores(build):
+    model = build()
+    inputs = [
+        {"image": image_of(30, 41, 1), "classes": "a, b, c, d", "height": 61, "width": 80},
+        {"image": image_of(1, 17, 2), "classes": "x, y"},
+    ]
+    assert model.segment(inputs)[0].unique().numel() > 1
+    for scores, labels in zip(model(inputs), model.segment(inputs), strict=True):
+        assert labels.dtype == torch.int64
+        assert torch.equal(labels, scores["sem_seg"].argmax(dim=0))
+
+
+def test_channel_order_is_the_configs(build):
+    image = image_of(16, 16)
+    rgb, bgr = build(), build("INPUT.FORMAT", "BGR")
+    of_rgb = rgb([{"image": image, "classes": "a, b"}])[0]["sem_seg"]
+    of_bgr = bgr([{"image": image.flip(0), "classes": "a, b"}])[0]["sem_seg"]
+    torch.testing.assert_close(of_rgb, of_bgr)
+    assert not torch.allclose(
+        of_rgb, rgb([{"image": image.flip(0), "classes": "a, b"}])[0]["sem_seg"]
+    )
+
+
+def test_no_gradient_is_kept(build):
+    assert not build()([{"image": image_of(8, 8), "classes": "a"}])[0]["sem_seg"].requires_grad
+
+
+def test_the_checkpointer_saves_and_loads_it(build, tmp_path):
+    model, other = build(), build()
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.add_(torch.randn_like(parameter))
+    inputs = [{"image": image_of(16, 24), "classes": "a, b, c"}]
+    before = model(inputs)[0]["sem_seg"]
+    assert not torch.allclose(other(inputs)[0]["sem_seg"], before)
+    DetectionCheckpointer(model, str(tmp_path)).save("saved")
+    DetectionCheckpointer(other).load(str(tmp_path / "saved.pth"))
+    assert torch.equal(other(inputs)[0]["sem_seg"], before)
+    for name, tensor in other.state_dict().items():
+        assert torch.equal(tensor, model.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("image_format", ["RGB", "BGR"])
+def test_detectron2s_predictor_takes_it(build, tiny_cfg, tmp_path, toy_dataset, image_format):
+    name = toy_dataset("ovseg_toy_predicted", ["sky", "sea", "sand"])
+    model = build()
+    DetectionCheckpointer(model, str(tmp_path)).save("saved")
+    cfg = tiny_cfg(
+        *("DATASETS.TEST", f"('{name}',)", "MODEL.WEIGHTS", str(tmp_path / "saved.pth")),
+        *("INPUT.FORMAT", image_format),
+    )
+    torch.manual_seed(1)  # other random weights than the file's
+    predictor = DefaultPredictor(cfg)
+    rgb = image_of(20, 28)
+    bgr_array = np.ascontiguousarray(rgb.flip(0).permute(1, 2, 0).numpy())
+    found = predictor(bgr_array)["sem_seg"]
+    assert found.shape == (3, 20, 28)
+    expected = model([{"image": rgb, "classes": ["sky", "sea", "sand"]}])[0]["sem_seg"]
+    torch.testing.assert_close(found, expected)
+    assert list(predictor.metadata.stuff_classes) == ["sky", "sea", "sand"]
+
+
+def test_the_predictor_answers_at_the_pictures_size(tiny_cfg):
+    cfg = tiny_cfg("INPUT.MIN_SIZE_TEST", "40", "MODEL.TEXT.CLASSES", "['a', 'b']")
+    found = DefaultPredictor(cfg)(image_of(20, 28).permute(1, 2, 0).numpy())
+    assert found["sem_seg"].shape == (2, 20, 28)
+
+
+def test_two_models_share_nothing(tiny_cfg):
+    first, second = build_model(tiny_cfg()), build_model(tiny_cfg())
+    first.set_vocabulary("a")
+    second.set_vocabulary("b, c")
+    assert first.vocabulary_of({}).names == ("a",)
+    assert second.vocabulary_of({}).names == ("b", "c")
