@@ -242,3 +242,16 @@ def own_logs() -> Iterator[None]:
     for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
         logger.handlers, logger.propagate = handlers, propagate
         logger.setLevel(level)
+
+
+@pytest.fixture
+def tiny_train_opts(tmp_path: Path, tiny_opts: list[str]) -> list[str]:
+    """Give config keys and values for four short steps of CLIPPretrain, patch dropout included."""
+    solver = {"IMS_PER_BATCH": 4, "MAX_ITER": 4, "BASE_LR": 0.001, "WARMUP_ITERS": 2}
+    solver |= {"LR_SCHEDULER_NAME": "WarmupCosineLR"}
+    return [
+        *tiny_opts,
+        *("MODEL.META_ARCHITECTURE", "CLIPPretrain", "MODEL.CLIP.PATCH_DROPOUT", "0.5"),
+        *("DATASETS.TRAIN", "('ovseg_shapes_dev',)", "OUTPUT_DIR", str(tmp_path / "output")),
+        *(str(word) for key, value in solver.items() for word in (f"SOLVER.{key}", value)),
+    ]

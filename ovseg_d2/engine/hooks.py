@@ -5,6 +5,7 @@ import logging
 import math
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from ..d2.engine import HookBase
@@ -26,13 +27,13 @@ class SeedEachStep(HookBase):
 
     def __init__(self, seed: int) -> None:
         """Keep the run's seed."""
-        self._seed = seed % 2**16
+        self._seed = seed % 2**32
 
     def before_step(self) -> None:
         """Seed torch's generators for this step."""
-        # Each has bits of its own: added up, seed 1 at iteration 0 would be seed 0 at iteration 1.
-        value = (self._seed << 40) + (int(self.trainer.iter) << 12) + comm.get_rank()
-        torch.manual_seed(value)
+        # Mixed, not packed into the bits of one number: torch's CPU generator reads 32 of them.
+        numbers = (self._seed, int(self.trainer.iter), comm.get_rank())
+        torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1)[0]))
 
 
 class PlotScores(HookBase):

@@ -1,0 +1,217 @@
+"""Checkpoints survive what happens while they are written; weights that do not fit are told."""
+
+import errno
+import logging
+import os
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from ovseg_d2.engine import checkpointing
+from ovseg_d2.engine.checkpointing import Checkpointer
+from ovseg_d2.files import WriteError
+
+
+@pytest.fixture(autouse=True)
+def log(monkeypatch, caplog) -> Iterator[pytest.LogCaptureFixture]:
+    monkeypatch.setattr(logging.getLogger("ovseg_d2"), "propagate", True)
+    with caplog.at_level(logging.INFO):
+        yield caplog
+
+
+class Net(nn.Module):
+    def __init__(self, width: int = 3, names: str = "ab") -> None:
+        super().__init__()
+        self.layers = nn.ModuleDict({name: nn.Linear(2, width) for name in names})
+
+
+def value_of(net: Net) -> float:
+    return net.layers["a"].weight.sum().item()
+
+
+def test_what_was_saved_is_loaded(tmp_path):
+    net = Net()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.5)
+    saver = Checkpointer(net, str(tmp_path), optimizer=optimizer)
+    saver.save("model_0000001", iteration=1)
+    assert (tmp_path / "last_checkpoint").read_text() == "model_0000001.pth"
+    other = Net()
+    rate = torch.optim.SGD(other.parameters(), lr=0.1)
+    loader = Checkpointer(other, str(tmp_path), optimizer=rate)
+    assert loader.resume_or_load("", resume=True) == {"iteration": 1}
+    assert value_of(other) == value_of(net)
+    assert rate.param_groups[0]["lr"] == 0.5
+    # Weights alone, and not what belongs to the other training.
+    third = Net()
+    rate = torch.optim.SGD(third.parameters(), lr=0.1)
+    path = str(tmp_path / "model_0000001.pth")
+    Checkpointer(third, str(tmp_path), optimizer=rate).resume_or_load(path, resume=False)
+    assert value_of(third) == value_of(net) and rate.param_groups[0]["lr"] == 0.1
+
+
+def test_without_weights_the_model_keeps_its_own(tmp_path):
+    net = Net()
+    before = value_of(net)
+    Checkpointer(net, str(tmp_path)).resume_or_load("", resume=True)
+    assert value_of(net) == before
+
+
+def test_only_the_main_process_writes(tmp_path):
+    Checkpointer(Net(), str(tmp_path), save_to_disk=False).save("model")
+    Checkpointer(Net()).save("model")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_leaves_the_former_checkpoint(tmp_path, monkeypatch, number):
+    net = Net()
+    saver = Checkpointer(net, str(tmp_path))
+    saver.save("model_0000001")
+    kept = sorted(path.name for path in tmp_path.iterdir())
+
+    def fill(content, file):
+        file.write(b"half of it")
+        raise OSError(number, os.strerror(number))
+
+    for name in ("model_0000003", "model_0000001"):
+        monkeypatch.setattr(checkpointing.torch, "save", fill)
+        with pytest.raises(WriteError, match=f"cannot write .*{name}.pth: .* free some space"):
+            saver.save(name)
+        monkeypatch.undo()
+        assert sorted(path.name for path in tmp_path.iterdir()) == kept
+        before = value_of(net)
+        Checkpointer(net, str(tmp_path)).resume_or_load("", resume=True)
+        assert value_of(net) == before
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"not a checkpoint", b"\x80\x02.", b"PK\x03\x04 a broken archive"],
+    ids=["empty", "text", "pickle", "zip"],
+)
+def test_a_broken_newest_checkpoint_is_one_sentence(tmp_path, content):
+    saver = Checkpointer(Net(), str(tmp_path))
+    saver.save("model_0000001")
+    saver.save("model_0000003")
+    (tmp_path / "model_0000003.pth").write_bytes(content)
+    with pytest.raises(ValueError) as caught:
+        Checkpointer(Net(), str(tmp_path)).resume_or_load("", resume=True)
+    sentence = str(caught.value)
+    assert sentence.startswith(f"cannot read the checkpoint '{tmp_path / 'model_0000003.pth'}': ")
+    assert sentence.endswith(
+        "to go on from an earlier one, write its name, such as model_0000001.pth, into "
+        f"{tmp_path / 'last_checkpoint'}"
+    )
+    assert "\n" not in sentence
+    # What the sentence says works.
+    (tmp_path / "last_checkpoint").write_text("model_0000001.pth")
+    Checkpointer(Net(), str(tmp_path)).resume_or_load("", resume=True)
+
+
+def test_a_truncated_checkpoint_is_one_sentence(tmp_path):
+    Checkpointer(Net(), str(tmp_path)).save("model")
+    path = tmp_path / "model.pth"
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(
+        ValueError, match=r"^cannot read .*model\.pth.*start anew without --resume$"
+    ):
+        Checkpointer(Net(), str(tmp_path)).resume_or_load("", resume=True)
+    with pytest.raises(ValueError, match=r"^cannot read .*model\.pth.*give another file$"):
+        Checkpointer(Net()).load(str(path))
+
+
+@pytest.mark.parametrize("named", ["model_0000009.pth", ""])
+def test_a_checkpoint_that_is_gone_is_one_sentence(tmp_path, named):
+    Checkpointer(Net(), str(tmp_path)).save("model_0000001")
+    (tmp_path / "last_checkpoint").write_text(named)
+    with pytest.raises(FileNotFoundError, match="does not exist; .*model_0000001.pth") as caught:
+        Checkpointer(Net(), str(tmp_path)).resume_or_load("", resume=True)
+    assert caught.value.filename is None  # so that the tools show the sentence alone
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ([torch.ones(1)], "it holds no weights by name"),
+        ({"model": {}}, "it holds no weights by name"),
+        ({"state_dict": {"a": torch.ones(1)}}, "its entry 'state_dict' is no tensor"),
+    ],
+)
+def test_other_content_is_told(tmp_path, content, problem):
+    path = tmp_path / "other.pth"
+    torch.save(content, path)
+    with pytest.raises(ValueError, match=problem):
+        Checkpointer(Net()).load(str(path))
+
+
+def save(tmp_path, weights) -> str:
+    path = tmp_path / "weights.pth"
+    torch.save(weights, path)
+    return str(path)
+
+
+def test_weights_of_another_shape_are_refused(tmp_path):
+    path = save(tmp_path, Net(width=4).state_dict())
+    with pytest.raises(ValueError) as caught:
+        Checkpointer(Net()).load(path)
+    assert str(caught.value) == (
+        f"{path} does not fit Net: 4 of another shape: layers.a.bias (4,) instead of (3,), "
+        "layers.a.weight (4, 2) instead of (3, 2), layers.b.bias (4,) instead of (3,), "
+        "layers.b.weight (4, 2) instead of (3, 2); give a checkpoint of this model (weights of "
+        "CLIP alone belong in MODEL.CLIP.PRETRAINED)"
+    )
+
+
+def test_weights_of_another_architecture_are_refused_with_at_most_five_names(tmp_path):
+    path = save(tmp_path, {f"other.{n}": torch.ones(1) for n in range(7)})
+    with pytest.raises(ValueError) as caught:
+        Checkpointer(Net()).load(path)
+    sentence = str(caught.value)
+    assert "4 missing: layers.a.bias, layers.a.weight, layers.b.bias, layers.b.weight;" in sentence
+    assert "7 unexpected: other.0, other.1, other.2, other.3, other.4, ...;" in sentence
+
+
+def test_weights_that_fit_in_part_are_loaded_and_told(tmp_path, log):
+    source, net = Net(names="ax"), Net()
+    untouched = net.layers["b"].weight.clone()
+    path = save(tmp_path, {"model": source.state_dict()})
+    Checkpointer(net).load(path)
+    assert value_of(net) == value_of(source)
+    assert torch.equal(net.layers["b"].weight, untouched)
+    told = [record for record in log.records if record.levelno == logging.WARNING]
+    assert [record.getMessage() for record in told] == [
+        f"{path} does not fit Net: 2 missing: layers.b.bias, layers.b.weight; "
+        "2 unexpected: layers.x.bias, layers.x.weight; the rest is loaded"
+    ]
+
+
+def test_going_on_needs_everything_to_fit(tmp_path):
+    Checkpointer(Net(names="ax"), str(tmp_path)).save("model")
+    with pytest.raises(ValueError, match="2 missing: .*go on with the config that it was trained"):
+        Checkpointer(Net(), str(tmp_path)).resume_or_load("", resume=True)
+
+
+def test_plain_weights_of_several_kinds_fit(tmp_path, log):
+    source = Net()
+    for weights in (
+        source.state_dict(),
+        {f"module.{name}": value for name, value in source.state_dict().items()},
+    ):
+        net = Net()
+        Checkpointer(net).load(save(tmp_path, weights))
+        assert value_of(net) == value_of(source)
+    assert not [record for record in log.records if record.levelno == logging.WARNING]
+
+
+def test_arrays_of_a_model_zoo_file_fit(tmp_path):
+    import pickle
+
+    source, net = Net(), Net()
+    path = tmp_path / "zoo.pkl"
+    arrays = {name: np.asarray(value) for name, value in source.state_dict().items()}
+    path.write_bytes(pickle.dumps({"model": arrays, "__author__": "somebody"}))
+    Checkpointer(net).load(str(path))
+    assert value_of(net) == value_of(source)
