@@ -1,0 +1,54 @@
+"""One process of test_contrastive; run by path, with RANK (None: alone) and FOLDER as globals."""
+
+import sys
+import types
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+
+if "ovseg_d2" not in sys.modules:
+    # Losses need torch alone; importing the whole plugin in each process would take most of a test.
+    package = types.ModuleType("ovseg_d2")
+    package.__path__ = [str(Path(__file__).resolve().parents[2] / "ovseg_d2")]
+    sys.modules["ovseg_d2"] = package
+
+from ovseg_d2.losses import contrastive_loss, gather_with_grad  # noqa: E402
+
+rank, folder = RANK, Path(FOLDER)  # noqa: F821
+if rank is not None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", f"file://{folder}/rendezvous", rank=rank, world_size=2)
+
+torch.manual_seed(0)
+images, texts = torch.randn(2, 6, 5, dtype=torch.float64)
+# Captions 4 and 7 occur on both ranks.
+ids = torch.tensor([4, 7, 5, 7, 4, 6])
+towers = {
+    "image": torch.randn(5, 4, dtype=torch.float64, requires_grad=True),
+    "text": torch.randn(5, 4, dtype=torch.float64, requires_grad=True),
+    "log_scale": torch.tensor(1.5, dtype=torch.float64, requires_grad=True),
+}
+share = slice(None) if rank is None else slice(3 * rank, 3 * rank + 3)
+loss = contrastive_loss(
+    F.normalize(images[share] @ towers["image"], dim=-1),
+    F.normalize(texts[share] @ towers["text"], dim=-1),
+    towers["log_scale"].exp(),
+    ids[share],
+)
+loss.backward()
+report = {"loss": loss.item(), "grads": {name: tower.grad for name, tower in towers.items()}}
+
+if rank is not None:
+    # What DistributedDataParallel does with gradients.
+    for grad in report["grads"].values():
+        dist.all_reduce(grad)
+        grad /= 2
+    report["gathered_ids"] = gather_with_grad(ids[share]).tolist()
+    values = torch.arange(12.0).view(6, 2)[share].clone().requires_grad_()
+    gathered = gather_with_grad(values)
+    ((rank + 1) * gathered).sum().backward()
+    report |= {"gathered": gathered.detach(), "gathered_grad": values.grad}
+    torch.save(report, folder / f"{rank}.pt")
+    dist.destroy_process_group()
