@@ -44,6 +44,7 @@ REQUIREMENTS = [
     "scipy>=1.12",
     "scikit-image>=0.22",
     "matplotlib>=3.8.4",
+    "pyyaml>=6.0.1",
     "safetensors>=0.4.5",
     "tabulate>=0.9",
     "termcolor>=2.4",
