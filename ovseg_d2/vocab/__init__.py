@@ -1,5 +1,6 @@
 """The words a segmentation is asked for: class names, their synonyms, background and class sets."""
 
+from ovseg_d2.vocab.benchmarks import list_vocabularies, load_vocabulary
 from ovseg_d2.vocab.vocabulary import ClassSets, Vocabulary
 
-__all__ = ["ClassSets", "Vocabulary"]
+__all__ = ["ClassSets", "Vocabulary", "list_vocabularies", "load_vocabulary"]
