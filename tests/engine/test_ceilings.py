@@ -46,10 +46,13 @@ def test_patch_oracle_is_right_inside_and_wrong_only_near_borders(model):
     labels = torch.from_numpy(shapes.read_labels(each["file_name"]).astype(np.int64))
     found = PatchOracle(model)([each])[0]["sem_seg"].argmax(0)
     wrong = found != labels
-    assert 0 < wrong.float().mean() < 0.15
+    assert 0 < wrong.float().mean() < 0.2
     # Two patches away from any other class nothing can be wrong.
     one_hot = F.one_hot(labels, len(shapes.CLASSES)).permute(2, 0, 1).float()
-    near = F.avg_pool2d(one_hot[None], 33, stride=1, padding=16, count_include_pad=False)[0]
+    far = 2 * model.maskclip.tower.patch_size[0]
+    near = F.avg_pool2d(one_hot[None], 2 * far + 1, stride=1, padding=far, count_include_pad=False)[
+        0
+    ]
     pure = near.max(0).values == 1
     assert pure.any()
     assert not wrong[pure].any()
@@ -68,9 +71,10 @@ def test_ground_truth_masks_take_the_class_nearest_to_their_mean_feature(model):
     for class_id in present:
         mask = labels == class_id
         total = torch.zeros(tower.embed_dim)
-        for i in range(12):
-            for j in range(12):
-                cell = mask[8 * i : 8 * i + 8, 8 * j : 8 * j + 8]
+        side = tower.patch_size[0]
+        for i in range(feats.shape[1]):
+            for j in range(feats.shape[2]):
+                cell = mask[side * i : side * (i + 1), side * j : side * (j + 1)]
                 total += float(cell.mean()) * feats[:, i, j]
         expected = int((texts @ F.normalize(total, dim=0)).argmax())
         assert set(np.unique(found[mask])) == {expected}

@@ -10,32 +10,37 @@ from ovseg_d2.data import shapes
 # (split, index): objects with their visible boxes, grounds, mean colour, captions.
 SCENES = {
     ("train", 0): (
-        [("red cross", (0, 9, 58, 72))],
+        [("red cross", (0, 13, 55, 69)), ("red dots", (36, 47, 79, 91))],
         ["brick"],
-        (195.57, 94.01, 84.65),
-        ("a red cross on brick", "brick", "a red cross"),
+        (158.75, 82.73, 75.55),
+        ("red dots and a red cross on brick", "brick", "there is a red cross in the scene"),
     ),
     ("train", 7): (
-        [("orange cross", (4, 3, 52, 58))],
+        [("orange cross", (6, 6, 49, 44)), ("cyan stripes", (0, 35, 45, 74))],
         ["snow"],
-        (254.93, 240.59, 219.19),
-        ("an orange cross", "a photo of an orange cross"),
+        (217.38, 218.68, 215.23),
+        ("an orange cross", "cyan stripes"),
     ),
     ("dev", 4): (
-        [("purple dots", (60, 20, 96, 76))],
+        [("purple dots", (62, 24, 96, 73))],
         ["sand"],
-        (168.25, 144.18, 118.22),
+        (168.2, 144.53, 115.82),
         ("purple dots",),
     ),
-    ("val", 2): ([], ["tiles"], (148.27, 164.6, 158.76), ("a photo of tiles", "tiles")),
+    ("val", 2): (
+        [("green waves", (49, 40, 88, 72))],
+        ["tiles"],
+        (125.62, 143.93, 134.31),
+        ("green waves", "a photo of green waves", "green waves on tiles"),
+    ),
     ("val", 41): (
         [
-            ("red ring", (23, 7, 51, 57)),
-            ("orange star", (11, 46, 83, 96)),
-            ("blue waves", (41, 0, 96, 54)),
+            ("red ring", (25, 9, 54, 55)),
+            ("orange star", (15, 44, 78, 96)),
+            ("blue waves", (44, 0, 94, 51)),
         ],
         ["brick", "water"],
-        (99.71, 81.12, 87.41),
+        (99.35, 83.35, 90.12),
         ("a picture of a red ring", "a red ring"),
     ),
 }
