@@ -1,0 +1,100 @@
+"""A dataset of one's own evaluates once it is in the catalogs, with no other change."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from ovseg_d2.config import load_config
+from ovseg_d2.d2.data import DatasetCatalog, MetadataCatalog
+from ovseg_d2.d2.modeling import build_model
+from ovseg_d2.engine import evaluate
+from ovseg_d2.evaluation import read_results
+
+NAME = "my_own_dataset"
+CLASSES = ["sky", "tree", "road"]
+
+
+@pytest.fixture
+def my_own_dataset(tmp_path: Path) -> Iterator[str]:
+    """Do what a user does: pictures and label maps in a folder, two lines for the catalogs.
+
+    The red of a pixel is 100 times its class; 255 is ignored and has no red.
+    """
+    folder = tmp_path / "my data"
+    folder.mkdir()
+    labels = [np.repeat([[0, 0, 1, 255]], 8, axis=0), np.repeat([[1], [1], [2], [2]], 6, axis=1)]
+    entries = []
+    for number, each in enumerate(labels):
+        picture = np.zeros((*each.shape, 3), dtype=np.uint8)
+        picture[..., 0] = np.where(each == 255, 0, each * 100)
+        Image.fromarray(picture).save(folder / f"{number}.png")
+        Image.fromarray(each.astype(np.uint8)).save(folder / f"{number}_labels.png")
+        entries.append(
+            {
+                "file_name": str(folder / f"{number}.png"),
+                "sem_seg_file_name": str(folder / f"{number}_labels.png"),
+            }
+        )
+    DatasetCatalog.register(NAME, lambda: entries)
+    MetadataCatalog.get(NAME).set(stuff_classes=CLASSES, ignore_label=255)
+    yield NAME
+    DatasetCatalog.remove(NAME)
+    MetadataCatalog.remove(NAME)
+
+
+class Reader(nn.Module):
+    """Reads the class off the red channel, and takes every road for a tree."""
+
+    def forward(self, batched_inputs: list[dict]) -> list[dict]:
+        outputs = []
+        for each in batched_inputs:
+            found = (each["image"][0] // 100).long()
+            found[found == 2] = 1
+            scores = nn.functional.one_hot(found, len(CLASSES)).permute(2, 0, 1).float()
+            outputs.append({"sem_seg": scores})
+        return outputs
+
+
+def test_worked_numbers(my_own_dataset, tmp_path):
+    opts = ["DATASETS.TEST", f"('{NAME}',)", "OUTPUT_DIR", str(tmp_path / "output")]
+    cfg = load_config(None, [*opts, "TEST.OWN_WORDS", "True"])
+    returned = evaluate(cfg, Reader())
+    written = read_results(tmp_path / "output")[NAME]
+    # Pixels: 16 of sky, all found. 8 + 12 of tree, all found, and 12 of road beside them. No road.
+    expected = {
+        "mIoU": 100 * (1 + 20 / 32 + 0) / 3,
+        "fwIoU": 100 * (16 / 48 * 1 + 20 / 48 * 20 / 32),
+        "mACC": 100 * (1 + 1 + 0) / 3,
+        "pACC": 100 * 36 / 48,
+        "images": 2,
+        "mIoU_own_words": 100 * (1 + 20 / 32 + 0) / 3,
+    }
+    assert {key: written[key] for key in expected} == pytest.approx(expected, abs=1e-4)
+    assert written["seconds"] >= 0
+    assert set(written) == {*expected, "seconds"}
+    assert returned["sem_seg"]["IoU-tree"] == pytest.approx(62.5)
+
+
+def test_open_vocabulary_model_takes_the_datasets_words(my_own_dataset, tiny_opts, tmp_path):
+    opts = ["DATASETS.TEST", f"('{NAME}', 'ovseg_shapes_val')", "OUTPUT_DIR", str(tmp_path / "out")]
+    cfg = load_config(None, [*tiny_opts, *opts, "TEST.MAX_IMAGES", "2"])
+    torch.manual_seed(0)
+    model = build_model(cfg)
+    words = []
+    embed = model.text_bank.embed
+    model.text_bank.embed = lambda vocabulary: words.append(vocabulary.names) or embed(vocabulary)
+    returned = evaluate(cfg, model.eval())
+    assert [len(names) for names in words] == [3, 3, 80, 80]
+    assert list(words[0]) == CLASSES
+    assert list(returned) == [NAME, "ovseg_shapes_val"]
+    written = read_results(tmp_path / "out")
+    assert written[NAME]["images"] == written["ovseg_shapes_val"]["images"] == 2
+    assert 0 <= written[NAME]["mIoU"] <= 100
+    assert not [key for key in written[NAME] if key.startswith(("mIoU_", "hIoU"))]
+    sets = {"mIoU_base", "mIoU_novel", "mIoU_withheld", "hIoU"}
+    assert sets <= set(written["ovseg_shapes_val"])

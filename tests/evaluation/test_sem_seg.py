@@ -1,0 +1,258 @@
+"""The evaluator's own numbers against slow loops, and what it refuses; detectron2's are its own."""
+
+import itertools
+import logging
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ovseg_d2.d2.evaluation import SemSegEvaluator
+from ovseg_d2.data.readers import read_labels
+from ovseg_d2.evaluation import OVSegSemSegEvaluator
+from ovseg_d2.evaluation.sem_seg import mean_iou_of_sets
+
+CLASSES = ["base a", "novel", "base b", "withheld"]
+SETS = {"base": [0, 2], "novel": [1], "withheld": [3]}
+IGNORE = 255
+
+
+@pytest.fixture(autouse=True)
+def _quiet():
+    """Keep detectron2's table of all numbers out of the log of failed tests."""
+    logger = logging.getLogger("detectron2")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    yield
+    logger.setLevel(level)
+
+
+def label_maps(count: int = 3) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    maps = [rng.choice([0, 1, 2, 3, IGNORE], (6, 5 + n)) for n in range(count)]
+    maps[-1][maps[-1] == 1] = 0  # one image has no novel pixels
+    return maps
+
+
+def evaluate(name: str, maps, scores, **kwargs) -> dict[str, float]:
+    kwargs = {"distributed": False, "sem_seg_loading_fn": read_labels, **kwargs}
+    evaluator = OVSegSemSegEvaluator(name, **kwargs)
+    evaluator.reset()
+    for file_name, each in zip(sorted(evaluator.input_file_to_gt_file), scores, strict=True):
+        evaluator.process([{"file_name": file_name}], [{"sem_seg": each}])
+    return evaluator.evaluate()["sem_seg"]
+
+
+def iou_by_loops(maps, scores, *, own_words: bool) -> list[float]:
+    """Count pixel by pixel; in percent, NaN for classes without labels."""
+    hits, predicted, labelled = [0] * 4, [0] * 4, [0] * 4
+    for labels, each in zip(maps, scores, strict=True):
+        own = sorted(set(labels.ravel().tolist()) - {IGNORE}) if own_words else range(4)
+        for y, x in itertools.product(*map(range, labels.shape)):
+            if labels[y, x] == IGNORE:
+                continue
+            answer = max(own, key=lambda k, y=y, x=x, each=each: float(each[k, y, x]))
+            predicted[answer] += 1
+            labelled[labels[y, x]] += 1
+            hits[answer] += answer == labels[y, x]
+    return [
+        100 * hits[k] / (predicted[k] + labelled[k] - hits[k]) if labelled[k] else math.nan
+        for k in range(4)
+    ]
+
+
+def mean(values) -> float:
+    return float(np.nanmean(values))
+
+
+@pytest.mark.parametrize("distributed", [False, True])
+def test_numbers_of_sets_and_of_own_words(toy_dataset, distributed):
+    maps = label_maps()
+    name = toy_dataset("ovseg_eval", CLASSES, labels=maps, class_sets=SETS)
+    scores = [torch.randn(4, *labels.shape) for labels in maps]
+    found = evaluate(name, maps, scores, own_words=True, distributed=distributed)
+    for suffix, own_words in (("", False), ("_own_words", True)):
+        iou = iou_by_loops(maps, scores, own_words=own_words)
+        base, novel = mean([iou[0], iou[2]]), iou[1]
+        expected = {
+            "mIoU": mean(iou),
+            "mIoU_base": base,
+            "mIoU_novel": novel,
+            "mIoU_withheld": iou[3],
+            "mIoU_base_novel": mean(iou[:3]),
+            "hIoU": 2 * base * novel / (base + novel),
+        }
+        assert {key: found[key + suffix] for key in expected} == pytest.approx(expected)
+    assert found["mIoU_own_words"] > found["mIoU"]
+    assert found["images"] == 3
+    assert found["seconds"] >= 0
+
+
+def test_detectron2s_numbers_stay_as_they_are(toy_dataset):
+    maps = label_maps()
+    name = toy_dataset("ovseg_eval", CLASSES, labels=maps, class_sets=SETS)
+    scores = [torch.randn(4, *labels.shape) for labels in maps]
+    plain = SemSegEvaluator(name, distributed=False, sem_seg_loading_fn=read_labels)
+    plain.reset()
+    for file_name, each in zip(sorted(plain.input_file_to_gt_file), scores, strict=True):
+        plain.process([{"file_name": file_name}], [{"sem_seg": each}])
+    expected = plain.evaluate()["sem_seg"]
+    found = evaluate(name, maps, scores)
+    assert {"mIoU", "fwIoU", "pACC", "mACC", "IoU-novel"} <= set(expected)
+    assert {key: found[key] for key in expected} == pytest.approx(expected, nan_ok=True)
+
+
+def test_without_sets_and_own_words_nothing_is_added_but_images_and_seconds(toy_dataset):
+    maps = label_maps()
+    name = toy_dataset("ovseg_eval", CLASSES, labels=maps)
+    found = evaluate(name, maps, [torch.randn(4, *labels.shape) for labels in maps])
+    assert not [key for key in found if key.startswith(("mIoU_", "hIoU")) or "own_words" in key]
+    assert {"images", "seconds"} <= set(found)
+
+
+def test_class_names_need_not_be_unique(toy_dataset):
+    maps = label_maps()
+    name = toy_dataset("ovseg_eval", ["toy", "toy", "toy", "car"], labels=maps, class_sets=SETS)
+    scores = [torch.randn(4, *labels.shape) for labels in maps]
+    iou = iou_by_loops(maps, scores, own_words=False)
+    found = evaluate(name, maps, scores)
+    assert found["mIoU_base"] == pytest.approx(mean([iou[0], iou[2]]))
+    assert found["mIoU_novel"] == pytest.approx(iou[1])
+
+
+def test_background_channel_is_never_a_word_of_the_image(toy_dataset):
+    """detectron2 leaves pixels of a channel beyond the classes out; own words must name them."""
+    maps = [np.array([[0, 1], [2, 3]])]
+    name = toy_dataset("ovseg_eval", CLASSES, labels=maps, class_sets=SETS)
+    scores = torch.zeros(5, 2, 2)
+    scores[:4] = torch.eye(4).view(4, 2, 2)
+    scores[:, 0, 0] = torch.tensor([0.3, 0.5, 0.4, 0.0, 9.0])
+    found = evaluate(name, maps, [scores], own_words=True)
+    assert math.isnan(found["IoU-base a"])
+    assert found["mIoU"] == 100
+    # Of the image's own words the pixel takes "novel", which is wrong: 0, 1 of 2, 1 and 1.
+    assert found["mIoU_own_words"] == pytest.approx(100 * (0 + 0.5 + 1 + 1) / 4)
+
+
+def test_image_without_labelled_pixels_counts_for_nothing(toy_dataset):
+    maps = [np.full((3, 3), IGNORE), np.array([[0, 1, 2]])]
+    name = toy_dataset("ovseg_eval", CLASSES, labels=maps, class_sets=SETS)
+    scores = [torch.randn(4, 3, 3), torch.eye(4)[:, None, :3]]
+    found = evaluate(name, maps, scores, own_words=True)
+    assert found["mIoU"] == found["mIoU_own_words"] == 100
+    assert found["images"] == 2
+    assert math.isnan(found["mIoU_withheld"])
+
+
+def test_all_ranks_count(toy_dataset, monkeypatch):
+    maps = label_maps()
+    name = toy_dataset("ovseg_eval", CLASSES, labels=maps, class_sets=SETS)
+    scores = [torch.randn(4, *labels.shape) for labels in maps]
+    other = np.zeros((5, 5), dtype=np.int64)
+    other[2, 0] = 50  # the other rank takes 50 pixels of class 0 for class 2
+    monkeypatch.setattr(
+        "ovseg_d2.evaluation.sem_seg.comm.all_gather", lambda data: [data, (other, 4)]
+    )
+    alone = evaluate(name, maps, scores, own_words=True)
+    both = evaluate(name, maps, scores, own_words=True, distributed=True)
+    assert (alone["images"], both["images"]) == (3, 7)
+    assert both["mIoU_base_own_words"] < alone["mIoU_base_own_words"]
+    assert both["mIoU_novel_own_words"] == alone["mIoU_novel_own_words"]
+
+
+def test_other_ranks_have_no_results(toy_dataset, monkeypatch):
+    name = toy_dataset("ovseg_eval", CLASSES)
+    monkeypatch.setattr(SemSegEvaluator, "evaluate", lambda self: None)
+    evaluator = OVSegSemSegEvaluator(name, sem_seg_loading_fn=read_labels, own_words=True)
+    evaluator.reset()
+    assert evaluator.evaluate() is None
+
+
+def test_reset_forgets(toy_dataset):
+    maps = [np.array([[0, 1], [2, 3]])]
+    name = toy_dataset("ovseg_eval", CLASSES, labels=maps, class_sets=SETS)
+    evaluator = OVSegSemSegEvaluator(
+        name, distributed=False, sem_seg_loading_fn=read_labels, own_words=True
+    )
+    inputs = [{"file_name": next(iter(evaluator.input_file_to_gt_file))}]
+    for scores in (torch.randn(4, 2, 2), torch.eye(4).view(4, 2, 2)):
+        evaluator.reset()
+        evaluator.process(inputs, [{"sem_seg": scores}])
+        found = evaluator.evaluate()["sem_seg"]
+    assert (found["images"], found["mIoU"], found["mIoU_own_words"]) == (1, 100, 100)
+
+
+def test_label_that_is_no_class(toy_dataset):
+    name = toy_dataset("ovseg_eval", CLASSES, labels=[np.array([[0, 4, IGNORE]])])
+    words = (
+        r"label file .*0_labels.png holds the id 4, but dataset ovseg_eval has 4 classes and "
+        r"ignores 255; map its ids to 0\.\.3 first"
+    )
+    with pytest.raises(ValueError, match=words):
+        evaluate(name, None, [torch.zeros(4, 1, 3)])
+
+
+def test_labels_of_another_size(toy_dataset):
+    name = toy_dataset("ovseg_eval", CLASSES, labels=[np.zeros((3, 2), dtype=int)])
+    words = "0_labels.png is 3 x 2 pixels, its image .*0.png is 2 x 3; they must agree"
+    with pytest.raises(ValueError, match=words):
+        evaluate(name, None, [torch.zeros(4, 2, 3)])
+
+
+@pytest.mark.parametrize("num_channels", [2, 6])
+def test_prediction_with_another_vocabulary(toy_dataset, num_channels):
+    name = toy_dataset("ovseg_eval", CLASSES, labels=[np.zeros((1, 2), dtype=int)])
+    words = f"0.png has {num_channels} channels, but dataset ovseg_eval has 4 classes; segment it"
+    with pytest.raises(ValueError, match=words):
+        evaluate(name, None, [torch.zeros(num_channels, 1, 2)], own_words=True)
+
+
+def test_missing_label_file(toy_dataset, tmp_path):
+    name = toy_dataset("ovseg_eval", CLASSES, labels=[np.zeros((1, 2), dtype=int)])
+    (tmp_path / "ovseg_eval" / "0_labels.png").unlink()
+    with pytest.raises(FileNotFoundError, match="0_labels.png' does not exist"):
+        evaluate(name, None, [torch.zeros(4, 1, 2)])
+
+
+def test_ids_beyond_8_bits(toy_dataset, tmp_path):
+    classes = [str(number) for number in range(300)]
+    labels = np.array([[0, 255, 299]])
+    name = toy_dataset(
+        "ovseg_eval", classes, labels=[labels], ignore_label=65535, class_sets={"far": [255, 299]}
+    )
+    file = tmp_path / "ovseg_eval" / "0_labels.png"
+    Image.fromarray(labels.astype(np.uint16)).save(file)
+    scores = torch.zeros(300, 1, 3)
+    scores[labels[0], 0, range(3)] = 1.0
+    found = evaluate(name, None, [scores], own_words=True)
+    assert found["mIoU"] == found["mIoU_far"] == found["mIoU_far_own_words"] == 100
+
+
+def test_means_by_hand():
+    iou = np.array([10.0, 30.0, math.nan, 60.0, math.nan])
+    sets = {"base": [0, 1, 2], "novel": (3,), "withheld": [4]}
+    found = mean_iou_of_sets(iou, sets)
+    assert found.pop("mIoU_withheld") is not None
+    assert found == pytest.approx(
+        # 2 * 20 * 60 / 80, and (10 + 30 + 60) / 3.
+        {"mIoU_base": 20.0, "mIoU_novel": 60.0, "hIoU": 30.0, "mIoU_base_novel": 100 / 3}
+    )
+    assert math.isnan(mean_iou_of_sets(iou, sets)["mIoU_withheld"])
+
+
+def test_harmonic_mean_at_its_limits():
+    sets = {"base": [0], "novel": [1]}
+    assert mean_iou_of_sets(np.array([0.0, 0.0]), sets)["hIoU"] == 0
+    assert mean_iou_of_sets(np.array([50.0, 0.0]), sets)["hIoU"] == 0
+    # What does not exist has no mean: null in results.json, and not the worst result there is.
+    for iou in ([math.nan, 50.0], [50.0, math.nan], [math.nan, math.nan]):
+        assert math.isnan(mean_iou_of_sets(np.array(iou), sets)["hIoU"])
+
+
+def test_harmonic_mean_needs_base_and_novel():
+    iou = np.array([1.0, 2.0])
+    assert mean_iou_of_sets(iou, {}) == {}
+    assert set(mean_iou_of_sets(iou, {"base": [0], "rare": [1]})) == {"mIoU_base", "mIoU_rare"}
+    assert math.isnan(mean_iou_of_sets(iou, {"rare": []})["mIoU_rare"])

@@ -1,0 +1,142 @@
+"""CLIPPretrain: the loss of a batch, which captions are encoded, and the bound of the scale."""
+
+import math
+from typing import Any
+
+import open_clip
+import pytest
+import torch
+import torch.nn.functional as F
+
+from ovseg_d2.clip import CLIPTower
+from ovseg_d2.systems import CLIPPretrain
+
+
+@pytest.fixture
+def tower(tiny_clip_config: dict[str, Any]) -> CLIPTower:
+    """Give a random two-layer tower with patch 8."""
+    model = open_clip.CLIP(**tiny_clip_config)
+    return CLIPTower(model, open_clip.SimpleTokenizer(), mean=(0.5,) * 3, std=(0.25,) * 3)
+
+
+def images_of(count: int, size: int = 16) -> torch.Tensor:
+    return torch.randint(0, 256, (count, 3, size, size)).float()
+
+
+def loss_by_loops(tower: CLIPTower, images: torch.Tensor, captions: list[str]) -> float:
+    """Each picture against all different captions of the batch, and the other way round."""
+    with torch.no_grad():
+        image_embeds = tower.encode_image(tower.normalize(images))
+        text_embeds = torch.cat([tower.encode_text(tower.tokenize([c])) for c in captions])
+        cosines = image_embeds @ text_embeds.t() * tower.logit_scale
+    total = 0.0
+    for logits in (cosines, cosines.t()):
+        for i in range(len(captions)):
+            kept = [j for j in range(len(captions)) if j == i or captions[j] != captions[i]]
+            total += float(torch.logsumexp(logits[i, kept], dim=0) - logits[i, i])
+    return total / (2 * len(captions))
+
+
+@pytest.mark.parametrize(
+    "captions",
+    [
+        ["a red star", "grass", "a blue ring on sand"],
+        ["grass", "a red star", "grass"],
+        ["grass", "grass", "grass"],
+    ],
+)
+def test_loss_of_a_batch(tower: CLIPTower, captions: list[str]) -> None:
+    images = images_of(3)
+    losses = CLIPPretrain(tower)(images, [[caption] for caption in captions])
+    assert list(losses) == ["loss_contrastive"]
+    loss = losses["loss_contrastive"]
+    assert loss.shape == ()
+    assert loss.item() == pytest.approx(loss_by_loops(tower, images, captions), abs=1e-5)
+
+
+def test_several_captions_are_several_batches_on_one_encoding(tower: CLIPTower) -> None:
+    images = images_of(2)
+    captions = [["grass", "a red star", "sand"], ["water", "grass", "sand"]]
+    loss = CLIPPretrain(tower)(images, captions)["loss_contrastive"].item()
+    each = [loss_by_loops(tower, images, list(column)) for column in zip(*captions, strict=True)]
+    assert loss == pytest.approx(sum(each) / 3, abs=1e-5)
+
+
+def test_texts_that_the_tower_cannot_tell_apart_are_equal(tower: CLIPTower) -> None:
+    loss = CLIPPretrain(tower)(images_of(2), [["Grass"], ["  grass "]])["loss_contrastive"]
+    assert loss.item() == 0
+
+
+def test_each_text_is_encoded_once(tower: CLIPTower, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches = []
+    encode_text = tower.encode_text
+
+    def encode(token_ids: torch.Tensor) -> torch.Tensor:
+        batches.append(len(token_ids))
+        return encode_text(token_ids)
+
+    monkeypatch.setattr(tower, "encode_text", encode)
+    CLIPPretrain(tower)(images_of(3), [["grass", "sand"], ["sand", "grass"], ["grass", "a star"]])
+    assert batches == [3]
+
+
+def test_gradients_reach_both_towers_and_the_scale(tower: CLIPTower) -> None:
+    model = CLIPPretrain(tower)
+    model(images_of(3), [["grass"], ["sand"], ["grass"]])["loss_contrastive"].backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+    for name in ("visual.conv1.weight", "token_embedding.weight", "text_projection", "logit_scale"):
+        assert tower.model.get_parameter(name).grad.abs().sum() > 0, name
+
+
+@pytest.mark.parametrize(("before", "after"), [(9.0, math.log(100)), (2.0, 2.0)])
+def test_scale_stays_below_ln_100(tower: CLIPTower, before: float, after: float) -> None:
+    model = CLIPPretrain(tower)
+    tower.model.logit_scale.data.fill_(before)
+    model(images_of(2), [["grass"], ["sand"]])["loss_contrastive"].backward()
+    assert tower.model.logit_scale.item() == pytest.approx(after, abs=1e-6)
+    assert tower.logit_scale.item() <= 100 * (1 + 1e-6)
+    # The bound is no end: the scale still learns, and may come back below it.
+    assert tower.model.logit_scale.grad.abs() > 0
+
+
+def test_scales_bound_is_a_choice(tower: CLIPTower) -> None:
+    tower.model.logit_scale.data.fill_(9.0)
+    CLIPPretrain(tower, max_logit_scale=20.0).clamp_logit_scale()
+    assert tower.logit_scale.item() == pytest.approx(20.0, rel=1e-5)
+
+
+@pytest.mark.parametrize("bound", [0.0, -1.0])
+def test_bound_that_is_not_positive(tower: CLIPTower, bound: float) -> None:
+    with pytest.raises(ValueError, match=f"max_logit_scale={bound}; give a positive factor"):
+        CLIPPretrain(tower, max_logit_scale=bound)
+
+
+@pytest.mark.parametrize("captions", [[["a"]], [["a"], ["b", "c"]], [[], []], []])
+def test_captions_that_do_not_match_the_images(tower: CLIPTower, captions: list) -> None:
+    with pytest.raises(ValueError, match="for 2 images; give each image a list, all of the same"):
+        CLIPPretrain(tower)(images_of(2), captions)
+
+
+def test_caption_that_does_not_fit_is_named(tower: CLIPTower) -> None:
+    with pytest.raises(ValueError, match="star star .*shorten it"):
+        CLIPPretrain(tower)(images_of(2), [["grass"], ["star " * 100]])
+
+
+def test_a_few_steps_bring_pictures_and_captions_together(tower: CLIPTower) -> None:
+    model = CLIPPretrain(tower)
+    images = torch.zeros(4, 3, 16, 16)
+    images[1], images[2, 0], images[3, 1] = 255, 255, 255
+    captions = ["black", "white", "red", "green"]
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
+    for _ in range(12):
+        loss = model(images, [[caption] for caption in captions])["loss_contrastive"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    with torch.no_grad():
+        image_embeds = tower.encode_image(tower.normalize(images))
+        text_embeds = tower.encode_text(tower.tokenize(captions))
+    assert (image_embeds @ text_embeds.t()).argmax(dim=1).tolist() == [0, 1, 2, 3]
+    assert F.mse_loss(image_embeds.norm(dim=1), torch.ones(4)) < 1e-6
