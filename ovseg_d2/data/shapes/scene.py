@@ -21,7 +21,7 @@ PICTURE_SIZE = 96
 SPLITS: tuple[str, ...] = ("train", "dev", "val")
 
 _EXTRA_OUTLINES = ("disc", "hexagon", "blob")
-_NUM_OBJECTS_CDF = np.cumsum((0.06, 0.20, 0.36, 0.38))
+_NUM_OBJECTS_CDF = np.cumsum((0.08, 0.34, 0.34, 0.24))
 _MIN_VISIBLE = 0.5  # share of an object that later ones must leave to be seen
 _PLACING_TRIES = 12
 _MAX_TILT = 0.45  # radians that objects and patterns lean to either side
@@ -183,7 +183,7 @@ def _place_object(
         outline = outlines[int(rng.integers(len(outlines)))]
     else:
         outline = KINDS[kind]
-    radius = 18.0 + 12.0 * rng.random()
+    radius = 16.0 * 3.0 ** rng.random()  # from small things to close-ups, in pixels
     stretch = 0.85 + 0.3 * rng.random()
     angle = (2 * rng.random() - 1) * _MAX_TILT
     colors = _object_colors(rng, color, kind, yy, xx)
