@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SynonymPolicy", "TextBank"]
 
-SynonymPolicy = Literal["mean", "joined"]
+SynonymPolicy = Literal["mean", "joined", "max"]
 
 _LOGGER = logging.getLogger(__name__)
 # Words kept in memory: 16384 rows of 768 float32 values are 50 MB.
@@ -49,13 +49,17 @@ class TextBank:
     unit norm again. Source: [clip] Sec. 3.1.4 (ensembling in embedding space), as in the official
     code of [maskclip] and [ovseg].
 
+    Departs: [pixelclip]'s code averages the words of a class within each template first, then
+    over templates. The two are the same unless a class has several words and there are several
+    templates; no class of its benchmarks has several words.
+
     Args:
         tower: the CLIP tower whose text half encodes; it is read, never changed.
         templates: a name of `TEMPLATE_SETS` or a list of templates with one ``{}`` each.
         synonyms: "mean" embeds each word of a class and takes the normalised mean of the unit
             vectors; "joined" puts the words into one prompt, separated by ", " ([ovseg] encodes
-            ADE20K's comma lists so). The maximum over synonyms is no policy here: it is taken
-            over scores, not embeddings, and needs one row a word.
+            ADE20K's comma lists so); "max" keeps one vector a word, for a class's score is then
+            the best of its words' scores ([sclip], [naclip]): see `embed_rows`.
         cache_dir: folder for embeddings on disk, made when first needed. None keeps them in
             memory only.
         batch_size: most prompts encoded at once.
@@ -100,20 +104,59 @@ class TextBank:
             (K, D) float32, unit norm, on the tower's device; without gradient.
 
         Raises:
+            ValueError: a prompt longer than the tower's context, names no vocabulary takes, or
+                the policy "max" and a class of several words, which has no single vector.
+        """
+        vocabulary = _as_vocabulary(vocabulary)
+        if self.synonyms == "max" and any(len(words) > 1 for words in vocabulary.synonyms):
+            raise ValueError(
+                "synonyms is 'max', so that a class of several words has a vector for each; call "
+                "embed_rows and reduce the rows' scores with ops.max_over_words, or choose 'mean'"
+            )
+        return self.embed_rows(vocabulary)[0]
+
+    @torch.no_grad()
+    def embed_rows(self, vocabulary: Vocabulary | Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Embed a vocabulary in as many rows as the synonym policy needs.
+
+        With "max" each word of each class is a row, classes in order and words in order within
+        them; with "mean" and "joined" there is one row a class. Scores of the rows become scores
+        of the classes through `ops.max_over_words`, whatever the policy.
+
+        Args:
+            vocabulary: K classes, or their names.
+
+        Returns:
+            (R, D) float32, unit norm, and (R,) int64, the class of each row; both on the tower's
+            device, without gradient.
+
+        Raises:
             ValueError: a prompt longer than the tower's context, or names no vocabulary takes.
         """
-        if not isinstance(vocabulary, Vocabulary):
-            vocabulary = Vocabulary.from_names(vocabulary)
-        groups: list[tuple[str, ...]]
+        words: list[str] = []  # of all rows, one after the other
+        row_ids: list[int] = []  # the row of each word
+        class_ids: list[int] = []  # the class of each row
+        for class_id, synonyms in enumerate(_as_vocabulary(vocabulary).synonyms):
+            for row in self._rows_of(synonyms):
+                words.extend(row)
+                row_ids.extend([len(class_ids)] * len(row))
+                class_ids.append(class_id)
+        unique = tuple(dict.fromkeys(words))
+        place = {word: i for i, word in enumerate(unique)}
+        word_embeds = self._embed_words(unique)[[place[word] for word in words]]
+        # The sum points where the mean does; one operation, for there may be 10,000 rows.
+        sums = word_embeds.new_zeros(len(class_ids), word_embeds.shape[1])
+        sums.index_add_(0, torch.tensor(row_ids), word_embeds)
+        device = self.tower.device
+        return F.normalize(sums, dim=-1).to(device), torch.tensor(class_ids, device=device)
+
+    def _rows_of(self, words: tuple[str, ...]) -> list[tuple[str, ...]]:
+        """The rows of one class, each as the words that it is the mean of."""
         if self.synonyms == "joined":
-            groups = [(", ".join(words),) for words in vocabulary.synonyms]
-        else:
-            groups = list(vocabulary.synonyms)
-        words = tuple(dict.fromkeys(word for group in groups for word in group))
-        row_of = {word: row for row, word in enumerate(words)}
-        word_embeds = self._embed_words(words).to(self.tower.device)  # (words, D)
-        rows = [word_embeds[[row_of[word] for word in group]].mean(dim=0) for group in groups]
-        return F.normalize(torch.stack(rows), dim=-1)
+            return [(", ".join(words),)]
+        if self.synonyms == "max":
+            return [(word,) for word in words]
+        return [words]
 
     def _embed_words(self, words: tuple[str, ...]) -> Tensor:
         """(len(words), D) on the CPU, from memory, then disk, then the tower."""
@@ -179,6 +222,12 @@ class TextBank:
         content = json.dumps([fingerprint, self.templates, words])
         digest = hashlib.sha256(content.encode("ascii")).hexdigest()
         return self.cache_dir / f"text-{digest}.safetensors"
+
+
+def _as_vocabulary(vocabulary: Vocabulary | Sequence[str]) -> Vocabulary:
+    if isinstance(vocabulary, Vocabulary):
+        return vocabulary
+    return Vocabulary.from_names(vocabulary)
 
 
 def _read_cache(path: Path, words: Sequence[str], embed_dim: int) -> Tensor | None:

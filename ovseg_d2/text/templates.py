@@ -2,7 +2,8 @@
 
 Sources: the 80 ImageNet templates of CLIP [clip] (Sec. 3.1.4), taken from open_clip and not
 repeated here; the 14 of ViLD as used by OVSeg [ovseg]; MaskCLIP's [maskclip] 85, which are the 80
-and five about a scene.
+and five about a scene; PixelCLIP's [pixelclip] one, with which it trains, and its eight for
+inference: that one and the seven best of CLIP's 80, which open_clip has too.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ _SCENE = (
     "this is one {} in the scene.",
 )
 
+_PIXELCLIP = "a photo of a {} in the scene"
+
 
 def _vild() -> tuple[str, ...]:
     return _VILD_PLAIN + tuple(t % size for t in _VILD_SIZED for size in _VILD_SIZES)
@@ -51,6 +54,12 @@ def _maskclip() -> tuple[str, ...]:
     return _imagenet() + _SCENE
 
 
+def _pixelclip() -> tuple[str, ...]:
+    from open_clip import SIMPLE_IMAGENET_TEMPLATES
+
+    return (*(template("{}") for template in SIMPLE_IMAGENET_TEMPLATES), _PIXELCLIP)
+
+
 # Every value gives its templates when called, so that naming a set costs no import.
 TEMPLATE_SETS: Mapping[str, Callable[[], tuple[str, ...]]] = MappingProxyType(
     {
@@ -59,6 +68,8 @@ TEMPLATE_SETS: Mapping[str, Callable[[], tuple[str, ...]]] = MappingProxyType(
         "imagenet": _imagenet,
         "vild": _vild,
         "maskclip": _maskclip,
+        "pixelclip": _pixelclip,
+        "pixelclip_single": lambda: (_PIXELCLIP,),
     }
 )
 

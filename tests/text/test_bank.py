@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from ovseg_d2.clip import CLIPTower
+from ovseg_d2.ops import max_over_words
 from ovseg_d2.text import TextBank
 from ovseg_d2.text import bank as bank_module
 from ovseg_d2.vocab import Vocabulary
@@ -70,6 +71,76 @@ def test_joined_synonyms(tower: CLIPTower) -> None:
     )
     expected = torch.stack([_plain(tower, "grass, lawn"), _plain(tower, "sky")])
     torch.testing.assert_close(embeds, expected, rtol=0, atol=1e-6)
+
+
+def test_rows_of_the_policy_max(tower: CLIPTower) -> None:
+    vocabulary = Vocabulary.parse("grass | lawn | red star, sky, lawn | sky")
+    row_embeds, class_ids = TextBank(tower, _TEMPLATES, synonyms="max").embed_rows(vocabulary)
+    words = ["grass", "lawn", "red star", "sky", "lawn", "sky"]
+    expected = torch.stack([_plain(tower, word) for word in words])
+    torch.testing.assert_close(row_embeds, expected, rtol=0, atol=1e-6)
+    assert row_embeds.dtype == torch.float32
+    assert not row_embeds.requires_grad
+    assert class_ids.dtype == torch.int64
+    assert class_ids.tolist() == [0, 0, 0, 1, 2, 2]
+
+
+@pytest.mark.parametrize("policy", ["mean", "joined"])
+def test_other_policies_have_a_row_a_class(tower: CLIPTower, policy: Any) -> None:
+    vocabulary = Vocabulary.parse("grass | lawn | red star, sky, lawn | sky")
+    bank = TextBank(tower, _TEMPLATES, synonyms=policy)
+    row_embeds, class_ids = bank.embed_rows(vocabulary)
+    assert torch.equal(row_embeds, bank.embed(vocabulary))
+    assert class_ids.tolist() == [0, 1, 2]
+
+
+def test_scores_of_classes_are_the_best_of_their_words(tower: CLIPTower) -> None:
+    vocabulary = Vocabulary.parse("grass | lawn | red star, sky, lawn | sky")
+    row_embeds, class_ids = TextBank(tower, "bare", synonyms="max").embed_rows(vocabulary)
+    pixel_embeds = F.normalize(torch.randn(2, 32, 3, 4), dim=1)
+    row_scores = torch.einsum("bdhw,rd->brhw", pixel_embeds, row_embeds)
+    scores = max_over_words(row_scores, class_ids, len(vocabulary))
+    for k, words in enumerate(vocabulary.synonyms):
+        each = [torch.einsum("bdhw,d->bhw", pixel_embeds, _plain(tower, w, ["{}"])) for w in words]
+        expected = torch.stack(each).max(dim=0).values
+        torch.testing.assert_close(scores[:, k], expected, rtol=0, atol=1e-5)
+
+
+def test_max_has_a_vector_a_class_only_where_each_has_one_word(tower: CLIPTower) -> None:
+    bank = TextBank(tower, _TEMPLATES, synonyms="max")
+    words = ["sky", "grass"]
+    assert torch.equal(bank.embed(words), TextBank(tower, _TEMPLATES).embed(words))
+    with pytest.raises(ValueError, match="call embed_rows"):
+        bank.embed(Vocabulary.parse("sky | heaven, grass"))
+
+
+def test_ten_thousand_words_in_batches_with_a_progress_bar(
+    tower: CLIPTower, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sizes: list[int] = []
+
+    def encode_text(token_ids: torch.Tensor) -> torch.Tensor:
+        # Far cheaper than the tower, and still another vector for every prompt.
+        sizes.append(len(token_ids))
+        phases = token_ids.float() @ torch.linspace(0.1, 1.7, token_ids.shape[1])
+        return torch.cos(phases[:, None] * torch.arange(1, 33))
+
+    monkeypatch.setattr(tower, "encode_text", encode_text)
+    words = [f"word {number}" for number in range(10_000)]
+    bank = TextBank(tower, "bare", batch_size=512)
+    embeds = bank.embed(words)
+    assert embeds.shape == (10_000, 32)
+    assert sizes == [512] * 19 + [10_000 - 19 * 512]
+    assert "10000/10000" in capsys.readouterr().err
+    expected = encode_text(tower.tokenize(["word 0", "word 6000", "word 9999"]))
+    torch.testing.assert_close(
+        embeds[[0, 6000, 9999]], F.normalize(expected, dim=-1), rtol=0, atol=1e-6
+    )
+    # All of them are remembered: nothing is encoded again, and no bar is drawn.
+    sizes.clear()
+    assert torch.equal(bank.embed(words[::-1]), embeds.flip(0))
+    assert sizes == []
+    assert capsys.readouterr().err == ""
 
 
 def test_a_word_with_braces_is_plain_text(tower: CLIPTower) -> None:
@@ -255,7 +326,7 @@ def test_a_too_long_word_is_refused_by_name(tower: CLIPTower) -> None:
     ("arguments", "message"),
     [
         ({"templates": "nope"}, "no template set"),
-        ({"synonyms": "max"}, r"synonyms is 'max'; choose from \['mean', 'joined'\]"),
+        ({"synonyms": "best"}, r"synonyms is 'best'; choose from \['mean', 'joined', 'max'\]"),
         ({"batch_size": 0}, "batch_size is 0"),
     ],
 )
@@ -314,15 +385,43 @@ def test_equals_the_official_maskclip_text(parity: Callable[[str], Any]) -> None
     subcase.check("text_embeddings", bank.embed(nouns))
 
 
-@pytest.mark.parametrize("subcase_id", ["vild", "imagenet"])
+@pytest.mark.parametrize("subcase_id", ["vild", "imagenet", "predefined"])
 def test_equals_the_official_ovseg_text(parity: Callable[[str], Any], subcase_id: str) -> None:
     case = parity("ovseg_text")
     subcase = case.subcases[subcase_id]
     tower = _official_tower(case, "clip_model.")
-    bank = TextBank(tower, subcase_id)
+    bank = TextBank(tower, subcase.args.get("template_list", subcase_id))
     nouns = subcase.args["nouns"]
     tokens = [tower.tokenize([t.replace("{}", noun) for noun in nouns]) for t in bank.templates]
     subcase.check("tokens", torch.stack(tokens))
     # Their last row is the learned no-object vector, which is OVSeg's and not the bank's.
     no_object = F.normalize(case.weights["non_object_embedding"], dim=-1)
     subcase.check("text_features", torch.cat([bank.embed(nouns), no_object]))
+
+
+@pytest.mark.parametrize(
+    ("case_name", "templates"),
+    [("pixelclip_prompts", "pixelclip_single"), ("pixelclip_prompts_ensemble", "pixelclip")],
+)
+def test_equals_the_official_pixelclip_class_text(
+    parity: Callable[[str], Any], case_name: str, templates: str
+) -> None:
+    """Class vectors for each template: the mean over a class's words, of unit norm."""
+    case = parity(case_name)
+    subcase = case.subcases["class_text"]
+    tower = _official_tower(case, "clip_model.")
+    vocabulary = Vocabulary.parse(
+        ",".join(c.replace(", ", "|") for c in case.construct["test_classes"])
+    )
+    bank = TextBank(tower, templates)
+    for k, words in enumerate(vocabulary.synonyms):
+        prompts = [t.replace("{}", word) for t in bank.templates for word in words]
+        subcase.check(f"tokens.{k}", tower.tokenize(prompts))
+    each = [TextBank(tower, [template]).embed(vocabulary) for template in bank.templates]
+    subcase.check("text_features", torch.stack(each, dim=1))
+    # Templates are averaged last there, and first here: no difference where a class has one word.
+    official = F.normalize(subcase.outputs["text_features"].mean(dim=1), dim=-1)
+    ours = bank.embed(vocabulary)
+    single = [k for k, words in enumerate(vocabulary.synonyms) if len(words) == 1]
+    torch.testing.assert_close(ours[single], official[single], rtol=0, atol=1e-5)
+    assert (ours * official).sum(dim=-1).min() > 0.999

@@ -7,7 +7,15 @@ from ovseg_d2.text import TEMPLATE_SETS, get_templates
 
 @pytest.mark.parametrize(
     ("name", "count"),
-    [("bare", 1), ("single", 1), ("imagenet", 80), ("vild", 14), ("maskclip", 85)],
+    [
+        ("bare", 1),
+        ("single", 1),
+        ("imagenet", 80),
+        ("vild", 14),
+        ("maskclip", 85),
+        ("pixelclip", 8),
+        ("pixelclip_single", 1),
+    ],
 )
 def test_every_set_has_its_size_and_one_place_in_each(name: str, count: int) -> None:
     templates = get_templates(name)
@@ -16,7 +24,15 @@ def test_every_set_has_its_size_and_one_place_in_each(name: str, count: int) -> 
 
 
 def test_the_sets_tested_are_all_there_are() -> None:
-    assert set(TEMPLATE_SETS) == {"bare", "single", "imagenet", "vild", "maskclip"}
+    assert set(TEMPLATE_SETS) == {
+        "bare",
+        "single",
+        "imagenet",
+        "vild",
+        "maskclip",
+        "pixelclip",
+        "pixelclip_single",
+    }
 
 
 def test_written_out_examples() -> None:
@@ -33,6 +49,9 @@ def test_written_out_examples() -> None:
     maskclip = get_templates("maskclip")
     assert maskclip[:80] == get_templates("imagenet")
     assert maskclip[84] == "this is one {} in the scene."
+    assert get_templates("pixelclip")[1] == "a bad photo of the {}."
+    assert get_templates("pixelclip")[7:] == get_templates("pixelclip_single")
+    assert get_templates("pixelclip_single") == ("a photo of a {} in the scene",)
 
 
 def test_own_templates_are_kept_in_order() -> None:
