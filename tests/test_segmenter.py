@@ -1,0 +1,283 @@
+"""Any picture and any words in; labels, overlay and files out."""
+
+import errno
+import json
+import logging
+import os
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ovseg_d2 import files
+from ovseg_d2.config import load_config
+from ovseg_d2.data.images import ImageReadError
+from ovseg_d2.engine.checkpointing import Checkpointer
+from ovseg_d2.files import WriteError
+from ovseg_d2.segmenter import Segmentation, Segmenter
+from ovseg_d2.vocab import Vocabulary
+
+WORDS = "red star, grass | lawn, brick = brick wall"
+
+
+@pytest.fixture
+def segment(tiny_opts):
+    torch.manual_seed(0)
+    return Segmenter(opts=tiny_opts)
+
+
+@pytest.fixture
+def rgb():
+    return np.random.default_rng(0).integers(0, 256, (21, 34, 3), np.uint8)
+
+
+def save(tmp_path, picture, name="picture.png", **options):
+    path = tmp_path / name
+    picture = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    picture.save(path, **options)
+    return path
+
+
+def test_three_lines(tiny_opts, tmp_path, rgb):
+    picture = save(tmp_path, rgb)
+    segment = Segmenter(opts=tiny_opts)
+    paths = segment(str(picture), "red star, grass").save(tmp_path / "out")
+    assert all(path.is_file() for path in paths.values())
+
+
+def test_what_comes_out(segment, rgb):
+    found = segment(rgb, WORDS)
+    assert found.vocabulary.names == ("red star", "grass", "brick")
+    assert found.labels.shape == (21, 34) and found.labels.dtype == np.int64
+    assert np.array_equal(found.image, rgb)
+    batch = {"image": torch.from_numpy(rgb).permute(2, 0, 1), "classes": WORDS}
+    scores = segment.model([batch])[0]["sem_seg"]
+    assert np.array_equal(found.labels, scores.argmax(0).numpy())
+
+
+@pytest.mark.parametrize("classes", [["red star", "grass"], Vocabulary.from_names(["a", "b"])])
+def test_words_of_every_form(segment, rgb, classes):
+    names = classes.names if isinstance(classes, Vocabulary) else tuple(classes)
+    assert segment(rgb, classes).vocabulary.names == names
+
+
+def test_words_of_the_config_and_of_the_model(tiny_opts, rgb):
+    segment = Segmenter(opts=[*tiny_opts, "MODEL.TEXT.CLASSES", "['a', 'b']"])
+    assert segment(rgb).vocabulary.names == ("a", "b")
+    segment.model.set_vocabulary("c")
+    assert segment(rgb).vocabulary.names == ("c",)
+
+
+def test_every_form_of_a_picture_is_the_same_picture(segment, rgb, tmp_path):
+    expected = segment(rgb, WORDS)
+    path = save(tmp_path, rgb)
+    for form in (path, str(path), Image.fromarray(rgb), Image.open(path)):
+        found = segment(form, WORDS)
+        assert np.array_equal(found.image, rgb)
+        assert np.array_equal(found.labels, expected.labels)
+
+
+def test_a_picture_of_the_shapes_world(segment):
+    assert segment("shapes://val/0/3", "red star, grass").labels.shape == (96, 96)
+
+
+def test_grey_transparent_deep_and_turned_files_are_read_as_seen(segment, tmp_path):
+    grey = np.array([[0, 10], [200, 255], [7, 8]], np.uint8)
+    as_rgb = np.repeat(grey[..., None], 3, axis=2)
+    found = segment(save(tmp_path, grey), WORDS)
+    assert np.array_equal(found.image, as_rgb)
+    deep = save(tmp_path, grey.astype(np.uint16) * 257, "deep.png")
+    assert np.array_equal(segment(deep, WORDS).image, as_rgb)
+    rgba = np.dstack([as_rgb, np.full((3, 2), 0, np.uint8)])
+    assert (segment(save(tmp_path, rgba, "clear.png"), WORDS).image == 255).all()
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    turned = save(tmp_path, as_rgb, "turned.png", exif=turned)
+    assert np.array_equal(segment(turned, WORDS).image, np.rot90(as_rgb, -1))
+
+
+def test_pil_pictures_are_read_as_files_are(segment, tmp_path):
+    grey = np.array([[0, 10], [200, 255], [7, 8]], np.uint8)
+    as_rgb = np.repeat(grey[..., None], 3, axis=2)
+    clear = Image.fromarray(np.dstack([as_rgb, grey * 0 + 128]))
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    for picture, options in (
+        (Image.fromarray(grey), {}),
+        (clear, {}),
+        (Image.fromarray(as_rgb), {"exif": exif}),
+    ):
+        path = save(tmp_path, picture, **options)
+        with Image.open(path) as opened:
+            assert np.array_equal(segment(opened, WORDS).image, segment(path, WORDS).image)
+    with pytest.raises(ValueError, match=r"mode 'I;16' and size \(2, 3\); give pixels of 8 bits"):
+        segment(Image.fromarray(grey.astype(np.uint16)), WORDS)
+    with pytest.raises(ValueError, match=r"size \(0, 3\)"):
+        segment(Image.new("RGB", (0, 3)), WORDS)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 50), (50, 1), (7, 9)])
+@pytest.mark.parametrize("min_size", [0, 24])
+def test_small_and_narrow_pictures(tiny_opts, tmp_path, size, min_size):
+    segment = Segmenter(opts=[*tiny_opts, "INPUT.MIN_SIZE_TEST", str(min_size)])
+    found = segment(np.full((*size, 3), 90, np.uint8), WORDS)
+    assert found.labels.shape == size
+    paths = found.save(tmp_path)
+    with Image.open(paths["labels"]) as labels:
+        assert labels.size == size[::-1]
+    with Image.open(paths["overlay"]) as overlay:
+        assert overlay.height >= size[0] and overlay.width >= size[1]
+
+
+def test_a_very_long_picture_under_a_size_limit(tiny_opts):
+    opts = ["INPUT.MIN_SIZE_TEST", "24", "INPUT.MAX_SIZE_TEST", "32"]
+    found = Segmenter(opts=[*tiny_opts, *opts])(np.zeros((1, 500, 3), np.uint8), WORDS)
+    assert found.labels.shape == (1, 500)
+
+
+def test_channel_order_of_the_model_changes_nothing(tiny_opts, rgb):
+    torch.manual_seed(0)
+    plain = Segmenter(opts=tiny_opts)(rgb, WORDS).labels
+    torch.manual_seed(0)
+    bgr = Segmenter(opts=[*tiny_opts, "INPUT.FORMAT", "BGR"])(rgb, WORDS).labels
+    assert np.array_equal(bgr, plain) and np.unique(plain).size > 1
+
+
+@pytest.mark.parametrize(
+    ("array", "told"),
+    [
+        (np.zeros((4, 5), np.uint8), r"\(4, 5\) and dtype uint8"),
+        (np.zeros((4, 5, 4), np.uint8), r"\(4, 5, 4\)"),
+        (np.zeros((4, 5, 3)), "float64"),
+        (np.zeros((0, 5, 3), np.uint8), r"\(0, 5, 3\)"),
+    ],
+)
+def test_other_arrays_are_refused(segment, array, told):
+    with pytest.raises(ValueError, match=rf"picture has .*{told}.*; give \(H, W, 3\) uint8 RGB"):
+        segment(array, WORDS)
+
+
+def test_files_that_cannot_be_read_are_named(segment, tmp_path):
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 broken")
+    for name, problem in (("none.png", "no such"), ("empty.png", "0 bytes"), ("broken.jpg", "")):
+        with pytest.raises(ImageReadError, match=f"cannot read {tmp_path}/{name}.*{problem}"):
+            segment(tmp_path / name, WORDS)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("", "name nothing"),
+        (",", "entry 1 of 2 is empty"),
+        ([], "at least one class"),
+        ("grass, sky, Grass", "repeat a class: 'grass'"),
+        (None, "no vocabulary"),
+        ("grass, " + "very " * 99 + "tall tree", "very very"),
+    ],
+)
+def test_words_that_cannot_be_used_are_refused_before_the_picture_is_read(segment, words, told):
+    for attempt in (segment.choose_words, lambda words: segment("none.png", words)):
+        with pytest.raises(ValueError, match=told) as caught:
+            attempt(words)
+        assert not isinstance(caught.value, ImageReadError)
+
+
+def warned(caplog):
+    return [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+
+
+def test_the_small_model_warns_of_each_strange_word_once(caplog, monkeypatch, rgb):
+    monkeypatch.setattr(logging.getLogger("ovseg_d2"), "propagate", True)
+    opts = ["MODEL.CLIP.PRETRAINED", "random", "MODEL.DEVICE", "cpu"]
+    segment = Segmenter(opts=[*opts, "MODEL.TEXT.CLASSES", "['a dog', 'red ring']"])
+    segment(rgb, "red star, blue stripes, grass")
+    assert not warned(caplog)
+    segment(rgb, "zebra, grass | meadow")
+    segment(rgb, "zebra, grass, meadow")
+    (message,) = warned(caplog)
+    assert message.startswith("ShapesCLIP has never seen 'zebra', 'meadow': ")
+    assert "MODEL.CLIP.NAME" in message
+    segment(rgb)  # the config's own words
+    assert warned(caplog)[1].startswith("ShapesCLIP has never seen 'a dog': ")
+
+
+def test_larger_models_may_know_every_word(segment, caplog, monkeypatch, rgb):
+    monkeypatch.setattr(logging.getLogger("ovseg_d2"), "propagate", True)
+    segment(rgb, "zebra")
+    assert not warned(caplog)
+
+
+def test_weights_are_loaded_and_must_fit(segment, tiny_opts, tmp_path, rgb):
+    expected = segment(rgb, WORDS).labels
+    Checkpointer(segment.model, str(tmp_path)).save("saved")
+    cfg = load_config(None, [*tiny_opts, "MODEL.WEIGHTS", str(tmp_path / "saved.pth")])
+    torch.manual_seed(1)
+    assert np.array_equal(Segmenter(cfg)(rgb, WORDS).labels, expected)
+    assert not np.array_equal(Segmenter(opts=tiny_opts)(rgb, WORDS).labels, expected)
+    torch.save({"other": torch.ones(1)}, tmp_path / "saved.pth")
+    with pytest.raises(ValueError, match="does not fit MaskCLIP: .*1 unexpected: other"):
+        Segmenter(cfg)
+    cfg.MODEL.WEIGHTS = "gone.pth"
+    with pytest.raises(FileNotFoundError, match="'gone.pth' does not exist"):
+        Segmenter(cfg)
+
+
+def test_a_config_comes_as_file_or_as_it_is(tiny_opts, tmp_path):
+    file = tmp_path / "config.yaml"
+    file.write_text("MODEL:\n  TEXT:\n    CLASSES: ['from file']\n")
+    found = Segmenter(file, opts=tiny_opts)
+    assert found.choose_words(None).names == ("from file",)
+    with pytest.raises(ValueError, match="opts=.* go with a config file"):
+        Segmenter(load_config(None, tiny_opts), opts=["SEED", "1"])
+    with pytest.raises(ValueError, match="'cuda:64' is not there"):
+        Segmenter(opts=[*tiny_opts, "MODEL.DEVICE", "cuda:64"])
+
+
+@pytest.fixture
+def found():
+    labels = np.array([[0, 0, 0, 2], [0, 2, 0, 0]])
+    image = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    return Segmentation(image, labels, Vocabulary.from_names(["sky", "sea", "sand"]))
+
+
+def test_shares_and_masks(found):
+    assert list(found.shares.items()) == [("sky", 0.75), ("sand", 0.25)]
+    assert np.array_equal(found.mask("Sand"), found.labels == 2)
+    assert not found.mask("sea").any()
+    with pytest.raises(ValueError, match="'tree' is not a class"):
+        found.mask("tree")
+
+
+def test_saved_files(found, tmp_path):
+    paths = found.save(tmp_path / "new", "name")
+    assert {key: path.name for key, path in paths.items()} == {
+        "overlay": "name_overlay.png",
+        "labels": "name_labels.png",
+        "json": "name.json",
+    }
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {p.name for p in paths.values()}
+    with Image.open(paths["labels"]) as labels:
+        assert np.array_equal(np.asarray(labels), found.labels)
+    with Image.open(paths["overlay"]) as overlay, found.overlay() as drawn:
+        assert np.array_equal(np.asarray(overlay), np.asarray(drawn))
+    assert json.loads(paths["json"].read_text()) == {
+        "height": 2,
+        "width": 4,
+        "classes": ["sky", "sea", "sand"],
+        "shares": {"sky": 0.75, "sand": 0.25},
+    }
+
+
+def test_a_full_disk_costs_nothing_that_was_there(found, tmp_path, monkeypatch):
+    found.save(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(WriteError, match="cannot write .*_overlay.png: the disk is full"):
+        found.save(tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
