@@ -3,7 +3,6 @@
 import torch
 import torch.distributed as dist
 import torch.distributed.nn.functional as dist_nn
-import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -39,40 +38,52 @@ def contrastive_loss(
 
     Paper: [clip] Sec. 2.3 and Figure 3: the mean of the cross entropies over rows and columns of
     the scaled cosine matrix, its diagonal being the right answers.
-    Departs: texts that are equal are not each other's negatives. A pair off the diagonal whose
-    text equals the diagonal's is left out of the sum, so that a caption that occurs twice in a
-    batch does not push its own pictures away. Without ``text_ids`` the loss is the paper's.
+    Departs: texts that are equal are not each other's negatives: a text that an image was given
+    does not push that image away when it occurs again in the batch. An image may bring several
+    texts; each is a right answer of its own, and the image's others are left out of its sum. With
+    one text an image and without ``text_ids`` the loss is the paper's.
 
     Args:
         image_embeds: (B, D) unit norm, this rank's.
-        text_embeds: (B, D) unit norm, row i belongs to image i.
+        text_embeds: (B, D), or (B, M, D) for M texts an image; unit norm, row i is image i's.
         logit_scale: 0-dim, what the cosines are multiplied with.
-        text_ids: (B,) integers, equal where the texts are equal, on all ranks alike.
+        text_ids: (B,) or (B, M) integers, equal where the texts are equal, on all ranks alike.
+            None: all texts differ.
 
     Returns:
         0-dim loss. Every rank gives the loss of its own rows against the columns of all ranks; the
         mean over ranks (what DDP's gradient averaging needs) is the loss of the joined batch.
 
     Raises:
-        ValueError: if the two batches do not have the same shape (B, D), or there are not B ids.
+        ValueError: if shapes do not fit.
     """
-    if image_embeds.shape != text_embeds.shape or image_embeds.dim() != 2:
+    texts = text_embeds.unsqueeze(1) if text_embeds.dim() == 2 else text_embeds
+    if image_embeds.dim() != 2 or texts.dim() != 3 or image_embeds.shape != texts[:, 0].shape:
         raise ValueError(
             f"image_embeds {tuple(image_embeds.shape)} and text_embeds {tuple(text_embeds.shape)} "
-            "must have the same shape (B, D): give one text for each image"
+            "must be (B, D) and (B, D) or (B, M, D): give each image the same number of texts"
         )
-    batch = image_embeds.shape[0]
-    if text_ids is not None and text_ids.shape != (batch,):
+    if text_ids is not None and text_ids.shape != text_embeds.shape[:-1]:
         raise ValueError(
-            f"text_ids {tuple(text_ids.shape)} must be ({batch},): give one id for each text"
+            f"text_ids {tuple(text_ids.shape)} must be {tuple(text_embeds.shape[:-1])}: give one "
+            "id for each text"
         )
-    first = dist.get_rank() * batch if _world_size() > 1 else 0
-    targets = torch.arange(first, first + batch, device=image_embeds.device)
-    image_logits = logit_scale * image_embeds @ gather_with_grad(text_embeds).t()
-    text_logits = logit_scale * text_embeds @ gather_with_grad(image_embeds).t()
-    if text_ids is not None:
-        same = text_ids[:, None] == gather_with_grad(text_ids)[None, :]
-        same[torch.arange(batch, device=same.device), targets] = False
-        image_logits = image_logits.masked_fill(same, -torch.inf)
-        text_logits = text_logits.masked_fill(same, -torch.inf)
-    return 0.5 * (F.cross_entropy(image_logits, targets) + F.cross_entropy(text_logits, targets))
+    batch, num_texts, _ = texts.shape
+    rank = dist.get_rank() if _world_size() > 1 else 0
+    if text_ids is None:
+        first = rank * batch * num_texts
+        text_ids = torch.arange(first, first + batch * num_texts, device=texts.device)
+    ids = text_ids.reshape(batch, num_texts)
+    all_ids = gather_with_grad(ids)
+
+    image_logits = logit_scale * image_embeds @ gather_with_grad(texts).flatten(0, 1).t()
+    text_logits = logit_scale * texts.flatten(0, 1) @ gather_with_grad(image_embeds).t()
+    right = logit_scale * torch.einsum("bd,bmd->bm", image_embeds, texts)
+    # Which texts each image was given, and to which images each text was given.
+    given = (ids[:, :, None] == all_ids.flatten()[None, None, :]).any(dim=1)
+    given_to = (ids.flatten()[:, None, None] == all_ids[None]).any(dim=2)
+    wrong_texts = image_logits.masked_fill(given, -torch.inf).logsumexp(dim=1)[:, None]
+    wrong_images = text_logits.masked_fill(given_to, -torch.inf).logsumexp(dim=1).view_as(right)
+    image_loss = torch.logaddexp(right, wrong_texts) - right
+    text_loss = torch.logaddexp(right, wrong_images) - right
+    return 0.5 * (image_loss + text_loss).mean()

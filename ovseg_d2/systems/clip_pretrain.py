@@ -45,8 +45,8 @@ class CLIPPretrain(nn.Module):
             captions: for each of the B images M texts, the same M for all; equal ones allowed.
 
         Returns:
-            ``loss_contrastive``, 0-dim: the mean over m of the loss of all images with their m-th
-            captions.
+            ``loss_contrastive``, 0-dim; every caption of the batch is a negative of the images
+            that were not given it.
 
         Raises:
             ValueError: if the images do not all have the same number of captions, at least one.
@@ -67,11 +67,10 @@ class CLIPPretrain(nn.Module):
         ids = torch.tensor([_stable_id(row.numpy().tobytes()) for row in token_ids])
         ids = ids.to(images.device)
         chosen = torch.tensor([[rows[text] for text in texts] for texts in captions])
-        losses = [
-            contrastive_loss(image_embeds, text_embeds[m], self.tower.logit_scale, ids[m])
-            for m in chosen.to(images.device).unbind(dim=1)
-        ]
-        return {"loss_contrastive": torch.stack(losses).mean()}
+        chosen = chosen.to(images.device)
+        scale = self.tower.logit_scale
+        loss = contrastive_loss(image_embeds, text_embeds[chosen], scale, ids[chosen])
+        return {"loss_contrastive": loss}
 
     @torch.no_grad()
     def clamp_logit_scale(self) -> None:

@@ -1,5 +1,6 @@
 """The contrastive loss against worked values, the paper's loops, and a joined batch."""
 
+import itertools
 import math
 import multiprocessing
 import runpy
@@ -114,7 +115,7 @@ def test_dtype_is_the_inputs(dtype):
 
 @pytest.mark.parametrize("shapes", [((3, 4), (2, 4)), ((3, 4), (3, 5)), ((4,), (4,))])
 def test_unequal_shapes(shapes):
-    with pytest.raises(ValueError, match="must have the same shape .B, D.: give one text for each"):
+    with pytest.raises(ValueError, match="give each image the same number of texts"):
         contrastive_loss(*(torch.ones(shape) for shape in shapes), torch.tensor(1.0))
 
 
@@ -123,6 +124,40 @@ def test_unequal_ids(shape):
     ids = torch.zeros(shape, dtype=torch.long)
     with pytest.raises(ValueError, match=r"text_ids .* must be \(3,\): give one id for each text"):
         contrastive_loss(torch.ones(3, 4), torch.ones(3, 4), torch.tensor(1.0), ids)
+
+
+def test_several_texts_an_image_by_loops():
+    """Each text is a right answer; wrong are the texts that an image was not given."""
+    images, texts = embeds(3), torch.stack([embeds(3), embeds(3)], dim=1)
+    ids = [[0, 1], [1, 2], [3, 3]]
+    scale = 6.0
+    total = 0.0
+    for i, m in itertools.product(range(3), range(2)):
+        right = scale * float(images[i] @ texts[i, m])
+        wrong = [
+            scale * float(images[i] @ texts[j, n])
+            for j, n in itertools.product(range(3), range(2))
+            if ids[j][n] not in ids[i]
+        ]
+        total += math.log(sum(map(math.exp, [right, *wrong]))) - right
+        wrong = [
+            scale * float(images[j] @ texts[i, m]) for j in range(3) if ids[i][m] not in ids[j]
+        ]
+        total += math.log(sum(map(math.exp, [right, *wrong]))) - right
+    loss = contrastive_loss(
+        images, texts, torch.tensor(scale, dtype=torch.float64), torch.tensor(ids)
+    )
+    assert loss.item() == pytest.approx(total / 12, rel=1e-9)
+
+
+def test_without_ids_an_images_own_texts_are_still_no_negatives():
+    images, texts = embeds(3), torch.stack([embeds(3), embeds(3)], dim=1)
+    scale = torch.tensor(4.0, dtype=torch.float64)
+    loss = contrastive_loss(images, texts, scale)
+    ids = torch.arange(6).view(3, 2)
+    assert loss.item() == contrastive_loss(images, texts, scale, ids).item()
+    own = [contrastive_loss(images, texts[:, [m]], scale).item() for m in range(2)]
+    assert loss.item() > sum(own) / 2  # more negatives for each image
 
 
 def test_a_single_process_gathers_its_own():

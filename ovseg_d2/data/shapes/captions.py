@@ -11,7 +11,7 @@ _FRAMES = {
     "a picture of {}": 0.1,
     "there is {} in the scene": 0.1,
 }
-_SINGLE_SHARE = 0.6  # of captions, those that name one thing only
+_SINGLE_SHARE = 0.75  # of captions, those that name one thing only
 _OBJECT_SHARE = 0.7  # of those, where there are objects, the ones that name an object
 _CAPTION_STREAM = 7  # keeps the words' random numbers apart from the pixels'
 
