@@ -122,8 +122,8 @@ def test_ten_thousand_words_in_batches_with_a_progress_bar(
     def encode_text(token_ids: torch.Tensor) -> torch.Tensor:
         # Far cheaper than the tower, and still another vector for every prompt.
         sizes.append(len(token_ids))
-        phases = token_ids.float() @ torch.linspace(0.1, 1.7, token_ids.shape[1])
-        return torch.cos(phases[:, None] * torch.arange(1, 33))
+        phases = token_ids.double() @ torch.linspace(0.1, 1.7, token_ids.shape[1]).double()
+        return torch.cos(phases[:, None] * torch.arange(1, 33)).float()
 
     monkeypatch.setattr(tower, "encode_text", encode_text)
     words = [f"word {number}" for number in range(10_000)]
