@@ -30,6 +30,9 @@ class LastBlock:
     `LastBlock()` is the code. In "qq", "kk", "qq+kk" and "neighbourhood_kk" patches attend to
     patches only; the releases keep the class token among the keys.
 
+    This is the last block of a ViT. CLIP's ResNets end in attention pooling and know the attentions
+    "value" and "full" alone; a ConvNeXt has no attention and knows the default alone.
+
     Attributes:
         residual: what is added to the attention's output at each location: its own token, the
             class token (the same vector everywhere), or nothing.
@@ -62,3 +65,23 @@ class LastBlock:
                 f"attention='full' is CLIP's unchanged block, but residual={self.residual!r} and "
                 f"mlp={self.mlp}; leave both at their defaults or choose another attention."
             )
+
+
+def require_attention(last_block: LastBlock, known: tuple[Attention, ...], reason: str) -> None:
+    """Refuse what has no meaning in a tower that is no transformer.
+
+    Args:
+        last_block: the choices.
+        known: the attentions that have one.
+        reason: what the tower is, for the error.
+
+    Raises:
+        ValueError: another attention, or a residual or MLP that is not at its default.
+    """
+    if last_block.attention in known and last_block.residual == "own" and last_block.mlp:
+        return
+    raise ValueError(
+        f"attention={last_block.attention!r}, residual={last_block.residual!r} and "
+        f"mlp={last_block.mlp} are choices of a ViT's last block, but {reason}; choose attention "
+        f"from {known} and leave residual and mlp at their defaults, or take a ViT."
+    )

@@ -12,6 +12,7 @@ from typing import Any
 import open_clip
 import torch
 from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
+from timm.models import is_model_in_modules
 from torch import nn
 
 from .tower import CLIPTower
@@ -54,6 +55,7 @@ def load_clip(
             implies it; otherwise what the config says.
         patch_dropout: share in [0, 1) of the patches that training leaves out of each picture
             ([flip] 2212.00794); dense features keep them all. None takes what the config says.
+            Only a ViT has any.
         device: where the tower shall live.
 
     Returns:
@@ -166,17 +168,28 @@ def _assets() -> Any:
 def _build_model(config: dict[str, Any]) -> nn.Module:
     """Build open_clip's model of a config, with random weights."""
     config = copy.deepcopy(config)
+    vision = config["vision_cfg"]
+    timm_name = vision.get("timm_model_name")
     unsupported = {
         "CoCa": "multimodal_cfg" in config,
-        "TimmModel": "timm_model_name" in config["vision_cfg"],
+        "TimmModel that is no ConvNeXt": timm_name
+        and not is_model_in_modules(timm_name, "convnext"),
         "HFTextEncoder": "hf_model_name" in config["text_cfg"],
     }
     for kind, present in unsupported.items():
         if present:  # before it is built: these are large, and the last asks the network
             raise ValueError(
                 f"the model is or contains a {kind}, which is not supported; choose a model whose "
-                "towers are open_clip's VisionTransformer and TextTransformer, such as 'ViT-B-16'."
+                "image tower is open_clip's VisionTransformer, its ModifiedResNet or timm's "
+                "ConvNeXt, and whose text tower is its TextTransformer, such as 'ViT-B-16'."
             )
+    if vision.get("patch_dropout") and (timm_name or not isinstance(vision.get("layers", 12), int)):
+        raise ValueError(
+            f"patch_dropout={vision['patch_dropout']}, but this image tower is made of "
+            "convolutions and has no patches to leave out; set it to 0 or choose a ViT."
+        )
+    # Weights come from a file or are random; timm shall not fetch its own first.
+    vision["timm_model_pretrained"] = False
     custom_text = config.pop("custom_text", False)
     return (open_clip.CustomTextCLIP if custom_text else open_clip.CLIP)(**config)
 

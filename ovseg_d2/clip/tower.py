@@ -6,10 +6,12 @@ import torch
 import torch.nn.functional as F
 from open_clip import CLIP, CustomTextCLIP
 from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
-from open_clip.transformer import TextTransformer, VisionTransformer
+from open_clip.transformer import TextTransformer
 from torch import Tensor, nn
 
-from . import text, vit
+from . import text
+from .geometry import TowerGeometry
+from .image_tower import ImageTowerKind, image_tower_kind
 from .last_block import LastBlock
 
 _MASKCLIP = LastBlock()
@@ -34,7 +36,8 @@ class CLIPTower(nn.Module):
         """Put built parts together.
 
         Args:
-            model: open_clip `CLIP` or `CustomTextCLIP` with a `VisionTransformer`.
+            model: open_clip `CLIP` or `CustomTextCLIP` with a `VisionTransformer`, a
+                `ModifiedResNet`, or a `TimmModel` whose trunk is a ConvNeXt.
             tokenizer: open_clip's `SimpleTokenizer` or `HFTokenizer` that belongs to it.
             mean: of RGB in [0, 1], what the image tower was trained with.
             std: likewise.
@@ -44,7 +47,8 @@ class CLIPTower(nn.Module):
                 numbers.
         """
         super().__init__()
-        _check_towers(model)
+        _check_image_tower(model)
+        _check_text_tower(model)
         if len(mean) != 3 or len(std) != 3:
             raise ValueError(f"mean={mean}, std={std}; give three numbers each, for R, G and B.")
         self.model: CLIP | CustomTextCLIP = model
@@ -64,29 +68,33 @@ class CLIPTower(nn.Module):
 
     @property
     def patch_size(self) -> tuple[int, int]:
-        """Pixels (h, w) of one patch."""
-        return tuple(self.model.visual.patch_size)
+        """Pixels (h, w) of one location: a ViT's patch, the stride of other towers."""
+        return self._geometry.patch_size
 
     @property
     def image_size(self) -> tuple[int, int]:
-        """Pixels (h, w) the positions were learnt for."""
-        return tuple(self.model.visual.image_size)
+        """Pixels (h, w) the tower was trained at."""
+        return self._geometry.image_size
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Patches (h, w) the positions were learnt for."""
-        return tuple(self.model.visual.grid_size)
+        """Patches (h, w) at that size."""
+        return self._geometry.grid
 
     @property
     def width(self) -> int:
-        """Channels of the image tower's tokens."""
-        return self.model.visual.conv1.out_channels
+        """Channels of the image tower's tokens, or of its last stage."""
+        return self._geometry.width
 
     @property
     def embed_dim(self) -> int:
         """D, the size of the joint embedding."""
-        proj = self.model.visual.proj
-        return self.width if proj is None else proj.shape[1]
+        return self._geometry.embed_dim
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether `dense_feats_and_keys` has keys to give; a ConvNeXt has none."""
+        return self._kind.dense_and_keys is not None
 
     @property
     def context_length(self) -> int:
@@ -101,12 +109,12 @@ class CLIPTower(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the image tower's weights are."""
-        return self.model.visual.conv1.weight.device
+        return self._first_weight.device
 
     @property
     def dtype(self) -> torch.dtype:
         """Type of the image tower's weights."""
-        return self.model.visual.conv1.weight.dtype
+        return self._first_weight.dtype
 
     def normalize(self, images: Tensor) -> Tensor:
         """Bring pixels to the statistics the image tower was trained with.
@@ -127,27 +135,70 @@ class CLIPTower(nn.Module):
         """Encode each image as one vector.
 
         Args:
-            images: (B, 3, H, W) normalised; any H and W (zeros are added at the bottom and right
-                up to whole patches, positions are interpolated).
+            images: (B, 3, H, W) normalised; any H and W, from one patch for towers of convolutions
+                (positions are interpolated; a ViT adds zeros at the bottom and right up to whole
+                patches).
             unit_norm: False leaves the vectors at their own length.
 
         Returns:
             (B, D) float, unit norm.
+
+        Raises:
+            ValueError: images smaller than a patch, for a tower of convolutions.
         """
-        embeds = vit.vit_global(self.model.visual, images)
+        embeds = self._kind.encode(self.model.visual, self._fit(images, pad=False))
         return F.normalize(embeds, dim=-1) if unit_norm else embeds
 
-    def dense_feats(self, images: Tensor, last_block: LastBlock = _MASKCLIP) -> Tensor:
+    def dense_feats(
+        self, images: Tensor, last_block: LastBlock = _MASKCLIP, *, official: bool = False
+    ) -> Tensor:
         """Encode each location of each image as a vector of the joint space.
+
+        Departs: the releases of [maskclip] and [pixelclip] give towers of convolutions the image
+        as it is, so that what is left over at the bottom and right has no location of its own.
+        Here zeros are added up to whole patches, as for a ViT, and the grid covers every pixel.
 
         Args:
             images: (B, 3, H, W) normalised; any H and W.
             last_block: what the last block does; MaskCLIP's value path by default.
+            official: no zeros for towers of convolutions; their grid, h = about H / patch, is then
+                to be spread over the image itself. Changes nothing for a ViT.
 
         Returns:
             (B, D, h, w) float, raw, h = ceil(H / patch).
+
+        Raises:
+            ValueError: the tower has no such last block; or, with `official`, images smaller than
+                a patch.
         """
-        return vit.vit_dense(self.model.visual, images, last_block)
+        return self._kind.dense(self.model.visual, self._fit(images, not official), last_block)
+
+    def dense_feats_and_keys(
+        self, images: Tensor, last_block: LastBlock = _MASKCLIP, *, official: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Give `dense_feats` and, from the same pass, the key of each location: for key smoothing.
+
+        Departs: in the release of [maskclip] a ViT's keys have passed the attention's output
+        projection, which was trained on values; here they are what the attention compares.
+
+        Args:
+            images: as for `dense_feats`.
+            last_block: as for `dense_feats`; plays no part in the keys.
+            official: as for `dense_feats`; and a ViT's keys are the release's.
+
+        Returns:
+            Features (B, D, h, w) and keys (B, C, h, w), float, raw; C is the tower's width.
+
+        Raises:
+            ValueError: as `dense_feats`; or the tower has no keys, see `has_keys`.
+        """
+        if self._kind.dense_and_keys is None:
+            raise ValueError(
+                "this image tower has no attention and so no keys; do without key smoothing, or "
+                "take a ViT or a ResNet."
+            )
+        images = self._fit(images, not official)
+        return self._kind.dense_and_keys(self.model.visual, images, last_block, official)
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         """Turn texts into token ids.
@@ -217,6 +268,35 @@ class CLIPTower(nn.Module):
         out = text.encode_token_embeds(text.text_tower(self.model), embeds, token_ids)
         return F.normalize(out, dim=-1) if unit_norm else out
 
+    @property
+    def _kind(self) -> ImageTowerKind:
+        return image_tower_kind(self.model.visual)
+
+    @property
+    def _geometry(self) -> TowerGeometry:
+        return self._kind.geometry(self.model.visual)
+
+    @property
+    def _first_weight(self) -> Tensor:
+        """The weight that pixels meet first."""
+        modules = self.model.visual.modules()
+        return next(module.weight for module in modules if isinstance(module, nn.Conv2d))
+
+    def _fit(self, images: Tensor, pad: bool) -> Tensor:
+        """Images as the tower takes them: with zeros up to whole patches, or large enough."""
+        if self._kind.pads:
+            return images
+        height, width = images.shape[-2:]
+        patch_h, patch_w = self.patch_size
+        if pad:
+            return F.pad(images, (0, -width % patch_w, 0, -height % patch_h))
+        if height < patch_h or width < patch_w:
+            raise ValueError(
+                f"images of {height}x{width} pixels are smaller than the {patch_h}x{patch_w} that "
+                "this tower's convolutions need; enlarge them."
+            )
+        return images
+
     def _count_tokens(self, sentence: str) -> int:
         if hasattr(self.tokenizer, "encode"):  # SimpleTokenizer; start and end are not counted
             return len(self.tokenizer.encode(sentence)) + 2
@@ -224,18 +304,15 @@ class CLIPTower(nn.Module):
         return len(hf_tokenizer(self.tokenizer.clean_fn(sentence)).input_ids)
 
 
-def _check_towers(model: CLIP | CustomTextCLIP) -> None:
-    """Refuse models whose parts would be read wrongly."""
-    visual = model.visual
-    if not isinstance(visual, VisionTransformer):
-        raise ValueError(
-            f"the image tower is a {type(visual).__name__}, and only open_clip's VisionTransformer "
-            "is supported; choose a ViT such as 'ViT-B-16'."
-        )
-    if visual.pool_type not in ("tok", "avg") and visual.attn_pool is None:
-        raise ValueError(
-            f"the image tower has pool_type={visual.pool_type!r}; 'tok' and 'avg' are known."
-        )
+def _check_image_tower(model: CLIP | CustomTextCLIP) -> None:
+    """Refuse models whose images would be read wrongly."""
+    kind = image_tower_kind(model.visual)
+    if kind.check is not None:
+        kind.check(model.visual)
+
+
+def _check_text_tower(model: CLIP | CustomTextCLIP) -> None:
+    """Refuse models whose text would be read wrongly."""
     tower = text.text_tower(model)
     if tower is not model and not isinstance(tower, TextTransformer):
         raise ValueError(

@@ -13,8 +13,36 @@ from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from .geometry import TowerGeometry
 from .last_block import LastBlock
 from .positions import resample_positions
+
+
+def check_vit(visual: VisionTransformer) -> None:
+    """Refuse a tower that gives no vector for an image.
+
+    Raises:
+        ValueError: the tower does not pool.
+    """
+    if visual.pool_type not in ("tok", "avg") and visual.attn_pool is None:
+        raise ValueError(
+            f"the image tower has pool_type={visual.pool_type!r}; 'tok' and 'avg' are known."
+        )
+
+
+def vit_geometry(visual: VisionTransformer) -> TowerGeometry:
+    """Sizes of the tower; image size and grid are those the positions were learnt for."""
+    patch_h, patch_w = visual.patch_size
+    image_h, image_w = visual.image_size
+    grid_h, grid_w = visual.grid_size
+    width = visual.conv1.out_channels
+    return TowerGeometry(
+        patch_size=(patch_h, patch_w),
+        image_size=(image_h, image_w),
+        grid=(grid_h, grid_w),
+        width=width,
+        embed_dim=width if visual.proj is None else visual.proj.shape[1],
+    )
 
 
 def vit_tokens(visual: VisionTransformer, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
@@ -86,15 +114,61 @@ def vit_dense(
         ValueError: the tower pools with attention, so its projection has no meaning for a single
             location; or its last block is not the ordinary one and `last_block` takes it apart.
     """
-    last_block = last_block or LastBlock()
+    tokens, grid = _enter_last_block(visual, images)
+    return _dense(visual, tokens, grid, last_block or LastBlock())
+
+
+def vit_dense_and_keys(
+    visual: VisionTransformer,
+    images: Tensor,
+    last_block: LastBlock | None = None,
+    project_keys: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Give the dense features and, from the same pass, the last block's key of each location.
+
+    Departs: the release of [maskclip] sends keys through the attention's output projection, which
+    was trained on values; `project_keys` does so too.
+
+    Args:
+        visual: the image tower.
+        images: as for `vit_dense`.
+        last_block: as for `vit_dense`; plays no part in the keys.
+        project_keys: keys as the release has them, weights and bias of the projection applied.
+
+    Returns:
+        What `vit_dense` gives, and keys (B, C, h, w) float, all heads side by side.
+
+    Raises:
+        ValueError: as `vit_dense`; or the last block is not the ordinary one.
+    """
+    last = _ordinary(visual.transformer.resblocks[-1], "asking for keys", "do without keys")
+    tokens, grid = _enter_last_block(visual, images)
+    feats = _dense(visual, tokens, grid, last_block or LastBlock())
+    attn, normed = last.attn, last.ln_1(tokens[:, 1:])
+    rows = slice(attn.embed_dim, 2 * attn.embed_dim)  # of the keys, between queries and values
+    keys = F.linear(normed, attn.in_proj_weight[rows], attn.in_proj_bias[rows])
+    if project_keys:
+        keys = attn.out_proj(keys)
+    return feats, keys.transpose(1, 2).unflatten(2, grid)
+
+
+def _enter_last_block(visual: VisionTransformer, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
+    """Run all blocks but the last: tokens (B, 1 + N, C) and their grid."""
     if visual.attn_pool is not None:
         raise ValueError(
             "this image tower pools with attention (attentional_pool) and its projection follows "
             "the pooling, so it has no dense features; take a tower with pool_type 'tok' or 'avg'."
         )
     tokens, grid = vit_tokens(visual, images)
-    *blocks, last = visual.transformer.resblocks
-    tokens = _run_blocks(visual, tokens, blocks)
+    *blocks, _ = visual.transformer.resblocks
+    return _run_blocks(visual, tokens, blocks), grid
+
+
+def _dense(
+    visual: VisionTransformer, tokens: Tensor, grid: tuple[int, int], last_block: LastBlock
+) -> Tensor:
+    """From the tokens (B, 1 + N, C) before the last block to features (B, D, h, w)."""
+    last = visual.transformer.resblocks[-1]
     if last_block.attention == "full":
         patches = _run_blocks(visual, tokens, [last])[:, 1:]
     else:
@@ -141,21 +215,26 @@ def _last_block(
     block: nn.Module, tokens: Tensor, grid: tuple[int, int], last_block: LastBlock
 ) -> Tensor:
     """Apply a `LastBlock` other than "full" to tokens (B, 1 + N, C); returns patches (B, N, C)."""
-    if not isinstance(block, ResidualAttentionBlock):
-        raise ValueError(
-            f"attention={last_block.attention!r} takes the last block apart, which is known for "
-            f"open_clip's ResidualAttentionBlock, not for {type(block).__name__}; "
-            "use attention='full'."
-        )
+    known = _ordinary(block, f"attention={last_block.attention!r}", "use attention='full'")
     class_token, patches = tokens[:, :1], tokens[:, 1:]
-    out = block.ls_1(_mix_values(block.attn, block.ln_1(patches), grid, last_block))
+    out = known.ls_1(_mix_values(known.attn, known.ln_1(patches), grid, last_block))
     if last_block.residual == "own":
         out = out + patches
     elif last_block.residual == "class_token":
         out = out + class_token
     if last_block.mlp:
-        out = out + block.ls_2(block.mlp(block.ln_2(out)))
+        out = out + known.ls_2(known.mlp(known.ln_2(out)))
     return out
+
+
+def _ordinary(block: nn.Module, what: str, remedy: str) -> ResidualAttentionBlock:
+    """The block, if its parts are where they are looked for."""
+    if not isinstance(block, ResidualAttentionBlock):
+        raise ValueError(
+            f"{what} takes the last block apart, which is known for open_clip's "
+            f"ResidualAttentionBlock, not for {type(block).__name__}; {remedy}."
+        )
+    return block
 
 
 def _mix_values(

@@ -1,0 +1,86 @@
+"""Global and dense features of timm's ConvNeXt inside open_clip's TimmModel, at any resolution.
+
+Pure functions over the tower's own modules; nothing is patched, and the tower's state is only read.
+
+Shape shorthand: B images, C channels of the last stage, D joint embedding.
+"""
+
+from open_clip.timm_model import TimmModel
+from timm.models.convnext import ConvNeXt
+from torch import Tensor, nn
+
+from .geometry import TowerGeometry
+from .last_block import LastBlock, require_attention
+
+
+def check_convnext(visual: TimmModel) -> None:
+    """Refuse other trunks of timm, and heads that have no meaning for a single location.
+
+    Raises:
+        ValueError: the tower is one of those.
+    """
+    if not isinstance(visual.trunk, ConvNeXt):
+        raise ValueError(
+            f"the image tower is a TimmModel with a {type(visual.trunk).__name__}, and ConvNeXt is "
+            "the one trunk of timm that is supported; choose a model such as 'convnext_base_w'."
+        )
+    pool = visual.trunk.head.global_pool
+    if "pool" in dict(visual.head.named_children()) or not pool.pool_type:
+        raise ValueError(
+            "the image tower pools its ConvNeXt with attention, or not at all, and has no dense "
+            "features; choose a model whose timm_pool is '' or 'avg', such as 'convnext_base_w'."
+        )
+
+
+def convnext_geometry(visual: TimmModel) -> TowerGeometry:
+    """Sizes of the tower; a patch is what one location of the last stage strides over."""
+    last = visual.trunk.feature_info[-1]
+    stride, width = last["reduction"], last["num_chs"]
+    # The last linear layer gives the joint embedding, whichever of the two heads it is in.
+    layers = [*visual.trunk.head.modules(), *visual.head.modules()]
+    sizes = [layer.out_features for layer in layers if isinstance(layer, nn.Linear)]
+    height, wide = visual.image_size
+    return TowerGeometry(
+        patch_size=(stride, stride),
+        image_size=(height, wide),
+        grid=(height // stride, wide // stride),
+        width=width,
+        embed_dim=sizes[-1] if sizes else width,
+    )
+
+
+def convnext_global(visual: TimmModel, images: Tensor) -> Tensor:
+    """Encode each image as one vector: (B, 3, H, W) from 32 pixels -> (B, D), not normalised."""
+    return visual(images)
+
+
+def convnext_dense(
+    visual: TimmModel, images: Tensor, last_block: LastBlock | None = None
+) -> Tensor:
+    """Encode each location of each image as a vector of the joint space.
+
+    Each location of the last stage goes through the tower's heads as if it were a picture's mean:
+    norm and projection, pooling aside. With the norm after the pooling, as in all of open_clip's
+    models, the mean of these vectors is not the picture's own vector.
+
+    Paper: [pixelclip], whose second tower this is.
+
+    Args:
+        visual: the image tower.
+        images: (B, 3, H, W) normalised; any H and W from 32 pixels. Nothing is padded: what is
+            left over at the bottom and right has no location of its own.
+        last_block: the default; there is no attention to choose.
+
+    Returns:
+        (B, D, h, w) float, raw; h = H / 32 where that is whole.
+
+    Raises:
+        ValueError: `last_block` asks for what a tower without attention does not have.
+    """
+    require_attention(last_block or LastBlock(), ("value",), "a ConvNeXt has no attention")
+    stage = visual.trunk.forward_features(images)
+    locations = stage.permute(0, 2, 3, 1)  # (B, h, w, C)
+    # Pooling a picture of one location gives that location.
+    pictures = locations.flatten(0, 2)[:, :, None, None]
+    feats = visual.head(visual.trunk.forward_head(pictures))
+    return feats.unflatten(0, locations.shape[:3]).permute(0, 3, 1, 2)

@@ -1,0 +1,88 @@
+"""The kinds of image towers: one entry of a table each, so that no one else has to tell them apart.
+
+To add a kind, write its functions in a module of their own and enter them here.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from open_clip.modified_resnet import ModifiedResNet
+from open_clip.timm_model import TimmModel
+from open_clip.transformer import VisionTransformer
+from torch import Tensor, nn
+
+from .convnext import check_convnext, convnext_dense, convnext_geometry, convnext_global
+from .geometry import TowerGeometry
+from .last_block import LastBlock
+from .resnet import resnet_dense, resnet_dense_and_keys, resnet_geometry, resnet_global
+from .vit import check_vit, vit_dense, vit_dense_and_keys, vit_geometry, vit_global
+
+
+@dataclass(frozen=True)
+class ImageTowerKind:
+    """What `CLIPTower` asks of an image tower, which is the first argument of each function.
+
+    Attributes:
+        geometry: its sizes.
+        encode: images -> (B, D).
+        dense: images, last block -> (B, D, h, w).
+        dense_and_keys: images, last block, whether keys have the release's form -> (B, D, h, w)
+            and (B, C, h, w). None where there are no keys.
+        pads: whether these functions add zeros up to whole patches by themselves.
+        check: raises ValueError for towers of this class that would be read wrongly. None where
+            there are none.
+    """
+
+    geometry: Callable[[Any], TowerGeometry]
+    encode: Callable[[Any, Tensor], Tensor]
+    dense: Callable[[Any, Tensor, LastBlock], Tensor]
+    dense_and_keys: Callable[[Any, Tensor, LastBlock, bool], tuple[Tensor, Tensor]] | None
+    pads: bool
+    check: Callable[[Any], None] | None = None
+
+
+_KINDS: dict[type[nn.Module], ImageTowerKind] = {
+    VisionTransformer: ImageTowerKind(
+        geometry=vit_geometry,
+        encode=vit_global,
+        dense=vit_dense,
+        dense_and_keys=vit_dense_and_keys,
+        pads=True,
+        check=check_vit,
+    ),
+    ModifiedResNet: ImageTowerKind(
+        geometry=resnet_geometry,
+        encode=resnet_global,
+        dense=resnet_dense,
+        # Their keys have one form only.
+        dense_and_keys=lambda visual, images, last_block, _: resnet_dense_and_keys(
+            visual, images, last_block
+        ),
+        pads=False,
+    ),
+    TimmModel: ImageTowerKind(
+        geometry=convnext_geometry,
+        encode=convnext_global,
+        dense=convnext_dense,
+        dense_and_keys=None,
+        pads=False,
+        check=check_convnext,
+    ),
+}
+
+
+def image_tower_kind(visual: nn.Module) -> ImageTowerKind:
+    """Find the kind of an image tower.
+
+    Raises:
+        ValueError: the tower is of no known class.
+    """
+    for known, kind in _KINDS.items():
+        if isinstance(visual, known):
+            return kind
+    names = ", ".join(known.__name__ for known in _KINDS)
+    raise ValueError(
+        f"the image tower is a {type(visual).__name__}, and those of open_clip that are supported "
+        f"are {names}; choose a ViT such as 'ViT-B-16'."
+    )
