@@ -133,8 +133,9 @@ def test_full_disk_names_path_and_remedy_and_loses_nothing(
 def test_real_refusal_of_the_system_halfway(tmp_path, mode):
     """A file-size limit of the process makes the kernel refuse, as a full disk does."""
     code = f"""
-        import resource, sys
-        from ovseg_d2.files import WriteError, write_atomically
+        import resource, runpy, sys
+        files = runpy.run_path("ovseg_d2/files.py")
+        WriteError, write_atomically = files["WriteError"], files["write_atomically"]
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
         try:
             with write_atomically(sys.argv[1], {mode!r}) as file:
@@ -151,7 +152,7 @@ def test_real_refusal_of_the_system_halfway(tmp_path, mode):
         capture_output=True,
         text=True,
     )
-    assert result.returncode == 1
+    assert result.returncode == 1, result.stderr
     assert f"cannot write {path}: the file grew past the largest size" in result.stderr
     assert path.read_text() == "old"
     assert names(tmp_path) == ["log"]
