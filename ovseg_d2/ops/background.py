@@ -1,0 +1,122 @@
+"""Background: what is no class of the list, told by confidence, by words, or by size.
+
+All work on probabilities at pixels, keep the K channels and speak through the argmax, so that an
+evaluator reads their result like any other scores. Background is a class with a channel of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+__all__ = ["background_by_threshold", "filter_small_areas", "merge_background"]
+
+
+def background_by_threshold(probs: Tensor, threshold: float, background_id: int) -> Tensor:
+    """Give background the pixels where no class is probable enough.
+
+    Source: the official code of [sclip]: background where the best probability, that of background
+    included, is below the threshold (0.1 there; [proxyclip] has 0.2 for VOC, 0.15 for Context, 0.25
+    for COCO-Object).
+
+    Args:
+        probs: (K, H, W) or (B, K, H, W) floating.
+        threshold: a pixel whose best probability reaches it stays as it is.
+        background_id: index of the background class.
+
+    Returns:
+        The same shape; background's probability is raised to the threshold where it takes over.
+
+    Raises:
+        ValueError: another shape or type, or a class that is not there.
+    """
+    _check(probs, [background_id])
+    best = probs.amax(dim=-3)
+    background = probs[..., background_id, :, :]
+    raised = torch.where(best < threshold, threshold, background).to(probs.dtype)
+    out = probs.clone()
+    out[..., background_id, :, :] = raised
+    return out
+
+
+def merge_background(probs: Tensor, background_ids: Sequence[int]) -> Tensor:
+    """Make one class of all classes that mean background: the first of them.
+
+    Every pixel whose best class is one of them becomes the first one's; no other pixel changes.
+
+    Args:
+        probs: (K, H, W) or (B, K, H, W) floating, scores of any kind.
+        background_ids: indices of these classes; none or one of them changes nothing.
+
+    Returns:
+        The same shape: the first one has the best score of all, the others -inf.
+
+    Raises:
+        ValueError: another shape or type, or a class that is not there.
+    """
+    _check(probs, background_ids)
+    if len(background_ids) < 2:
+        return probs
+    first, *others = background_ids
+    out = probs.clone()
+    out[..., first, :, :] = probs[..., list(background_ids), :, :].amax(dim=-3)
+    out[..., others, :, :] = -torch.inf
+    return out
+
+
+def filter_small_areas(
+    probs: Tensor, min_share: float, background_id: int, areas: Tensor | None = None
+) -> Tensor:
+    """Drop the classes that win too little of an image's foreground.
+
+    Source: the official code of [sclip], which does it on VOC's 21 classes with 0.1: a class stays
+    where it wins more than that share of the pixels that are not background's. The pixels of those
+    that go fall to whatever is next best, background or not.
+
+    Args:
+        probs: (K, H, W) or (B, K, H, W) in [0, 1].
+        min_share: of the foreground, in [0, 1].
+        background_id: index of the background class, which always stays.
+        areas: (K,) or (B, K) pixels that each class wins, where ``probs`` are only a part of the
+            image; None counts them in ``probs``.
+
+    Returns:
+        The same shape, zero in the channels of the classes that go.
+
+    Raises:
+        ValueError: another shape or type, a class that is not there, or a share outside [0, 1].
+    """
+    _check(probs, [background_id])
+    if not 0 <= min_share <= 1:
+        raise ValueError(f"min_share is {min_share}; it is a share of an image, in [0, 1]")
+    num_classes = probs.shape[-3]
+    if areas is None:
+        winners = probs.argmax(dim=-3).flatten(-2)  # (H*W,) or (B, H*W)
+        areas = winners.new_zeros(*winners.shape[:-1], num_classes)
+        areas.scatter_add_(-1, winners, torch.ones_like(winners))
+    elif areas.shape != probs.shape[:-2]:
+        raise ValueError(
+            f"areas have shape {tuple(areas.shape)} beside probs {tuple(probs.shape)}; give one "
+            "number a class"
+        )
+    is_background = torch.arange(num_classes, device=probs.device) == background_id
+    foreground = areas.masked_fill(is_background, 0).sum(dim=-1, keepdim=True)
+    stays = (areas > min_share * foreground) | is_background
+    # Not times zero: -inf, the score of merged background, would become NaN.
+    return torch.where(stays[..., None, None], probs, probs.clamp(max=0))
+
+
+def _check(probs: Tensor, class_ids: Sequence[int]) -> None:
+    if probs.dim() not in (3, 4) or not probs.is_floating_point():
+        raise ValueError(
+            f"probs have shape {tuple(probs.shape)} and dtype {probs.dtype}; give (K, H, W) or "
+            "(B, K, H, W) of a floating type"
+        )
+    for class_id in class_ids:
+        if not 0 <= class_id < probs.shape[-3]:
+            raise ValueError(
+                f"background class {class_id} is not one of the {probs.shape[-3]} classes "
+                f"0..{probs.shape[-3] - 1}; add a background class to the vocabulary"
+            )

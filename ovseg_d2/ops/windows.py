@@ -1,0 +1,213 @@
+"""Sliding windows: the boxes that cover an image, and the mean of what is seen through them.
+
+An image seen whole is one window.
+
+The mean is taken at pixels, as the releases do, not on a common patch grid: the last windows are
+shifted inside the image by any number of pixels, so that the cells of two grids seldom coincide,
+and at a window's edge interpolation must not look into the next one. To keep the classes' scores
+at all pixels from piling up (171 classes at 448 x 600 are 184 MB), any rows can be asked for alone,
+and `score_bands` goes through them; what has to be kept is the grids of all windows, some hundred
+times less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from ovseg_d2.ops.dense import _linear_taps, _resize_last
+
+__all__ = ["average_windows", "score_bands", "window_boxes"]
+
+Size = tuple[int, int]
+Box = tuple[int, int, int, int]
+
+# Scores held at once while an image is gone through: 64 MiB of float32.
+_MAX_ELEMENTS = 2**24
+
+
+def window_boxes(size: Size, window: Size, stride: Size) -> list[Box]:
+    """Cover an image with windows of one size.
+
+    Windows start every ``stride`` pixels; the last of a row or column that would reach beyond the
+    image is shifted inside. Where the image is smaller than the window, windows are as small as
+    the image.
+
+    Args:
+        size: (H, W) of the image in pixels.
+        window: (h, w) of a window in pixels.
+        stride: (h, w) in pixels from one window to the next, at most ``window``.
+
+    Returns:
+        Boxes (x0, y0, x1, y1) in pixels, x1 and y1 excluded, row by row; all of one size.
+
+    Raises:
+        ValueError: a size below 1, or a stride that leaves gaps.
+    """
+    if min(*size, *window, *stride) < 1:
+        raise ValueError(
+            f"sizes must be at least 1 pixel, got an image of {tuple(size)}, a window of "
+            f"{tuple(window)} and a stride of {tuple(stride)}"
+        )
+    if stride[0] > window[0] or stride[1] > window[1]:
+        raise ValueError(
+            f"the stride {tuple(stride)} exceeds the window {tuple(window)}, which leaves pixels "
+            "that no window sees; make it at most as large"
+        )
+    tops = _starts(size[0], window[0], stride[0])
+    lefts = _starts(size[1], window[1], stride[1])
+    height, width = min(window[0], size[0]), min(window[1], size[1])
+    return [(left, top, left + width, top + height) for top in tops for left in lefts]
+
+
+def average_windows(
+    scores: Tensor,
+    boxes: Sequence[Box],
+    size: Size,
+    *,
+    padded_size: Size | None = None,
+    rows: tuple[int, int] | None = None,
+) -> Tensor:
+    """Bring the scores of all windows to the pixels of the image: the mean of those that see each.
+
+    Each window's grid is resized as `upsample_scores` does it: bilinear, ``align_corners=False``,
+    the padding cut off.
+
+    Args:
+        scores: (n, K, h, w) floating, one grid a window.
+        boxes: n boxes (x0, y0, x1, y1) of one size, from `window_boxes`.
+        size: (H, W) of the image in pixels.
+        padded_size: (h, w) in pixels of a window with its padding, which the grid covers; None
+            where windows are whole patches.
+        rows: first row and row behind the last of what is wanted; None means all.
+
+    Returns:
+        (K, H, W) or (K, rows, W), float32 (float64 of float64 scores).
+
+    Raises:
+        ValueError: scores, boxes and sizes that do not belong together, or a pixel of the wanted
+            rows that no box covers.
+    """
+    start, stop = (0, size[0]) if rows is None else rows
+    box_size = _check(scores, boxes, size, padded_size, (start, stop))
+    padded_size = box_size if padded_size is None else padded_size
+    scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+    total = scores.new_zeros(scores.shape[1], stop - start, size[1])
+    count = scores.new_zeros(stop - start, size[1])
+    for grid, (left, top, right, bottom) in zip(scores, boxes, strict=True):
+        first, last = max(top, start), min(bottom, stop)
+        if first < last:
+            # Resizing works along each side alone, so a window gives any rows by themselves.
+            part = _resize_rows(grid, padded_size[0], (first - top, last - top))
+            part = _resize_last(part, padded_size[1])[..., : box_size[1]]
+            total[:, first - start : last - start, left:right] += part
+            count[first - start : last - start, left:right] += 1
+    if not bool((count > 0).all()):
+        raise ValueError(
+            f"the {len(boxes)} boxes leave pixels of an image of {tuple(size)} uncovered; take "
+            "them from window_boxes"
+        )
+    return total / count
+
+
+def score_bands(
+    scores: Tensor,
+    boxes: Sequence[Box],
+    size: Size,
+    *,
+    padded_size: Size | None = None,
+    out_size: Size | None = None,
+    max_elements: int = _MAX_ELEMENTS,
+) -> Iterator[tuple[int, Tensor]]:
+    """Go through `average_windows` of an image at any size, a band of rows at a time.
+
+    Args:
+        scores: as for `average_windows`, like the next three.
+        boxes: likewise.
+        size: likewise.
+        padded_size: likewise.
+        out_size: (H, W) of the result; where it is not ``size``, the mean is resized to it,
+            bilinear, ``align_corners=False``.
+        max_elements: most scores of a band; at least one row is.
+
+    Yields:
+        The band's first row, and its scores (K, rows, W), float32 (float64 of float64 scores).
+
+    Raises:
+        ValueError: as `average_windows`, or a size below 1.
+    """
+    out_height, out_width = size if out_size is None else out_size
+    if min(out_height, out_width) < 1:
+        raise ValueError(f"out_size is {out_size}; it must be at least 1 pixel each way")
+    # A row of the result stands on several rows of the image where that is larger.
+    row = max(size[1] * -(-size[0] // out_height), out_width)
+    band = max(1, max_elements // (scores.shape[1] * row))
+    taps, _ = _linear_taps(size[0], out_height)
+    for start in range(0, out_height, band):
+        stop = min(start + band, out_height)
+        rows = (start, stop)
+        if out_height != size[0]:
+            rows = (int(taps[0, start]), int(taps[1, stop - 1]) + 1)
+        part = average_windows(scores, boxes, size, padded_size=padded_size, rows=rows)
+        if out_height != size[0]:
+            part = _resize_rows(part, out_height, (start, stop), first=rows[0], total=size[0])
+        yield start, _resize_last(part, out_width)
+
+
+def _starts(size: int, window: int, stride: int) -> list[int]:
+    """Where the windows of one side begin."""
+    steps = -(-max(size - window, 0) // stride)
+    return [max(min(step * stride, size - window), 0) for step in range(steps + 1)]
+
+
+def _resize_rows(
+    values: Tensor, out_size: int, rows: tuple[int, int], first: int = 0, total: int | None = None
+) -> Tensor:
+    """Some rows of (K, h, w) resized along h; ``values`` start at row ``first`` of ``total``."""
+    total = values.shape[1] if total is None else total
+    if total == out_size:
+        return values[:, rows[0] - first : rows[1] - first]
+    low_high, weights = _linear_taps(total, out_size)
+    low, high = (low_high[:, rows[0] : rows[1]] - first).to(values.device)
+    low_weights, high_weights = weights[:, rows[0] : rows[1], None].to(values)
+    return values[:, low] * low_weights + values[:, high] * high_weights
+
+
+def _check(
+    scores: Tensor,
+    boxes: Sequence[Box],
+    size: Size,
+    padded_size: Size | None,
+    rows: tuple[int, int],
+) -> Size:
+    """Refuse what does not belong together; returns (h, w) of the boxes."""
+    if scores.dim() != 4 or 0 in scores.shape or not scores.is_floating_point():
+        raise ValueError(
+            f"scores have shape {tuple(scores.shape)} and dtype {scores.dtype}; give "
+            "(n, K, h, w) of a floating type, one grid a window"
+        )
+    if len(boxes) != len(scores):
+        raise ValueError(
+            f"{len(boxes)} boxes for the grids of {len(scores)} windows; give one each"
+        )
+    sizes = {(bottom - top, right - left) for left, top, right, bottom in boxes}
+    inside = all(
+        0 <= left < right <= size[1] and 0 <= top < bottom <= size[0]
+        for left, top, right, bottom in boxes
+    )
+    if len(sizes) > 1 or not inside:
+        raise ValueError(
+            f"boxes of the sizes {sorted(sizes)} on an image of {tuple(size)}; they must be of one "
+            "size and inside it, as window_boxes gives them"
+        )
+    box_size = sizes.pop()
+    if padded_size is not None and (padded_size[0] < box_size[0] or padded_size[1] < box_size[1]):
+        raise ValueError(
+            f"padded_size is {tuple(padded_size)}, less than the windows' {box_size}; give the "
+            "pixels that the grid covers"
+        )
+    if not 0 <= rows[0] < rows[1] <= size[0]:
+        raise ValueError(f"rows are {tuple(rows)}; give two of 0..{size[0]}, ascending")
+    return box_size

@@ -1,0 +1,150 @@
+"""Windows cover every pixel once at least, and their mean is that of a slow loop."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from ovseg_d2.ops import average_windows, score_bands, upsample_scores, window_boxes
+
+
+def test_boxes_worked_by_hand() -> None:
+    # 10 wide: 0..4, 3..7, 6..10; 5 high: 0..4, and the next, 3..7, shifted to 1..5.
+    assert window_boxes((5, 10), (4, 4), (3, 3)) == [
+        (0, 0, 4, 4),
+        (3, 0, 7, 4),
+        (6, 0, 10, 4),
+        (0, 1, 4, 5),
+        (3, 1, 7, 5),
+        (6, 1, 10, 5),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("size", "window", "stride", "expected"),
+    [
+        ((4, 4), (4, 4), (1, 1), [(0, 0, 4, 4)]),
+        ((3, 2), (4, 4), (2, 2), [(0, 0, 2, 3)]),
+        ((3, 6), (4, 4), (4, 4), [(0, 0, 4, 3), (2, 0, 6, 3)]),
+        ((1, 1), (224, 224), (112, 112), [(0, 0, 1, 1)]),
+        ((8, 4), (4, 4), (4, 4), [(0, 0, 4, 4), (0, 4, 4, 8)]),
+    ],
+)
+def test_boxes_of_small_images(size, window, stride, expected) -> None:
+    assert window_boxes(size, window, stride) == expected
+
+
+@pytest.mark.parametrize("size", [(7, 30), (31, 9), (64, 65)])
+@pytest.mark.parametrize("stride", [(3, 5), (8, 9), (1, 4)])
+def test_boxes_are_of_one_size_inside_and_leave_no_gap(size, stride) -> None:
+    boxes = window_boxes(size, (8, 9), stride)
+    seen = torch.zeros(size)
+    for left, top, right, bottom in boxes:
+        assert (bottom - top, right - left) == (min(8, size[0]), min(9, size[1]))
+        seen[top:bottom, left:right] += 1
+    assert seen.min() >= 1
+    assert len(set(boxes)) == len(boxes)
+
+
+@pytest.mark.parametrize("args", [((0, 4), (2, 2), (1, 1)), ((4, 4), (2, 2), (0, 1))])
+def test_boxes_refuse_empty_sizes(args) -> None:
+    with pytest.raises(ValueError, match="at least 1 pixel"):
+        window_boxes(*args)
+
+
+def test_boxes_refuse_gaps() -> None:
+    with pytest.raises(ValueError, match="leaves pixels that no window sees"):
+        window_boxes((9, 9), (4, 4), (4, 5))
+
+
+def test_mean_worked_by_hand() -> None:
+    # Two windows of one cell each, two pixels wide, on three pixels: the middle one sees both.
+    scores = torch.tensor([1.0, 5.0]).reshape(2, 1, 1, 1)
+    mean = average_windows(scores, [(0, 0, 2, 1), (1, 0, 3, 1)], (1, 3))
+    assert torch.equal(mean, torch.tensor([[[1.0, 3.0, 5.0]]]))
+
+
+@pytest.mark.parametrize(
+    ("size", "window", "padded"), [((19, 26), (8, 12), None), ((19, 26), (7, 10), (8, 12))]
+)
+@pytest.mark.parametrize("rows", [None, (0, 5), (6, 7), (17, 19)])
+def test_against_a_loop_over_pixels(size, window, padded, rows) -> None:
+    boxes = window_boxes(size, window, (5, 6))
+    scores = torch.randn(len(boxes), 3, 2, 3, dtype=torch.float64)
+    expected = torch.zeros(3, *size, dtype=torch.float64)
+    pixels = F.interpolate(scores, size=padded or window, mode="bilinear", align_corners=False)
+    for y in range(size[0]):
+        for x in range(size[1]):
+            seeing = [
+                pixels[i, :, y - top, x - left]
+                for i, (left, top, right, bottom) in enumerate(boxes)
+                if left <= x < right and top <= y < bottom
+            ]
+            expected[:, y, x] = torch.stack(seeing).mean(dim=0)
+    mean = average_windows(scores, boxes, size, padded_size=padded, rows=rows)
+    first, last = rows or (0, size[0])
+    torch.testing.assert_close(mean, expected[:, first:last])
+
+
+def test_one_window_is_the_whole_image() -> None:
+    scores = torch.randn(1, 4, 3, 5)
+    mean = average_windows(scores, [(0, 0, 37, 20)], (20, 37), padded_size=(24, 40))
+    torch.testing.assert_close(mean, upsample_scores(scores[0], (24, 40), (20, 37)))
+
+
+@pytest.mark.parametrize("out_size", [None, (19, 31), (40, 26), (7, 9), (50, 60)])
+@pytest.mark.parametrize("max_elements", [1, 400, 2**24])
+def test_bands_are_the_mean_resized(out_size, max_elements) -> None:
+    size, window = (19, 26), (7, 10)
+    boxes = window_boxes(size, window, (5, 6))
+    scores = torch.randn(len(boxes), 3, 2, 3, dtype=torch.float64)
+    mean = average_windows(scores, boxes, size, padded_size=(8, 12))
+    expected = F.interpolate(
+        mean[None], size=out_size or size, mode="bilinear", align_corners=False
+    )[0]
+    row, parts = 0, []
+    for start, part in score_bands(
+        scores, boxes, size, padded_size=(8, 12), out_size=out_size, max_elements=max_elements
+    ):
+        assert start == row
+        assert part.shape[1] == 1 or part.numel() <= max_elements
+        row += part.shape[1]
+        parts.append(part)
+    torch.testing.assert_close(torch.cat(parts, dim=1), expected)
+    assert len(parts) == {1: row, 2**24: 1}.get(max_elements, len(parts))
+
+
+def test_equal_classes_stay_equal_in_bands() -> None:
+    boxes = window_boxes((20, 30), (16, 16), (8, 8))
+    scores = torch.randn(len(boxes), 3, 2, 2)
+    for _, part in score_bands(scores.repeat(1, 3, 1, 1), boxes, (20, 30), out_size=(33, 47)):
+        assert torch.equal(part[:3], part[3:6])
+        assert torch.equal(part[:3], part[6:])
+
+
+def test_bands_refuse_empty_sizes() -> None:
+    with pytest.raises(ValueError, match="out_size is"):
+        next(score_bands(torch.zeros(1, 1, 1, 1), [(0, 0, 4, 4)], (4, 4), out_size=(0, 3)))
+
+
+def test_half_precision_is_summed_in_float32() -> None:
+    scores = torch.randn(4, 2, 2, 2).bfloat16()
+    boxes = window_boxes((6, 6), (4, 4), (2, 2))
+    mean = average_windows(scores, boxes, (6, 6))
+    assert torch.equal(mean, average_windows(scores.float(), boxes, (6, 6)))
+
+
+@pytest.mark.parametrize(
+    ("shape", "boxes", "kwargs", "message"),
+    [
+        ((2, 3, 4), [(0, 0, 4, 4)], {}, r"shape \(2, 3, 4\)"),
+        ((2, 3, 4, 4), [(0, 0, 4, 4)], {}, "1 boxes for the grids of 2 windows"),
+        ((1, 3, 4, 4), [(0, 0, 4, 5)], {}, "inside it"),
+        ((2, 3, 4, 4), [(0, 0, 4, 4), (0, 0, 4, 3)], {}, "one size"),
+        ((1, 3, 4, 4), [(0, 0, 4, 4)], {"padded_size": (4, 3)}, "less than the windows'"),
+        ((1, 3, 4, 4), [(0, 0, 4, 4)], {"rows": (2, 2)}, "ascending"),
+        ((1, 3, 4, 4), [(0, 0, 3, 4)], {}, "uncovered"),
+    ],
+)
+def test_refuses(shape, boxes, kwargs, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        average_windows(torch.zeros(shape), boxes, (4, 4), **kwargs)
