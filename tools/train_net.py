@@ -15,40 +15,19 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-import torch
-
 # detectron2 and fvcore compile small functions when they are imported.
 warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
 
 from ovseg_d2.config import load_config  # noqa: E402
 from ovseg_d2.d2.engine import default_argument_parser, launch  # noqa: E402
 from ovseg_d2.engine.cli import refuse_misplaced_options, sentence_for_bad_input  # noqa: E402
-from ovseg_d2.engine.run import check_job, run_job  # noqa: E402
+from ovseg_d2.engine.run import check_job, check_processes, run_job  # noqa: E402
 
 
 def work(args: argparse.Namespace) -> None:
     """Do one process's share of the job."""
     with sentence_for_bad_input():
         run_job(load_config(args.config_file or None, args.opts), args)
-
-
-def check_processes(args: argparse.Namespace) -> None:
-    """Refuse a number of processes that cannot be.
-
-    Raises:
-        ValueError: none at all, or more than there are GPUs.
-    """
-    num_gpus = torch.cuda.device_count()
-    if args.num_gpus < 1 or args.num_machines < 1:
-        raise ValueError(
-            f"--num-gpus {args.num_gpus} --num-machines {args.num_machines} is no process at all; "
-            "give at least 1 of each"
-        )
-    if 0 < num_gpus < args.num_gpus:
-        raise ValueError(
-            f"--num-gpus {args.num_gpus}, but {num_gpus} are visible; ask for at most so many, or "
-            "hide them (CUDA_VISIBLE_DEVICES=) to run on the CPU"
-        )
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -61,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     refuse_misplaced_options(parser, args.opts)
     with sentence_for_bad_input():
-        check_processes(args)
+        check_processes(args.num_gpus, args.num_machines)
         # Here too, so that bad input shows once and before processes start.
         check_job(load_config(args.config_file or None, args.opts), args)
         launch(

@@ -1,0 +1,263 @@
+"""The training tool: one process, two processes, and one sentence for every kind of bad input."""
+
+import errno
+import json
+import os
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ovseg_d2.d2.data import DatasetCatalog
+from ovseg_d2.engine import checkpointing
+
+ROOT = Path(__file__).resolve().parents[2]
+TOOL = ROOT / "tools" / "train_net.py"
+main = runpy.run_path(str(TOOL), run_name="train_net")["main"]
+
+pytestmark = pytest.mark.usefixtures("own_logs")
+
+
+def sentence_of(*argv: object) -> str:
+    """The sentence the tool ends with, after checking that it is one, and exit code 1."""
+    with pytest.raises(SystemExit) as end:
+        main([str(word) for word in argv])
+    assert isinstance(end.value.code, str), "exit code 1 comes with a sentence"
+    assert end.value.code.startswith("error: ") and "\n" not in end.value.code
+    return end.value.code
+
+
+@pytest.fixture
+def run(tiny_train_opts):
+    """A function that runs the tool on the tiny model: options, then config keys."""
+
+    def run_tool(*options: str, **keys: object) -> None:
+        words = [str(w) for k, v in keys.items() for w in (k.replace("__", "."), v)]
+        main([*options, *tiny_train_opts, *words])
+
+    return run_tool
+
+
+@pytest.fixture
+def refused(tiny_train_opts):
+    """The same, giving the sentence it ends with."""
+
+    def run_tool(*options: str, **keys: object) -> str:
+        words = [str(w) for k, v in keys.items() for w in (k.replace("__", "."), v)]
+        return sentence_of(*options, *tiny_train_opts, *words)
+
+    return run_tool
+
+
+def test_train_resume_and_evaluate(run, tmp_path, toy_dataset, capsys):
+    name = toy_dataset("ovseg_toy_tool", ["red star", "grass"])
+    run(DATASETS__TEST=f"('{name}',)", SOLVER__MAX_ITER=2)
+    results = tmp_path / "output" / "results.json"
+    trained = json.loads(results.read_text())[name]["mIoU"]
+    run("--resume", DATASETS__TEST=f"('{name}',)", SOLVER__MAX_ITER=3)
+    content = torch.load(tmp_path / "output" / "model_final.pth", weights_only=True)
+    assert content["iteration"] == 2
+    shown = capsys.readouterr().out
+    # What a person wants to see of a step is on the console.
+    assert re.search(r"iter: 1 .*total_loss: \d.*lr: \d", shown)
+    assert "Starting training from iteration 2" in shown
+    results.unlink()
+    weights = tmp_path / "output" / "model_final.pth"
+    run("--eval-only", DATASETS__TEST=f"('{name}',)", MODEL__WEIGHTS=weights)
+    assert json.loads(results.read_text())[name]["mIoU"] == pytest.approx(trained, abs=50)
+    assert "results of ovseg_toy_tool written to" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ({"NO__SUCH_KEY": 1}, "option NO.SUCH_KEY 1: "),
+        ({"SOLVER__MAX_ITER": "many"}, "option SOLVER.MAX_ITER many: "),
+        ({"DATASETS__TRAIN": "('nowhere',)"}, "dataset 'nowhere' is not registered"),
+        ({"DATASETS__TEST": "('nowhere',)"}, "dataset 'nowhere' is not registered"),
+        ({"MODEL__WEIGHTS": "gone.pth"}, "MODEL.WEIGHTS 'gone.pth' does not exist"),
+        ({"MODEL__CLIP__PRETRAINED": "gone.pt"}, "there is no weight file 'gone.pt'"),
+        ({"MODEL__CLIP__NAME": "ViT-B-61"}, "'ViT-B-61' is no model name of open_clip"),
+        ({"MODEL__DEVICE": "cuda:64"}, "MODEL.DEVICE 'cuda:64' is not there"),
+        ({"SOLVER__IMS_PER_BATCH": 0}, "set SOLVER.IMS_PER_BATCH"),
+        ({"SOLVER__OPTIMIZER": "ADAM"}, "SOLVER.OPTIMIZER 'ADAM' is not one of"),
+        ({"INPUT__TRAIN_MAPPER": "none"}, "INPUT.TRAIN_MAPPER 'none' is unknown"),
+        ({"MODEL__META_ARCHITECTURE": "MaskCLIP"}, "MaskCLIP has no trainable parameters"),
+    ],
+)
+def test_bad_keys_end_in_a_sentence(refused, keys, told):
+    assert told in refused(**keys)
+
+
+def test_bad_options_end_in_a_sentence(refused, tmp_path, capsys):
+    assert "config file 'gone.yaml' does not exist" in sentence_of("--config-file", "gone.yaml")
+    assert "are 1 words; give keys and values in turn" in sentence_of("SOLVER.MAX_ITER")
+    assert "--num-gpus 0 --num-machines 1 is no process at all" in refused("--num-gpus", "0")
+    with pytest.raises(SystemExit) as end:
+        main(["SOLVER.MAX_ITER", "1", "--resume"])
+    assert end.value.code == 2
+    assert "--resume stands among the config keys, which come last" in capsys.readouterr().err
+
+
+def test_help_says_that_keys_come_last(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["--help"])
+    assert end.value.code == 0
+    assert "Config keys and their values come last" in capsys.readouterr().out
+
+
+def test_more_processes_than_gpus_are_refused(refused, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert "--num-gpus 2, but 1 are visible" in refused("--num-gpus", "2")
+
+
+def test_an_output_folder_that_cannot_be_written(refused, tmp_path):
+    (tmp_path / "file").write_text("kept")
+    told = refused(OUTPUT_DIR=tmp_path / "file" / "output")
+    assert told.startswith(f"error: cannot write {tmp_path}/file/output")
+    assert "is a file and not a folder" in told
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_a_label_outside_the_classes(refused, tmp_path, toy_dataset):
+    good = toy_dataset("ovseg_toy_good", ["a", "b"])
+    bad = toy_dataset("ovseg_toy_bad", ["a", "b"], labels=[np.array([[0, 7]])])
+    told = refused("--eval-only", DATASETS__TEST=f"('{good}', '{bad}')")
+    assert "ovseg_toy_bad/0_labels.png holds the id 7" in told
+    assert list(json.loads((tmp_path / "output" / "results.json").read_text())) == [good]
+
+
+@pytest.mark.parametrize("damage", ["gone", "empty", "text", "zero-sized"])
+def test_a_bad_picture_of_a_dataset(refused, toy_dataset, damage):
+    name = toy_dataset("ovseg_toy_damaged", ["a", "b"])
+    picture = Path(DatasetCatalog.get(name)[1]["file_name"])
+    if damage == "gone":
+        picture.unlink()
+    elif damage == "zero-sized":
+        with open(picture, "r+b") as file:
+            file.seek(16)
+            file.write(bytes(4))
+    else:
+        picture.write_text("" if damage == "empty" else "no picture")
+    assert f"cannot read {picture}: " in refused("--eval-only", DATASETS__TEST=f"('{name}',)")
+
+
+def test_pictures_and_labels_of_another_size(refused, toy_dataset):
+    name = toy_dataset("ovseg_toy_resized", ["a", "b"])
+    Image.new("L", (3, 3)).save(DatasetCatalog.get(name)[0]["sem_seg_file_name"])
+    told = refused("--eval-only", DATASETS__TEST=f"('{name}',)")
+    assert "is 3 x 3 pixels" in told and "they must agree" in told
+
+
+def test_weights_of_another_architecture(refused, tmp_path, toy_dataset):
+    name = toy_dataset("ovseg_toy_weights", ["a", "b"])
+    weights = tmp_path / "other.pth"
+    torch.save({"stem.conv1.weight": torch.ones(2)}, weights)
+    test_set = {"DATASETS__TEST": f"('{name}',)", "MODEL__WEIGHTS": weights}
+    told = refused("--eval-only", **test_set)
+    assert f"{weights} does not fit CLIPPretrain: " in told
+    assert "1 unexpected: stem.conv1.weight" in told
+
+
+def test_weights_of_another_clip(refused, tmp_path, tiny_clip_config):
+    other = tmp_path / "wider.json"
+    tiny_clip_config["embed_dim"] = 48
+    other.write_text(json.dumps(tiny_clip_config))
+    weights = tmp_path / "weights.pt"
+    torch.save({"logit_scale": torch.ones([]), "visual.proj": torch.ones(32, 32)}, weights)
+    told = refused(MODEL__CLIP__NAME=other, MODEL__CLIP__PRETRAINED=weights)
+    assert "do not fit the model: " in told
+    assert "visual.proj (32, 32) instead of (32, 48)" in told
+
+
+def test_a_disk_that_fills_up_leaves_a_run_to_go_on_from(run, refused, tmp_path, monkeypatch):
+    save = torch.save
+
+    def fill(content, file):
+        if content["iteration"] < 3:
+            return save(content, file)
+        file.write(b"half of it")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(checkpointing.torch, "save", fill)
+    told = refused(SOLVER__CHECKPOINT_PERIOD=2)
+    output = tmp_path / "output"
+    assert told.startswith(f"error: cannot write {output / 'model_0000003.pth'}: the disk is full")
+    assert [path.name for path in output.glob("*.pth")] == ["model_0000001.pth"]
+    monkeypatch.undo()
+    run("--resume", SOLVER__CHECKPOINT_PERIOD=2)
+    assert torch.load(output / "model_final.pth", weights_only=True)["iteration"] == 3
+    for line in (output / "metrics.json").read_text().splitlines():
+        json.loads(line)
+
+
+def test_a_full_disk_under_the_metrics_is_a_sentence_too(refused, monkeypatch):
+    from ovseg_d2.d2.utils.events import JSONWriter
+
+    def fill(self):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(JSONWriter, "write", fill)
+    assert "the disk is full" in refused()
+
+
+def run_in_processes(*argv: object) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    hidden = {"PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, str(TOOL), *(str(word) for word in argv)],
+        env={**os.environ, **hidden},
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+def test_two_processes_on_the_cpu_train_as_one_does(run, tmp_path, tiny_train_opts):
+    config = ["--config-file", ROOT / "configs" / "clip.yaml"]
+    keys = [*tiny_train_opts, "MODEL.CLIP.PATCH_DROPOUT", "0.0", "TEST.MAX_IMAGES", "4"]
+    two = [*keys, "OUTPUT_DIR", tmp_path / "two"]
+    done = run_in_processes(*config, "--num-gpus", "2", "--dist-url", "auto", *two)
+    assert done.returncode == 0, done.stderr
+    # The first words on the console are about the run.
+    assert "Rank of current process: 0. World size: 2" in done.stdout.splitlines()[0]
+    assert "torch.jit.script" not in done.stderr
+    main([*(str(word) for word in (*config, *keys, "OUTPUT_DIR", tmp_path / "one"))])
+
+    last = {
+        name: json.loads((tmp_path / name / "metrics.json").read_text().splitlines()[0])
+        for name in ("one", "two")
+    }
+    # The loss is over the batch of all processes, so it does not matter how many there are.
+    assert last["two"]["iteration"] == last["one"]["iteration"] == 3
+    assert last["two"]["total_loss"] == pytest.approx(last["one"]["total_loss"], rel=1e-4)
+    for name in ("one", "two"):
+        results = json.loads((tmp_path / name / "results.json").read_text())
+        assert results["ovseg_shapes_dev"]["images"] == 4
+    assert (tmp_path / "two" / "log.txt.rank1").is_file()
+    weights = [
+        torch.load(tmp_path / name / "model_final.pth", weights_only=True)["model"]
+        for name in ("one", "two")
+    ]
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value, rtol=1e-3, atol=2e-4)
+
+
+@pytest.mark.slow
+def test_bad_input_in_two_processes_is_one_sentence(tmp_path, tiny_train_opts):
+    keys = [*tiny_train_opts, "SOLVER.IMS_PER_BATCH", "3"]
+    done = run_in_processes("--num-gpus", "2", "--dist-url", "auto", *keys)
+    assert done.returncode == 1
+    told = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert told, done.stderr
+    assert set(told) == {
+        "error: batch_size=3 cannot be shared out to 2 processes; "
+        "set SOLVER.IMS_PER_BATCH to a multiple of their number"
+    }
+    assert "Traceback" not in done.stderr
