@@ -1,0 +1,243 @@
+"""The demo: one picture or many, any words, and one sentence for every kind of bad input."""
+
+import errno
+import json
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ovseg_d2 import files
+from ovseg_d2.segmenter import Segmenter
+
+ROOT = Path(__file__).resolve().parents[2]
+TOOL = ROOT / "tools" / "demo.py"
+tool = runpy.run_path(str(TOOL), run_name="demo")
+
+
+@pytest.fixture
+def demo(tmp_path, tiny_opts):
+    """A function that runs the demo on the tiny model; the value is the exit code."""
+
+    def run(*inputs: object, classes: str | None = "red star, grass", opts: tuple = ()) -> int:
+        words = [] if classes is None else ["--classes", classes]
+        argv = ["--input", *inputs, *words, "--output", tmp_path / "out"]
+        return tool["main"]([*(str(word) for word in argv), "--opts", *tiny_opts, *opts])
+
+    return run
+
+
+@pytest.fixture
+def refused(demo):
+    """The same, giving the sentence it ends with, after checking that it is one."""
+
+    def run(*inputs: object, **options: object) -> str:
+        with pytest.raises(SystemExit) as end:
+            demo(*inputs, **options)
+        assert isinstance(end.value.code, str), "exit code 1 comes with a sentence"
+        assert end.value.code.startswith("error: ") and "\n" not in end.value.code
+        return end.value.code
+
+    return run
+
+
+@pytest.fixture
+def never_built(monkeypatch):
+    """Fail where a model is built, for what must be refused before."""
+
+    def fail(*_, **__):
+        raise AssertionError("a model was built first")
+
+    monkeypatch.setattr(Segmenter, "__init__", fail)
+
+
+def picture(path: Path, height: int = 16, width: int = 24) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(height).integers(0, 256, (height, width, 3), np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def outputs(tmp_path: Path) -> set[str]:
+    folder = tmp_path / "out"
+    return {path.name for path in folder.iterdir()} if folder.exists() else set()
+
+
+def test_one_picture(demo, tmp_path, capsys):
+    path = picture(tmp_path / "one.png")
+    assert demo(path) == 0
+    assert outputs(tmp_path) == {"one_overlay.png", "one_labels.png", "one.json"}
+    shown = capsys.readouterr()
+    assert f"{path}: " in shown.out and " %" in shown.out
+    assert f"overlay: {tmp_path / 'out' / 'one_overlay.png'}" in shown.out
+    assert "picture/s" not in shown.err  # no progress bar over one picture
+    found = json.loads((tmp_path / "out" / "one.json").read_text())
+    assert (found["height"], found["width"]) == (16, 24)
+    assert found["classes"] == ["red star", "grass"]
+    assert sum(found["shares"].values()) == pytest.approx(1, abs=1e-5)
+    with Image.open(tmp_path / "out" / "one_labels.png") as labels:
+        share = (np.asarray(labels) == 0).mean()
+    assert found["shares"].get("red star", 0) == pytest.approx(share, abs=1e-5)
+
+
+def test_folders_globs_and_pictures_of_one_name(demo, tmp_path, capsys):
+    picture(tmp_path / "a" / "x.png")
+    picture(tmp_path / "a" / "x.jpg")
+    picture(tmp_path / "b" / "x_2.png", 1, 30)
+    picture(tmp_path / "b" / "y.png", 30, 1)
+    (tmp_path / "a" / "notes.txt").write_text("no picture")
+    assert demo(tmp_path / "a", tmp_path / "b" / "*.png") == 0
+    overlays = {name for name in outputs(tmp_path) if name.endswith("_overlay.png")}
+    assert overlays == {f"{n}_overlay.png" for n in ("x", "x_2", "x_2_2", "y")}
+    shown = capsys.readouterr()
+    assert shown.out.count("overlay: ") == 4
+    assert "4/4" in shown.err  # the progress bar
+
+
+def test_names_never_meet():
+    paths = [Path(name) for name in ("a.png", "b/a.jpg", "a_2.png", "A.png", "c/a.png")]
+    assert tool["unique_names"](paths) == ["a", "a_2", "a_2_2", "A_3", "a_4"]
+
+
+def test_bad_pictures_among_good_ones_are_reported_and_left_out(demo, tmp_path, capsys):
+    folder = tmp_path / "many"
+    picture(folder / "a.png")
+    (folder / "b.png").write_bytes(b"")
+    (folder / "c.jpg").write_bytes(b"no picture")
+    cut = picture(folder / "d.png").read_bytes()
+    (folder / "d.png").write_bytes(cut[:-60])
+    (folder / "e.png").write_bytes(cut[:16] + bytes(4) + cut[20:])
+    picture(folder / "f.png")
+    assert demo(folder) == 1
+    assert {name for name in outputs(tmp_path) if name.endswith(".json")} == {"a.json", "f.json"}
+    told = capsys.readouterr().err
+    for name in ("b.png", "c.jpg", "d.png", "e.png"):
+        assert told.count(f"left out: cannot read {folder / name}: ") == 1
+    assert "4 of 6 pictures could not be read" in told
+
+
+def test_all_pictures_bad(demo, tmp_path, capsys):
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    assert demo(tmp_path / "a.png") == 1
+    assert "1 of 1 pictures could not be read" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("never_built")
+@pytest.mark.parametrize(
+    ("classes", "told"),
+    [
+        ("", "classes '' name nothing"),
+        (" ", "name nothing"),
+        (",", "entry 1 of 2 is empty"),
+        ("grass, sky, Grass", "names repeat a class: 'grass' (class 0) and 'Grass' (class 2)"),
+    ],
+)
+def test_bad_words_are_refused_before_a_model_is_built(refused, tmp_path, classes, told):
+    assert told in refused(picture(tmp_path / "a.png"), classes=classes)
+
+
+def test_a_word_too_long_for_the_tower_is_refused_by_name(refused, tmp_path):
+    long_one = " ".join(["very"] * 99 + ["tall"])
+    told = refused(picture(tmp_path / "a.png"), classes=f"grass, {long_one}")
+    assert "very very" in told and "77" in told
+    assert outputs(tmp_path) == set()
+
+
+def test_words_may_come_from_the_config(demo, refused, tmp_path):
+    path = picture(tmp_path / "a.png")
+    assert "no vocabulary" in refused(path, classes=None)
+    assert demo(path, classes=None, opts=("MODEL.TEXT.CLASSES", "['sky', 'sea']")) == 0
+    assert json.loads((tmp_path / "out" / "a.json").read_text())["classes"] == ["sky", "sea"]
+
+
+@pytest.mark.usefixtures("never_built")
+def test_inputs_that_name_nothing(refused, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for name, told in (
+        ("none.png", "there is no such file"),
+        ("empty", "the folder holds no pictures"),
+        ("*.png", "the pattern holds no pictures"),
+    ):
+        assert told in refused(tmp_path / name)
+
+
+@pytest.mark.usefixtures("never_built")
+def test_an_output_folder_that_cannot_be_written(tmp_path, capsys):
+    (tmp_path / "file").write_text("kept")
+    argv = ["--input", str(picture(tmp_path / "a.png")), "--classes", "a"]
+    with pytest.raises(SystemExit) as end:
+        tool["main"]([*argv, "--output", str(tmp_path / "file" / "out")])
+    assert end.value.code.startswith(f"error: cannot write {tmp_path}/file/out")
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_a_disk_that_fills_up_keeps_what_is_written(refused, tmp_path, monkeypatch):
+    for name in ("a.png", "b.png"):
+        picture(tmp_path / "many" / name)
+    sync, calls = files.os.fsync, []
+
+    def fill(descriptor):
+        calls.append(descriptor)
+        if len(calls) > 5:  # the probe, three files of a, one of b
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(descriptor)
+
+    monkeypatch.setattr(files.os, "fsync", fill)
+    told = refused(tmp_path / "many")
+    assert told.startswith(f"error: cannot write {tmp_path / 'out' / 'b_labels.png'}: the disk is")
+    assert outputs(tmp_path) == {"a_overlay.png", "a_labels.png", "a.json", "b_overlay.png"}
+
+
+@pytest.mark.parametrize(
+    ("opts", "told"),
+    [
+        (("NO.SUCH_KEY", "1"), "option NO.SUCH_KEY 1: "),
+        (("MODEL.WEIGHTS", "gone.pth"), "MODEL.WEIGHTS 'gone.pth' does not exist"),
+        (("MODEL.CLIP.PRETRAINED", "gone.pt"), "there is no weight file 'gone.pt'"),
+        (("SEED",), "give keys and values in turn"),
+    ],
+)
+def test_bad_keys(refused, tmp_path, opts, told):
+    assert told in refused(picture(tmp_path / "a.png"), opts=opts)
+
+
+def test_weights_of_another_architecture(refused, tmp_path):
+    torch.save({"stem.conv1.weight": torch.ones(2)}, tmp_path / "other.pth")
+    opts = ("MODEL.WEIGHTS", str(tmp_path / "other.pth"))
+    told = refused(picture(tmp_path / "a.png"), opts=opts)
+    assert "does not fit MaskCLIP: " in told and "1 unexpected: stem.conv1.weight" in told
+
+
+def test_options_behind_opts_are_refused_and_the_help_says_so(demo, tmp_path, capsys):
+    with pytest.raises(SystemExit) as end:
+        demo(picture(tmp_path / "a.png"), opts=("--output", "elsewhere"))
+    assert end.value.code == 2
+    assert "--output stands among the config keys" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as end:
+        tool["main"](["--help"])
+    assert end.value.code == 0
+    assert "must come last" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_command_itself(tmp_path, tiny_opts):
+    picture(tmp_path / "many" / "a.png")
+    (tmp_path / "many" / "b.png").write_bytes(b"")
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    argv = ["--input", tmp_path / "many", "--classes", "red star", "--output", tmp_path / "out"]
+    done = subprocess.run(
+        [sys.executable, str(TOOL), *(str(word) for word in argv), "--opts", *tiny_opts],
+        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "a.png: red star 100.0 %" in done.stdout
+    assert "left out: cannot read" in done.stderr
+    assert "Warning" not in done.stderr and "Traceback" not in done.stderr
