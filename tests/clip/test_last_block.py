@@ -1,6 +1,7 @@
 import pytest
 
 from ovseg_d2.clip import LastBlock
+from ovseg_d2.clip.last_block import require_attention
 
 
 @pytest.mark.parametrize(
@@ -22,3 +23,11 @@ def test_impossible_choices_are_refused(values, message):
 def test_default_is_the_value_path_of_maskclip_and_can_be_a_key():
     assert LastBlock() == LastBlock("own", True, "value")
     assert len({LastBlock(), LastBlock(), LastBlock(residual="none")}) == 2
+
+
+def test_choices_without_a_meaning_are_refused_with_the_reason():
+    require_attention(LastBlock(attention="full"), ("value", "full"), "it is round")
+    require_attention(LastBlock(neighbourhood_std=2.0), ("value",), "it is round")
+    for changes in ({"attention": "qq"}, {"residual": "none"}, {"mlp": False}):
+        with pytest.raises(ValueError, match=r"but it is round; choose attention from \('value'"):
+            require_attention(LastBlock(**changes), ("value", "full"), "it is round")

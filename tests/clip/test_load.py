@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 import ovseg_d2.clip.load as load_module
-from ovseg_d2.clip import load_clip
+from ovseg_d2.clip import CLIPTower, load_clip
 
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 GREY = {"mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
@@ -101,8 +101,7 @@ class TestConfigs:
     @pytest.mark.parametrize(
         ("name", "kind"),
         [
-            ("ViT-B-16-SigLIP", "TimmModel"),
-            ("convnext_base", "TimmModel"),
+            ("ViT-B-16-SigLIP", "TimmModel that is no ConvNeXt"),
             ("coca_ViT-B-32", "CoCa"),
             ("roberta-ViT-B-32", "HFTextEncoder"),
         ],
@@ -111,12 +110,25 @@ class TestConfigs:
         with pytest.raises(ValueError, match=f"contains a {kind}, which is not supported"):
             load_clip(name)
 
-    def test_resnets_are_refused_by_class(self, tmp_path, tiny_clip_config):
-        tiny_clip_config["vision_cfg"] = {"layers": [1, 1, 1, 1], "width": 8, "image_size": 32}
-        path = tmp_path / "resnet.json"
+    def test_every_kind_of_image_tower(self, tmp_path, tiny_clip_config, vision_kind):
+        tiny_clip_config["vision_cfg"].update(vision_kind)
+        path = tmp_path / "kind.json"
         path.write_text(json.dumps(tiny_clip_config))
-        with pytest.raises(ValueError, match="image tower is a ModifiedResNet"):
-            load_clip(str(path))
+        tower = load_clip(str(path))
+        assert tower.encode_image(torch.randn(1, 3, *tower.image_size)).shape == (1, 32)
+
+    def test_timm_does_not_fetch_weights_of_its_own(
+        self, monkeypatch, tmp_path, tiny_clip_config, vision_kinds
+    ):
+        def fetch(*_, **__):
+            raise AssertionError("timm was asked for its weights")
+
+        monkeypatch.setattr("timm.models._builder.load_pretrained", fetch)
+        vision = {**vision_kinds["convnext"], "timm_model_pretrained": True}
+        tiny_clip_config["vision_cfg"].update(vision)
+        path = tmp_path / "pretrained.json"
+        path.write_text(json.dumps(tiny_clip_config))
+        assert load_clip(str(path)).embed_dim == 32
 
 
 class TestWeights:
@@ -196,6 +208,48 @@ class TestTrainedWith:
         assert tower.std == IMAGENET["std"]
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:FutureWarning")
+class TestFormats:
+    """The same weights in any format give the same tower."""
+
+    @pytest.fixture
+    def write(self, script_archive):
+        """Give a function that writes a model's weights as a file of a format."""
+
+        def write(model, form, folder):
+            state = model.state_dict()
+            if form == "safetensors":
+                path = folder / "weights.safetensors"
+                save_file(state, path)
+            elif form == "open_clip checkpoint":
+                path = folder / "epoch_32.pt"
+                state = {f"module.{key}": value for key, value in state.items()}
+                torch.save({"epoch": 32, "name": "run", "state_dict": state}, path)
+            else:
+                path = folder / "RN-tiny.pt"
+                entries = ("input_resolution", "context_length", "vocab_size")
+                script_archive(state | dict.fromkeys(entries, torch.tensor(64)), path)
+            return path
+
+        return write
+
+    @pytest.mark.parametrize("form", ["safetensors", "open_clip checkpoint", "OpenAI archive"])
+    def test_same_features(self, tmp_path, tiny_clip_config, build_model, vision_kind, write, form):
+        model = build_model(vision=vision_kind)
+        path = write(model, form, tmp_path)
+        tiny_clip_config["vision_cfg"].update(vision_kind)
+        config = tmp_path / "config.json"
+        config.write_text(json.dumps(tiny_clip_config))
+        tower = load_clip(str(config), path, quick_gelu=False)
+        mean, std = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
+        expected = CLIPTower(model, tower.tokenizer, mean, std)
+        images = torch.randn(2, 3, 64, 96)
+        assert torch.equal(tower.encode_image(images), expected.encode_image(images))
+        assert torch.equal(tower.dense_feats(images), expected.dense_feats(images))
+        token_ids = tower.tokenize(["a cat"])
+        assert torch.equal(tower.encode_text(token_ids), expected.encode_text(token_ids))
+
+
 class TestPatchDropout:
     def test_argument_overrides_the_config(self, tmp_path, tiny_clip_config):
         tiny_clip_config["vision_cfg"]["patch_dropout"] = 0.25
@@ -211,6 +265,17 @@ class TestPatchDropout:
     def test_impossible_shares_are_refused(self, config_path, patch_dropout):
         with pytest.raises(ValueError, match=f"patch_dropout={patch_dropout}; give a share"):
             load_clip(str(config_path), patch_dropout=patch_dropout)
+
+    @pytest.mark.parametrize("kind", ["resnet", "convnext"])
+    def test_towers_of_convolutions_have_no_patches(
+        self, tmp_path, tiny_clip_config, vision_kinds, kind
+    ):
+        tiny_clip_config["vision_cfg"].update(vision_kinds[kind])
+        path = tmp_path / "convolutions.json"
+        path.write_text(json.dumps(tiny_clip_config))
+        assert load_clip(str(path), patch_dropout=0.0).grid == (2, 2)
+        with pytest.raises(ValueError, match=r"patch_dropout=0\.5, but .* convolutions.*to 0"):
+            load_clip(str(path), patch_dropout=0.5)
 
 
 class TestPackaged:

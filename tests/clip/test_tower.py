@@ -1,8 +1,10 @@
 import copy
+import pickle
 
 import open_clip
 import pytest
 import torch
+from open_clip.timm_model import TimmModel
 from torch import nn
 
 from ovseg_d2.clip import CLIPTower, LastBlock
@@ -30,7 +32,9 @@ def test_properties_are_read_from_the_model(build_tower):
 @pytest.mark.parametrize(
     ("name", "patch", "grid", "width", "dim"),
     [("ViT-B-16", 16, 14, 768, 512), ("ViT-B-32", 32, 7, 768, 512)]
-    + [("ViT-L-14-336", 14, 24, 1024, 768)],
+    + [("ViT-L-14-336", 14, 24, 1024, 768), ("RN50", 32, 7, 2048, 1024)]
+    + [("RN50x16", 32, 12, 3072, 768), ("convnext_base_w", 32, 8, 1024, 640)]
+    + [("convnext_large_d_320", 32, 10, 1536, 768)],
 )
 def test_properties_of_published_models(tokenizer, name, patch, grid, width, dim):
     with torch.device("meta"):
@@ -60,7 +64,8 @@ def test_logit_scale_is_a_number_with_a_gradient(build_tower, nonscalar):
     assert tower.model.logit_scale.grad.item() == pytest.approx(7.389056)
 
 
-def test_state_dict_is_open_clips_under_one_prefix(tower):
+def test_state_dict_is_open_clips_under_one_prefix(build_tower, vision_kind):
+    tower = build_tower(vision=vision_kind)
     expected = {f"model.{key}" for key in tower.model.state_dict()}
     assert set(tower.state_dict()) == expected
 
@@ -74,18 +79,25 @@ def test_the_model_is_not_patched(build_model, tokenizer):
     assert torch.equal(model.encode_image(images), untouched.encode_image(images))
 
 
-def test_copies_are_independent(tower):
-    images = torch.randn(1, 3, 32, 32)
+def test_copies_are_independent(build_tower, vision_kind):
+    tower = build_tower(vision=vision_kind)
+    images = torch.randn(1, 3, 64, 64)
     before = tower.encode_image(images)
+    for teacher in (copy.deepcopy(tower), pickle.loads(pickle.dumps(tower))):
+        assert torch.equal(teacher.encode_image(images), before)
     teacher = copy.deepcopy(tower)
-    nn.init.zeros_(tower.model.visual.conv1.weight)
+    for parameter in tower.model.visual.parameters():
+        nn.init.zeros_(parameter)
     assert torch.equal(teacher.encode_image(images), before)
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_gpu_gives_what_the_cpu_gives(tower):
-    images = 255 * torch.rand(2, 3, 40, 24)
+def test_gpu_gives_what_the_cpu_gives(build_tower, vision_kind):
+    tower = build_tower(vision=vision_kind)
+    is_vit = not vision_kind
+    last_block = LastBlock(attention="neighbourhood_kk") if is_vit else LastBlock()
+    images = 255 * torch.rand(2, 3, 72, 40)
     token_ids = tower.tokenize(["a cat", "a photo of a dog"])
 
     def encode(device):
@@ -93,7 +105,7 @@ def test_gpu_gives_what_the_cpu_gives(tower):
         pixels = tower.normalize(images.to(device))
         return (
             tower.encode_image(pixels).cpu(),
-            tower.dense_feats(pixels, LastBlock(attention="neighbourhood_kk")).cpu(),
+            tower.dense_feats(pixels, last_block).cpu(),
             tower.encode_text(token_ids.to(device)).cpu(),
         )
 
@@ -140,6 +152,95 @@ class TestImages:
         assert torch.equal(feats, tower.dense_feats(images, LastBlock()))
         other = tower.dense_feats(images, LastBlock(residual="none"))
         assert not torch.allclose(feats, other, atol=1e-3)
+
+
+class TestKinds:
+    """What holds for every kind of image tower; a location is 8 pixels of the tiny ViT, else 32."""
+
+    @pytest.mark.parametrize("size", [(64, 64), (96, 64), (75, 100)])
+    def test_global_embeddings_equal_open_clips(self, build_tower, vision_kind, size):
+        if "timm_model_name" not in vision_kind and size != (64, 64):
+            pytest.skip("open_clip knows its native size only")
+        tower = build_tower(vision={**vision_kind, "image_size": 64})
+        images = torch.randn(2, 3, *size)
+        expected = tower.model.encode_image(images, normalize=True)
+        torch.testing.assert_close(tower.encode_image(images), expected, rtol=1e-4, atol=1e-5)
+
+    @pytest.mark.parametrize("size", [(64, 64), (70, 33), (5, 129)])
+    def test_dense_features_cover_every_pixel(self, build_tower, vision_kind, size):
+        tower = build_tower(vision=vision_kind)
+        patch_h, patch_w = tower.patch_size
+        h, w = -(-size[0] // patch_h), -(-size[1] // patch_w)
+        images = torch.randn(2, 3, *size)
+        padded = torch.zeros(2, 3, h * patch_h, w * patch_w)
+        padded[..., : size[0], : size[1]] = images
+        feats = tower.dense_feats(images)
+        assert feats.shape == (2, tower.embed_dim, h, w)
+        assert torch.equal(feats, tower.dense_feats(padded))
+        assert tower.encode_image(padded).shape == (2, tower.embed_dim)
+
+    def test_official_gives_convolutions_the_image_as_it_is(self, build_tower, vision_kind):
+        tower = build_tower(vision=vision_kind)
+        images = torch.randn(1, 3, 70, 100)
+        feats = tower.dense_feats(images, official=True)
+        if tower.patch_size == (8, 8):
+            assert torch.equal(feats, tower.dense_feats(images))
+            return
+        assert feats.shape == (1, 32, 2, 3)
+        ours = tower.dense_feats(images)
+        assert ours.shape == (1, 32, 3, 4)
+        assert not torch.allclose(feats, ours[..., :2, :3], atol=1e-3)
+
+    def test_images_smaller_than_convolutions_need(self, build_tower, vision_kind):
+        tower = build_tower(vision=vision_kind)
+        images = torch.randn(1, 3, 64, 20)
+        assert tower.dense_feats(images).shape[-1] == (3 if tower.patch_size == (8, 8) else 1)
+        if tower.patch_size == (8, 8):
+            assert tower.encode_image(images).shape == (1, 32)
+            return
+        for encode in (tower.encode_image, lambda x: tower.dense_feats(x, official=True)):
+            with pytest.raises(ValueError, match="images of 64x20 pixels are smaller than .*32x32"):
+                encode(images)
+
+    @pytest.mark.parametrize("official", [False, True])
+    def test_keys_come_with_the_features_of_the_same_call(self, build_tower, vision_kind, official):
+        tower = build_tower(vision=vision_kind)
+        images = torch.randn(2, 3, 70, 100)
+        if not tower.has_keys:
+            assert "timm_model_name" in vision_kind
+            with pytest.raises(ValueError, match="no attention and so no keys"):
+                tower.dense_feats_and_keys(images, official=official)
+            return
+        feats, keys = tower.dense_feats_and_keys(images, official=official)
+        assert torch.equal(feats, tower.dense_feats(images, official=official))
+        assert keys.shape == (2, tower.width, *feats.shape[2:])
+
+    def test_official_keys_of_a_vit_have_passed_the_output_projection(self, tower):
+        images = torch.randn(2, 3, 32, 40)
+        feats, keys = tower.dense_feats_and_keys(images)
+        official_feats, official_keys = tower.dense_feats_and_keys(images, official=True)
+        assert torch.equal(feats, official_feats)
+        project = tower.model.visual.transformer.resblocks[-1].attn.out_proj
+        expected = project(keys.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        torch.testing.assert_close(official_keys, expected)
+
+    def test_last_block_reaches_the_tower(self, build_tower, vision_kinds):
+        images = torch.randn(1, 3, 64, 64)
+        tower = build_tower(vision=vision_kinds["resnet"])
+        full = LastBlock(attention="full")
+        assert not torch.equal(tower.dense_feats(images), tower.dense_feats(images, full))
+        assert torch.equal(
+            tower.dense_feats_and_keys(images, full)[0], tower.dense_feats(images, full)
+        )
+        with pytest.raises(ValueError, match="a ConvNeXt has no attention"):
+            build_tower(vision=vision_kinds["convnext"]).dense_feats(images, full)
+
+    def test_type_and_device_are_those_of_the_weights(self, build_tower, vision_kind):
+        tower = build_tower(vision=vision_kind)
+        assert tower.dtype == torch.float32
+        tower = tower.double().to("meta")
+        assert tower.dtype == torch.float64
+        assert tower.device.type == "meta"
 
 
 class TestTokenize:
@@ -237,6 +338,12 @@ class TestRefusals:
         model = build_model()
         model.visual = nn.Conv2d(3, 4, 1)
         with pytest.raises(ValueError, match="image tower is a Conv2d.*choose a ViT"):
+            CLIPTower(model, tokenizer, (0.5,) * 3, (0.5,) * 3)
+
+    def test_other_trunks_of_timm(self, build_model, tokenizer):
+        model = build_model()
+        model.visual = TimmModel("test_vit", 32, 160, pool="avg", proj="linear")
+        with pytest.raises(ValueError, match="ConvNeXt is the one trunk of timm"):
             CLIPTower(model, tokenizer, (0.5,) * 3, (0.5,) * 3)
 
     def test_other_text_towers(self, build_model, tokenizer):

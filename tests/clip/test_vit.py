@@ -7,7 +7,7 @@ from open_clip.transformer import LayerNorm, QuickGELU, VisionTransformer
 from torch import nn
 
 from ovseg_d2.clip import LastBlock
-from ovseg_d2.clip.vit import vit_dense, vit_global, vit_tokens
+from ovseg_d2.clip.vit import vit_dense, vit_dense_and_keys, vit_global, vit_tokens
 
 PUBLISHED = {
     "CLIP": LastBlock(attention="full"),
@@ -165,6 +165,34 @@ def test_attention_variants_equal_a_computation_by_location(build_model, last_bl
     image = torch.randn(3, 16, 40, dtype=torch.float64)
     feats = vit_dense(visual, image[None], last_block)[0]
     torch.testing.assert_close(feats, slow_dense(visual, image, last_block))
+
+
+@pytest.mark.parametrize("project_keys", [False, True])
+@pytest.mark.parametrize("last_block", PUBLISHED.values(), ids=PUBLISHED)
+def test_keys_equal_a_computation_by_location(build_model, last_block, project_keys):
+    visual = build_model(vision={"image_size": (16, 40)}).visual.double()
+    images = torch.randn(2, 3, 16, 40, dtype=torch.float64)
+    feats, keys = vit_dense_and_keys(visual, images, last_block, project_keys)
+    assert torch.equal(feats, vit_dense(visual, images, last_block))
+    assert keys.shape == (2, 32, 2, 5)
+    weights = {key: value.detach() for key, value in visual.state_dict().items()}
+    prefix = "transformer.resblocks.1."
+    entering = visual.forward_intermediates(images, indices=[0], output_fmt="NLC")
+    for own_keys, patches in zip(keys, entering["image_intermediates"][0], strict=True):
+        for place, patch in enumerate(patches):
+            normed = slow_norm(patch, weights, f"{prefix}ln_1")
+            key = weights[f"{prefix}attn.in_proj_weight"][32:64] @ normed
+            key = key + weights[f"{prefix}attn.in_proj_bias"][32:64]
+            if project_keys:
+                key = weights[f"{prefix}attn.out_proj.weight"] @ key
+                key = key + weights[f"{prefix}attn.out_proj.bias"]
+            torch.testing.assert_close(own_keys.flatten(1)[:, place], key)
+
+
+def test_keys_of_custom_blocks_are_not_known(build_model):
+    visual = build_model(vision={"qk_norm": True}).visual
+    with pytest.raises(ValueError, match="asking for keys takes .* do without keys"):
+        vit_dense_and_keys(visual, torch.randn(1, 3, 32, 32), LastBlock(attention="full"))
 
 
 def test_published_methods_differ_from_each_other(build_model):
@@ -368,15 +396,29 @@ def test_parity_with_pixelclip(parity, subcase):
 
 
 @pytest.mark.parametrize(
-    "subcase", ["native", "wide_larger", "not_multiple_of_patch", "clip_activation"]
+    "subcase",
+    [
+        "native",
+        "wide_larger",
+        "not_multiple_of_patch",
+        "clip_activation",
+        "prompt_denoising",
+        "key_smoothing_all",
+        "key_smoothing_some",
+        "both",
+    ],
 )
-def test_parity_with_maskclip(parity, subcase):
+def test_parity_with_maskclip(parity, official_smoothing, subcase):
     case = parity("maskclip_vit")
     call = case.subcases[subcase]
     activation = {"gelu": nn.GELU, "quick_gelu": QuickGELU}[call.args["activation"]]
     visual = _official_tower(case, case.construct["heads"], activation, eps=call.args["ln_eps"])
     images = (call.inputs["image"].float() - call.args["mean"]) / call.args["std"]
-    call.check("features", vit_dense(visual, images, LastBlock()))
+    feats, keys = vit_dense_and_keys(visual, images, LastBlock(), project_keys=True)
+    call.check("features", feats)
+    smoothed = official_smoothing(call, keys)
+    if smoothed is not None:
+        call.check("logits", smoothed)
 
 
 def _official_tower(case, heads, activation, eps):

@@ -2,7 +2,6 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import nn
 
 from ovseg_d2.clip.weights import load_weights, read_weights, save_weights
 
@@ -19,23 +18,6 @@ def assert_same(weights, model):
     assert weights.keys() == expected.keys()
     for key, value in expected.items():
         assert torch.equal(weights[key], value), key
-
-
-def script_archive(state, path):
-    """Save a state dict as a TorchScript archive, the format of OpenAI's releases."""
-    root = nn.Module()
-    for key, value in state.items():
-        *parents, name = key.split(".")
-        module = root
-        for parent in parents:
-            if parent not in dict(module.named_children()):
-                module.add_module(parent, nn.Module())
-            module = module.get_submodule(parent)
-        if value.is_floating_point():
-            module.register_parameter(name, nn.Parameter(value, requires_grad=False))
-        else:
-            module.register_buffer(name, value)
-    torch.jit.script(root).save(path)
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".pth", ".bin", ".anything"])
@@ -74,7 +56,7 @@ def test_safetensors(tmp_path, model):
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:FutureWarning")
 @pytest.mark.filterwarnings("error:`torch.jit.load` is deprecated:FutureWarning")
-def test_openai_archive(tmp_path, model):
+def test_openai_archive(tmp_path, model, script_archive):
     path = tmp_path / "ViT-tiny.pt"
     entries = {name: torch.tensor(32) for name in OPENAI_ENTRIES}
     script_archive(model.state_dict() | entries, path)
