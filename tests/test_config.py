@@ -1,7 +1,10 @@
 """The config: how it is built, what it refuses in one sentence, and that every key has a reader."""
 
 import ast
+import inspect
+import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -167,6 +170,16 @@ FILES = {
 }
 
 
+@pytest.fixture
+def _shallow() -> Iterator[None]:
+    """Let endless recursion end soon."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack(0)) + 200)
+    yield
+    sys.setrecursionlimit(limit)
+
+
+@pytest.mark.usefixtures("_shallow")
 @pytest.mark.parametrize("case", FILES)
 def test_bad_files(tmp_path, case):
     text, words = FILES[case]
@@ -188,6 +201,7 @@ def test_missing_file(tmp_path, monkeypatch, name):
 # --- every key has a reader
 
 
+@cache
 def keys_read(source: str) -> set[tuple[str, ...]]:
     """Find what a module reads of configs: chains of attributes, through names they are given.
 
@@ -229,6 +243,7 @@ def keys_nobody_reads(cfg: CfgNode, sources: list[str]) -> set[str]:
     return {".".join(key) for key in ours - read}
 
 
+@cache
 def package_sources() -> list[str]:
     paths = [path for path in PACKAGE.rglob("*.py") if (PACKAGE / "d2") not in path.parents]
     return [path.read_text(encoding="utf-8") for path in paths if path != PACKAGE / "config.py"]
