@@ -103,7 +103,7 @@ def test_margin_of_crops_is_cut_at_the_border():
         if not scene.objects:
             continue
         crop, class_id = read_crop(name, margin=0.5)
-        whole, _ = read_crop(name, margin=2.0)
+        whole, _ = read_crop(name, margin=20.0)
         np.testing.assert_array_equal(whole, scene.image)
         sizes = []
         for left, top, right, bottom in (e.box for e in scene.objects if e.class_id == class_id):
