@@ -22,23 +22,29 @@ if rank is not None:
     dist.init_process_group("gloo", f"file://{folder}/rendezvous", rank=rank, world_size=2)
 
 torch.manual_seed(0)
-images, texts = torch.randn(2, 6, 5, dtype=torch.float64)
-# Captions 4 and 7 occur on both ranks.
-ids = torch.tensor([4, 7, 5, 7, 4, 6])
+images = torch.randn(6, 5, dtype=torch.float64)
+texts = torch.randn(6, 2, 5, dtype=torch.float64)
+# Two captions a picture; 4 and 7 occur on both ranks.
+ids = torch.tensor([[4, 1], [7, 4], [5, 2], [7, 3], [4, 8], [6, 6]])
 towers = {
     "image": torch.randn(5, 4, dtype=torch.float64, requires_grad=True),
     "text": torch.randn(5, 4, dtype=torch.float64, requires_grad=True),
     "log_scale": torch.tensor(1.5, dtype=torch.float64, requires_grad=True),
 }
 share = slice(None) if rank is None else slice(3 * rank, 3 * rank + 3)
-loss = contrastive_loss(
+pairs = (
     F.normalize(images[share] @ towers["image"], dim=-1),
     F.normalize(texts[share] @ towers["text"], dim=-1),
     towers["log_scale"].exp(),
-    ids[share],
 )
+plain_loss = contrastive_loss(*pairs)  # all texts differ, whichever rank they are on
+loss = contrastive_loss(*pairs, ids[share])
 loss.backward()
-report = {"loss": loss.item(), "grads": {name: tower.grad for name, tower in towers.items()}}
+report = {
+    "loss": loss.item(),
+    "plain_loss": plain_loss.item(),
+    "grads": {name: tower.grad for name, tower in towers.items()},
+}
 
 if rank is not None:
     # What DistributedDataParallel does with gradients.

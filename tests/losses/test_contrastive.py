@@ -91,6 +91,16 @@ def test_equal_captions_do_not_push_their_pictures_away():
         assert grad @ texts[0] < 0 < grad @ (texts[2] - texts[0])
 
 
+@pytest.mark.parametrize("num_texts", [1, 2])
+def test_a_batch_without_any_negative_teaches_nothing(num_texts):
+    images, texts = embeds(3).requires_grad_(), embeds(3 * num_texts).view(3, num_texts, 6)
+    texts.requires_grad_()
+    ids = torch.full((3, num_texts), 8)
+    loss = contrastive_loss(images, texts, torch.tensor(3.0, dtype=torch.float64), ids)
+    loss.backward()
+    assert loss.item() == images.grad.abs().sum() == texts.grad.abs().sum() == 0
+
+
 def test_gradients_reach_both_sides_and_the_scale():
     images, texts = embeds(4).requires_grad_(), embeds(4).requires_grad_()
     scale = torch.tensor(5.0, dtype=torch.float64, requires_grad=True)
@@ -184,13 +194,14 @@ def test_two_processes_give_the_gradient_of_the_joined_batch(tmp_path):
     reports = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
 
     joined = runpy.run_path(str(WORKER), {"RANK": None, "FOLDER": str(tmp_path)})["report"]
-    assert joined["loss"] == pytest.approx(sum(r["loss"] for r in reports) / 2, rel=1e-9)
+    for kind in ("loss", "plain_loss"):
+        assert joined[kind] == pytest.approx(sum(r[kind] for r in reports) / 2, rel=1e-9)
     for name, grad in joined["grads"].items():
         assert grad.abs().sum() > 0
         for report in reports:
             torch.testing.assert_close(report["grads"][name], grad, rtol=1e-9, atol=1e-12)
     for report in reports:
-        assert report["gathered_ids"] == [4, 7, 5, 7, 4, 6]
+        assert report["gathered_ids"] == [[4, 1], [7, 4], [5, 2], [7, 3], [4, 8], [6, 6]]
         torch.testing.assert_close(report["gathered"], torch.arange(12.0).view(6, 2))
         # Row r of the sum over ranks of (rank + 1) * gathered: 1 + 2 for each entry.
         torch.testing.assert_close(report["gathered_grad"], torch.full((3, 2), 3.0))
