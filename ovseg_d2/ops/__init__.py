@@ -1,24 +1,40 @@
 """Pure tensor functions: no modules, no state, device and dtype from the inputs."""
 
-from ovseg_d2.ops.background import background_by_threshold, filter_small_areas, merge_background
+from ovseg_d2.ops.background import (
+    Background,
+    background_by_threshold,
+    filter_small_areas,
+    find_background,
+    merge_background,
+)
 from ovseg_d2.ops.dense import dense_argmax, upsample_scores
 from ovseg_d2.ops.labels import class_shares
 from ovseg_d2.ops.pooling import pool_masks
-from ovseg_d2.ops.refine import REMOVED_SCORE, denoise_prompts, smooth_by_keys
+from ovseg_d2.ops.refine import (
+    REMOVED_SCORE,
+    Refinement,
+    denoise_prompts,
+    refine_scores,
+    smooth_by_keys,
+)
 from ovseg_d2.ops.synonyms import max_over_words
 from ovseg_d2.ops.windows import average_windows, score_bands, window_boxes
 
 __all__ = [
     "REMOVED_SCORE",
+    "Background",
+    "Refinement",
     "average_windows",
     "background_by_threshold",
     "class_shares",
     "dense_argmax",
     "denoise_prompts",
     "filter_small_areas",
+    "find_background",
     "max_over_words",
     "merge_background",
     "pool_masks",
+    "refine_scores",
     "score_bands",
     "smooth_by_keys",
     "upsample_scores",

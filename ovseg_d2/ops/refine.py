@@ -7,15 +7,78 @@ another along h, and both functions look at the image as a whole.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["REMOVED_SCORE", "denoise_prompts", "smooth_by_keys"]
+__all__ = ["REMOVED_SCORE", "Refinement", "denoise_prompts", "refine_scores", "smooth_by_keys"]
 
 # What a removed class scores, the release's value: below any cosine, and finite, for interpolation
 # would make NaN of infinity.
 REMOVED_SCORE = -100.0
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """Which of the two are done, and how far.
+
+    Attributes:
+        prompt_denoising: classes that are nowhere in an image at least this probable leave it, 0.5
+            in [maskclip]; None leaves all.
+        key_smoothing: locations whose best class is less probable than this are scored by all
+            locations with similar keys, 1.0 in [maskclip]: all of them; None smooths none.
+
+    Raises:
+        ValueError: a threshold outside [0, 1].
+    """
+
+    prompt_denoising: float | None = None
+    key_smoothing: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what is no probability."""
+        for name in ("prompt_denoising", "key_smoothing"):
+            value = getattr(self, name)
+            if value is not None:
+                _check_threshold(value, name)
+
+
+def refine_scores(
+    scores: Tensor,
+    keys: Tensor | None,
+    refinement: Refinement,
+    scale: float | Tensor,
+    *,
+    official: bool = False,
+) -> Tensor:
+    """Denoise, then smooth, as far as asked for.
+
+    Args:
+        scores: (B, K, h, w) cosines.
+        keys: (B, C, h, w); None where nothing is to be smoothed.
+        refinement: what to do.
+        scale: the tower's logit scale.
+        official: as the release does both.
+
+    Returns:
+        (B, K, h, w): cosines (removed classes at `REMOVED_SCORE`), or what `smooth_by_keys` gives.
+
+    Raises:
+        ValueError: as the two functions, or smoothing without keys.
+    """
+    if refinement.prompt_denoising is not None:
+        scores = denoise_prompts(scores, scale, refinement.prompt_denoising, official=official)
+    if refinement.key_smoothing is None:
+        return scores
+    if keys is None:
+        raise ValueError(
+            f"key_smoothing is {refinement.key_smoothing} and keys is None; give the keys of the "
+            "last attention, or leave key_smoothing None"
+        )
+    probs = (scores * scale).softmax(dim=1)
+    return smooth_by_keys(probs, keys, refinement.key_smoothing, official=official)
 
 
 def denoise_prompts(
@@ -110,6 +173,6 @@ def _check_grid(name: str, values: Tensor) -> None:
         )
 
 
-def _check_threshold(threshold: float) -> None:
+def _check_threshold(threshold: float, name: str = "threshold") -> None:
     if not 0 <= threshold <= 1:
-        raise ValueError(f"threshold is {threshold}; it is a probability, give one in [0, 1]")
+        raise ValueError(f"{name} is {threshold}; it is a probability, give one in [0, 1]")

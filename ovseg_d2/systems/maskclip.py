@@ -1,21 +1,40 @@
 """MaskCLIP: open-vocabulary segmentation with a frozen CLIP and no training at all.
 
 Source: [maskclip] arXiv 2112.01071. (The other paper of that name is `MaskedDistillCLIP`.)
+
+With another `LastBlock`, windows and a background it is its successors too: [sclip], [clearclip]
+and [naclip] differ from it in these alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ovseg_d2.clip import CLIPTower, LastBlock
-from ovseg_d2.ops import dense_argmax
+from ovseg_d2.ops import (
+    Background,
+    Refinement,
+    find_background,
+    max_over_words,
+    merge_background,
+    refine_scores,
+    score_bands,
+    window_boxes,
+)
 
 __all__ = ["MaskCLIP"]
+
+Size = tuple[int, int]
+
+# Crops encoded together; a window's worth of activations each.
+_CROPS_AT_ONCE = 8
 
 
 class MaskCLIP(nn.Module):
@@ -23,7 +42,8 @@ class MaskCLIP(nn.Module):
 
     With the last attention bypassed, each location's value embedding v_ij lives in the joint space
     of image and text, and the text embeddings t_k serve as a 1x1 convolution over it:
-    s_kij = cos(v_ij, t_k).
+    s_kij = cos(v_ij, t_k). `forward` is that much, and differentiable. `score_pixels` and
+    `segment` go on to pixels, with windows, refinement and background where they are asked for.
 
     Departs: the official code spreads the patch grid over the unpadded image; here it covers the
     padded one, as it did in the tower. They are the same where the image is whole patches. It also
@@ -33,16 +53,53 @@ class MaskCLIP(nn.Module):
     Args:
         tower: a CLIP tower; used as it is, its parameters' gradient flags included.
         last_block: what becomes of the tower's last block.
+        refine: denoising and smoothing of the scores; None does neither.
+        background: what is background beside the best class; None asks the best class alone.
+        window: (h, w) in pixels of a sliding window, or one number for both; None looks at images
+            as a whole. Refinement sees all windows of an image together.
+        stride: (h, w) in pixels from window to window, or one number; None is half the window.
+        logit_scale: factor of the cosines before any softmax; None is the tower's own. [sclip] has
+            40, and 50 or 65 with a background.
+        official: the release's geometry, refinement and keys where they differ from the paper or
+            from CLIP; see `denoise_prompts`, `smooth_by_keys` and `CLIPTower.dense_feats_and_keys`.
     """
 
-    def __init__(self, tower: CLIPTower, *, last_block: LastBlock | None = None) -> None:
-        """Keep the parts."""
+    def __init__(
+        self,
+        tower: CLIPTower,
+        *,
+        last_block: LastBlock | None = None,
+        refine: Refinement | None = None,
+        background: Background | None = None,
+        window: int | Size | None = None,
+        stride: int | Size | None = None,
+        logit_scale: float | None = None,
+        official: bool = False,
+    ) -> None:
+        """Keep the parts.
+
+        Raises:
+            ValueError: windows that leave gaps, a stride without a window, a logit scale that is
+                not positive, or key smoothing with a tower that has no keys.
+        """
         super().__init__()
         self.tower = tower
         self.last_block = LastBlock() if last_block is None else last_block
+        self.refine = Refinement() if refine is None else refine
+        self.background = Background() if background is None else background
+        self.window, self.stride = _window_and_stride(window, stride)
+        if logit_scale is not None and not logit_scale > 0:
+            raise ValueError(f"logit_scale is {logit_scale}; give a positive factor of cosines")
+        self.logit_scale = logit_scale
+        self.official = official
+        if self.refine.key_smoothing is not None and not tower.has_keys:
+            raise ValueError(
+                f"key_smoothing={self.refine.key_smoothing} needs keys, and this image tower has "
+                "no attention to take them from; leave it None, or take a ViT or a ResNet"
+            )
 
     def forward(self, images: Tensor, text_embeds: Tensor) -> Tensor:
-        """Score every patch for every class; differentiable.
+        """Score every patch for every class; differentiable, and never refined.
 
         Args:
             images: (B, 3, H, W) RGB in 0..255, any size.
@@ -54,41 +111,229 @@ class MaskCLIP(nn.Module):
         Raises:
             ValueError: text embeddings that are not (K, D) with the tower's D.
         """
+        self._check_text(text_embeds)
+        images = self.tower.normalize(images)
+        feats = self.tower.dense_feats(images, self.last_block, official=self.official)
+        return _cosines(feats, text_embeds)
+
+    @torch.no_grad()
+    def score_pixels(
+        self,
+        images: Tensor | Sequence[Tensor],
+        text_embeds: Tensor,
+        size: Size | Sequence[Size] | None = None,
+        *,
+        class_ids: Tensor | None = None,
+        background_ids: Sequence[int] = (),
+    ) -> Tensor | list[Tensor]:
+        """Score every pixel for every class; holds all of it, see `segment` for labels alone.
+
+        The best class of a pixel is its label. Scores are cosines; probabilities, where several
+        words stand for a class or a background is looked for; smoothed scores, see
+        `smooth_by_keys`, where there is key smoothing.
+
+        Args:
+            images: as for `segment`, like all that follow.
+            text_embeds: likewise.
+            size: likewise.
+            class_ids: likewise.
+            background_ids: likewise.
+
+        Returns:
+            (B, K, H, W) float32, or a list of (K, H, W).
+
+        Raises:
+            ValueError: as `segment`.
+        """
+        asked = (text_embeds, class_ids, tuple(background_ids))
+        with _evaluating(self):
+            found = [
+                torch.cat(list(self._bands(image, out, *asked)), dim=1)
+                for image, out in _each(images, size)
+            ]
+        return torch.stack(found) if isinstance(images, Tensor) else found
+
+    @torch.no_grad()
+    def segment(
+        self,
+        images: Tensor | Sequence[Tensor],
+        text_embeds: Tensor,
+        size: Size | Sequence[Size] | None = None,
+        *,
+        class_ids: Tensor | None = None,
+        background_ids: Sequence[int] = (),
+    ) -> Tensor | list[Tensor]:
+        """Label every pixel; in evaluation mode whatever the mode of the tower, no gradient.
+
+        All classes' scores at all pixels never exist.
+
+        Args:
+            images: (B, 3, H, W) RGB in 0..255, or a sequence of (3, H, W) of different sizes.
+            text_embeds: (K, D) unit norm; or (R, D), several rows a class.
+            size: (h, w) of the labels, or one for each image; None means that of the images.
+            class_ids: (R,) the class of each row, from `TextBank.embed_rows`: a class has the
+                probability of its best word. None: rows are classes.
+            background_ids: the classes that mean background, `Vocabulary.background_ids`. They
+                become one, the first, and so does what the options find to be background.
+
+        Returns:
+            (B, h, w) int64 class indices, or a list of (h, w).
+
+        Raises:
+            ValueError: text embeddings that are not (R, D) with the tower's D, images of another
+                shape, sizes of another number, or a background option without a background class.
+        """
+        asked = (text_embeds, class_ids, tuple(background_ids))
+        with _evaluating(self):
+            found = [
+                torch.cat([band.argmax(dim=0) for band in self._bands(image, out, *asked)])
+                for image, out in _each(images, size)
+            ]
+        return torch.stack(found) if isinstance(images, Tensor) else found
+
+    def _bands(
+        self,
+        image: Tensor,
+        out_size: Size | None,
+        text_embeds: Tensor,
+        class_ids: Tensor | None,
+        background_ids: Sequence[int],
+    ) -> Iterator[Tensor]:
+        """Final scores (K, rows, W) of one image (3, H, W), band by band from the top."""
+        self._check_text(text_embeds)
+        grids = self._grids(image, text_embeds, class_ids)
+        areas: Tensor | None = None
+        if self.background.min_share is not None:
+            # What a class wins of the whole image has to be known before the first band.
+            winners = [
+                merge_background(band, background_ids).argmax(dim=0).flatten()
+                for band in self._probs(grids, out_size)
+            ]
+            areas = torch.bincount(torch.cat(winners), minlength=grids.num_classes)
+        for band in self._probs(grids, out_size):
+            yield find_background(band, self.background, background_ids, areas)
+
+    def _grids(self, image: Tensor, text_embeds: Tensor, class_ids: Tensor | None) -> _Grids:
+        """Encode one image and refine its scores."""
+        size = (image.shape[1], image.shape[2])
+        window = size if self.window is None else self.window
+        boxes = window_boxes(size, window, window if self.stride is None else self.stride)
+        crops = [image[:, top:bottom, left:right] for left, top, right, bottom in boxes]
+        scores, keys = [], []
+        for start in range(0, len(crops), _CROPS_AT_ONCE):
+            batch = self.tower.normalize(torch.stack(crops[start : start + _CROPS_AT_ONCE]))
+            if self.refine.key_smoothing is None:
+                feats = self.tower.dense_feats(batch, self.last_block, official=self.official)
+            else:
+                feats, some_keys = self.tower.dense_feats_and_keys(
+                    batch, self.last_block, official=self.official
+                )
+                keys.append(some_keys)
+            scores.append(_cosines(feats, text_embeds))
+        grid_scores = torch.cat(scores)  # (n, K, h, w)
+        num_classes = len(text_embeds) if class_ids is None else int(class_ids.max()) + 1
+        if class_ids is not None and self.refine != Refinement():
+            # Refinement is of classes: it must not take the words of one for rivals.
+            grid_scores = max_over_words(grid_scores, class_ids, num_classes)
+            class_ids = None
+        refined = refine_scores(
+            _put_together(grid_scores),
+            _put_together(torch.cat(keys)) if keys else None,
+            self.refine,
+            self._scale,
+            official=self.official,
+        )
+        grid_scores = refined[0].unflatten(1, (len(crops), -1)).transpose(0, 1)
+        box_size = crops[0].shape[1:]
+        patch_h, patch_w = self.tower.patch_size
+        grid_h, grid_w = grid_scores.shape[2:]
+        padded_size = (grid_h * patch_h, grid_w * patch_w)
+        if self.official:
+            padded_size = (box_size[0], box_size[1])
+        return _Grids(grid_scores, boxes, size, padded_size, class_ids, num_classes)
+
+    def _probs(self, grids: _Grids, out_size: Size | None) -> Iterator[Tensor]:
+        """Scores (K, rows, W) at pixels; probabilities where something is going to compare them."""
+        wants_probs = self.background != Background() or grids.class_ids is not None
+        for _, band in score_bands(
+            grids.scores, grids.boxes, grids.size, padded_size=grids.padded_size, out_size=out_size
+        ):
+            if wants_probs and self.refine.key_smoothing is None:
+                band = (band * self._scale).softmax(dim=0)
+            if grids.class_ids is not None:
+                band = max_over_words(band, grids.class_ids, grids.num_classes)
+            yield band
+
+    @property
+    def _scale(self) -> Tensor | float:
+        return self.tower.logit_scale.float() if self.logit_scale is None else self.logit_scale
+
+    def _check_text(self, text_embeds: Tensor) -> None:
         if text_embeds.dim() != 2 or text_embeds.shape[1] != self.tower.embed_dim:
             raise ValueError(
                 f"text_embeds have shape {tuple(text_embeds.shape)}, but this tower's joint "
                 f"embedding has D = {self.tower.embed_dim}; give (K, D) from a TextBank on it"
             )
-        feats = self.tower.dense_feats(self.tower.normalize(images), self.last_block)
-        # Cosines in half precision would make ties of what are different classes.
-        embeds = F.normalize(feats.float(), dim=1)
-        return torch.einsum("bdhw,kd->bkhw", embeds, text_embeds.to(embeds))
 
-    @torch.no_grad()
-    def segment(
-        self, images: Tensor, text_embeds: Tensor, size: tuple[int, int] | None = None
-    ) -> Tensor:
-        """Label every pixel; in evaluation mode whatever the mode of the tower, no gradient.
 
-        Args:
-            images: (B, 3, H, W) RGB in 0..255.
-            text_embeds: (K, D) unit norm.
-            size: (h, w) of the labels; None means that of the images.
+@dataclass(frozen=True)
+class _Grids:
+    """One image, scored: (n, K, h, w) of its windows, or a row a word, and where they lie."""
 
-        Returns:
-            (B, h, w) int64 class indices.
-        """
-        with _evaluating(self):
-            scores = self(images, text_embeds)
-        image_h, image_w = images.shape[-2:]
-        patch_h, patch_w = self.tower.patch_size
-        padded_size = (scores.shape[-2] * patch_h, scores.shape[-1] * patch_w)
-        return dense_argmax(
-            scores,
-            (image_h, image_w) if size is None else size,
-            crop=padded_size,
-            image_size=(image_h, image_w),
-        )
+    scores: Tensor
+    boxes: list[tuple[int, int, int, int]]
+    size: Size
+    padded_size: Size
+    class_ids: Tensor | None
+    num_classes: int
+
+
+def _cosines(feats: Tensor, text_embeds: Tensor) -> Tensor:
+    """(B, D, h, w) features and (K, D) texts -> (B, K, h, w)."""
+    # Cosines in half precision would make ties of what are different classes.
+    embeds = F.normalize(feats.float(), dim=1)
+    return torch.einsum("bdhw,kd->bkhw", embeds, text_embeds.to(embeds))
+
+
+def _put_together(values: Tensor) -> Tensor:
+    """(n, C, h, w) of an image's windows -> (1, C, n*h, w), one grid of all its locations."""
+    return values.transpose(0, 1).flatten(1, 2)[None]
+
+
+def _each(
+    images: Tensor | Sequence[Tensor], size: Size | Sequence[Size] | None
+) -> Iterator[tuple[Tensor, Size | None]]:
+    """Each image (3, H, W) with the size of its answer."""
+    for image in images:
+        if image.dim() != 3 or image.shape[0] != 3:
+            raise ValueError(
+                f"images hold one of shape {tuple(image.shape)}; give (B, 3, H, W) or a sequence "
+                "of (3, H, W), RGB in 0..255"
+            )
+    sizes: Sequence[Size | None]
+    if size is None or isinstance(size[0], int):
+        sizes = [cast("Size | None", size)] * len(images)
+    else:
+        sizes = cast("Sequence[Size]", size)
+    if len(sizes) != len(images):
+        raise ValueError(f"{len(sizes)} sizes for {len(images)} images; give one for each, or one")
+    return zip(images, sizes, strict=True)
+
+
+def _window_and_stride(
+    window: int | Size | None, stride: int | Size | None
+) -> tuple[Size | None, Size | None]:
+    """Both as (h, w), or None and None."""
+    if window is None:
+        if stride is not None:
+            raise ValueError(f"stride={stride} without a window; give window in pixels too")
+        return None, None
+    window = (window, window) if isinstance(window, int) else (window[0], window[1])
+    if stride is None:
+        stride = (max(window[0] // 2, 1), max(window[1] // 2, 1))
+    stride = (stride, stride) if isinstance(stride, int) else (stride[0], stride[1])
+    window_boxes(window, window, stride)  # refuses what cannot be
+    return window, stride
 
 
 @contextmanager

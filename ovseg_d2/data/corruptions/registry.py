@@ -1,0 +1,102 @@
+"""How corruptions are declared, found by name and applied."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TypeVar
+
+import numpy as np
+
+__all__ = ["CORRUPTIONS", "LEVELS", "corrupt", "corruption_rng", "corruption", "length_scale"]
+
+LEVELS = 5
+
+Corruption = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]
+Strength = TypeVar("Strength")
+
+_registered: dict[str, Corruption] = {}
+
+# Name -> function of (image, level, rng), in the order of the paper's figure 1.
+CORRUPTIONS: Mapping[str, Corruption] = MappingProxyType(_registered)
+
+
+def corrupt(image: np.ndarray, name: str, level: int, rng: np.random.Generator) -> np.ndarray:
+    """Corrupt a picture.
+
+    Source: [corruptions] arXiv 1903.12261; see the package for what is its own and what is not.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        name: one of `CORRUPTIONS`.
+        level: 1 (mild) to 5 (severe); 0 leaves the picture as it is.
+        rng: all randomness comes from it; see `corruption_rng`.
+
+    Returns:
+        (H, W, 3) uint8 RGB, of its own memory.
+
+    Raises:
+        ValueError: no such corruption or level, or another kind of picture.
+    """
+    if name not in CORRUPTIONS:
+        raise ValueError(f"corruption {name!r} is not one of {', '.join(CORRUPTIONS)}")
+    return CORRUPTIONS[name](image, level, rng)
+
+
+def corruption_rng(file_name: str, name: str, seed: int = 0) -> np.random.Generator:
+    """Random numbers for one corruption of one picture: the same in every run, at every level.
+
+    Only the last part of the file's name counts, so that a dataset may move.
+    """
+    text = f"{seed}/{name}/{os.path.basename(file_name)}"
+    digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
+    return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "little")))
+
+
+def corruption(
+    strengths: Sequence[Strength],
+) -> Callable[[Callable[[np.ndarray, Strength, np.random.Generator], np.ndarray]], Corruption]:
+    """Register a function of (image, strength, rng) as a corruption with one strength a level.
+
+    The function gets (H, W, 3) float32 in [0, 1], and may leave that range. What is registered, and
+    returned, is a function of (image, level, rng) that checks its arguments.
+    """
+    if len(strengths) != LEVELS:
+        raise ValueError(f"{len(strengths)} strengths for {LEVELS} levels; give one each")
+
+    def register(
+        function: Callable[[np.ndarray, Strength, np.random.Generator], np.ndarray],
+    ) -> Corruption:
+        @functools.wraps(function)
+        def corrupted(image: np.ndarray, level: int, rng: np.random.Generator) -> np.ndarray:
+            _check(image, level, function.__name__)
+            if level == 0:
+                return image.copy()
+            pixels = image.astype(np.float32) / np.float32(255)
+            out = function(pixels, strengths[level - 1], rng)
+            return np.rint(np.clip(out, 0, 1) * 255).astype(np.uint8)
+
+        _registered[function.__name__] = corrupted
+        return corrupted
+
+    return register
+
+
+def length_scale(image: np.ndarray) -> float:
+    """What the paper's lengths, in pixels of 224 x 224 pictures, are multiplied by."""
+    return min(image.shape[:2]) / 224
+
+
+def _check(image: np.ndarray, level: int, name: str) -> None:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
+        raise ValueError(
+            f"{name}: image has shape {image.shape} and dtype {image.dtype}; give (H, W, 3) uint8"
+        )
+    if isinstance(level, bool) or level not in range(LEVELS + 1):
+        raise ValueError(
+            f"{name}: level is {level!r}; give 1 to {LEVELS}, or 0 for none; there are "
+            f"{', '.join(CORRUPTIONS)}"
+        )
