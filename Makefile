@@ -10,7 +10,7 @@
 PYTHON ?= python3
 CONFIG := configs/maskclip.yaml
 PICTURE := datasets/examples/shapes.png
-WORDS := red star, blue ring, green stripes, grass, sand, water, brick
+WORDS := purple triangle, blue waves, red star, grass, gravel, water
 OUTPUT := output/demo
 ARGS :=
 D2 ?=

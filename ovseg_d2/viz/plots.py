@@ -37,7 +37,7 @@ def plot_curves(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    figure = Figure(figsize=(9, 4.2), layout="constrained")
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     for name, points in curves.items():
@@ -45,6 +45,6 @@ def plot_curves(
         axes.plot(xs, ys, marker="o", markersize=3, label=name)
     axes.set(xlabel=x_label, ylabel=y_label, title=title)
     axes.grid(alpha=0.3)
-    axes.legend()
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))  # beside the curves, not over them
     with write_atomically(path) as file:
         canvas.print_png(file)
