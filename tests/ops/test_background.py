@@ -3,7 +3,13 @@
 import pytest
 import torch
 
-from ovseg_d2.ops import background_by_threshold, filter_small_areas, merge_background
+from ovseg_d2.ops import (
+    Background,
+    background_by_threshold,
+    filter_small_areas,
+    find_background,
+    merge_background,
+)
 
 
 def test_threshold_worked_by_hand() -> None:
@@ -114,3 +120,21 @@ def test_small_areas_refuse() -> None:
         filter_small_areas(torch.zeros(3, 2, 2), 2, 0)
     with pytest.raises(ValueError, match="one number a class"):
         filter_small_areas(torch.zeros(3, 2, 2), 0.5, 0, torch.zeros(4))
+
+
+def test_finding_background_is_merging_filtering_doubting() -> None:
+    probs = torch.randn(4, 8, 8).softmax(dim=0)
+    out = find_background(probs, Background(0.5, 0.4), [1, 3])
+    steps = filter_small_areas(merge_background(probs, [1, 3]), 0.4, 1)
+    assert torch.equal(out, background_by_threshold(steps, 0.5, 1))
+    assert not torch.equal(out, background_by_threshold(probs, 0.5, 1))
+    assert find_background(probs, Background(), []) is probs
+
+
+def test_finding_background_refuses() -> None:
+    with pytest.raises(ValueError, match="background_ids is empty; add a background class"):
+        find_background(torch.zeros(2, 3, 3), Background(min_share=0.1), [])
+    with pytest.raises(ValueError, match="threshold is 1.5"):
+        Background(threshold=1.5)
+    with pytest.raises(ValueError, match="min_share is -1"):
+        Background(min_share=-1)

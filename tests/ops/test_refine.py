@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from ovseg_d2.ops import REMOVED_SCORE, denoise_prompts, smooth_by_keys
+from ovseg_d2.ops import REMOVED_SCORE, Refinement, denoise_prompts, refine_scores, smooth_by_keys
 
 
 def _probs(*shape: int) -> torch.Tensor:
@@ -159,3 +159,25 @@ def test_equals_the_release_of_prompt_denoising(parity) -> None:
         assert (out == REMOVED_SCORE).any()
         # Where a class is left the two forms are one.
         assert torch.equal(denoise_prompts(scores, 100, call.args["pd_thresh"]), out)
+
+
+def test_refining_is_denoising_then_smoothing() -> None:
+    scores, keys = torch.randn(2, 4, 3, 3), torch.randn(2, 5, 3, 3)
+    denoised = denoise_prompts(scores, 2.0, 0.6)
+    assert (denoised == REMOVED_SCORE).any()
+    both = refine_scores(scores, keys, Refinement(0.6, 0.9), 2.0)
+    assert torch.equal(both, smooth_by_keys((2.0 * denoised).softmax(dim=1), keys, 0.9))
+    assert torch.equal(refine_scores(scores, None, Refinement(0.6), 2.0), denoised)
+    smoothed = refine_scores(scores, keys, Refinement(None, 1.0), 2.0, official=True)
+    probs = (2.0 * scores).softmax(dim=1)
+    assert torch.equal(smoothed, smooth_by_keys(probs, keys, 1.0, official=True))
+    assert refine_scores(scores, None, Refinement(), 2.0) is scores
+
+
+def test_refining_refuses() -> None:
+    with pytest.raises(ValueError, match="key_smoothing is 1.0 and keys is None"):
+        refine_scores(torch.zeros(1, 2, 3, 3), None, Refinement(key_smoothing=1.0), 100)
+    with pytest.raises(ValueError, match="key_smoothing is 2"):
+        Refinement(key_smoothing=2)
+    with pytest.raises(ValueError, match="prompt_denoising is -1"):
+        Refinement(prompt_denoising=-1)

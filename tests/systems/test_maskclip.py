@@ -1,5 +1,6 @@
 """MaskCLIP: cosines on the grid, labels at pixels, and the official implementation's numbers."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ovseg_d2.clip import CLIPTower, LastBlock
-from ovseg_d2.ops import upsample_scores
+from ovseg_d2.ops import Background, Refinement, smooth_by_keys, upsample_scores
 from ovseg_d2.systems import MaskCLIP
 
 
@@ -129,23 +130,240 @@ def test_state_dict_is_the_towers(tower: CLIPTower) -> None:
     assert set(MaskCLIP(tower).state_dict()) == expected
 
 
+# --- at pixels: refinement, windows, background, words, images of several sizes ---
+
+
+def test_score_pixels_is_what_segment_labels(tower: CLIPTower) -> None:
+    images, text_embeds = _inputs(37, 50)
+    for system in (MaskCLIP(tower), MaskCLIP(tower, refine=Refinement(0.3, 0.9), window=24)):
+        scores = system.score_pixels(images, text_embeds, (20, 31))
+        assert scores.shape == (2, 5, 20, 31)
+        labels = system.segment(images, text_embeds, (20, 31))
+        assert torch.equal(scores.argmax(dim=1), labels)
+    plain = MaskCLIP(tower).score_pixels(images, text_embeds)
+    grid = MaskCLIP(tower)(images, text_embeds).detach()
+    torch.testing.assert_close(plain, upsample_scores(grid, (40, 56), (37, 50)))
+
+
+def test_refinement_is_denoising_then_smoothing_with_the_towers_keys_and_scale(
+    tower: CLIPTower,
+) -> None:
+    images, text_embeds = _inputs(32, 48)
+    tower.model.logit_scale.data.fill_(3.0)
+    feats, keys = tower.dense_feats_and_keys(tower.normalize(images), LastBlock())
+    cosines = torch.einsum("bdhw,kd->bkhw", F.normalize(feats, dim=1), text_embeds)
+    confidence = (cosines * math.exp(3)).softmax(dim=1).amax(dim=(2, 3))
+    threshold = float(confidence.median())  # some classes go, some stay
+    denoised = cosines.masked_fill((confidence < threshold)[..., None, None], -100)
+    expected = smooth_by_keys((denoised * math.exp(3)).softmax(dim=1), keys, 0.8)
+    system = MaskCLIP(tower, refine=Refinement(threshold, 0.8))
+    scores = system.score_pixels(images, text_embeds)
+    torch.testing.assert_close(
+        scores, upsample_scores(expected.detach(), (32, 48), (32, 48)), rtol=1e-4, atol=1e-5
+    )
+    torch.testing.assert_close(system(images, text_embeds), cosines, rtol=1e-4, atol=1e-5)
+    # A scale of one's own takes the place of the tower's.
+    other = MaskCLIP(tower, refine=system.refine, logit_scale=1.0)
+    assert (other.score_pixels(images, text_embeds) - scores).abs().max() > 1e-3
+
+
+def test_windows_are_the_mean_of_their_crops(tower: CLIPTower) -> None:
+    images, text_embeds = _inputs(33, 50)
+    system = MaskCLIP(tower, window=(20, 24), stride=(10, 15))
+    scores = system.score_pixels(images, text_embeds)
+    total, count = torch.zeros(2, 5, 33, 50), torch.zeros(33, 50)
+    for top in (0, 10, 13):
+        for left in (0, 15, 26):
+            crop = images[:, :, top : top + 20, left : left + 24]
+            grid = MaskCLIP(tower)(crop, text_embeds).detach()
+            seen = upsample_scores(grid, (24, 24), (20, 24))
+            total[:, :, top : top + 20, left : left + 24] += seen
+            count[top : top + 20, left : left + 24] += 1
+    torch.testing.assert_close(scores, total / count, rtol=1e-4, atol=1e-5)
+
+
+def test_windows_are_refined_together(tower: CLIPTower) -> None:
+    images, text_embeds = _inputs(16, 32)
+    system = MaskCLIP(
+        tower, window=16, stride=16, refine=Refinement(key_smoothing=1.0), logit_scale=20.0
+    )
+    scores = system.score_pixels(images[:1], text_embeds)
+    halves = images[0].unflatten(2, (2, 16)).permute(2, 0, 1, 3)  # left, right
+    feats, keys = tower.dense_feats_and_keys(tower.normalize(halves), LastBlock())
+    cosines = torch.einsum("bdhw,kd->bkhw", F.normalize(feats, dim=1), text_embeds).detach()
+    # All locations of the image in one row.
+    probs = (20 * cosines).softmax(dim=1).flatten(2).transpose(0, 1).flatten(1)[None, :, None]
+    all_keys = keys.detach().flatten(2).transpose(0, 1).flatten(1)[None, :, None]
+    smoothed = smooth_by_keys(probs, all_keys)[0, :, 0].unflatten(1, (2, 2, 2)).transpose(0, 1)
+    parts = [upsample_scores(half, (16, 16), (16, 16)) for half in smoothed]
+    torch.testing.assert_close(scores[0], torch.cat(parts, dim=2), rtol=1e-4, atol=1e-5)
+
+
+def test_a_window_larger_than_the_image_is_the_image(tower: CLIPTower) -> None:
+    images, text_embeds = _inputs(20, 30)
+    windowed = MaskCLIP(tower, window=64).score_pixels(images, text_embeds)
+    torch.testing.assert_close(windowed, MaskCLIP(tower).score_pixels(images, text_embeds))
+
+
+def test_images_of_different_sizes_are_segmented_as_each_alone(tower: CLIPTower) -> None:
+    _, text_embeds = _inputs(8, 8)
+    images = [torch.rand(3, *size) * 255 for size in ((16, 40), (33, 20), (8, 8))]
+    system = MaskCLIP(tower, window=16, refine=Refinement(0.3, 0.5))
+    labels = system.segment(images, text_embeds)
+    assert [tuple(each.shape) for each in labels] == [(16, 40), (33, 20), (8, 8)]
+    for image, each in zip(images, labels, strict=True):
+        assert torch.equal(system.segment(image[None], text_embeds)[0], each)
+    scores = system.score_pixels(images, text_embeds, [(5, 6), (7, 8), (9, 10)])
+    assert [tuple(each.shape) for each in scores] == [(5, 5, 6), (5, 7, 8), (5, 9, 10)]
+    assert [tuple(each.shape) for each in system.segment(images, text_embeds, (4, 3))] == [
+        (4, 3)
+    ] * 3
+    assert system.segment([], text_embeds) == []
+
+
+def test_the_protocol_of_sclip(tower: CLIPTower) -> None:
+    """Softmax at pixels over all words, best word, small classes, doubtful pixels."""
+    images, text_embeds = _inputs(40, 48, num_classes=7)
+    class_ids, threshold, min_share = torch.tensor([0, 0, 0, 1, 1, 2, 3]), 0.2, 0.25
+    system = MaskCLIP(
+        tower, window=24, logit_scale=8.0, background=Background(threshold, min_share)
+    )
+    labels = system.segment(images, text_embeds, class_ids=class_ids, background_ids=[0])
+    cosines = MaskCLIP(tower, window=24).score_pixels(images, text_embeds)
+    found = set()
+    for image_cosines, image_labels in zip(cosines, labels, strict=True):
+        words = (8 * image_cosines).softmax(dim=0)
+        probs = torch.stack([words[class_ids == k].amax(dim=0) for k in range(4)])
+        winners = probs.argmax(dim=0)
+        areas = [int((winners == k).sum()) for k in range(4)]
+        for k in (1, 2, 3):
+            if areas[k] <= min_share * sum(areas[1:]):
+                probs[k] = 0
+                found.add("small")
+        best, expected = probs.max(dim=0)
+        if (best < threshold).any():
+            found.add("doubtful")
+        expected[best < threshold] = 0
+        assert torch.equal(image_labels, expected)
+        found.update(expected.unique().tolist())
+    assert {"small", "doubtful", 0} < found
+
+
+def test_words_for_background_become_its_first(tower: CLIPTower) -> None:
+    images, text_embeds = _inputs(24, 24)
+    plain = MaskCLIP(tower).segment(images, text_embeds)
+    merged = MaskCLIP(tower).segment(images, text_embeds, background_ids=(3, 0, 1))
+    expected = plain.clone()
+    expected[torch.isin(plain, torch.tensor([0, 1]))] = 3
+    assert torch.equal(merged, expected)
+    assert not torch.equal(merged, plain)
+
+
+def test_words_of_a_class_are_no_rivals_in_refinement(tower: CLIPTower) -> None:
+    # Class 0 has the same word five times: each alone would be below one half and be removed.
+    images, text_embeds = _inputs(16, 16, num_classes=2)
+    rows = torch.cat([text_embeds[:1].expand(5, -1), text_embeds[1:]])
+    class_ids = torch.tensor([0, 0, 0, 0, 0, 1])
+    system = MaskCLIP(tower, refine=Refinement(prompt_denoising=0.5))
+    assert torch.equal(
+        system.segment(images, rows, class_ids=class_ids), system.segment(images, text_embeds)
+    )
+
+
 @pytest.mark.parametrize(
-    "subcase_id", ["native", "wide_larger", "not_multiple_of_patch", "clip_activation"]
+    ("kwargs", "message"),
+    [
+        ({"stride": 8}, "stride=8 without a window"),
+        ({"window": 8, "stride": 9}, "leaves pixels that no window sees"),
+        ({"window": 0}, "at least 1 pixel"),
+        ({"logit_scale": 0.0}, "logit_scale is 0.0"),
+    ],
 )
-def test_equals_the_official_implementation(parity: Callable[[str], Any], subcase_id: str) -> None:
-    case = parity("maskclip_vit")
-    subcase, construct = case.subcases[subcase_id], case.construct
-    model = open_clip.CLIP(
-        embed_dim=construct["embed_dim"],
-        vision_cfg={
-            "image_size": construct["image_resolution"],
+def test_refuses_options(tower: CLIPTower, kwargs: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        MaskCLIP(tower, **kwargs)
+
+
+def test_refuses_what_cannot_be_asked(tower: CLIPTower) -> None:
+    images, text_embeds = _inputs(8, 8)
+    with pytest.raises(ValueError, match="background_ids is empty; add a background class"):
+        MaskCLIP(tower, background=Background(threshold=0.1)).segment(images, text_embeds)
+    with pytest.raises(ValueError, match="1 sizes for 2 images"):
+        MaskCLIP(tower).segment(images, text_embeds, [(4, 4)])
+    with pytest.raises(ValueError, match=r"images hold one of shape \(2, 3, 8, 8\)"):
+        MaskCLIP(tower).segment([images], text_embeds)
+    with pytest.raises(ValueError, match="text_embeds have shape"):
+        MaskCLIP(tower).segment(images, text_embeds[:, :3])
+
+
+def test_key_smoothing_needs_a_tower_with_keys(
+    tower: CLIPTower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CLIPTower, "has_keys", False)
+    with pytest.raises(ValueError, match="key_smoothing=1.0 needs keys"):
+        MaskCLIP(tower, refine=Refinement(key_smoothing=1.0))
+    MaskCLIP(tower, refine=Refinement(prompt_denoising=0.5))
+
+
+# --- the official implementation ---
+
+_VIT = (
+    "native wide_larger not_multiple_of_patch clip_activation prompt_denoising key_smoothing_all "
+    "key_smoothing_some both"
+).split()
+_RESNET = (
+    "native wide not_multiple_of_32 attention_pooling prompt_denoising key_smoothing_some both"
+).split()
+
+
+@pytest.mark.parametrize(
+    ("case_name", "subcase_id"),
+    [*(("maskclip_vit", each) for each in _VIT), *(("maskclip_resnet", each) for each in _RESNET)],
+)
+def test_equals_the_official_implementation(
+    parity: Callable[[str], Any], case_name: str, subcase_id: str
+) -> None:
+    case = parity(case_name)
+    subcase = case.subcases[subcase_id]
+    args = subcase.args
+    system = MaskCLIP(
+        _official_tower(case, args),
+        last_block=LastBlock(attention="full" if args.get("attn_pooling") else "value"),
+        refine=Refinement(args.get("pd_thresh"), args.get("ks_thresh")),
+        logit_scale=100.0,
+        official=True,
+    )
+    images = subcase.inputs["image"].float()
+    text_embeds = case.weights["text_embeddings"]
+    subcase.check("similarity", system(images, text_embeds))
+    stride = args["seg_logits_stride"]
+    subcase.check("seg_logits", system.score_pixels(images, text_embeds)[..., ::stride, ::stride])
+    labels = system.segment(images, text_embeds, tuple(args["ori_shape"]))
+    subcase.check("labels", labels.to(torch.uint8))
+
+
+def _official_tower(case: Any, args: dict[str, Any]) -> CLIPTower:
+    construct = case.construct
+    vision: dict[str, Any] = {"image_size": construct["image_resolution"]}
+    if construct["vit"]:
+        vision |= {
             "patch_size": construct["patch_size"],
             "width": construct["width"],
             "layers": construct["layers"],
             "head_width": construct["width"] // construct["heads"],
-        },
+        }
+    else:
+        # open_clip makes width * 32 / head_width heads.
+        vision |= {
+            "width": construct["width"],
+            "layers": construct["blocks"],
+            "head_width": construct["width"] * 32 // construct["heads"],
+        }
+    model = open_clip.CLIP(
+        embed_dim=construct["embed_dim"],
+        vision_cfg=vision,
         text_cfg={"width": 32, "heads": 1, "layers": 1},
-        quick_gelu="quick" in subcase.args["activation"],
+        quick_gelu="quick" in args.get("activation", "gelu"),
     ).eval()
     weights = {n: t for n, t in case.weights.items() if n.startswith("visual.")}
     missing, unexpected = model.load_state_dict(weights, strict=False)
@@ -153,15 +371,6 @@ def test_equals_the_official_implementation(parity: Callable[[str], Any], subcas
     assert not any(name.startswith("visual.") for name in missing)
     for module in model.visual.modules():
         if isinstance(module, nn.LayerNorm):
-            module.eps = subcase.args["ln_eps"]
-    mean, std = subcase.args["mean"] / 255, subcase.args["std"] / 255
-    tower = CLIPTower(model, open_clip.SimpleTokenizer(), mean=(mean,) * 3, std=(std,) * 3)
-
-    system = MaskCLIP(tower)
-    images = subcase.inputs["image"].float()
-    text_embeds = case.weights["text_embeddings"]
-    subcase.check("similarity", system(images, text_embeds))
-    if subcase_id != "not_multiple_of_patch":
-        # Where nothing was padded the two geometries agree, and so must the labels.
-        labels = system.segment(images, text_embeds, tuple(subcase.args["ori_shape"]))
-        subcase.check("labels", labels.to(torch.uint8))
+            module.eps = args["ln_eps"]
+    mean, std = args["mean"] / 255, args["std"] / 255
+    return CLIPTower(model, open_clip.SimpleTokenizer(), mean=(mean,) * 3, std=(std,) * 3)
