@@ -153,7 +153,7 @@ def test_refinement_is_denoising_then_smoothing_with_the_towers_keys_and_scale(
     feats, keys = tower.dense_feats_and_keys(tower.normalize(images), LastBlock())
     cosines = torch.einsum("bdhw,kd->bkhw", F.normalize(feats, dim=1), text_embeds)
     confidence = (cosines * math.exp(3)).softmax(dim=1).amax(dim=(2, 3))
-    threshold = float(confidence.median())  # some classes go, some stay
+    threshold = float(confidence.detach().median())  # some classes go, some stay
     denoised = cosines.masked_fill((confidence < threshold)[..., None, None], -100)
     expected = smooth_by_keys((denoised * math.exp(3)).softmax(dim=1), keys, 0.8)
     system = MaskCLIP(tower, refine=Refinement(threshold, 0.8))
