@@ -97,6 +97,13 @@ def test_numbers_of_a_sample_depend_on_seed_position_and_purpose_alone():
     assert len({numbers(draw), *map(numbers, others), numbers(draw, 1), numbers(draw, 2)}) == 5
 
 
+def test_numbers_of_a_sample_are_not_those_of_a_pass():
+    for number in range(3):
+        order = [draw.index for draw in take(60, 20, 20, seed=4)[20 * number : 20 * number + 20]]
+        rng = sample_rng(Draw(index=0, seed=4, position=number))
+        assert rng.permutation(20).tolist() != order
+
+
 def test_numpys_generator_is_lent_and_given_back():
     draw = Draw(index=0, seed=1, position=5)
     np.random.seed(4)
