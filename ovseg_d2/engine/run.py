@@ -122,10 +122,10 @@ def check_output_dir(folder: str | os.PathLike[str]) -> None:
     Raises:
         WriteError: it cannot be made or written; the sentence names it.
     """
-    probe = Path(folder) / ".writable"
+    probe = Path(folder) / f".writable.{os.getpid()}"  # every process of a job tries
     with write_atomically(probe) as file:
         file.write(b"")
-    probe.unlink()
+    probe.unlink(missing_ok=True)  # on a shared disk, another machine's process of that number may
 
 
 def set_up(cfg: CfgNode, args: argparse.Namespace) -> None:
