@@ -64,7 +64,8 @@ def test_bad_jobs_are_refused_before_anything_is_built(config, tmp_path, keys, e
 def test_an_output_folder_below_a_file_is_refused(config, tmp_path):
     (tmp_path / "file").write_text("kept")
     cfg = config(OUTPUT_DIR=tmp_path / "file" / "output")
-    with pytest.raises(WriteError, match=f"cannot write {tmp_path}/file/output/.writable.[0-9]+: a part"):
+    sentence = f"cannot write {tmp_path}/file/output/.writable.[0-9]+: a part"
+    with pytest.raises(WriteError, match=sentence):
         run_job(cfg, arguments())
     assert (tmp_path / "file").read_text() == "kept"
 
