@@ -125,7 +125,7 @@ class Segmenter:
                 raise ValueError(f"opts={list(opts)!r} go with a config file; change the config")
             cfg = config
         else:
-            cfg = load_config(config, opts)
+            cfg = load_config(None if config is None else Path(config), opts)
         check_device(cfg)
         check_weights(cfg)
         self.cfg = cfg
