@@ -1,5 +1,6 @@
 """Starting a job in several processes, on one machine or more (``detectron2.engine.launch``)."""
 
+import gc
 import logging
 import socket
 from collections.abc import Callable
@@ -113,4 +114,8 @@ def _run_worker(
     # A process that is slow to start must not eat into the first collective's timeout.
     comm.synchronize()
     main_func(*args)
+    # No process leaves while another still talks to it. What the work has left in cycles (DDP's
+    # models hold the group) goes first: a group that outlives its destruction aborts the exit.
+    comm.synchronize()
+    gc.collect()
     dist.destroy_process_group()
