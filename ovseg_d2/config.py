@@ -58,7 +58,7 @@ def add_ovseg_config(cfg: CfgNode) -> None:
     model.TEXT = CfgNode()
     # One name of a template set, or templates that hold one {} each.
     model.TEXT.TEMPLATES = ["single"]
-    model.TEXT.SYNONYMS = "mean"  # mean | joined
+    model.TEXT.SYNONYMS = "mean"  # mean | joined | max
     # The vocabulary where neither the input, set_vocabulary nor the dataset gives one.
     model.TEXT.CLASSES = []
     model.TEXT.CACHE_DIR = ""  # "" keeps embeddings in memory only
@@ -72,6 +72,9 @@ def add_ovseg_config(cfg: CfgNode) -> None:
     cfg.INPUT.TRAIN_MAPPER = "captions"
     # Captions each training picture brings to a step. Read by the caption mapper.
     cfg.INPUT.CAPTIONS_PER_IMAGE = 1
+    # Wrong captions made of each, one word changed; pictures of the Shapes world only. Read by the
+    # caption mapper.
+    cfg.INPUT.NEGATIVES_PER_CAPTION = 0
 
     # Read by engine.optimizer and engine.schedule.
     cfg.SOLVER.OPTIMIZER = "ADAMW"  # ADAMW | SGD

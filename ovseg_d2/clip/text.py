@@ -12,6 +12,8 @@ from open_clip.transformer import TextTransformer, Transformer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+_TEXTS_TOGETHER = 128  # large enough to keep an accelerator busy
+
 
 def text_tower(model: CLIP | CustomTextCLIP) -> CLIP | TextTransformer:
     """The module of an open_clip model that holds the text tower's parts."""
@@ -33,8 +35,9 @@ def encode_token_embeds(
 ) -> Tensor:
     """Encode texts given as token embeddings.
 
-    Under a causal mask no token sees a later one, so everything behind the last pooled token is
-    cut off first; the result is the same, and short texts cost what short texts should.
+    Under a causal mask no token sees a later one, so what lies behind the pooled token is cut off,
+    texts of similar length being run together; the result is the same, and short texts cost what
+    short texts should.
 
     Args:
         tower: the text tower.
@@ -45,8 +48,22 @@ def encode_token_embeds(
         (N, D) float, not normalised.
     """
     positions = pooled_positions(tower, token_ids)
-    if tower.attn_mask is not None and len(token_ids) > 0:
-        token_embeds = token_embeds[:, : int(positions.max()) + 1]
+    if tower.attn_mask is None or len(token_ids) == 0:
+        return _encode_pooled(tower, token_embeds, positions)
+    order = positions.argsort(stable=True)
+    parts = [
+        _encode_pooled(
+            tower, token_embeds[rows, : int(positions[rows].max()) + 1], positions[rows]
+        )
+        for rows in order.split(_TEXTS_TOGETHER)
+    ]
+    return torch.cat(parts)[order.argsort()]
+
+
+def _encode_pooled(
+    tower: CLIP | TextTransformer, token_embeds: Tensor, positions: Tensor
+) -> Tensor:
+    """(N, D) of embeddings (N, L, C) whose pooled tokens lie at ``positions`` (N,)."""
     length = token_embeds.shape[1]
     mask = None if tower.attn_mask is None else tower.attn_mask[:length, :length]
     x = token_embeds + tower.positional_embedding[:length].to(token_embeds.dtype)

@@ -33,6 +33,8 @@ def contrastive_loss(
     text_embeds: Tensor,
     logit_scale: Tensor,
     text_ids: Tensor | None = None,
+    negative_embeds: Tensor | None = None,
+    negative_mask: Tensor | None = None,
 ) -> Tensor:
     """Symmetric InfoNCE between images and their texts.
 
@@ -49,6 +51,9 @@ def contrastive_loss(
         logit_scale: 0-dim, what the cosines are multiplied with.
         text_ids: (B,) or (B, M) integers, equal where the texts are equal, on all ranks alike.
             None: all texts differ.
+        negative_embeds: (B, N, D) unit norm, texts that are known to be wrong for the image of
+            their row, and that only this image is compared with ([negclip] Sec. 4.1).
+        negative_mask: (B, N) bool, which of them count; None: all.
 
     Returns:
         0-dim loss. Every rank gives the loss of its own rows against the columns of all ranks; the
@@ -83,6 +88,11 @@ def contrastive_loss(
     given = (ids[:, :, None] == all_ids.flatten()[None, None, :]).any(dim=1)
     given_to = (ids.flatten()[:, None, None] == all_ids[None]).any(dim=2)
     wrong_texts = image_logits.masked_fill(given, -torch.inf).logsumexp(dim=1)[:, None]
+    if negative_embeds is not None:
+        wrong = logit_scale * torch.einsum("bd,bnd->bn", image_embeds, negative_embeds)
+        if negative_mask is not None:
+            wrong = wrong.masked_fill(~negative_mask, -torch.inf)
+        wrong_texts = torch.cat([wrong_texts, wrong], dim=1).logsumexp(dim=1, keepdim=True)
     wrong_images = text_logits.masked_fill(given_to, -torch.inf).logsumexp(dim=1).view_as(right)
     image_loss = torch.logaddexp(right, wrong_texts) - right
     text_loss = torch.logaddexp(right, wrong_images) - right

@@ -72,7 +72,8 @@ class CLIPPretrain(MaskCLIP):
     def forward(
         self, batched_inputs: list[dict[str, Any]]
     ) -> dict[str, Tensor] | list[dict[str, Tensor]]:
-        """Losses in training, from ``image`` and ``drawn_captions``; segmentations in evaluation.
+        """Losses in training, from ``image``, ``drawn_captions`` and, where given,
+        ``wrong_captions``; segmentations in evaluation.
 
         Raises:
             ValueError: training images of different sizes.
@@ -83,4 +84,6 @@ class CLIPPretrain(MaskCLIP):
         if len(shapes) > 1:
             raise ValueError(f"training images must be of one size, got {sorted(shapes)}")
         images = torch.cat([self.rgb_image(each) for each in batched_inputs])
-        return self.system(images, [each["drawn_captions"] for each in batched_inputs])
+        captions = [each["drawn_captions"] for each in batched_inputs]
+        wrong = [each.get("wrong_captions", ()) for each in batched_inputs]
+        return self.system(images, captions, wrong)

@@ -37,12 +37,18 @@ class CLIPPretrain(nn.Module):
         self.tower = tower
         self.max_logit_scale = max_logit_scale
 
-    def forward(self, images: Tensor, captions: Sequence[Sequence[str]]) -> dict[str, Tensor]:
+    def forward(
+        self,
+        images: Tensor,
+        captions: Sequence[Sequence[str]],
+        wrong_captions: Sequence[Sequence[str]] | None = None,
+    ) -> dict[str, Tensor]:
         """Loss of one batch.
 
         Args:
             images: (B, 3, H, W) RGB, 0 to 255.
             captions: for each of the B images M texts, the same M for all; equal ones allowed.
+            wrong_captions: for each image, texts that are wrong for it, as many as there are.
 
         Returns:
             ``loss_contrastive``, 0-dim; every caption of the batch is a negative of the images
@@ -59,7 +65,8 @@ class CLIPPretrain(nn.Module):
             )
         self.clamp_logit_scale()
         image_embeds = self.tower.encode_image(self.tower.normalize(images))
-        unique = sorted({text for texts in captions for text in texts})
+        wrong_captions = wrong_captions or [()] * len(captions)
+        unique = sorted({text for texts in [*captions, *wrong_captions] for text in texts})
         rows = {text: row for row, text in enumerate(unique)}
         token_ids = self.tower.tokenize(unique)
         text_embeds = self.tower.encode_text(token_ids.to(images.device))
@@ -68,8 +75,18 @@ class CLIPPretrain(nn.Module):
         ids = ids.to(images.device)
         chosen = torch.tensor([[rows[text] for text in texts] for texts in captions])
         chosen = chosen.to(images.device)
-        scale = self.tower.logit_scale
-        loss = contrastive_loss(image_embeds, text_embeds[chosen], scale, ids[chosen])
+        most = max(map(len, wrong_captions))
+        wrong = [[rows[text] for text in texts] for texts in wrong_captions]
+        padded = torch.tensor([row + [-1] * (most - len(row)) for row in wrong])
+        padded = padded.to(images.device, torch.long)
+        loss = contrastive_loss(
+            image_embeds,
+            text_embeds[chosen],
+            self.tower.logit_scale,
+            ids[chosen],
+            negative_embeds=text_embeds[padded] if most else None,
+            negative_mask=padded >= 0,
+        )
         return {"loss_contrastive": loss}
 
     @torch.no_grad()

@@ -26,23 +26,35 @@ class CaptionMapper:
     """
 
     def __init__(
-        self, *, num_captions: int = 1, flip: str = "none", image_format: str = "RGB"
+        self,
+        *,
+        num_captions: int = 1,
+        num_negatives: int = 0,
+        flip: str = "none",
+        image_format: str = "RGB",
     ) -> None:
         """Describe the augmentation.
 
         Args:
             num_captions: captions drawn; a picture that has fewer repeats some.
+            num_negatives: wrong captions made of each drawn one, at most; pictures of the Shapes
+                world only.
             flip: "horizontal" or "vertical" mirrors half of the pictures, "none" leaves them.
             image_format: RGB or BGR, the order of the channels handed on.
 
         Raises:
-            ValueError: no captions asked for, another way to flip, or another format.
+            ValueError: no captions or less than no negatives asked for, another way to flip, or another format.
         """
         if num_captions < 1:
             raise ValueError(
                 f"num_captions={num_captions}; set INPUT.CAPTIONS_PER_IMAGE to at least 1"
             )
+        if num_negatives < 0:
+            raise ValueError(
+                f"num_negatives={num_negatives}; set INPUT.NEGATIVES_PER_CAPTION to 0 or more"
+            )
         self._num_captions = num_captions
+        self._num_negatives = num_negatives
         if flip not in _FLIPPED_AXIS:
             raise ValueError(
                 f"flip={flip!r}; set INPUT.RANDOM_FLIP to one of {', '.join(_FLIPPED_AXIS)}"
@@ -52,9 +64,12 @@ class CaptionMapper:
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> "CaptionMapper":
-        """Read ``INPUT.CAPTIONS_PER_IMAGE``, ``INPUT.RANDOM_FLIP`` and ``INPUT.FORMAT``."""
+        """Read ``INPUT.CAPTIONS_PER_IMAGE``, ``INPUT.NEGATIVES_PER_CAPTION``,
+        ``INPUT.RANDOM_FLIP`` and ``INPUT.FORMAT``.
+        """
         return cls(
             num_captions=cfg.INPUT.CAPTIONS_PER_IMAGE,
+            num_negatives=cfg.INPUT.NEGATIVES_PER_CAPTION,
             flip=cfg.INPUT.RANDOM_FLIP,
             image_format=cfg.INPUT.FORMAT,
         )
@@ -67,8 +82,8 @@ class CaptionMapper:
             draw: where the sample lies in the stream; all randomness comes from it.
 
         Returns:
-            The dict with ``image`` (3, H, W) uint8 and ``drawn_captions``, a tuple of texts; None,
-            after a warning, for a picture that cannot be read.
+            The dict with ``image`` (3, H, W) uint8, ``drawn_captions`` and ``wrong_captions``, tuples
+            of texts; None, after a warning, for a picture that cannot be read.
 
         Raises:
             ValueError: the entry has no list of captions.
@@ -93,5 +108,15 @@ class CaptionMapper:
         drawn = tuple(captions[i] for i in order[: self._num_captions])
         if self._flipped_axis is not None and rng.random() < 0.5:
             image = np.flip(image, self._flipped_axis)
+        wrong = {
+            text
+            for caption in drawn
+            for text in shapes.write_negatives(caption, captions, rng, self._num_negatives)
+        }
         image = order_channels(image, self._image_format)
-        return {**dataset_dict, "image": image_tensor(image), "drawn_captions": drawn}
+        return {
+            **dataset_dict,
+            "image": image_tensor(image),
+            "drawn_captions": drawn,
+            "wrong_captions": tuple(sorted(wrong)),
+        }

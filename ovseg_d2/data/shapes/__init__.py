@@ -4,7 +4,7 @@ Procedural pictures of coloured shapes on textured grounds, with captions, label
 pure functions of (split, seed, index). Nothing is downloaded and nothing is written.
 """
 
-from .captions import write_captions
+from .captions import write_captions, write_negatives
 from .classes import CLASS_SETS, CLASSES, GROUNDS, IGNORE_LABEL, NUM_OBJECT_CLASSES, article
 from .scene import PICTURE_SIZE, SPLITS, Scene, SceneObject, render_scene
 from .views import (
@@ -41,4 +41,5 @@ __all__ = [
     "render_scene",
     "unknown_words",
     "write_captions",
+    "write_negatives",
 ]
