@@ -8,7 +8,9 @@ from ovseg_d2.ops.background import (
     merge_background,
 )
 from ovseg_d2.ops.dense import dense_argmax, upsample_scores
+from ovseg_d2.ops.ema import update_ema
 from ovseg_d2.ops.labels import class_shares
+from ovseg_d2.ops.mask_targets import location_weights, merge_masks, resize_masks
 from ovseg_d2.ops.pooling import pool_masks
 from ovseg_d2.ops.refine import (
     REMOVED_SCORE,
@@ -17,26 +19,34 @@ from ovseg_d2.ops.refine import (
     refine_scores,
     smooth_by_keys,
 )
+from ovseg_d2.ops.sinkhorn import Assignment, assign_clusters, sinkhorn
 from ovseg_d2.ops.synonyms import max_over_words
 from ovseg_d2.ops.windows import average_windows, score_bands, window_boxes
 
 __all__ = [
     "REMOVED_SCORE",
+    "Assignment",
     "Background",
     "Refinement",
+    "assign_clusters",
     "average_windows",
     "background_by_threshold",
     "class_shares",
-    "dense_argmax",
     "denoise_prompts",
+    "dense_argmax",
     "filter_small_areas",
     "find_background",
+    "location_weights",
     "max_over_words",
     "merge_background",
+    "merge_masks",
     "pool_masks",
     "refine_scores",
+    "resize_masks",
     "score_bands",
+    "sinkhorn",
     "smooth_by_keys",
+    "update_ema",
     "upsample_scores",
     "window_boxes",
 ]
