@@ -161,6 +161,31 @@ def parity() -> Callable[[str], ParityCase]:
 
 
 @pytest.fixture
+def pixelclip_decoder_weights() -> Callable[..., dict[str, torch.Tensor]]:
+    """Give a function that renames the official PixelCLIP decoder's weights to ours."""
+    names = {
+        "conv0": "stem",
+        "conv1.double_conv": "convs1",
+        "conv2.double_conv": "convs2",
+        "proj": "head",
+    }
+
+    def rename(weights: dict[str, torch.Tensor], prefix: str = "") -> dict[str, torch.Tensor]:
+        renamed = {}
+        for key, value in weights.items():
+            if key.startswith(prefix):
+                part, leaf = key.removeprefix(prefix).rsplit(".", 1)
+                layer, _, number = part.rpartition(".")
+                if layer in names:  # a layer of two convolutions
+                    renamed[f"{names[layer]}.{number}.{leaf}"] = value
+                else:
+                    renamed[f"{names.get(part, part)}.{leaf}"] = value
+        return renamed
+
+    return rename
+
+
+@pytest.fixture
 def tiny_clip_config() -> dict[str, Any]:
     """Give the open_clip model config of a two-layer CLIP; about 1.7 million parameters."""
     return {

@@ -1,0 +1,68 @@
+"""PixelCLIP's decoder: from a coarse similarity map to the logits of a mask."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_CHANNELS_A_GROUP = 16
+
+
+class PixelCLIPDecoder(nn.Module):
+    """Bring similarity maps to four times their resolution, each map on its own.
+
+    A map is a picture of one channel, whichever cluster it belongs to, so that the decoder knows
+    no cluster and can tell shapes only.
+
+    Paper: [pixelclip] Sec. 3.2, the decoder D; its layers are the official code's: a convolution,
+    then twice a transposed convolution by 2 with two convolutions, GroupNorm and ReLU behind it,
+    then a convolution to one channel. Left out of inference.
+    """
+
+    def __init__(self, *, channels: tuple[int, int] = (64, 32)) -> None:
+        """Build the layers with random weights.
+
+        Args:
+            channels: at twice and at four times the resolution, each a multiple of 16. The first
+                convolution has as many as the first stage.
+
+        Raises:
+            ValueError: channels that are no two multiples of 16.
+        """
+        super().__init__()
+        if len(channels) != 2 or any(c < 1 or c % _CHANNELS_A_GROUP for c in channels):
+            raise ValueError(f"channels are {channels}; give two multiples of {_CHANNELS_A_GROUP}")
+        first, second = channels
+        self.stem = nn.Conv2d(1, first, 3, padding=1)
+        self.up1 = nn.ConvTranspose2d(first, first, 2, stride=2)
+        self.convs1 = _two_convs(first)
+        self.up2 = nn.ConvTranspose2d(first, second, 2, stride=2)
+        self.convs2 = _two_convs(second)
+        self.head = nn.Conv2d(second, 1, 3, padding=1)
+
+    def forward(self, maps: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """Decode maps.
+
+        Args:
+            maps: (..., h, w) similarities, any number of leading axes.
+            size: (H, W) to resize the result to, bilinearly; None leaves it at (4h, 4w).
+
+        Returns:
+            (..., H, W) logits.
+        """
+        x = self.stem(maps.reshape(-1, 1, *maps.shape[-2:]))
+        x = self.convs1(self.up1(x))
+        x = self.convs2(self.up2(x))
+        logits = self.head(x)
+        if size is not None:
+            logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+        return logits.view(*maps.shape[:-2], *logits.shape[-2:])
+
+
+def _two_convs(channels: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for _ in range(2):
+        layers += [
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.GroupNorm(channels // _CHANNELS_A_GROUP, channels),
+            nn.ReLU(inplace=True),
+        ]
+    return nn.Sequential(*layers)
