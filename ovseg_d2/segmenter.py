@@ -1,8 +1,9 @@
-"""Segmenter: an image and words in, a segmentation out.
+"""Segmenter: an image and words in, a segmentation out, or a heat map of each word.
 
 from ovseg_d2.segmenter import Segmenter
 segment = Segmenter()
 segment("picture.png", "red star, grass").save("output")
+segment.heatmaps("picture.png", "red star").save("output")
 """
 
 import json
@@ -26,8 +27,9 @@ from .data.shapes import unknown_words
 from .engine.checkpointing import Checkpointer
 from .engine.run import check_device, check_weights
 from .files import write_atomically
-from .ops import class_shares
-from .viz import draw_overlay, save_labels
+from .ops import class_shares, max_over_words
+from .systems import MaskCLIP
+from .viz import Heatmaps, draw_overlay, save_labels
 from .vocab import Vocabulary
 
 __all__ = ["Segmentation", "Segmenter"]
@@ -67,8 +69,19 @@ class Segmentation:
             self.image, self.labels, self.vocabulary, alpha=alpha, ignore_label=None
         )
 
-    def save(self, folder: str | os.PathLike[str], name: str = "segmentation") -> dict[str, Path]:
+    def save(
+        self,
+        folder: str | os.PathLike[str],
+        name: str = "segmentation",
+        *,
+        heatmaps: Heatmaps | None = None,
+    ) -> dict[str, Path]:
         """Write ``<name>_overlay.png``, ``<name>_labels.png`` and ``<name>.json``.
+
+        Args:
+            folder: made where it is not there.
+            name: of the picture.
+            heatmaps: saved beside them, and summed up in the JSON file.
 
         Returns:
             ``overlay``, ``labels`` and ``json`` -> path. Each file appears whole or not at all.
@@ -85,8 +98,12 @@ class Segmentation:
         with write_atomically(paths["overlay"]) as file:
             self.overlay().save(file, format="PNG")
         save_labels(paths["labels"], self.labels, num_classes=len(self.vocabulary))
+        summary = self._summary()
+        if heatmaps is not None:
+            heatmaps.save(folder, name)
+            summary["heatmaps"] = heatmaps.summary(name)
         with write_atomically(paths["json"], "w") as file:
-            json.dump(self._summary(), file, indent=2)
+            json.dump(summary, file, indent=2)
             file.write("\n")
         return paths
 
@@ -158,6 +175,52 @@ class Segmenter:
         labels = self.model.segment([batched_input])[0].cpu().numpy()
         return Segmentation(image, labels, vocabulary)
 
+    def heatmaps(
+        self, picture: Picture, classes: Vocabulary | str | Sequence[str] | None = None
+    ) -> Heatmaps:
+        """Say how much each pixel of a picture looks like each word.
+
+        Of several words it is the probability: the softmax over all words, at the logit scale of
+        the model, of the cosines of pixel and words. Of one word alone, which no other competes
+        with, it is the cosine. Of a class's synonyms the best counts where the model keeps them
+        apart. Refinement and background, which change labels, leave these maps as they are.
+
+        Args:
+            picture: as for a segmentation.
+            classes: likewise.
+
+        Returns:
+            The maps, at the picture's size.
+
+        Raises:
+            ImageReadError: the picture cannot be read.
+            ValueError: as for a segmentation, or a model that does not score pixels as MaskCLIP.
+        """
+        system = getattr(self.model, "maskclip", None)
+        if not isinstance(system, MaskCLIP):
+            raise ValueError(
+                f"MODEL.META_ARCHITECTURE {self.cfg.MODEL.META_ARCHITECTURE} has no heat maps; "
+                "choose MaskCLIP"
+            )
+        vocabulary = self.choose_words(classes)
+        image = _as_rgb(picture)
+        plain = MaskCLIP(
+            system.tower,
+            last_block=system.last_block,
+            window=system.window,
+            stride=system.stride,
+            official=system.official,
+        )
+        text_embeds, class_ids = self.model.text_bank.embed_rows(vocabulary)
+        pixels = self.model.rgb_image(self._mapper.prepare(image))
+        scores = plain.score_pixels(pixels, text_embeds, image.shape[:2])[0]  # (R, H, W)
+        if len(vocabulary) > 1:
+            scale = system.logit_scale or system.tower.logit_scale.detach().float()
+            scores = (scores * scale).softmax(dim=0)
+        scores = max_over_words(scores, class_ids, len(vocabulary)).cpu().numpy()
+        measure = "probability" if len(vocabulary) > 1 else "cosine"
+        return Heatmaps(image, dict(zip(vocabulary.names, scores, strict=True)), measure)
+
     def choose_words(self, classes: Vocabulary | str | Sequence[str] | None) -> Vocabulary:
         """The vocabulary of a call; warns, once each, of words the small model has never seen.
 
@@ -168,7 +231,7 @@ class Segmenter:
             ValueError: no words, or words that cannot be used.
         """
         vocabulary = self.model.vocabulary_of({"classes": classes})
-        self.model.text_bank.embed(vocabulary)
+        self.model.text_bank.embed_rows(vocabulary)
         if self.cfg.MODEL.CLIP.NAME == "ShapesCLIP":
             strange = unknown_words(word for words in vocabulary.synonyms for word in words)
             strange = [word for word in strange if word not in self._warned_of]

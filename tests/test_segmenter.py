@@ -16,6 +16,7 @@ from ovseg_d2.data.images import ImageReadError
 from ovseg_d2.engine.checkpointing import Checkpointer
 from ovseg_d2.files import WriteError
 from ovseg_d2.segmenter import Segmentation, Segmenter
+from ovseg_d2.viz import Heatmaps
 from ovseg_d2.vocab import Vocabulary
 
 WORDS = "red star, grass | lawn, brick = brick wall"
@@ -235,6 +236,91 @@ def test_a_config_comes_as_file_or_as_it_is(tiny_opts, tmp_path):
         Segmenter(opts=[*tiny_opts, "MODEL.DEVICE", "cuda:64"])
 
 
+def scores_of(segment, rgb, words):
+    batch = {"image": torch.from_numpy(rgb).permute(2, 0, 1), "classes": words}
+    return segment.model([batch])[0]["sem_seg"].double().numpy()
+
+
+def softmax(scores):
+    powers = np.exp(scores - scores.max(axis=0))
+    return powers / powers.sum(axis=0)
+
+
+@pytest.mark.parametrize("own_scale", [0.0, 7.5])
+def test_heat_maps_of_several_words_are_probabilities(tiny_opts, rgb, own_scale):
+    opts = ["MODEL.MASKCLIP.LOGIT_SCALE", str(own_scale), "INPUT.MIN_SIZE_TEST", "0"]
+    segment = Segmenter(opts=[*tiny_opts, *opts])
+    found = segment.heatmaps(rgb, WORDS)
+    assert found.measure == "probability"
+    assert list(found.maps) == ["red star", "grass", "brick"]
+    assert np.array_equal(found.image, rgb)
+    scale = own_scale or segment.model.maskclip.tower.logit_scale.item()
+    expected = softmax(scale * scores_of(segment, rgb, WORDS))
+    for values, right in zip(found.maps.values(), expected, strict=True):
+        assert values.shape == (21, 34) and values.dtype == np.float32
+        np.testing.assert_allclose(values, right, atol=1e-5)
+    best = np.stack(list(found.maps.values())).argmax(axis=0)
+    assert np.array_equal(best, segment(rgb, WORDS).labels)
+
+
+def test_the_heat_map_of_one_word_is_its_cosine(segment, rgb):
+    found = segment.heatmaps(rgb, "red star")
+    assert found.measure == "cosine"
+    (expected,) = scores_of(segment, rgb, "red star")
+    np.testing.assert_allclose(found.maps["red star"], expected, atol=1e-6)
+    assert expected.std() > 0
+
+
+def test_refinement_and_background_leave_heat_maps_as_they_are(tiny_opts, rgb):
+    states = ["MODEL.MASKCLIP.KEY_SMOOTHING", "1.0", "MODEL.MASKCLIP.PROMPT_DENOISING", "0.9"]
+    states += ["MODEL.MASKCLIP.BACKGROUND_THRESHOLD", "0.6"]
+    words = Vocabulary.from_names(["sky", "wall", "floor"], background=["wall", "floor"])
+    maps, labels = [], []
+    for opts in ([], states):
+        torch.manual_seed(0)
+        segment = Segmenter(opts=[*tiny_opts, *opts])
+        maps.append(np.stack(list(segment.heatmaps(rgb, words).maps.values())))
+        labels.append(scores_of(segment, rgb, words))
+    assert np.array_equal(*maps)
+    assert not np.allclose(*labels)
+
+
+def test_the_best_of_synonyms_counts_where_they_are_kept_apart(tiny_opts, rgb):
+    segment = Segmenter(opts=[*tiny_opts, "MODEL.TEXT.SYNONYMS", "max"])
+    apart = segment.heatmaps(rgb, "grass, lawn, brick").maps
+    together = segment.heatmaps(rgb, "grass | lawn, brick").maps
+    np.testing.assert_allclose(together["brick"], apart["brick"], atol=1e-6)
+    np.testing.assert_allclose(
+        together["grass"], np.maximum(apart["grass"], apart["lawn"]), atol=1e-6
+    )
+    best = np.stack([together["grass"], together["brick"]]).argmax(axis=0)
+    assert np.array_equal(best, segment(rgb, "grass | lawn, brick").labels)
+    alone = segment.heatmaps(rgb, "grass | lawn").maps["grass"]
+    single = [segment.heatmaps(rgb, word).maps[word] for word in ("grass", "lawn")]
+    np.testing.assert_allclose(alone, np.maximum(*single), atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 50), (50, 1), (7, 9)])
+def test_heat_maps_of_small_and_narrow_pictures(segment, tmp_path, size):
+    for words in ("red star", WORDS):
+        found = segment.heatmaps(np.full((*size, 3), 90, np.uint8), words)
+        assert {values.shape for values in found.maps.values()} == {size}
+        for path in found.save(tmp_path).values():
+            with Image.open(path) as picture:
+                assert picture.height >= size[0] and picture.width >= size[1]
+
+
+def test_heat_maps_of_another_architecture(tiny_opts, rgb):
+    opts = [*tiny_opts, "MODEL.META_ARCHITECTURE", "CLIPPretrain"]
+    segment = Segmenter(opts=opts)
+    (expected,) = scores_of(segment, rgb, "grass")
+    values = segment.heatmaps(rgb, "grass").maps["grass"]
+    np.testing.assert_allclose(values, expected, atol=1e-6)
+    segment.model = torch.nn.Identity()
+    with pytest.raises(ValueError, match="CLIPPretrain has no heat maps; choose MaskCLIP"):
+        segment.heatmaps(rgb, "grass")
+
+
 @pytest.fixture
 def found():
     labels = np.array([[0, 0, 0, 2], [0, 2, 0, 0]])
@@ -267,6 +353,24 @@ def test_saved_files(found, tmp_path):
         "width": 4,
         "classes": ["sky", "sea", "sand"],
         "shares": {"sky": 0.75, "sand": 0.25},
+    }
+
+
+def test_heat_maps_are_saved_beside_the_segmentation(found, tmp_path):
+    values = np.array([[0, 1, 0, 0], [0, 0, 0.5, 0.5]], np.float32)
+    heatmaps = Heatmaps(found.image, {"sky": values, "salt sea": 1 - values}, "probability")
+    paths = found.save(tmp_path, "name", heatmaps=heatmaps)
+    files = {"name_heatmap_sky.png", "name_heatmap_salt-sea.png"}
+    assert {path.name for path in tmp_path.iterdir()} == {p.name for p in paths.values()} | files
+    summary = json.loads(paths["json"].read_text())
+    assert summary["shares"] == {"sky": 0.75, "sand": 0.25}
+    sky, sea = ("name_heatmap_sky.png", "name_heatmap_salt-sea.png")
+    assert summary["heatmaps"] == {
+        "measure": "probability",
+        "words": {
+            "sky": {"file": sky, "min": 0.0, "max": 1.0, "mean": 0.25},
+            "salt sea": {"file": sea, "min": 0.0, "max": 1.0, "mean": 0.75},
+        },
     }
 
 

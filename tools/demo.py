@@ -6,9 +6,10 @@ Examples:
         --classes "sky, tree" --output output/demo \
         --opts MODEL.CLIP.NAME ViT-B-16 MODEL.CLIP.PRETRAINED openai
 
-For each picture an overlay with a legend, a label map and a JSON file are written. A picture that
-cannot be read is reported and left out; the exit code is then 1. --opts comes last: all that
-follows it is config keys and values.
+For each picture an overlay with a legend, a label map and a JSON file are written; with --heatmap
+also a picture for each word, which shows where it is likely: by its probability among all words, or
+by its cosine where it is the only one. A picture that cannot be read is reported and left out; the
+exit code is then 1. --opts comes last: all that follows it is config keys and values.
 """
 
 import argparse
@@ -40,6 +41,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--input", nargs="+", required=True, help="pictures, globs, folders")
     parser.add_argument("--classes", help="words, separated by commas; default: the config's")
     parser.add_argument("--output", default="output/demo", help="folder (default: output/demo)")
+    parser.add_argument("--heatmap", action="store_true", help="also a heat map of each word")
     parser.add_argument(
         "--opts",
         nargs=argparse.REMAINDER,
@@ -90,7 +92,8 @@ def segment_all(args: argparse.Namespace) -> int:
                 left_out += 1
                 tqdm.write(f"left out: {error}", file=sys.stderr)
                 continue
-            files = found.save(args.output, name)
+            heatmaps = segment.heatmaps(found.image, vocabulary) if args.heatmap else None
+            files = found.save(args.output, name, heatmaps=heatmaps)
             tqdm.write(describe(path, files["overlay"], found))
     if left_out:
         print(f"{left_out} of {len(paths)} pictures could not be read", file=sys.stderr)

@@ -25,9 +25,14 @@ tool = runpy.run_path(str(TOOL), run_name="demo")
 def demo(tmp_path, tiny_opts):
     """A function that runs the demo on the tiny model; the value is the exit code."""
 
-    def run(*inputs: object, classes: str | None = "red star, grass", opts: tuple = ()) -> int:
+    def run(
+        *inputs: object,
+        classes: str | None = "red star, grass",
+        flags: tuple = (),
+        opts: tuple = (),
+    ) -> int:
         words = [] if classes is None else ["--classes", classes]
-        argv = ["--input", *inputs, *words, "--output", tmp_path / "out"]
+        argv = ["--input", *inputs, *words, "--output", tmp_path / "out", *flags]
         return tool["main"]([*(str(word) for word in argv), "--opts", *tiny_opts, *opts])
 
     return run
@@ -84,6 +89,33 @@ def test_one_picture(demo, tmp_path, capsys):
     with Image.open(tmp_path / "out" / "one_labels.png") as labels:
         share = (np.asarray(labels) == 0).mean()
     assert found["shares"].get("red star", 0) == pytest.approx(share, abs=1e-5)
+
+
+def test_heat_maps_of_each_word_of_each_picture(demo, tmp_path):
+    picture(tmp_path / "many" / "a.png")
+    picture(tmp_path / "many" / "b.png", 1, 30)
+    assert demo(tmp_path / "many", flags=("--heatmap",)) == 0
+    kinds = ("overlay.png", "labels.png", "heatmap_red-star.png", "heatmap_grass.png")
+    files = {f"{name}_{kind}" for name in "ab" for kind in kinds}
+    assert outputs(tmp_path) == files | {"a.json", "b.json"}
+    heatmaps = json.loads((tmp_path / "out" / "b.json").read_text())["heatmaps"]
+    assert heatmaps["measure"] == "probability"
+    assert list(heatmaps["words"]) == ["red star", "grass"]
+    star, grass = heatmaps["words"].values()
+    assert (star["file"], grass["file"]) == ("b_heatmap_red-star.png", "b_heatmap_grass.png")
+    assert star["mean"] + grass["mean"] == pytest.approx(1, abs=1e-5)
+    assert 0 <= star["min"] <= star["mean"] <= star["max"] <= 1
+
+
+def test_the_heat_map_of_a_single_word_in_the_shapes_picture(demo, tmp_path):
+    path = ROOT / "datasets" / "examples" / "shapes.png"
+    assert demo(path, classes="red star", flags=("--heatmap",)) == 0
+    heatmaps = json.loads((tmp_path / "out" / "shapes.json").read_text())["heatmaps"]
+    assert heatmaps["measure"] == "cosine"
+    star = heatmaps["words"]["red star"]
+    assert -1 <= star["min"] < star["mean"] < star["max"] <= 1
+    with Image.open(tmp_path / "out" / star["file"]) as drawn, Image.open(path) as original:
+        assert drawn.width >= original.width and drawn.height > original.height
 
 
 def test_folders_globs_and_pictures_of_one_name(demo, tmp_path, capsys):
