@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import open_clip
 import torch
@@ -36,8 +36,11 @@ def load_clip(
     model: str,
     pretrained: str | Path | None = None,
     *,
-    quick_gelu: bool | None = None,
+    quick_gelu: bool | Literal["text"] | None = None,
     patch_dropout: float | None = None,
+    layer_norm_eps: float | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
     device: str | torch.device = "cpu",
 ) -> CLIPTower:
     """Load a CLIP tower, in evaluation mode.
@@ -52,10 +55,15 @@ def load_clip(
             weights for "ShapesCLIP" and random ones for every other model.
         quick_gelu: the activation x * sigmoid(1.702 x) instead of GELU. None takes what the
             weights were trained with, as far as it is known: the tag says so, OpenAI's own format
-            implies it; otherwise what the config says.
+            implies it; otherwise what the config says. "text" has it in the text tower alone, as
+            the release of [maskclip] does.
         patch_dropout: share in [0, 1) of the patches that training leaves out of each picture
             ([flip] 2212.00794); dense features keep them all. None takes what the config says.
             Only a ViT has any.
+        layer_norm_eps: epsilon of the image tower's norms; None takes what the config says. Only
+            a ViT takes another.
+        mean: of RGB in [0, 1], in place of what the weights were trained with.
+        std: likewise.
         device: where the tower shall live.
 
     Returns:
@@ -71,7 +79,8 @@ def load_clip(
     config, preprocess = _read_config(model)
     source = _resolve_weights(model, pretrained)
     weights, is_openai = (None, False) if source.path is None else read_weights(source.path)
-    for known in (quick_gelu, source.quick_gelu, is_openai or None):
+    wanted = None if quick_gelu is None else bool(quick_gelu)
+    for known in (wanted, source.quick_gelu, is_openai or None):
         if known is not None:
             config["quick_gelu"] = known
             break
@@ -79,9 +88,14 @@ def load_clip(
         if not 0 <= patch_dropout < 1:
             raise ValueError(f"patch_dropout={patch_dropout}; give a share from 0 to below 1.")
         config["vision_cfg"]["patch_dropout"] = patch_dropout
+    if layer_norm_eps is not None:
+        _require_vit(config, f"layer_norm_eps={layer_norm_eps}")
+        config["vision_cfg"]["norm_kwargs"] = {"eps": layer_norm_eps}
     built = _build_model(config)
-    mean = source.mean or preprocess.get("mean") or open_clip.OPENAI_DATASET_MEAN
-    std = source.std or preprocess.get("std") or open_clip.OPENAI_DATASET_STD
+    if quick_gelu == "text":
+        built.visual = _build_model({**config, "quick_gelu": False}).visual
+    mean = mean or source.mean or preprocess.get("mean") or open_clip.OPENAI_DATASET_MEAN
+    std = std or source.std or preprocess.get("std") or open_clip.OPENAI_DATASET_STD
     tower = CLIPTower(built, _build_tokenizer(config["text_cfg"]), mean, std)
     if weights is not None:
         load_weights(built, weights, str(source.path))
@@ -183,15 +197,22 @@ def _build_model(config: dict[str, Any]) -> nn.Module:
                 "image tower is open_clip's VisionTransformer, its ModifiedResNet or timm's "
                 "ConvNeXt, and whose text tower is its TextTransformer, such as 'ViT-B-16'."
             )
-    if vision.get("patch_dropout") and (timm_name or not isinstance(vision.get("layers", 12), int)):
-        raise ValueError(
-            f"patch_dropout={vision['patch_dropout']}, but this image tower is made of "
-            "convolutions and has no patches to leave out; set it to 0 or choose a ViT."
-        )
+    if vision.get("patch_dropout"):
+        _require_vit(config, f"patch_dropout={vision['patch_dropout']}")
     # Weights come from a file or are random; timm shall not fetch its own first.
     vision["timm_model_pretrained"] = False
     custom_text = config.pop("custom_text", False)
     return (open_clip.CustomTextCLIP if custom_text else open_clip.CLIP)(**config)
+
+
+def _require_vit(config: dict[str, Any], option: str) -> None:
+    """Refuse an option of ViTs for a tower of another kind."""
+    vision = config["vision_cfg"]
+    if vision.get("timm_model_name") or not isinstance(vision.get("layers", 12), int):
+        raise ValueError(
+            f"{option}, but this image tower is made of convolutions and has no such thing; leave "
+            "it at its default or choose a ViT."
+        )
 
 
 def _build_tokenizer(text_cfg: dict[str, Any]) -> SimpleTokenizer | HFTokenizer:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..data.readers import read_labels
-from ..ops import pool_masks, upsample_scores
+from ..ops import max_over_words, pool_masks, upsample_scores
 from ..plugin import MaskCLIP
 
 __all__ = ["CEILINGS", "GroundTruthMasks", "PatchOracle", "patch_shares", "with_ceiling"]
@@ -81,8 +81,8 @@ class GroundTruthMasks(nn.Module):
     def _paint(self, batched_input: dict[str, Any]) -> Tensor:
         model = self.model
         labels = torch.from_numpy(read_labels(batched_input["sem_seg_file_name"]))
-        text_embeds = model.embed_vocabulary(batched_input)
-        num_classes = len(text_embeds)
+        text_embeds, class_ids = model.embed_vocabulary(batched_input)
+        num_classes = len(model.vocabulary_of(batched_input))
         image = model.rgb_image(batched_input)
         tower = model.maskclip.tower
         feats = tower.dense_feats(tower.normalize(image), model.maskclip.last_block)
@@ -90,7 +90,10 @@ class GroundTruthMasks(nn.Module):
         resized = F.interpolate(labels[None, None].double(), image.shape[-2:])[0, 0].long()
         shares = patch_shares(resized, num_classes, tower.patch_size).to(feats)
         pooled = F.normalize(pool_masks(feats, shares[None])[0], dim=-1)
-        named = (pooled @ text_embeds.t()).argmax(dim=-1).cpu()
+        scores = (pooled @ text_embeds.t()).t()[:, :, None]  # (K or R, regions, 1)
+        if class_ids is not None:
+            scores = max_over_words(scores, class_ids, num_classes)
+        named = scores[:, :, 0].argmax(dim=0).cpu()
         valid = (labels >= 0) & (labels < num_classes)
         painted = named[labels.where(valid, 0)]
         return F.one_hot(painted, num_classes).permute(2, 0, 1).float()

@@ -101,8 +101,8 @@ def evaluate(
 
 
 def _main(numbers: dict[str, Any]) -> dict[str, Any]:
-    """All but the numbers of single classes, which bear a hyphen."""
-    return {key: value for key, value in numbers.items() if "-" not in key}
+    """All but the numbers of single classes, which bear a hyphen; so may names of class sets."""
+    return {k: value for k, value in numbers.items() if "-" not in k or k.startswith("mIoU_")}
 
 
 def _main_numbers(found: dict[str, dict[str, Any]]) -> OrderedDict[str, dict[str, Any]]:

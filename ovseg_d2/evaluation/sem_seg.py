@@ -19,7 +19,7 @@ class OVSegSemSegEvaluator(SemSegEvaluator):
     """mIoU and the like as detectron2 computes them, and what open vocabularies need besides.
 
     * For every class set of the metadata (``class_sets``: name -> class ids) ``mIoU_<set>``, and
-      ``hIoU``, the harmonic mean of base and novel where both exist.
+      ``hIoU``, the harmonic mean of base and novel, or of seen and unseen, where both exist.
     * With ``own_words`` the same numbers again, ``..._own_words``, from predictions that choose
       only among the classes which the image's labels hold.
     * A label outside the classes is refused; detectron2 counts it somewhere silently.
@@ -155,16 +155,18 @@ def mean_iou_of_sets(iou: np.ndarray, class_sets: Mapping[str, Sequence[int]]) -
 
     Returns:
         ``mIoU_<name>`` for each set (NaN where none of its classes occurs), and where base and
-        novel are given ``hIoU``, their harmonic mean (NaN where one of them is), and
-        ``mIoU_base_novel``, the mean over the classes of both.
+        novel, or seen and unseen, are given ``hIoU``, their harmonic mean (NaN where one of them
+        is), and ``mIoU_base_novel``, the mean over the classes of both.
     """
     means = {f"mIoU_{name}": _mean(iou[list(ids)]) for name, ids in class_sets.items()}
-    if {"base", "novel"} <= set(class_sets):
-        base, novel = means["mIoU_base"], means["mIoU_novel"]
-        means["hIoU"] = 0.0 if base + novel == 0 else 2 * base * novel / (base + novel)
+    for known, new in (("base", "novel"), ("seen", "unseen")):
+        if not {known, new} <= set(class_sets):
+            continue
+        first, second = means[f"mIoU_{known}"], means[f"mIoU_{new}"]
+        means["hIoU"] = 0.0 if first + second == 0 else 2 * first * second / (first + second)
         # Both sets together, class by class, which is not the mean of the two means.
-        both = [*class_sets["base"], *class_sets["novel"]]
-        means["mIoU_base_novel"] = _mean(iou[both])
+        both = [*class_sets[known], *class_sets[new]]
+        means[f"mIoU_{known}_{new}"] = _mean(iou[both])
     return means
 
 

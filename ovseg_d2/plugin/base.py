@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,9 +11,9 @@ from torch import Tensor, nn
 from ..d2.config import CfgNode
 from ..d2.data import DatasetCatalog, MetadataCatalog
 from ..text import TextBank
-from ..vocab import Vocabulary
+from ..vocab import Vocabulary, load_vocabulary
 
-__all__ = ["OpenVocabularyModel", "config_vocabulary", "dataset_vocabulary"]
+__all__ = ["OpenVocabularyModel", "config_vocabulary", "config_word_list", "dataset_vocabulary"]
 
 
 def dataset_vocabulary(name: str) -> Vocabulary | None:
@@ -70,6 +71,19 @@ def config_vocabulary(cfg: CfgNode) -> Vocabulary | None:
     return None
 
 
+def config_word_list(cfg: CfgNode) -> Vocabulary | None:
+    """``MODEL.TEXT.WORD_LIST``, a word list of the package or a text file; None without one.
+
+    Raises:
+        FileNotFoundError: a path that leads to no file.
+        ValueError: no word list of that name, or a file that is none.
+    """
+    name = cfg.MODEL.TEXT.WORD_LIST
+    if not name:
+        return None
+    return Vocabulary.from_file(name) if Path(name).suffix else load_vocabulary(name)
+
+
 def as_vocabulary(classes: "Vocabulary | str | Sequence[str]") -> Vocabulary:
     """A vocabulary from what a user may give: one already, "red star, grass", or a list."""
     if isinstance(classes, Vocabulary):
@@ -84,7 +98,7 @@ class OpenVocabularyModel(nn.Module):
 
     The vocabulary of an input comes from, in this order, its ``"classes"`` entry,
     :meth:`set_vocabulary`, the metadata of its ``"dataset_name"``, and the default given at
-    construction.
+    construction. A word list given there takes the place of a dataset's own words.
     """
 
     def __init__(
@@ -92,6 +106,7 @@ class OpenVocabularyModel(nn.Module):
         *,
         text_bank: TextBank,
         vocabulary: Vocabulary | None = None,
+        word_list: Vocabulary | None = None,
         image_format: str = "RGB",
     ) -> None:
         """Put built parts together.
@@ -99,6 +114,7 @@ class OpenVocabularyModel(nn.Module):
         Args:
             text_bank: turns vocabularies into embeddings.
             vocabulary: the default.
+            word_list: other words for the datasets' classes, in their order.
             image_format: order of the input's channels, RGB or BGR.
 
         Raises:
@@ -110,6 +126,7 @@ class OpenVocabularyModel(nn.Module):
         self.image_format = image_format
         self.text_bank = text_bank
         self._default_vocabulary = vocabulary
+        self._word_list = word_list
         self._set_vocabulary: Vocabulary | None = None
         self._dataset_vocabularies: dict[str, tuple[tuple[Any, ...], Vocabulary | None]] = {}
 
@@ -131,7 +148,7 @@ class OpenVocabularyModel(nn.Module):
         """The vocabulary that an input is segmented with.
 
         Raises:
-            ValueError: nothing gives one.
+            ValueError: nothing gives one, or a word list of another length than its dataset.
         """
         if batched_input.get("classes") is not None:
             return as_vocabulary(batched_input["classes"])
@@ -158,11 +175,25 @@ class OpenVocabularyModel(nn.Module):
         if kept is None or kept[0] != content:
             kept = (copy.deepcopy(content), dataset_vocabulary(name))
             self._dataset_vocabularies[name] = kept
-        return kept[1]
+        if kept[1] is None or self._word_list is None:
+            return kept[1]
+        if len(self._word_list) != len(kept[1]):
+            raise ValueError(
+                f"MODEL.TEXT.WORD_LIST has {len(self._word_list)} classes and dataset {name!r} has "
+                f"{len(kept[1])}; choose a list of the same classes, or leave it empty"
+            )
+        return self._word_list
 
-    def embed_vocabulary(self, batched_input: dict[str, Any]) -> Tensor:
-        """(K, D) unit-norm text embeddings of an input's vocabulary."""
-        return self.text_bank.embed(self.vocabulary_of(batched_input))
+    def embed_vocabulary(self, batched_input: dict[str, Any]) -> tuple[Tensor, Tensor | None]:
+        """Text embeddings of an input's vocabulary.
+
+        Returns:
+            (K, D) unit norm and None; or, where the synonym policy keeps several rows a class,
+            (R, D) and (R,) the class of each row.
+        """
+        vocabulary = self.vocabulary_of(batched_input)
+        text_embeds, class_ids = self.text_bank.embed_rows(vocabulary)
+        return text_embeds, None if len(text_embeds) == len(vocabulary) else class_ids
 
     def rgb_image(self, batched_input: dict[str, Any]) -> Tensor:
         """(1, 3, H, W) float RGB of 0 to 255 on the model's device."""

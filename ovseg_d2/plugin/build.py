@@ -1,6 +1,7 @@
 """Parts of the plain half, built as a config describes them."""
 
 from pathlib import Path
+from typing import Literal
 
 from ..clip import CLIPTower, LastBlock, load_clip
 from ..d2.config import CfgNode
@@ -8,7 +9,12 @@ from ..text import TextBank
 
 __all__ = ["build_last_block", "build_text_bank", "build_tower"]
 
-_QUICK_GELU = {"auto": None, "on": True, "off": False}
+_QUICK_GELU: dict[str, bool | Literal["text"] | None] = {
+    "auto": None,
+    "on": True,
+    "off": False,
+    "text": "text",
+}
 
 
 def build_tower(cfg: CfgNode) -> CLIPTower:
@@ -28,6 +34,9 @@ def build_tower(cfg: CfgNode) -> CLIPTower:
         clip.PRETRAINED or None,
         quick_gelu=_QUICK_GELU[clip.QUICK_GELU],
         patch_dropout=clip.PATCH_DROPOUT,
+        layer_norm_eps=clip.LAYER_NORM_EPS or None,
+        mean=list(clip.PIXEL_MEAN) or None,
+        std=list(clip.PIXEL_STD) or None,
     )
 
 

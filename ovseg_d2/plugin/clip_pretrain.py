@@ -1,20 +1,20 @@
 """CLIPPretrain as a meta-architecture: trains CLIP, answers as MaskCLIP."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..clip import LastBlock
 from ..d2.config import CfgNode, configurable
 from ..d2.modeling import META_ARCH_REGISTRY
 from ..systems import CLIPPretrain as CLIPPretrainSystem
 from ..systems import MaskCLIP as MaskCLIPSystem
 from ..text import TextBank
 from ..vocab import Vocabulary
-from .base import config_vocabulary
-from .build import build_last_block, build_text_bank, build_tower
-from .maskclip import MaskCLIP
+from .base import config_vocabulary, config_word_list
+from .build import build_text_bank, build_tower
+from .maskclip import MaskCLIP, maskclip_options
 
 __all__ = ["CLIPPretrain"]
 
@@ -32,24 +32,30 @@ class CLIPPretrain(MaskCLIP):
         self,
         *,
         system: CLIPPretrainSystem,
-        last_block: LastBlock,
         text_bank: TextBank,
+        maskclip: Mapping[str, Any] | None = None,
         vocabulary: Vocabulary | None = None,
+        word_list: Vocabulary | None = None,
         image_format: str = "RGB",
     ) -> None:
         """Put built parts together.
 
         Args:
             system: the plain module.
-            last_block: for segmentation.
             text_bank: on the system's tower.
+            maskclip: arguments of the plain MaskCLIP, for segmentation.
             vocabulary: the default words.
+            word_list: other words for the datasets' classes, in their order.
             image_format: order of the input's channels, RGB or BGR.
         """
         super().__init__(
-            system=system, text_bank=text_bank, vocabulary=vocabulary, image_format=image_format
+            system=system,
+            text_bank=text_bank,
+            vocabulary=vocabulary,
+            word_list=word_list,
+            image_format=image_format,
         )
-        self._last_block = last_block
+        self._maskclip = dict(maskclip or {})
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
@@ -58,22 +64,24 @@ class CLIPPretrain(MaskCLIP):
         bound = cfg.MODEL.CLIP_PRETRAIN.MAX_LOGIT_SCALE
         return {
             "system": CLIPPretrainSystem(tower, max_logit_scale=bound),
-            "last_block": build_last_block(cfg),
+            "maskclip": maskclip_options(cfg, tower),
             "text_bank": build_text_bank(cfg, tower),
             "vocabulary": config_vocabulary(cfg),
+            "word_list": config_word_list(cfg),
             "image_format": cfg.INPUT.FORMAT,
         }
 
     @property
     def maskclip(self) -> MaskCLIPSystem:
         """The weights of the moment, as MaskCLIP reads them."""
-        return MaskCLIPSystem(self.system.tower, last_block=self._last_block)
+        return MaskCLIPSystem(self.system.tower, **self._maskclip)
 
     def forward(
         self, batched_inputs: list[dict[str, Any]]
     ) -> dict[str, Tensor] | list[dict[str, Tensor]]:
-        """Losses in training, from ``image``, ``drawn_captions`` and, where given,
-        ``wrong_captions``; segmentations in evaluation.
+        """Losses in training, segmentations in evaluation.
+
+        Training reads ``image``, ``drawn_captions`` and, where there are any, ``wrong_captions``.
 
         Raises:
             ValueError: training images of different sizes.

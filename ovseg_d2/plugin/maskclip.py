@@ -1,20 +1,51 @@
 """MaskCLIP as a meta-architecture."""
 
+import logging
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..clip import CLIPTower, local_feature_advice
 from ..d2.config import CfgNode, configurable
 from ..d2.modeling import META_ARCH_REGISTRY
-from ..ops import dense_argmax, upsample_scores
+from ..ops import Background, Refinement
 from ..systems import MaskCLIP as MaskCLIPSystem
 from ..text import TextBank
 from ..vocab import Vocabulary
-from .base import OpenVocabularyModel, config_vocabulary
+from .base import OpenVocabularyModel, config_vocabulary, config_word_list
 from .build import build_last_block, build_text_bank, build_tower
 
-__all__ = ["MaskCLIP"]
+__all__ = ["MaskCLIP", "maskclip_options"]
+
+_logger = logging.getLogger(__name__)
+
+
+def maskclip_options(cfg: CfgNode, tower: CLIPTower) -> dict[str, Any]:
+    """Arguments of the plain MaskCLIP from ``MODEL.CLIP.LAST_BLOCK`` and ``MODEL.MASKCLIP``.
+
+    A tower that is known to be poor at dense features draws a warning.
+    """
+    options = cfg.MODEL.MASKCLIP
+    last_block = build_last_block(cfg)
+    advice = local_feature_advice(tower, last_block)
+    if advice:
+        _logger.warning("MODEL.CLIP.NAME %s: %s", cfg.MODEL.CLIP.NAME, advice)
+    return {
+        "last_block": last_block,
+        "refine": Refinement(
+            prompt_denoising=options.PROMPT_DENOISING or None,
+            key_smoothing=options.KEY_SMOOTHING or None,
+        ),
+        "background": Background(
+            threshold=options.BACKGROUND_THRESHOLD or None,
+            min_share=options.BACKGROUND_MIN_SHARE or None,
+        ),
+        "window": options.WINDOW or None,
+        "stride": options.STRIDE or None,
+        "logit_scale": options.LOGIT_SCALE or None,
+        "official": options.OFFICIAL,
+    }
 
 
 @META_ARCH_REGISTRY.register()
@@ -28,6 +59,7 @@ class MaskCLIP(OpenVocabularyModel):
         system: MaskCLIPSystem,
         text_bank: TextBank,
         vocabulary: Vocabulary | None = None,
+        word_list: Vocabulary | None = None,
         image_format: str = "RGB",
     ) -> None:
         """Put built parts together.
@@ -36,22 +68,29 @@ class MaskCLIP(OpenVocabularyModel):
             system: the plain module.
             text_bank: on the same tower.
             vocabulary: the default words.
+            word_list: other words for the datasets' classes, in their order.
             image_format: order of the input's channels, RGB or BGR.
         """
-        super().__init__(text_bank=text_bank, vocabulary=vocabulary, image_format=image_format)
+        super().__init__(
+            text_bank=text_bank,
+            vocabulary=vocabulary,
+            word_list=word_list,
+            image_format=image_format,
+        )
         self.system = system
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
-        """Read ``MODEL.CLIP``, ``MODEL.TEXT``, ``DATASETS.TEST`` and ``INPUT.FORMAT``.
+        """Read ``MODEL.CLIP``, ``.TEXT``, ``.MASKCLIP``, ``DATASETS.TEST`` and ``INPUT.FORMAT``.
 
         The tower is frozen: this system is not trained.
         """
         tower = build_tower(cfg).requires_grad_(False)
         return {
-            "system": MaskCLIPSystem(tower, last_block=build_last_block(cfg)),
+            "system": MaskCLIPSystem(tower, **maskclip_options(cfg, tower)),
             "text_bank": build_text_bank(cfg, tower),
             "vocabulary": config_vocabulary(cfg),
+            "word_list": config_word_list(cfg),
             "image_format": cfg.INPUT.FORMAT,
         }
 
@@ -69,27 +108,30 @@ class MaskCLIP(OpenVocabularyModel):
                 and ``width`` of the answer, ``classes``, ``dataset_name``.
 
         Returns:
-            For each, ``sem_seg``: (K, height, width) cosine scores.
+            For each, ``sem_seg``: (K, height, width) scores, the best of which is a pixel's label;
+            see :meth:`~ovseg_d2.systems.MaskCLIP.score_pixels`.
         """
-        return [{"sem_seg": upsample_scores(*self._score(each))} for each in batched_inputs]
+        return [
+            {"sem_seg": self.maskclip.score_pixels(*args, **words)[0]}
+            for args, words in map(self._arguments, batched_inputs)
+        ]
 
     @torch.no_grad()
     def segment(self, batched_inputs: list[dict[str, Any]]) -> list[Tensor]:
         """Labels alone, (height, width) long for each input; never holds all classes' scores."""
-        labels = []
-        for batched_input in batched_inputs:
-            scores, padded, size, out = self._score(batched_input)
-            labels.append(dense_argmax(scores, out, crop=padded, image_size=size))
-        return labels
+        return [
+            self.maskclip.segment(*args, **words)[0]
+            for args, words in map(self._arguments, batched_inputs)
+        ]
 
-    def _score(
-        self, batched_input: dict[str, Any]
-    ) -> tuple[Tensor, tuple[int, int], tuple[int, int], tuple[int, int]]:
-        """(K, h, w) scores; pixels of the padded image, of the image, and of the answer."""
+    def _arguments(self, batched_input: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """What the system is asked: image, embeddings and size; classes of the embeddings."""
         image = self.rgb_image(batched_input)
-        scores = self.maskclip(image, self.embed_vocabulary(batched_input))[0]
-        size = image.shape[-2], image.shape[-1]
-        patch = self.maskclip.tower.patch_size
-        padded = scores.shape[-2] * patch[0], scores.shape[-1] * patch[1]
-        out = batched_input.get("height", size[0]), batched_input.get("width", size[1])
-        return scores, padded, size, out
+        text_embeds, class_ids = self.embed_vocabulary(batched_input)
+        size = batched_input.get("height", image.shape[-2])
+        size = size, batched_input.get("width", image.shape[-1])
+        words = {
+            "class_ids": class_ids,
+            "background_ids": self.vocabulary_of(batched_input).background_ids,
+        }
+        return (image, text_embeds, size), words

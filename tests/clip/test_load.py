@@ -274,7 +274,7 @@ class TestPatchDropout:
         path = tmp_path / "convolutions.json"
         path.write_text(json.dumps(tiny_clip_config))
         assert load_clip(str(path), patch_dropout=0.0).grid == (2, 2)
-        with pytest.raises(ValueError, match=r"patch_dropout=0\.5, but .* convolutions.*to 0"):
+        with pytest.raises(ValueError, match=r"patch_dropout=0\.5, but .* convolutions.*default"):
             load_clip(str(path), patch_dropout=0.5)
 
 

@@ -65,7 +65,7 @@ def test_ground_truth_masks_take_the_class_nearest_to_their_mean_feature(model):
     tower = model.maskclip.tower
     with torch.no_grad():
         feats = tower.dense_feats(tower.normalize(each["image"].float()[None]))[0]
-        texts = model.embed_vocabulary(each)
+        texts, _ = model.embed_vocabulary(each)
     present = np.unique(labels)
     assert len(present) > 1
     for class_id in present:

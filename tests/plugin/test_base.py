@@ -6,7 +6,7 @@ import torch
 from ovseg_d2.config import load_config
 from ovseg_d2.d2.data import MetadataCatalog
 from ovseg_d2.plugin.base import as_vocabulary, config_vocabulary, dataset_vocabulary
-from ovseg_d2.vocab import Vocabulary
+from ovseg_d2.vocab import Vocabulary, load_vocabulary
 
 
 def test_each_source_of_words_goes_before_the_next(build, toy_dataset):
@@ -26,6 +26,26 @@ def test_each_source_of_words_goes_before_the_next(build, toy_dataset):
 
     without_classes = build("DATASETS.TEST", f"('{test}', '{data}')")
     assert without_classes.vocabulary_of({}).names == ("rock", "sand")
+
+
+def test_a_word_list_takes_the_place_of_a_datasets_words(build, toy_dataset, tmp_path):
+    data = toy_dataset("ovseg_toy_listed", ["sky", "sea"])
+    path = tmp_path / "words.txt"
+    path.write_text("[background]\nsky = clear sky | clouds\n[]\nsea = ocean\n")
+    model = build("MODEL.TEXT.WORD_LIST", str(path))
+    found = model.vocabulary_of({"dataset_name": data})
+    assert found.synonyms == (("clear sky", "clouds"), ("ocean",))
+    assert found.background_ids == (0,)
+    # What a user says goes first, and inputs of no dataset are left alone.
+    assert model.vocabulary_of({"dataset_name": data, "classes": "cat"}).names == ("cat",)
+    other = toy_dataset("ovseg_toy_longer", ["sky", "sea", "sand"])
+    with pytest.raises(ValueError, match=r"WORD_LIST has 2 classes .*ovseg_toy_longer.* has 3"):
+        model.vocabulary_of({"dataset_name": other})
+    voc = build("MODEL.TEXT.WORD_LIST", "voc21_sclip")
+    found = voc.vocabulary_of({"dataset_name": "ovseg_voc21_val"})
+    assert found == load_vocabulary("voc21_sclip") and len(found.synonyms[0]) > 20
+    with pytest.raises(ValueError, match="no word list 'voc22'"):
+        build("MODEL.TEXT.WORD_LIST", "voc22")
 
 
 def test_no_words_at_all_say_what_to_do(build):

@@ -77,3 +77,28 @@ def test_weights_come_from_a_file(tiny_cfg, tmp_path):
     again = build_tower(tiny_cfg("MODEL.CLIP.PRETRAINED", str(path)))
     for name, tensor in again.model.state_dict().items():
         torch.testing.assert_close(tensor, first.model.state_dict()[name])
+
+
+def test_what_the_official_maskclip_runs_with(tiny_cfg):
+    plain = build_tower(tiny_cfg("MODEL.CLIP.QUICK_GELU", "on"))
+    tower = build_tower(
+        tiny_cfg(
+            *("MODEL.CLIP.QUICK_GELU", "text", "MODEL.CLIP.LAYER_NORM_EPS", "1e-6"),
+            *("MODEL.CLIP.PIXEL_MEAN", "[0.485, 0.456, 0.406]"),
+            *("MODEL.CLIP.PIXEL_STD", "[0.229, 0.224, 0.225]"),
+        )
+    )
+    assert tower.mean == (0.485, 0.456, 0.406) and tower.std == (0.229, 0.224, 0.225)
+    assert plain.mean != tower.mean
+    kinds = [type(m).__name__ for m in tower.model.visual.modules() if "GELU" in type(m).__name__]
+    assert kinds and set(kinds) == {"GELU"}
+    texts = [type(m).__name__ for m in tower.model.transformer.modules()]
+    assert "QuickGELU" in texts and "GELU" not in texts
+    assert tower.model.visual.ln_post.eps == 1e-6
+    assert tower.model.ln_final.eps == 1e-5
+
+
+def test_a_resnet_has_no_norms_to_change(tiny_cfg):
+    cfg = tiny_cfg("MODEL.CLIP.NAME", "RN50", "MODEL.CLIP.LAYER_NORM_EPS", "1e-6")
+    with pytest.raises(ValueError, match=r"layer_norm_eps=1e-06, but .* convolutions"):
+        build_tower(cfg)

@@ -1,5 +1,8 @@
 """MaskCLIP as detectron2 sees it: batches of dicts in, scores at any size out."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +10,9 @@ import torch
 from ovseg_d2.d2.checkpoint import DetectionCheckpointer
 from ovseg_d2.d2.engine import DefaultPredictor
 from ovseg_d2.d2.modeling import META_ARCH_REGISTRY, build_model
+from ovseg_d2.ops import Background, Refinement
 from ovseg_d2.plugin import MaskCLIP
+from ovseg_d2.vocab import Vocabulary
 
 
 def image_of(height: int, width: int, seed: int = 0) -> torch.Tensor:
@@ -129,3 +134,81 @@ def test_two_models_share_nothing(tiny_cfg):
     second.set_vocabulary("b, c")
     assert first.vocabulary_of({}).names == ("a",)
     assert second.vocabulary_of({}).names == ("b", "c")
+
+
+def test_options_reach_the_plain_system(build):
+    model = build(
+        *("MODEL.MASKCLIP.PROMPT_DENOISING", "0.4", "MODEL.MASKCLIP.KEY_SMOOTHING", "0.9"),
+        *("MODEL.MASKCLIP.BACKGROUND_THRESHOLD", "0.3", "MODEL.MASKCLIP.WINDOW", "16"),
+        *("MODEL.MASKCLIP.BACKGROUND_MIN_SHARE", "0.1", "MODEL.MASKCLIP.STRIDE", "8"),
+        *("MODEL.MASKCLIP.LOGIT_SCALE", "40.0", "MODEL.MASKCLIP.OFFICIAL", "True"),
+    )
+    system = model.system
+    assert system.refine == Refinement(prompt_denoising=0.4, key_smoothing=0.9)
+    assert system.background == Background(threshold=0.3, min_share=0.1)
+    assert (system.window, system.stride) == ((16, 16), (8, 8))
+    assert system.logit_scale == 40 and system.official
+    plain = build().system
+    assert plain.refine == Refinement() and plain.background == Background()
+    assert plain.window is None and plain.logit_scale is None and not plain.official
+
+
+def test_background_classes_of_a_vocabulary_become_one(build):
+    words = Vocabulary.from_names(["sky", "wall", "cat"], background=["sky", "wall"])
+    model = build()
+    each = {"image": image_of(32, 32), "classes": words}
+    labels = model.segment([each])[0]
+    apart = model.segment([{**each, "classes": ["sky", "wall", "cat"]}])[0]
+    assert (apart == 1).any()
+    assert torch.equal(labels, torch.where(apart == 1, 0, apart))
+
+
+def test_doubtful_pixels_are_background(build):
+    words = Vocabulary.from_names(["nothing", "cat", "dog"], background=["nothing"])
+    model = build("MODEL.MASKCLIP.BACKGROUND_THRESHOLD", "1.0")
+    assert (model.segment([{"image": image_of(32, 32), "classes": words}])[0] == 0).all()
+    with pytest.raises(ValueError, match="background_ids is empty"):
+        model.segment([{"image": image_of(32, 32), "classes": "cat, dog"}])
+
+
+def test_the_best_of_a_classs_words_is_its_score(build):
+    words = Vocabulary.from_names(["pet", "sky"], synonyms=[["cat", "dog"], ["sky"]])
+    each = {"image": image_of(32, 40)}
+    model = build("MODEL.TEXT.SYNONYMS", "max")
+    labels = model.segment([{**each, "classes": words}])[0]
+    apart = model.segment([{**each, "classes": "cat, dog, sky"}])[0]
+    assert torch.equal(labels, torch.tensor([0, 0, 1])[apart])
+    mean = build().segment([{**each, "classes": words}])[0]
+    assert not torch.equal(labels, mean)
+
+
+def test_a_poor_tower_draws_a_warning(build, tiny_opts, caplog, tmp_path):
+    config = json.loads(Path(tiny_opts[tiny_opts.index("MODEL.CLIP.NAME") + 1]).read_text())
+    config.get("model_cfg", config)["vision_cfg"].update(patch_size=32, image_size=64)
+    path = tmp_path / "coarse.json"
+    path.write_text(json.dumps(config))
+    build()
+    assert "patches of" not in caplog.text
+    build("MODEL.CLIP.NAME", str(path))
+    assert "patches of 32x32" in caplog.text and "ViT-B-16" in caplog.text
+
+
+def test_key_smoothing_needs_keys(build):
+    opts = ("MODEL.CLIP.NAME", "convnext_base", "MODEL.CLIP.PRETRAINED", "random")
+    with pytest.raises(ValueError, match="no attention"):
+        build(*opts, "MODEL.MASKCLIP.KEY_SMOOTHING", "1.0")
+
+
+def test_a_thousand_words_on_unequal_images(build):
+    words = [f"thing number {i}" for i in range(1000)]
+    model = build()
+    inputs = [
+        {"image": image_of(16, 40, 1), "classes": words, "height": 33, "width": 70},
+        {"image": image_of(31, 9, 2), "classes": words},
+    ]
+    scores = model(inputs)
+    labels = model.segment(inputs)
+    assert [tuple(each["sem_seg"].shape) for each in scores] == [(1000, 33, 70), (1000, 31, 9)]
+    for one, found in zip(scores, labels, strict=True):
+        chosen = one["sem_seg"].gather(0, found[None])[0]
+        torch.testing.assert_close(chosen, one["sem_seg"].amax(0), rtol=0, atol=1e-5)

@@ -43,7 +43,8 @@ class CaptionMapper:
             image_format: RGB or BGR, the order of the channels handed on.
 
         Raises:
-            ValueError: no captions or less than no negatives asked for, another way to flip, or another format.
+            ValueError: numbers of captions below their least, another way to flip, or another
+                format.
         """
         if num_captions < 1:
             raise ValueError(
@@ -64,9 +65,7 @@ class CaptionMapper:
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> "CaptionMapper":
-        """Read ``INPUT.CAPTIONS_PER_IMAGE``, ``INPUT.NEGATIVES_PER_CAPTION``,
-        ``INPUT.RANDOM_FLIP`` and ``INPUT.FORMAT``.
-        """
+        """Read the ``INPUT`` keys of captions, mirroring and format."""
         return cls(
             num_captions=cfg.INPUT.CAPTIONS_PER_IMAGE,
             num_negatives=cfg.INPUT.NEGATIVES_PER_CAPTION,
@@ -82,8 +81,8 @@ class CaptionMapper:
             draw: where the sample lies in the stream; all randomness comes from it.
 
         Returns:
-            The dict with ``image`` (3, H, W) uint8, ``drawn_captions`` and ``wrong_captions``, tuples
-            of texts; None, after a warning, for a picture that cannot be read.
+            The dict with ``image`` (3, H, W) uint8, and ``drawn_captions`` and ``wrong_captions``,
+            tuples of texts; None, after a warning, for a picture that cannot be read.
 
         Raises:
             ValueError: the entry has no list of captions.

@@ -7,6 +7,7 @@ import torch
 
 from ...d2.config import CfgNode
 from ...d2.data.transforms import ResizeShortestEdge, ResizeTransform
+from ..corruptions import corrupt, corruption_rng
 from ..readers import read_picture
 
 __all__ = ["TestMapper", "check_image_format", "image_tensor", "order_channels"]
@@ -34,34 +35,53 @@ def image_tensor(image: np.ndarray) -> torch.Tensor:
 
 
 class TestMapper:
-    """Read and resize a picture; nothing is random.
+    """Read and resize a picture; nothing is random but a corruption, the same in every run.
 
     The result keeps ``height`` and ``width`` of the file, so that models answer at that size.
     """
 
     __test__ = False  # not a test case, whatever pytest makes of the name
 
-    def __init__(self, *, min_size: int, max_size: int, image_format: str = "RGB") -> None:
-        """Describe the size.
+    def __init__(
+        self,
+        *,
+        min_size: int,
+        max_size: int,
+        image_format: str = "RGB",
+        corruption: str = "",
+        level: int = 0,
+        seed: int = 0,
+    ) -> None:
+        """Describe size and corruption.
 
         Args:
             min_size: pixels of the shorter side; 0 keeps the size.
             max_size: most pixels of the longer side.
             image_format: RGB or BGR, the order of the channels handed on.
+            corruption: done to every picture that is read, before its resizing; one of
+                :data:`~..corruptions.CORRUPTIONS`, or "" for none.
+            level: of the corruption, 1 to 5, or 0 for none.
+            seed: of the corruption.
 
         Raises:
-            ValueError: another format.
+            ValueError: another format, or no such corruption or level.
         """
+        if corruption:  # what is wrong with it shall be said before any picture is read
+            corrupt(np.zeros((1, 1, 3), np.uint8), corruption, level, np.random.default_rng(0))
+        self._corruption, self._level, self._seed = corruption, level, seed
         self._resize = ResizeShortestEdge([min_size, min_size], max_size)
         self._image_format = check_image_format(image_format)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> "TestMapper":
-        """Read ``INPUT.MIN_SIZE_TEST``, ``INPUT.MAX_SIZE_TEST`` and ``INPUT.FORMAT``."""
+        """Read the ``INPUT`` keys of test sizes, format and corruption, and ``SEED``."""
         return cls(
             min_size=cfg.INPUT.MIN_SIZE_TEST,
             max_size=cfg.INPUT.MAX_SIZE_TEST,
             image_format=cfg.INPUT.FORMAT,
+            corruption=cfg.INPUT.CORRUPTION.NAME,
+            level=cfg.INPUT.CORRUPTION.LEVEL,
+            seed=max(cfg.SEED, 0),
         )
 
     def __call__(self, dataset_dict: dict[str, Any]) -> dict[str, Any]:
@@ -70,7 +90,11 @@ class TestMapper:
 
     def read(self, file_name: str) -> dict[str, Any]:
         """The entries that come from the picture itself."""
-        return self.prepare(read_picture(file_name))
+        image = read_picture(file_name)
+        if self._corruption:
+            rng = corruption_rng(file_name, self._corruption, self._seed)
+            image = corrupt(image, self._corruption, self._level, rng)
+        return self.prepare(image)
 
     def prepare(self, image: np.ndarray) -> dict[str, Any]:
         """The same for an (H, W, 3) uint8 RGB array."""

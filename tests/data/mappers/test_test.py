@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 from ovseg_d2.config import load_config
+from ovseg_d2.data.corruptions import corrupt, corruption_rng
 from ovseg_d2.data.images import ImageReadError
 from ovseg_d2.data.mappers import TestMapper
 from ovseg_d2.data.mappers.test import image_tensor
@@ -85,3 +86,22 @@ def test_config_is_read(file_name):
     by_hand = TestMapper(min_size=10, max_size=12, image_format="BGR").read(file_name)["image"]
     assert built.shape == (3, 8, 12)
     assert torch.equal(built, by_hand)
+
+
+def test_every_picture_read_is_corrupted_the_same_way_in_every_run(file_name):
+    opts = ["INPUT.CORRUPTION.NAME", "gaussian_noise", "INPUT.CORRUPTION.LEVEL", "4"]
+    mapper = TestMapper.from_config(load_config(None, opts))
+    found = mapper({"file_name": file_name})["image"].permute(1, 2, 0).numpy()
+    rng = corruption_rng(file_name, "gaussian_noise", 0)
+    np.testing.assert_array_equal(found, corrupt(PIXELS, "gaussian_noise", 4, rng))
+    again = mapper({"file_name": file_name})["image"].permute(1, 2, 0).numpy()
+    np.testing.assert_array_equal(found, again)
+    other = TestMapper.from_config(load_config(None, [*opts, "SEED", "1"]))
+    assert (other({"file_name": file_name})["image"].permute(1, 2, 0).numpy() != found).any()
+
+
+@pytest.mark.parametrize(("name", "level"), [("rain", 1), ("fog", 6)])
+def test_no_such_corruption(name, level):
+    opts = ["INPUT.CORRUPTION.NAME", name, "INPUT.CORRUPTION.LEVEL", str(level)]
+    with pytest.raises(ValueError, match="corruption 'rain' is not one of|level is 6"):
+        TestMapper.from_config(load_config(None, opts))
