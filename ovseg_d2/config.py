@@ -42,8 +42,14 @@ def add_ovseg_config(cfg: CfgNode) -> None:
     model.CLIP.NAME = "ShapesCLIP"
     # A tag of open_clip, a weight file, "random", or "" for what the name implies.
     model.CLIP.PRETRAINED = ""
-    # "auto" takes the activation the weights were trained with; "on" and "off" overrule it.
+    # "auto" takes the activation the weights were trained with; "on", "off" and "text" (in the text
+    # tower alone) overrule it.
     model.CLIP.QUICK_GELU = "auto"
+    # Statistics of RGB in [0, 1]; [] takes those the weights were trained with.
+    model.CLIP.PIXEL_MEAN = []
+    model.CLIP.PIXEL_STD = []
+    # Epsilon of a ViT's norms; 0 takes the model's own.
+    model.CLIP.LAYER_NORM_EPS = 0.0
     # Share in [0, 1) of a picture's patches that training leaves out.
     model.CLIP.PATCH_DROPOUT = 0.0
     # The last block in dense features; see ovseg_d2.clip.LastBlock.
@@ -54,15 +60,56 @@ def add_ovseg_config(cfg: CfgNode) -> None:
     model.CLIP.LAST_BLOCK.ATTENTION = "value"
     model.CLIP.LAST_BLOCK.NEIGHBOURHOOD_STD = 5.0  # patches
 
+    # --- MODEL.TIMM and MODEL.CLIP_BACKBONE: backbones, for heads that bring none. Read by
+    # plugin.backbones, where MODEL.BACKBONE.NAME is OVSegTimmBackbone or OVSegCLIPBackbone.
+    model.TIMM = CfgNode()
+    model.TIMM.NAME = "resnet50"  # a name of timm.list_models(), tag of weights included
+    # "" is random, "timm" the weights that timm has for the name, all else a weight file.
+    model.TIMM.PRETRAINED = ""
+    # timm's numbers of the maps to compute, also from the end; [] is timm's own choice.
+    model.TIMM.OUT_INDICES = []
+    # Names of the maps to give: res2 (or p2) for a stride of 4, res3 for 8; [] gives all.
+    model.TIMM.OUT_FEATURES = []
+    model.TIMM.IN_CHANNELS = 0  # of the images; 0 takes the length of MODEL.PIXEL_MEAN
+    # Pixels, what images are padded to a multiple of; 0 is what the network needs.
+    model.TIMM.SIZE_DIVISIBILITY = 0
+    model.TIMM.FROZEN = False  # nothing is trained, batch statistics included
+    # MODEL.CLIP's tower: res2 to res5 or, of a ViT, clip_tokens; and clip_dense. [] gives all.
+    model.CLIP_BACKBONE = CfgNode()
+    model.CLIP_BACKBONE.OUT_FEATURES = []
+    model.CLIP_BACKBONE.FROZEN = False
+    # --- end of the backbones
+
     # Words into embeddings. Read by plugin.build.build_text_bank and plugin.base.
     model.TEXT = CfgNode()
     # One name of a template set, or templates that hold one {} each.
     model.TEXT.TEMPLATES = ["single"]
     model.TEXT.SYNONYMS = "mean"  # mean | joined | max
+    # A word list of ovseg_d2.vocab ("voc21_sclip") or a text file, in place of the words that test
+    # datasets have for their classes, in the same order; "" keeps theirs.
+    model.TEXT.WORD_LIST = ""
     # The vocabulary where neither the input, set_vocabulary nor the dataset gives one.
     model.TEXT.CLASSES = []
     model.TEXT.CACHE_DIR = ""  # "" keeps embeddings in memory only
     model.TEXT.BATCH_SIZE = 256  # prompts encoded at once
+
+    # MaskCLIP's options. Read by plugin.maskclip.
+    model.MASKCLIP = CfgNode()
+    # Classes nowhere at least this probable leave a picture, 0.5 in the paper; 0 keeps all.
+    model.MASKCLIP.PROMPT_DENOISING = 0.0
+    # Patches less sure than this are scored by all patches with similar keys, 1.0 in the paper;
+    # 0 leaves all as they are.
+    model.MASKCLIP.KEY_SMOOTHING = 0.0
+    # Pixels of which no class is at least this probable are background; 0 finds none.
+    model.MASKCLIP.BACKGROUND_THRESHOLD = 0.0
+    # Classes that win no more than this share of the foreground become background; 0 keeps all.
+    model.MASKCLIP.BACKGROUND_MIN_SHARE = 0.0
+    model.MASKCLIP.WINDOW = 0  # pixels of a sliding window's side; 0 sees pictures as a whole
+    model.MASKCLIP.STRIDE = 0  # pixels from window to window; 0 is half a window
+    # Factor of the cosines before any softmax; 0 is the tower's own.
+    model.MASKCLIP.LOGIT_SCALE = 0.0
+    # The release's geometry, refinement and keys where they differ from the paper or from CLIP.
+    model.MASKCLIP.OFFICIAL = False
 
     # Contrastive training. Read by plugin.clip_pretrain.
     model.CLIP_PRETRAIN = CfgNode()
@@ -75,6 +122,36 @@ def add_ovseg_config(cfg: CfgNode) -> None:
     # Wrong captions made of each, one word changed; pictures of the Shapes world only. Read by the
     # caption mapper.
     cfg.INPUT.NEGATIVES_PER_CAPTION = 0
+
+    # Unlabelled masks, and the two views that PixelCLIP trains on. Read by the mask mapper, which
+    # resizes, crops and flips by detectron2's own keys.
+    cfg.INPUT.MASKS_PER_IMAGE = 0  # at most, drawn at random; 0 takes all
+    cfg.INPUT.MASKS = CfgNode()
+    # shapes (exact regions) | stored | felzenszwalb
+    cfg.INPUT.MASKS.SOURCE = "shapes"
+    # Of files that tools/generate_masks.py has made; "" reads those that the dataset names.
+    cfg.INPUT.MASKS.FOLDER = ""
+    # Memory for masks made in training, MiB a process; 0 makes them anew each time.
+    cfg.INPUT.MASKS.CACHE_MB = 512
+    cfg.INPUT.MASKS.FELZENSZWALB = CfgNode()
+    cfg.INPUT.MASKS.FELZENSZWALB.SCALE = 400.0  # larger makes larger masks
+    cfg.INPUT.MASKS.FELZENSZWALB.SIGMA = 0.8  # pixels
+    cfg.INPUT.MASKS.FELZENSZWALB.MIN_SIZE = 50  # pixels of the smallest mask
+    cfg.INPUT.VIEWS = CfgNode()
+    cfg.INPUT.VIEWS.DISTORT_WEAK = True  # colours of both views as SSD does
+    # The student's view alone. Changes of brightness, contrast, saturation and hue, and how often.
+    cfg.INPUT.VIEWS.JITTER = [0.5, 0.5, 0.5, 0.25]
+    cfg.INPUT.VIEWS.JITTER_PROB = 0.8
+    cfg.INPUT.VIEWS.GREY_PROB = 0.2
+    cfg.INPUT.VIEWS.BLUR_PROB = 0.5
+    cfg.INPUT.VIEWS.BLUR_SIGMA = [0.1, 2.0]  # pixels, least and greatest
+    cfg.INPUT.VIEWS.CUTOUT = [0.1, 0.5]  # sides of the box, shares of the picture's; 0, 0 is none
+
+    # A corruption of every picture that is evaluated, "" or a name of data.corruptions, and its
+    # level from 1 to 5. Read by data.mappers.TestMapper.
+    cfg.INPUT.CORRUPTION = CfgNode()
+    cfg.INPUT.CORRUPTION.NAME = ""
+    cfg.INPUT.CORRUPTION.LEVEL = 3
 
     # Read by engine.optimizer and engine.schedule.
     cfg.SOLVER.OPTIMIZER = "ADAMW"  # ADAMW | SGD
