@@ -1,6 +1,13 @@
 """Words to embeddings: prompt templates and the bank that encodes each word once."""
 
 from ovseg_d2.text.bank import TextBank
+from ovseg_d2.text.class_prompts import ClassPrompts, ClusterVectors
 from ovseg_d2.text.templates import TEMPLATE_SETS, get_templates
 
-__all__ = ["TEMPLATE_SETS", "TextBank", "get_templates"]
+__all__ = [
+    "TEMPLATE_SETS",
+    "ClassPrompts",
+    "ClusterVectors",
+    "TextBank",
+    "get_templates",
+]
