@@ -1,0 +1,223 @@
+"""Pictures with unlabelled masks, seen twice: by a teacher and by its student."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...d2.config import CfgNode
+from ...d2.data.transforms import (
+    AugInput,
+    Augmentation,
+    AugmentationList,
+    CropTransform,
+    HFlipTransform,
+    NoOpTransform,
+    RandomCrop,
+    RandomFlip,
+    ResizeShortestEdge,
+    ResizeTransform,
+    Transform,
+    VFlipTransform,
+)
+from ...masks import CachedMasks, MaskFileError, MaskSource, read_masks
+from ..images import ImageReadError
+from ..masks import build_mask_source
+from ..readers import read_picture
+from ..sampler import Draw, numpy_seeded, sample_rng
+from ..views import StrongView, distort_colors
+from .test import check_image_format, image_tensor, order_channels
+
+__all__ = ["MaskMapper", "transform_masks"]
+
+_logger = logging.getLogger(__name__)
+
+
+class MaskMapper:
+    """A crop of a picture in two views, and the masks of what both show.
+
+    Both views share resizing, crop and mirroring. The weak one may have its colours distorted; the
+    strong one is made of it by `StrongView`, whose cut-out belongs to no mask.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: MaskSource | None = None,
+        strong: StrongView | None = None,
+        distort_weak: bool = True,
+        max_masks: int = 0,
+        geometry: Sequence[Augmentation] = (),
+        image_format: str = "RGB",
+    ) -> None:
+        """Describe masks and augmentation.
+
+        Args:
+            source: gives the masks of a picture; None reads the file that the dict's
+                ``masks_file_name`` names.
+            strong: draws the student's view; None leaves it as the teacher's.
+            distort_weak: distort the colours of the teacher's view, hence of both.
+            max_masks: most masks of a sample, drawn at random where there are more; 0 keeps all.
+            geometry: detectron2's augmentations that resize, crop and flip, in this order.
+            image_format: RGB or BGR, the order of the channels handed on.
+
+        Raises:
+            ValueError: less than no masks, or another format.
+        """
+        if max_masks < 0:
+            raise ValueError(f"max_masks={max_masks}; set INPUT.MASKS_PER_IMAGE to 0 or more")
+        self._source = source
+        self._strong = strong
+        self._distort_weak = distort_weak
+        self._max_masks = max_masks
+        self._geometry = list(geometry)
+        self._image_format = check_image_format(image_format)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> "MaskMapper":
+        """Read the ``INPUT`` keys of masks, views, format, resizing, cropping and flipping."""
+        views = cfg.INPUT.VIEWS
+        strong = StrongView(
+            jitter=tuple(views.JITTER),
+            jitter_prob=views.JITTER_PROB,
+            grey_prob=views.GREY_PROB,
+            blur_prob=views.BLUR_PROB,
+            blur_sigma=tuple(views.BLUR_SIGMA),
+            cutout=tuple(views.CUTOUT),
+        )
+        return cls(
+            source=_source_from_config(cfg),
+            strong=strong,
+            distort_weak=views.DISTORT_WEAK,
+            max_masks=cfg.INPUT.MASKS_PER_IMAGE,
+            geometry=_geometry_from_config(cfg),
+            image_format=cfg.INPUT.FORMAT,
+        )
+
+    def __call__(self, dataset_dict: dict[str, Any], draw: Draw) -> dict[str, Any] | None:
+        """Make a sample.
+
+        Args:
+            dataset_dict: one entry of a dataset.
+            draw: where the sample lies in the stream; all randomness comes from it.
+
+        Returns:
+            The dict with ``image`` (3, H, W) uint8, the student's view, ``teacher_image`` likewise,
+            and ``masks`` (Q, H, W) bool, none of them empty, Q possibly 0; None, after a warning,
+            where picture or masks cannot be read.
+
+        Raises:
+            ValueError: the entry has no ``masks_file_name`` and there is no other source.
+        """
+        try:
+            image = read_picture(dataset_dict["file_name"])
+            masks = self._masks_of(dataset_dict, image)
+        except (ImageReadError, MaskFileError) as error:
+            _logger.warning("%s: left out of training", error)
+            return None
+        rng = sample_rng(draw)
+        inputs = AugInput(image)
+        with numpy_seeded(draw):
+            transforms = AugmentationList(self._geometry)(inputs).transforms
+        masks = transform_masks(masks, transforms)
+        weak = distort_colors(inputs.image, rng) if self._distort_weak else inputs.image
+        strong = weak
+        if self._strong is not None:
+            strong, (left, top, right, bottom) = self._strong.draw(weak, rng)
+            masks[:, top:bottom, left:right] = False
+        masks = masks[masks.any(axis=(1, 2))]
+        if 0 < self._max_masks < len(masks):
+            masks = masks[np.sort(rng.permutation(len(masks))[: self._max_masks])]
+        return {
+            **dataset_dict,
+            "image": image_tensor(order_channels(strong, self._image_format)),
+            "teacher_image": image_tensor(order_channels(weak, self._image_format)),
+            "masks": torch.from_numpy(masks),
+        }
+
+    def _masks_of(self, dataset_dict: dict[str, Any], image: np.ndarray) -> np.ndarray:
+        name = dataset_dict["file_name"]
+        if self._source is not None:
+            return self._source(image, name)
+        if "masks_file_name" not in dataset_dict:
+            raise ValueError(
+                f"{name}: its entry has no 'masks_file_name'; add it to the dataset's dicts, or "
+                "set INPUT.MASKS.FOLDER, or another INPUT.MASKS.SOURCE"
+            )
+        return read_masks(dataset_dict["masks_file_name"], image.shape[:2])
+
+
+def transform_masks(masks: np.ndarray, transforms: Sequence[Transform]) -> np.ndarray:
+    """Resize, crop and flip masks, taking the nearest pixel.
+
+    Args:
+        masks: (Q, H, W) bool.
+        transforms: of detectron2, as an augmentation has drawn them.
+
+    Returns:
+        (Q, h, w) bool of its own memory, contiguous.
+
+    Raises:
+        TypeError: a transform of another kind.
+    """
+    rows, columns = np.arange(masks.shape[1]), np.arange(masks.shape[2])
+    for transform in transforms:
+        if isinstance(transform, ResizeTransform):
+            rows = rows[_nearest(len(rows), transform.new_h)]
+            columns = columns[_nearest(len(columns), transform.new_w)]
+        elif isinstance(transform, CropTransform):
+            rows = rows[transform.y0 : transform.y0 + transform.h]
+            columns = columns[transform.x0 : transform.x0 + transform.w]
+        elif isinstance(transform, HFlipTransform):
+            columns = columns[::-1]
+        elif isinstance(transform, VFlipTransform):
+            rows = rows[::-1]
+        elif not isinstance(transform, NoOpTransform):
+            raise TypeError(
+                f"masks do not go through {type(transform).__name__}; resize, crop or flip them"
+            )
+    return np.ascontiguousarray(masks[:, rows[:, None], columns])
+
+
+def _nearest(old: int, new: int) -> np.ndarray:
+    """Of ``old`` pixels in a row those nearest to the centres of ``new`` ones."""
+    return ((2 * np.arange(new) + 1) * old) // (2 * new)
+
+
+def _source_from_config(cfg: CfgNode) -> MaskSource | None:
+    masks = cfg.INPUT.MASKS
+    made = {
+        "felzenszwalb": {
+            "scale": masks.FELZENSZWALB.SCALE,
+            "sigma": masks.FELZENSZWALB.SIGMA,
+            "min_size": masks.FELZENSZWALB.MIN_SIZE,
+        },
+    }
+    if masks.SOURCE == "stored":
+        return build_mask_source("stored", folder=masks.FOLDER) if masks.FOLDER else None
+    if masks.SOURCE == "shapes":
+        return build_mask_source("shapes")
+    if masks.SOURCE not in made:
+        raise ValueError(
+            f"INPUT.MASKS.SOURCE {masks.SOURCE!r} is not one of stored, shapes, {', '.join(made)}; "
+            "tools/generate_masks.py makes masks by any source, for 'stored'"
+        )
+    source = build_mask_source(masks.SOURCE, **made[masks.SOURCE])
+    return CachedMasks(source, masks.CACHE_MB * 2**20) if masks.CACHE_MB > 0 else source
+
+
+def _geometry_from_config(cfg: CfgNode) -> list[Augmentation]:
+    low = cfg.INPUT.MIN_SIZE_TRAIN
+    geometry: list[Augmentation] = [
+        ResizeShortestEdge(low, cfg.INPUT.MAX_SIZE_TRAIN, cfg.INPUT.MIN_SIZE_TRAIN_SAMPLING)
+    ]
+    if cfg.INPUT.CROP.ENABLED:
+        geometry.append(RandomCrop(cfg.INPUT.CROP.TYPE, cfg.INPUT.CROP.SIZE))
+    flip = cfg.INPUT.RANDOM_FLIP
+    if flip not in ("none", "horizontal", "vertical"):
+        raise ValueError(f"INPUT.RANDOM_FLIP {flip!r} is not one of none, horizontal, vertical")
+    if flip != "none":
+        geometry.append(RandomFlip(horizontal=flip == "horizontal", vertical=flip == "vertical"))
+    return geometry

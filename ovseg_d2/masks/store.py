@@ -1,0 +1,176 @@
+"""The masks of a picture in a file: SA-1B's format, one JSON of COCO run lengths a picture.
+
+SA-1B itself reads unchanged. What is written here has the same entries but for the scores that only
+SAM gives, and under "info" how the masks came about.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ovseg_d2.files import write_atomically
+from ovseg_d2.masks.rle import decode_masks, encode_masks
+
+__all__ = ["MaskFileError", "mask_file_name", "read_info", "read_masks", "write_masks"]
+
+_MAKE_AGAIN = "make it again with tools/generate_masks.py"
+
+
+class MaskFileError(ValueError):
+    """Masks cannot be read: one sentence with the file, what is wrong and the remedy."""
+
+
+def mask_file_name(file_name: str | os.PathLike[str]) -> str:
+    """The name of a picture's mask file: ``a/b.jpg`` -> ``b.json``.
+
+    Virtual names count as a whole: ``shapes://val/0/3`` -> ``shapes_val_0_3.json``.
+    """
+    name = os.fspath(file_name)
+    if "://" in name:
+        return name.replace("://", "/").replace("/", "_") + ".json"
+    return Path(name).stem + ".json"
+
+
+def read_masks(
+    path: str | os.PathLike[str], image_size: tuple[int, int] | None = None
+) -> np.ndarray:
+    """Read the masks of one picture.
+
+    Args:
+        path: a JSON file of SA-1B's format.
+        image_size: (H, W) of the picture, if it is known: masks of another size are refused.
+
+    Returns:
+        (Q, H, W) bool in the file's order; Q may be 0.
+
+    Raises:
+        MaskFileError: the file is missing, empty, truncated or of another format, the masks have
+            not the size of their picture, or a mask does not decode.
+    """
+    content = _read(path)
+    annotations = content["annotations"]
+    rles = [entry.get("segmentation") for entry in annotations if isinstance(entry, dict)]
+    if len(rles) < len(annotations):
+        raise _error(path, "an entry of its 'annotations' is no object", _MAKE_AGAIN)
+    size = _size(path, content.get("image"), rles, image_size)
+    if image_size is not None and size != tuple(image_size):
+        raise _error(
+            path,
+            f"its masks are {size[0]} x {size[1]} pixels (height x width) and the picture is "
+            f"{image_size[0]} x {image_size[1]}",
+            "pair each picture with the masks made of it, or make them again",
+        )
+    try:
+        return decode_masks(rles, size)
+    except ValueError as error:
+        raise _error(path, f"mask {error}", _MAKE_AGAIN) from error
+
+
+def read_info(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """How the masks of a file came about, as `write_masks` was told; {} where that is unknown.
+
+    Raises:
+        MaskFileError: as for `read_masks`, masks apart.
+    """
+    info = _read(path).get("info")
+    return info if isinstance(info, dict) else {}
+
+
+def write_masks(
+    path: str | os.PathLike[str],
+    masks: np.ndarray,
+    *,
+    file_name: str = "",
+    info: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the masks of one picture; the file appears whole or not at all.
+
+    Args:
+        path: the JSON file.
+        masks: (Q, H, W) bool; Q may be 0.
+        file_name: of the picture, kept in the file.
+        info: how the masks came about, kept in the file; it must be JSON.
+
+    Raises:
+        ValueError: masks of another shape or type.
+        WriteError: the file cannot be written.
+    """
+    if masks.ndim != 3 or masks.dtype != np.bool_ or 0 in masks.shape[1:]:
+        raise ValueError(
+            f"masks are {masks.shape} of {masks.dtype}; give (Q, H, W) of bool, H and W at least 1"
+        )
+    height, width = masks.shape[1:]
+    annotations = [
+        {"id": number, "segmentation": rle, "bbox": _box(mask), "area": int(mask.sum())}
+        for number, (mask, rle) in enumerate(zip(masks, encode_masks(masks), strict=True))
+    ]
+    image = {
+        "image_id": Path(path).stem,
+        "width": width,
+        "height": height,
+        "file_name": file_name,
+    }
+    content = {"image": image, "annotations": annotations, "info": dict(info or {})}
+    text = json.dumps(content)
+    with write_atomically(path, "w") as file:
+        file.write(text)
+
+
+def _box(mask: np.ndarray) -> list[int]:
+    """COCO's box: left, top, width and height in pixels, all 0 of an empty mask."""
+    if not mask.any():
+        return [0, 0, 0, 0]
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    left, top = int(columns[0]), int(rows[0])
+    return [left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top]
+
+
+def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
+    try:
+        text = Path(path).read_bytes()
+    except FileNotFoundError as error:
+        remedy = "make it with tools/generate_masks.py, or correct the path"
+        raise _error(path, "there is no such file", remedy) from error
+    except OSError as error:
+        problem = f"the system says {error.strerror!r}"
+        raise _error(path, problem, "check the path and its permissions") from error
+    if not text.strip():
+        raise _error(path, "it is empty", _MAKE_AGAIN)
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        problem = f"it is truncated or no JSON ({error})"
+        raise _error(path, problem, _MAKE_AGAIN) from error
+    if not isinstance(content, dict) or not isinstance(content.get("annotations"), list):
+        problem = "it has no list 'annotations'"
+        raise _error(path, problem, "give a file of SA-1B's format, one for each picture")
+    return content
+
+
+def _size(
+    path: str | os.PathLike[str],
+    image: object,
+    rles: list[Any],
+    image_size: tuple[int, int] | None,
+) -> tuple[int, int]:
+    """(H, W): what the file says of its picture, else its first mask, else ``image_size``."""
+    found: object = None
+    if isinstance(image, dict) and "height" in image and "width" in image:
+        found = (image["height"], image["width"])
+    elif rles and isinstance(rles[0], dict) and isinstance(rles[0].get("size"), list):
+        found = tuple(rles[0]["size"])
+    elif not rles:
+        found = image_size
+    match found:
+        case (int(height), int(width)) if height > 0 and width > 0:
+            return height, width
+    problem = f"the size of its picture is {found!r}"
+    raise _error(path, problem, "it needs 'height' and 'width' under 'image', in pixels")
+
+
+def _error(path: str | os.PathLike[str], problem: str, remedy: str) -> MaskFileError:
+    return MaskFileError(f"cannot read masks from {os.fspath(path)}: {problem}; {remedy}")

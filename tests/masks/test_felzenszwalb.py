@@ -1,0 +1,48 @@
+"""Masks by colour: exact on flat pictures, and a partition on any."""
+
+import numpy as np
+import pytest
+
+from ovseg_d2.masks import Felzenszwalb, masks_of_labels
+
+
+def test_masks_of_labels_by_hand():
+    masks = masks_of_labels(np.array([[5, 5, 2], [9, 2, 2]]))
+    assert masks.dtype == bool
+    assert masks.astype(int).tolist() == [
+        [[0, 0, 1], [0, 1, 1]],
+        [[1, 1, 0], [0, 0, 0]],
+        [[0, 0, 0], [1, 0, 0]],
+    ]
+
+
+def test_flat_halves_are_found_exactly():
+    image = np.zeros((40, 60, 3), dtype=np.uint8)
+    image[:, 25:] = (200, 30, 90)
+    masks = Felzenszwalb(sigma=0.0)(image)
+    left = np.zeros((40, 60), dtype=bool)
+    left[:, :25] = True
+    assert len(masks) == 2
+    assert {mask.tobytes() for mask in masks} == {left.tobytes(), (~left).tobytes()}
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 30), (24, 17)])
+def test_masks_share_the_picture_out(size):
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    masks = Felzenszwalb(min_size=5)(image)
+    assert masks.dtype == bool
+    assert (masks.sum(axis=0) == 1).all()
+    assert masks.any(axis=(1, 2)).all()
+    assert masks.sum(axis=(1, 2)).min() >= min(5, size[0] * size[1])
+
+
+def test_larger_scales_make_fewer_masks():
+    image = np.random.default_rng(0).integers(0, 256, (48, 48, 3), dtype=np.uint8)
+    counts = [len(Felzenszwalb(scale=scale, min_size=2)(image)) for scale in (1, 100, 1e5)]
+    assert counts[0] > counts[1] > counts[2]
+
+
+@pytest.mark.parametrize("options", [{"scale": 0}, {"sigma": -1.0}, {"min_size": -1}])
+def test_options_out_of_range(options):
+    with pytest.raises(ValueError, match="give a scale above 0"):
+        Felzenszwalb(**options)
