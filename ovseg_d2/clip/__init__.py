@@ -4,14 +4,17 @@ from .advice import local_feature_advice
 from .last_block import LastBlock
 from .load import load_clip
 from .positions import resample_positions
+from .stages import encode_stages, stage_shapes
 from .tower import CLIPTower
 from .weights import save_weights
 
 __all__ = [
     "CLIPTower",
     "LastBlock",
+    "encode_stages",
     "load_clip",
     "local_feature_advice",
     "resample_positions",
     "save_weights",
+    "stage_shapes",
 ]

@@ -77,8 +77,42 @@ def convnext_dense(
     Raises:
         ValueError: `last_block` asks for what a tower without attention does not have.
     """
-    require_attention(last_block or LastBlock(), ("value",), "a ConvNeXt has no attention")
-    stage = visual.trunk.forward_features(images)
+    _require_no_attention(last_block or LastBlock())
+    return _project(visual, visual.trunk.forward_features(images))
+
+
+def convnext_stages(
+    visual: TimmModel, images: Tensor, last_block: LastBlock
+) -> tuple[list[Tensor], Tensor]:
+    """Give the maps of all stages and, from the same pass, the dense features.
+
+    Args:
+        visual: the image tower.
+        images: as for `convnext_dense`.
+        last_block: as for `convnext_dense`.
+
+    Returns:
+        Maps (B, C_i, h_i, w_i) float, finest first, and what `convnext_dense` gives.
+
+    Raises:
+        ValueError: as `convnext_dense`.
+    """
+    _require_no_attention(last_block)
+    last, stages = visual.trunk.forward_intermediates(images)
+    return stages, _project(visual, last)
+
+
+def convnext_stage_shapes(visual: TimmModel) -> list[tuple[int, int]]:
+    """Channels and stride of each map of `convnext_stages`."""
+    return [(info["num_chs"], info["reduction"]) for info in visual.trunk.feature_info]
+
+
+def _require_no_attention(last_block: LastBlock) -> None:
+    require_attention(last_block, ("value",), "a ConvNeXt has no attention")
+
+
+def _project(visual: TimmModel, stage: Tensor) -> Tensor:
+    """From the last stage (B, C, h, w) to the joint space (B, D, h, w)."""
     locations = stage.permute(0, 2, 3, 1)  # (B, h, w, C)
     # Pooling a picture of one location gives that location.
     pictures = locations.flatten(0, 2)[:, :, None, None]

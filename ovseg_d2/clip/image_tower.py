@@ -12,11 +12,33 @@ from open_clip.timm_model import TimmModel
 from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
-from .convnext import check_convnext, convnext_dense, convnext_geometry, convnext_global
+from .convnext import (
+    check_convnext,
+    convnext_dense,
+    convnext_geometry,
+    convnext_global,
+    convnext_stage_shapes,
+    convnext_stages,
+)
 from .geometry import TowerGeometry
 from .last_block import LastBlock
-from .resnet import resnet_dense, resnet_dense_and_keys, resnet_geometry, resnet_global
-from .vit import check_vit, vit_dense, vit_dense_and_keys, vit_geometry, vit_global
+from .resnet import (
+    resnet_dense,
+    resnet_dense_and_keys,
+    resnet_geometry,
+    resnet_global,
+    resnet_stage_shapes,
+    resnet_stages,
+)
+from .vit import (
+    check_vit,
+    vit_dense,
+    vit_dense_and_keys,
+    vit_geometry,
+    vit_global,
+    vit_stage_shapes,
+    vit_stages,
+)
 
 
 @dataclass(frozen=True)
@@ -29,6 +51,9 @@ class ImageTowerKind:
         dense: images, last block -> (B, D, h, w).
         dense_and_keys: images, last block, whether keys have the release's form -> (B, D, h, w)
             and (B, C, h, w). None where there are no keys.
+        stages: images, last block -> the maps (B, C_i, h_i, w_i) on the way, finest first, and what
+            `dense` gives.
+        stage_shapes: channels and stride of each of them.
         pads: whether these functions add zeros up to whole patches by themselves.
         check: raises ValueError for towers of this class that would be read wrongly. None where
             there are none.
@@ -38,6 +63,8 @@ class ImageTowerKind:
     encode: Callable[[Any, Tensor], Tensor]
     dense: Callable[[Any, Tensor, LastBlock], Tensor]
     dense_and_keys: Callable[[Any, Tensor, LastBlock, bool], tuple[Tensor, Tensor]] | None
+    stages: Callable[[Any, Tensor, LastBlock], tuple[list[Tensor], Tensor]]
+    stage_shapes: Callable[[Any], list[tuple[int, int]]]
     pads: bool
     check: Callable[[Any], None] | None = None
 
@@ -48,6 +75,8 @@ _KINDS: dict[type[nn.Module], ImageTowerKind] = {
         encode=vit_global,
         dense=vit_dense,
         dense_and_keys=vit_dense_and_keys,
+        stages=vit_stages,
+        stage_shapes=vit_stage_shapes,
         pads=True,
         check=check_vit,
     ),
@@ -59,6 +88,8 @@ _KINDS: dict[type[nn.Module], ImageTowerKind] = {
         dense_and_keys=lambda visual, images, last_block, _: resnet_dense_and_keys(
             visual, images, last_block
         ),
+        stages=resnet_stages,
+        stage_shapes=resnet_stage_shapes,
         pads=False,
     ),
     TimmModel: ImageTowerKind(
@@ -66,6 +97,8 @@ _KINDS: dict[type[nn.Module], ImageTowerKind] = {
         encode=convnext_global,
         dense=convnext_dense,
         dense_and_keys=None,
+        stages=convnext_stages,
+        stage_shapes=convnext_stage_shapes,
         pads=False,
         check=check_convnext,
     ),

@@ -12,6 +12,9 @@ Pure functions over the tower's own modules; nothing is patched, and the tower's
 Shape shorthand: B images, N = h*w locations, C channels of the last stage, D joint embedding.
 """
 
+from collections import deque
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from open_clip.modified_resnet import AttentionPool2d, ModifiedResNet
@@ -109,6 +112,34 @@ def resnet_dense_and_keys(
     return _project(visual.attnpool, stage, last_block), keys
 
 
+def resnet_stages(
+    visual: ModifiedResNet, images: Tensor, last_block: LastBlock
+) -> tuple[list[Tensor], Tensor]:
+    """Give the maps of all four stages and, from the same pass, the dense features.
+
+    Args:
+        visual: the image tower.
+        images: as for `resnet_dense`.
+        last_block: as for `resnet_dense`.
+
+    Returns:
+        Maps (B, C_i, h_i, w_i) float, finest first, and what `resnet_dense` gives.
+
+    Raises:
+        ValueError: as `resnet_dense`.
+    """
+    _require_pooling(last_block)
+    stages = list(_stages(visual, images))
+    return stages, _project(visual.attnpool, stages[-1], last_block)
+
+
+def resnet_stage_shapes(visual: ModifiedResNet) -> list[tuple[int, int]]:
+    """Channels and stride of each map of `resnet_stages`."""
+    layers = (visual.layer1, visual.layer2, visual.layer3, visual.layer4)
+    channels = [layer[-1].conv3.out_channels for layer in layers]
+    return [(each, _STRIDE >> (3 - stage)) for stage, each in enumerate(channels)]
+
+
 def _require_pooling(last_block: LastBlock) -> None:
     require_attention(last_block, ("value", "full"), "a ResNet ends in attention pooling")
 
@@ -119,10 +150,15 @@ def _native_grid(visual: ModifiedResNet) -> tuple[int, int]:
 
 def _last_stage(visual: ModifiedResNet, images: Tensor) -> Tensor:
     """Run all convolutions: (B, 3, H, W) -> (B, C, h, w)."""
+    return deque(_stages(visual, images), maxlen=1).pop()
+
+
+def _stages(visual: ModifiedResNet, images: Tensor) -> Iterator[Tensor]:
+    """Run all convolutions, stage by stage: (B, 3, H, W) -> four maps (B, C_i, h_i, w_i)."""
     x = visual.stem(images)
     for stage in (visual.layer1, visual.layer2, visual.layer3, visual.layer4):
         x = stage(x)
-    return x
+        yield x
 
 
 def _mean_and_locations(stage: Tensor) -> Tensor:

@@ -152,6 +152,45 @@ def vit_dense_and_keys(
     return feats, keys.transpose(1, 2).unflatten(2, grid)
 
 
+def vit_stages(
+    visual: VisionTransformer, images: Tensor, last_block: LastBlock
+) -> tuple[list[Tensor], Tensor]:
+    """Give the one map that `vit_dense` projects, and what it gives, from one pass.
+
+    Args:
+        visual: the image tower.
+        images: as for `vit_dense`.
+        last_block: as for `vit_dense`.
+
+    Returns:
+        A list of one map (B, C, h, w) float, `ln_post` applied, and the features (B, D, h, w).
+
+    Raises:
+        ValueError: as `vit_dense`.
+    """
+    tokens, grid = _enter_last_block(visual, images)
+    patches = _last_patches(visual, tokens, grid, last_block)
+    stage, dense = (
+        each.transpose(1, 2).unflatten(2, grid) for each in (patches, _project(visual, patches))
+    )
+    return [stage], dense
+
+
+def vit_stage_shapes(visual: VisionTransformer) -> list[tuple[int, int]]:
+    """Channels and stride of the map of `vit_stages`.
+
+    Raises:
+        ValueError: patches are not square, and so have no one stride.
+    """
+    patch_h, patch_w = visual.patch_size
+    if patch_h != patch_w:
+        raise ValueError(
+            f"this image tower's patches are {patch_h}x{patch_w} pixels, and a feature map has one "
+            "stride; choose a tower of square patches."
+        )
+    return [(visual.conv1.out_channels, patch_h)]
+
+
 def _enter_last_block(visual: VisionTransformer, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
     """Run all blocks but the last: tokens (B, 1 + N, C) and their grid."""
     if visual.attn_pool is not None:
@@ -168,13 +207,20 @@ def _dense(
     visual: VisionTransformer, tokens: Tensor, grid: tuple[int, int], last_block: LastBlock
 ) -> Tensor:
     """From the tokens (B, 1 + N, C) before the last block to features (B, D, h, w)."""
+    feats = _project(visual, _last_patches(visual, tokens, grid, last_block))
+    return feats.transpose(1, 2).unflatten(2, grid)  # (B, N, D) -> (B, D, h, w)
+
+
+def _last_patches(
+    visual: VisionTransformer, tokens: Tensor, grid: tuple[int, int], last_block: LastBlock
+) -> Tensor:
+    """From the tokens (B, 1 + N, C) before the last block to patches (B, N, C) after `ln_post`."""
     last = visual.transformer.resblocks[-1]
     if last_block.attention == "full":
         patches = _run_blocks(visual, tokens, [last])[:, 1:]
     else:
         patches = _last_block(last, tokens, grid, last_block)
-    feats = _project(visual, visual.ln_post(patches))
-    return feats.transpose(1, 2).unflatten(2, grid)  # (B, N, D) -> (B, D, h, w)
+    return visual.ln_post(patches)
 
 
 def _run_blocks(visual: VisionTransformer, tokens: Tensor, blocks: Iterable[nn.Module]) -> Tensor:

@@ -1,5 +1,6 @@
 """The systems as detectron2's citizens: registered adapters over the plain half."""
 
+from .backbones import OVSegCLIPBackbone, OVSegTimmBackbone
 from .base import OpenVocabularyModel
 from .build import build_text_bank, build_tower
 from .clip_pretrain import CLIPPretrain
@@ -8,6 +9,8 @@ from .maskclip import MaskCLIP
 __all__ = [
     "CLIPPretrain",
     "MaskCLIP",
+    "OVSegCLIPBackbone",
+    "OVSegTimmBackbone",
     "OpenVocabularyModel",
     "build_text_bank",
     "build_tower",

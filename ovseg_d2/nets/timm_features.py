@@ -1,0 +1,258 @@
+"""Feature maps of any network of timm, at any resolution.
+
+Shape shorthand: B images, C channels, HxW pixels; C_i and s_i channels and stride of map i.
+"""
+
+import difflib
+import itertools
+import logging
+import math
+import pickle
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from timm.layers import Format
+from timm.models import load_state_dict
+from torch import Tensor, nn
+
+__all__ = ["TimmFeatures", "build_timm_features"]
+
+_logger = logging.getLogger(__name__)
+
+# Ways to ask for a network of any size, in order: windows (Swin), positions (ViT), nothing to ask.
+_ANY_SIZE: tuple[dict[str, Any], ...] = (
+    {"strict_img_size": False},
+    {"dynamic_img_size": True},
+    {},
+)
+# What reading a file that holds no weights raises.
+_UNREADABLE = (
+    *(RuntimeError, OSError, ValueError, AttributeError, EOFError),
+    *(pickle.UnpicklingError, SafetensorError),
+)
+
+
+class TimmFeatures(nn.Module):
+    """A network of timm that gives feature maps, seen the way detectors and decoders need it.
+
+    Images may have any size: zeros are added at the bottom and right, and what of a map covers
+    nothing but them is cut off again. Maps come channels first, however timm lays them out.
+    """
+
+    def __init__(self, network: nn.Module, *, size_divisibility: int = 0) -> None:
+        """Put built parts together.
+
+        Args:
+            network: what ``timm.create_model(..., features_only=True)`` gives.
+            size_divisibility: pixels, what height and width are padded to a multiple of; 0 takes
+                the least common multiple of the strides.
+
+        Raises:
+            ValueError: a size that is no multiple of all strides, or maps that are out of order.
+        """
+        super().__init__()
+        self.network = network
+        info: Any = network.feature_info
+        self.channels: tuple[int, ...] = tuple(info.channels())
+        self.strides: tuple[int, ...] = tuple(info.reduction())
+        # timm's numbers of the maps, also where they were given from the end.
+        self.indices: tuple[int, ...] = tuple(each % len(info.info) for each in info.out_indices)
+        if any(later <= earlier for earlier, later in itertools.pairwise(self.indices)):
+            raise ValueError(
+                f"out_indices={tuple(info.out_indices)} are not in the network's order, in which "
+                "its maps come; sort them, and name each once."
+            )
+        least = math.lcm(*self.strides)
+        if size_divisibility < 0 or size_divisibility % least:
+            raise ValueError(
+                f"size_divisibility={size_divisibility} is no multiple of {least}, and the strides "
+                f"are {self.strides}; give such a multiple, or 0 for {least} itself."
+            )
+        self.size_divisibility = size_divisibility or least
+        self._channels_last = getattr(network, "output_fmt", Format.NCHW) == Format.NHWC
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """Mean of RGB in [0, 1], what the network was trained with."""
+        return self._statistics("mean", IMAGENET_DEFAULT_MEAN)
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """Standard deviation of RGB in [0, 1]."""
+        return self._statistics("std", IMAGENET_DEFAULT_STD)
+
+    def _statistics(self, key: str, default: tuple[float, ...]) -> tuple[float, ...]:
+        about: Any = self.network.pretrained_cfg
+        return tuple(about.get(key) or default)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Give the maps of images.
+
+        Args:
+            images: (B, C, H, W) normalised; any H and W.
+
+        Returns:
+            Maps (B, C_i, ceil(H / s_i), ceil(W / s_i)) float, raw, in timm's order.
+
+        Raises:
+            ValueError: the network's maps are not its strides' share of the image.
+        """
+        height, width = images.shape[-2:]
+        multiple = self.size_divisibility
+        images = F.pad(images, (0, -width % multiple, 0, -height % multiple))
+        maps = []
+        for feats, stride in zip(self.network(images), self.strides, strict=True):
+            feats = feats.permute(0, 3, 1, 2) if self._channels_last else feats
+            whole = images.shape[-2] // stride, images.shape[-1] // stride
+            if feats.shape[-2:] != whole:
+                raise ValueError(
+                    f"a map of stride {stride} is {tuple(feats.shape[-2:])} instead of {whole}: "
+                    "the network's convolutions do not pad; choose another network of timm."
+                )
+            maps.append(feats[..., : -(-height // stride), : -(-width // stride)])
+        return maps
+
+
+def build_timm_features(
+    name: str,
+    *,
+    pretrained: bool | str | Path = False,
+    out_indices: Sequence[int] | None = None,
+    in_channels: int = 3,
+    size_divisibility: int = 0,
+) -> TimmFeatures:
+    """Build a network of timm by its name, for images of any size where timm allows that.
+
+    Args:
+        name: what ``timm.list_models()`` lists, with or without a tag of weights behind a point:
+            "resnet50", "swin_base_patch4_window12_384.ms_in22k".
+        pretrained: False for random weights; True for those timm has for the name (downloaded if
+            need be); or a file of the network's weights, with or without its classifier.
+        out_indices: timm's numbers of the maps, which may count from the end; None takes timm's
+            own choice: all stages, or the last three blocks of a network of one stride.
+        in_channels: of the images; weights of three are spread over another number.
+        size_divisibility: as for `TimmFeatures`; but 0 takes the native size of a network that
+            refuses a single tile of its strides. MaxViT, whose windows must come out whole, is then
+            fed multiples of that; a network of one size takes images up to it.
+
+    Returns:
+        The network, on the CPU.
+
+    Raises:
+        ValueError: timm knows no such network, weights or maps; or a file that does not fit.
+        FileNotFoundError: a file of weights that does not exist.
+    """
+    _check_name(name)
+    options: dict[str, Any] = {"features_only": True, "in_chans": in_channels}
+    if out_indices is not None:
+        options["out_indices"] = tuple(out_indices)
+    if isinstance(pretrained, bool):
+        network = _create(name, pretrained=pretrained, **options)
+    else:
+        network = _create_from_file(name, Path(pretrained), **options)
+    divisibility = size_divisibility or _native_divisibility(network, in_channels)
+    return TimmFeatures(network, size_divisibility=divisibility)
+
+
+def _create_from_file(name: str, path: Path, **options: Any) -> nn.Module:
+    """Create a network with weights of a file, whose content is checked."""
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"pretrained={str(path)!r} is no file; give one of weights for {name!r}, True "
+            "for timm's own, or False for random ones."
+        )
+    try:
+        weights = load_state_dict(str(path))
+    except _UNREADABLE as error:
+        raise ValueError(
+            f"pretrained={str(path)!r} cannot be read ({' '.join(str(error).split())[:200]}); "
+            "give a state dict saved with torch.save or as safetensors."
+        ) from error
+    overlay = {"file": str(path), "custom_load": False, "source": ""}
+    network = _create(name, pretrained=True, pretrained_cfg_overlay=overlay, **options)
+    _check_arrival(network, weights, path)
+    return network
+
+
+def _native_divisibility(network: Any, in_channels: int) -> int:
+    """The native size of a network that takes no smaller multiples; 0 for one that does."""
+    about = network.pretrained_cfg
+    side, *others = about["input_size"][1:]
+    if not about.get("fixed_input_size") or others != [side]:
+        return 0
+    tile = math.lcm(*network.feature_info.reduction())
+    network.eval()
+    try:
+        with torch.no_grad():
+            network(torch.zeros(1, in_channels, tile, 2 * tile))
+    except (AssertionError, RuntimeError):
+        return side
+    finally:
+        network.train()
+    return 0
+
+
+def _check_name(name: str) -> None:
+    """Refuse a name that timm does not know, with those that are most like it."""
+    architecture = name.split(".")[0]
+    # With a colon it is a place such as "hf-hub:owner/model", which only asking can tell.
+    if ":" in name or timm.is_model(architecture):
+        return
+    similar = difflib.get_close_matches(architecture, timm.list_models(), n=3)
+    hint = f"did you mean {', '.join(similar)}? " if similar else ""
+    raise ValueError(
+        f"timm has no network {name!r}; {hint}timm.list_models('*{architecture[:6]}*') lists the "
+        "names there are."
+    )
+
+
+def _create(name: str, **options: Any) -> nn.Module:
+    """Create a network that takes any size, if there is a way to ask for that."""
+    for any_size in _ANY_SIZE:
+        try:
+            return timm.create_model(name, **any_size, **options)
+        except TypeError as error:
+            if not any(option in str(error) for option in any_size):
+                raise
+        except (RuntimeError, AssertionError, IndexError, AttributeError) as error:
+            raise ValueError(
+                f"timm cannot build {name!r} with {options}: {' '.join(str(error).split())}; "
+                "choose other weights, other out_indices or another network."
+            ) from error
+    raise AssertionError("the last way asks for nothing")
+
+
+def _check_arrival(network: nn.Module, weights: dict[str, Any], path: Path) -> None:
+    """Compare a network's weights with those of the file they come from.
+
+    timm passes over keys that it does not find, whatever their number. Keys are renamed on their
+    way, so that content is what tells; first convolutions and positions may rightly be adapted.
+
+    Raises:
+        ValueError: less than half of the matrices are the file's.
+    """
+    by_shape: dict[torch.Size, list[Tensor]] = defaultdict(list)
+    for value in weights.values():
+        if isinstance(value, Tensor):
+            by_shape[value.shape].append(value)
+    wanted = {key: value for key, value in network.named_parameters() if value.ndim > 1}
+    missing = [
+        key
+        for key, value in wanted.items()
+        if not any(torch.equal(value, other.to(value)) for other in by_shape[value.shape])
+    ]
+    if 2 * len(missing) > len(wanted):
+        raise ValueError(
+            f"pretrained={str(path)!r} holds {len(wanted) - len(missing)} of the network's "
+            f"{len(wanted)} matrices, {missing[0]} for one is missing; give weights of this "
+            "network under timm's own keys."
+        )
+    if missing:
+        _logger.warning("not from %s, or adapted: %s", path, ", ".join(missing))

@@ -1,0 +1,237 @@
+"""Backbones of detectron2: the stages of any CLIP tower, and any network of timm."""
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..clip import CLIPTower, LastBlock, encode_stages, stage_shapes
+from ..d2.config import CfgNode, configurable
+from ..d2.layers import ShapeSpec
+from ..d2.modeling import BACKBONE_REGISTRY, Backbone
+from ..nets import TimmFeatures, build_timm_features
+from .build import build_last_block, build_tower
+
+__all__ = ["OVSegCLIPBackbone", "OVSegTimmBackbone"]
+
+
+class _FeatureBackbone(Backbone):
+    """What both backbones share: names and shapes of their maps, and what of them is trained.
+
+    A map of stride 2^n is called ``resn`` and may be asked for as ``pn``, one of another stride
+    ``strideN``. Images may have any size; a map of stride s is (B, C, ceil(H / s), ceil(W / s)).
+    ``MODEL.BACKBONE.FREEZE_AT``, which counts the stages of detectron2's ResNet, is not read.
+    """
+
+    def _describe(
+        self, shapes: Mapping[str, tuple[int, int]], out_features: Sequence[str], divisibility: int
+    ) -> None:
+        """Note the maps there are, as (channels, stride) by name, and those that are wanted.
+
+        Raises:
+            ValueError: a map is wanted that is not there, or wanted twice.
+        """
+        found = {re.sub(r"^res(?=\d)", "p", name): name for name in shapes}
+        found |= {name: name for name in shapes}
+        for name in out_features:
+            if name not in found:
+                raise ValueError(
+                    f"out_features={list(out_features)} has {name!r}, and the maps are "
+                    f"{', '.join(shapes)} (or p2 for res2 and so on); choose of them, or leave "
+                    "OUT_FEATURES empty for all."
+                )
+        # What a map is called here, by what it is called there.
+        self._sources = {name: found[name] for name in out_features or shapes}
+        if len(set(self._sources.values())) < len(out_features):
+            raise ValueError(
+                f"out_features={list(out_features)} has a map twice; leave one of them out."
+            )
+        self._out_features = list(self._sources)
+        self._out_feature_channels = {k: shapes[v][0] for k, v in self._sources.items()}
+        self._out_feature_strides = {k: shapes[v][1] for k, v in self._sources.items()}
+        self._divisibility = divisibility
+
+    def _settle(self, frozen: bool, in_channels: int) -> None:
+        """Freeze all; or what no output depends on, for which DDP would wait in vain."""
+        self._frozen = frozen
+        if not frozen:
+            self.eval()
+            images = torch.zeros(1, in_channels, self._divisibility, self._divisibility)
+            with torch.enable_grad():
+                reached = _parameters_behind(self(images).values())
+        for parameter in self.parameters():
+            if frozen or id(parameter) not in reached:
+                parameter.requires_grad_(False)
+        self.train(not frozen)
+
+    def _select(self, maps: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: maps[source] for name, source in self._sources.items()}
+
+    @property
+    def size_divisibility(self) -> int:
+        """What padding a batch to avoids padding again: the coarsest stride, as a rule."""
+        return self._divisibility
+
+    def train(self, mode: bool = True) -> nn.Module:
+        """As of any module; but a frozen backbone stays in evaluation mode."""
+        return super().train(mode and not self._frozen)
+
+
+@BACKBONE_REGISTRY.register()
+class OVSegCLIPBackbone(_FeatureBackbone):
+    """The image half of a CLIP tower, for images of the tower's own statistics.
+
+    A ResNet and a ConvNeXt give ``res2`` to ``res5``; a ViT its last patches, normed and not
+    projected, as ``clip_tokens``. All of them give ``clip_dense``, the features of the joint space.
+
+    The tower is whole, text included (:attr:`tower`, for a text bank and for ``mean`` and ``std``);
+    what no map depends on is not trained.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        tower: CLIPTower,
+        last_block: LastBlock | None = None,
+        out_features: Sequence[str] = (),
+        frozen: bool = False,
+    ) -> None:
+        """Put built parts together.
+
+        Args:
+            tower: of any kind.
+            last_block: of ``clip_dense`` and ``clip_tokens``; MaskCLIP's value path by default.
+            out_features: names of the maps to give; () gives all.
+            frozen: nothing is trained, and the tower stays in evaluation mode.
+
+        Raises:
+            ValueError: a map is wanted that is not there, or the tower has no such last block.
+        """
+        super().__init__()
+        self.tower = tower
+        self._last_block = last_block or LastBlock()
+        stages = stage_shapes(tower)
+        self._stages = _level_names([stride for _, stride in stages])
+        if len(stages) == 1:
+            self._stages = ["clip_tokens"]
+        shapes = dict(zip(self._stages, stages, strict=True))
+        shapes["clip_dense"] = tower.embed_dim, stages[-1][1]
+        self._describe(shapes, out_features, math.lcm(*tower.patch_size))
+        self._settle(frozen, in_channels=3)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict[str, Any]:
+        """Read ``MODEL.CLIP`` and ``MODEL.CLIP_BACKBONE``.
+
+        Raises:
+            ValueError: ``MODEL.PIXEL_MEAN`` is not of three channels.
+        """
+        if input_shape.channels != 3:
+            raise ValueError(
+                f"images have {input_shape.channels} channels, and CLIP sees R, G and B; give "
+                "MODEL.PIXEL_MEAN and MODEL.PIXEL_STD three numbers each."
+            )
+        return {
+            "tower": build_tower(cfg),
+            "last_block": build_last_block(cfg),
+            "out_features": cfg.MODEL.CLIP_BACKBONE.OUT_FEATURES,
+            "frozen": cfg.MODEL.CLIP_BACKBONE.FROZEN,
+        }
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Images (B, 3, H, W), normalised, to feature maps by name."""
+        stages, dense = encode_stages(self.tower, images, self._last_block)
+        maps = dict(zip(self._stages, stages, strict=True))
+        return self._select({**maps, "clip_dense": dense})
+
+
+@BACKBONE_REGISTRY.register()
+class OVSegTimmBackbone(_FeatureBackbone):
+    """A network of timm: a pyramid ``res2`` to ``res5``, or what its strides are.
+
+    Maps of one stride, such as blocks of a ViT, are told apart by timm's number behind the name:
+    ``res4_9``, ``res4_11``. :attr:`network` has ``mean`` and ``std``.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        network: TimmFeatures,
+        in_channels: int = 3,
+        out_features: Sequence[str] = (),
+        frozen: bool = False,
+    ) -> None:
+        """Put built parts together.
+
+        Args:
+            network: the plain module.
+            in_channels: of the images it was built for.
+            out_features: names of the maps to give; () gives all. What is left out is computed all
+                the same, unless the network was built without it.
+            frozen: nothing is trained, and the network stays in evaluation mode.
+
+        Raises:
+            ValueError: a map is wanted that is not there.
+        """
+        super().__init__()
+        self.network = network
+        self._maps = _level_names(network.strides, network.indices)
+        shapes = zip(network.channels, network.strides, strict=True)
+        named = dict(zip(self._maps, shapes, strict=True))
+        self._describe(named, out_features, network.size_divisibility)
+        self._settle(frozen, in_channels)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict[str, Any]:
+        """Read ``MODEL.TIMM``."""
+        timm = cfg.MODEL.TIMM
+        in_channels = timm.IN_CHANNELS or input_shape.channels
+        network = build_timm_features(
+            timm.NAME,
+            pretrained={"": False, "timm": True}.get(timm.PRETRAINED, timm.PRETRAINED),
+            out_indices=timm.OUT_INDICES or None,
+            in_channels=in_channels,
+            size_divisibility=timm.SIZE_DIVISIBILITY,
+        )
+        return {
+            "network": network,
+            "in_channels": in_channels,
+            "out_features": timm.OUT_FEATURES,
+            "frozen": timm.FROZEN,
+        }
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Images (B, C, H, W), normalised, to feature maps by name."""
+        return self._select(dict(zip(self._maps, self.network(images), strict=True)))
+
+
+def _level_names(strides: Sequence[int], numbers: Sequence[int] | None = None) -> list[str]:
+    """Names of maps by stride: "res2" for 4, "stride14"; with their number where strides repeat."""
+    names = []
+    for place, stride in enumerate(strides):
+        level = stride.bit_length() - 1
+        name = f"res{level}" if stride == 1 << level else f"stride{stride}"
+        if numbers is not None and list(strides).count(stride) > 1:
+            name += f"_{numbers[place]}"
+        names.append(name)
+    return names
+
+
+def _parameters_behind(outputs: Iterable[Tensor]) -> set[int]:
+    """Ids of the parameters that outputs depend on, found in their graph."""
+    pending = [output.grad_fn for output in outputs]
+    seen, found = set(), set()
+    while pending:
+        node = pending.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):  # it adds to a leaf's gradient
+            found.add(id(node.variable))
+        pending += [parent for parent, _ in node.next_functions]
+    return found
