@@ -147,30 +147,6 @@ def add_ovseg_config(cfg: CfgNode) -> None:
     cfg.INPUT.VIEWS.BLUR_SIGMA = [0.1, 2.0]  # pixels, least and greatest
     cfg.INPUT.VIEWS.CUTOUT = [0.1, 0.5]  # sides of the box, shares of the picture's; 0, 0 is none
 
-    # Unlabelled masks, and the two views that PixelCLIP trains on. Read by the mask mapper, which
-    # resizes, crops and flips by detectron2's own keys.
-    cfg.INPUT.MASKS_PER_IMAGE = 0  # at most, drawn at random; 0 takes all
-    cfg.INPUT.MASKS = CfgNode()
-    # shapes (exact regions) | stored | felzenszwalb
-    cfg.INPUT.MASKS.SOURCE = "shapes"
-    # Of files that tools/generate_masks.py has made; "" reads those that the dataset names.
-    cfg.INPUT.MASKS.FOLDER = ""
-    # Memory for masks made in training, MiB a process; 0 makes them anew each time.
-    cfg.INPUT.MASKS.CACHE_MB = 512
-    cfg.INPUT.MASKS.FELZENSZWALB = CfgNode()
-    cfg.INPUT.MASKS.FELZENSZWALB.SCALE = 400.0  # larger makes larger masks
-    cfg.INPUT.MASKS.FELZENSZWALB.SIGMA = 0.8  # pixels
-    cfg.INPUT.MASKS.FELZENSZWALB.MIN_SIZE = 50  # pixels of the smallest mask
-    cfg.INPUT.VIEWS = CfgNode()
-    cfg.INPUT.VIEWS.DISTORT_WEAK = True  # colours of both views as SSD does
-    # The student's view alone. Changes of brightness, contrast, saturation and hue, and how often.
-    cfg.INPUT.VIEWS.JITTER = [0.5, 0.5, 0.5, 0.25]
-    cfg.INPUT.VIEWS.JITTER_PROB = 0.8
-    cfg.INPUT.VIEWS.GREY_PROB = 0.2
-    cfg.INPUT.VIEWS.BLUR_PROB = 0.5
-    cfg.INPUT.VIEWS.BLUR_SIGMA = [0.1, 2.0]  # pixels, least and greatest
-    cfg.INPUT.VIEWS.CUTOUT = [0.1, 0.5]  # sides of the box, shares of the picture's; 0, 0 is none
-
     # A corruption of every picture that is evaluated, "" or a name of data.corruptions, and its
     # level from 1 to 5. Read by data.mappers.TestMapper.
     cfg.INPUT.CORRUPTION = CfgNode()

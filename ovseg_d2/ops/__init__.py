@@ -9,6 +9,7 @@ from ovseg_d2.ops.background import (
 )
 from ovseg_d2.ops.dense import dense_argmax, upsample_scores
 from ovseg_d2.ops.ema import update_ema
+from ovseg_d2.ops.kmeans import KMeans, kmeans
 from ovseg_d2.ops.labels import class_shares
 from ovseg_d2.ops.mask_targets import location_weights, merge_masks, resize_masks
 from ovseg_d2.ops.pooling import pool_masks
@@ -27,6 +28,7 @@ __all__ = [
     "REMOVED_SCORE",
     "Assignment",
     "Background",
+    "KMeans",
     "Refinement",
     "assign_clusters",
     "average_windows",
@@ -36,6 +38,7 @@ __all__ = [
     "dense_argmax",
     "filter_small_areas",
     "find_background",
+    "kmeans",
     "location_weights",
     "max_over_words",
     "merge_background",
