@@ -150,7 +150,12 @@ class CLIPTower(nn.Module):
         return F.normalize(embeds, dim=-1) if unit_norm else embeds
 
     def dense_feats(
-        self, images: Tensor, last_block: LastBlock = _MASKCLIP, *, official: bool = False
+        self,
+        images: Tensor,
+        last_block: LastBlock = _MASKCLIP,
+        *,
+        official: bool = False,
+        visual: nn.Module | None = None,
     ) -> Tensor:
         """Encode each location of each image as a vector of the joint space.
 
@@ -163,6 +168,8 @@ class CLIPTower(nn.Module):
             last_block: what the last block does; MaskCLIP's value path by default.
             official: no zeros for towers of convolutions; their grid, h = about H / patch, is then
                 to be spread over the image itself. Changes nothing for a ViT.
+            visual: an image half of the same kind and sizes in place of the tower's own, such as
+                its moving average.
 
         Returns:
             (B, D, h, w) float, raw, h = ceil(H / patch).
@@ -171,7 +178,8 @@ class CLIPTower(nn.Module):
             ValueError: the tower has no such last block; or, with `official`, images smaller than
                 a patch.
         """
-        return self._kind.dense(self.model.visual, self._fit(images, not official), last_block)
+        visual = self.model.visual if visual is None else visual
+        return self._kind.dense(visual, self._fit(images, not official), last_block)
 
     def dense_feats_and_keys(
         self, images: Tensor, last_block: LastBlock = _MASKCLIP, *, official: bool = False
