@@ -1,6 +1,7 @@
 """CLIP towers: loading, any resolution, global and dense features, text."""
 
 from .advice import local_feature_advice
+from .freezing import TrainPolicy, set_trainable
 from .last_block import LastBlock
 from .load import load_clip
 from .positions import resample_positions
@@ -11,10 +12,12 @@ from .weights import save_weights
 __all__ = [
     "CLIPTower",
     "LastBlock",
+    "TrainPolicy",
     "encode_stages",
     "load_clip",
     "local_feature_advice",
     "resample_positions",
     "save_weights",
+    "set_trainable",
     "stage_shapes",
 ]

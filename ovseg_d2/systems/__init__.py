@@ -2,5 +2,13 @@
 
 from .clip_pretrain import CLIPPretrain
 from .maskclip import MaskCLIP
+from .pixelclip import PixelCLIP, PixelCLIPStatistics
+from .pixelclip_inference import PixelCLIPInference
 
-__all__ = ["CLIPPretrain", "MaskCLIP"]
+__all__ = [
+    "CLIPPretrain",
+    "MaskCLIP",
+    "PixelCLIP",
+    "PixelCLIPInference",
+    "PixelCLIPStatistics",
+]

@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ovseg_d2.clip import LastBlock
-from ovseg_d2.clip.freezing import set_trainable
+from ovseg_d2.clip import LastBlock, set_trainable
 
 # Parameters left trainable of the tiny towers, by hand. ViT: 4 of each of 2 blocks' attentions and
 # the positions. ResNet: 2 of each of the pooling's two layers.

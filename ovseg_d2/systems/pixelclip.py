@@ -1,0 +1,306 @@
+"""PixelCLIP: CLIP's image encoder learns where things are, from masks without labels.
+
+Source: [pixelclip] arXiv 2409.19846.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from open_clip.transformer import VisionTransformer
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ovseg_d2.clip import CLIPTower, LastBlock
+from ovseg_d2.losses import masked_bce_loss
+from ovseg_d2.nets import PixelCLIPDecoder
+from ovseg_d2.ops import (
+    Assignment,
+    assign_clusters,
+    location_weights,
+    merge_masks,
+    pool_masks,
+    resize_masks,
+    update_ema,
+)
+from ovseg_d2.text import ClassPrompts, ClusterVectors
+
+from .pixelclip_inference import PixelCLIPInference, resize_images
+
+__all__ = ["PixelCLIP", "PixelCLIPStatistics"]
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class PixelCLIPStatistics:
+    """What one step did, without gradient.
+
+    Attributes:
+        loss: 0-dim, of this rank.
+        image_ids: (M,) int64, the image of each of this rank's masks.
+        assignment: of these masks, with the counts of all ranks; None without clustering.
+    """
+
+    loss: Tensor
+    image_ids: Tensor
+    assignment: Assignment | None
+
+    def numbers(self) -> dict[str, float]:
+        """What there is to log: waits for the device."""
+        found = {"loss_mask": self.loss.item(), "masks": float(len(self.image_ids))}
+        if self.assignment is not None:
+            found["clusters_in_use"] = float((self.assignment.counts > 0).sum())
+            found["assignment_entropy"] = self.assignment.entropy.item()
+        return found
+
+
+class PixelCLIP(nn.Module):
+    """Train a tower's image half from images and unlabelled masks.
+
+    A teacher, the moving average of the image half, gives each mask a feature f_M. Clusters f_C are
+    learnable prompts through the frozen text half; Sinkhorn assigns all masks of all ranks to them,
+    and masks of a cluster are united to its target. The student's features are compared with f_C,
+    a decoder makes masks of the similarity maps, and these are to equal the targets.
+
+    Paper: [pixelclip] Sec. 3.
+    Departs: an image without masks, and a batch without any, train on: their loss is 0 and their
+    gradients are zeros (the release fails). Batch norms keep their statistics. Mask features are
+    pooled without ever resizing the features (see `location_weights`), which changes nothing.
+
+    The ablations of the paper are its arguments: no clustering is ``clusters=None``, where the
+    similarity of the image with each f_M is decoded and the mask itself is the target; clusters
+    without the text encoder and fixed names are `ClusterVectors`; names that are not learnt, bare
+    prompts, k, l and several templates are arguments of `ClassPrompts`; ``momentum=0`` has no
+    teacher, and the student itself gives f_M.
+
+    Args:
+        tower: the CLIP; which weights are trained says `ovseg_d2.clip.set_trainable`.
+        clusters: gives f_C; None trains without clustering.
+        decoder: from similarity maps to masks; left out of inference.
+        last_block: of the image half, everywhere; None is the paper's, the class token's residual
+            for a ViT and the default for other towers.
+        momentum: of the teacher, 0 for none.
+        epsilon: of `assign_clusters`, for cosines; the paper has 0.01 for a ViT, 1 for a ConvNeXt.
+        num_iters: of `assign_clusters`.
+        mask_size: (h, w) in pixels of masks and logits.
+        image_size: (h, w) in pixels that images are encoded at, whatever their aspect ratio, in
+            whole patches; None leaves them as they are.
+        official: Sinkhorn's start and the inference are the release's.
+    """
+
+    teacher: nn.Module | None
+
+    def __init__(
+        self,
+        tower: CLIPTower,
+        *,
+        clusters: ClassPrompts | ClusterVectors | None,
+        decoder: PixelCLIPDecoder,
+        last_block: LastBlock | None = None,
+        momentum: float = 0.999,
+        epsilon: float = 0.01,
+        num_iters: int = 3,
+        mask_size: Size = (256, 256),
+        image_size: Size | None = None,
+        official: bool = False,
+    ) -> None:
+        """Put built parts together; the teacher starts as a copy of the image half.
+
+        Raises:
+            ValueError: a momentum outside of [0, 1), or an image size that is not whole patches.
+        """
+        super().__init__()
+        if not 0 <= momentum < 1:
+            raise ValueError(f"momentum is {momentum}; give a number from 0 to below 1")
+        self.tower = tower
+        self.clusters = clusters
+        self.decoder = decoder
+        if last_block is None:
+            is_vit = isinstance(tower.model.visual, VisionTransformer)
+            last_block = LastBlock(residual="class_token") if is_vit else LastBlock()
+        self.last_block = last_block
+        self.momentum = momentum
+        self.epsilon, self.num_iters = epsilon, num_iters
+        self.mask_size, self.image_size = mask_size, image_size
+        self.official = official
+        self.statistics: PixelCLIPStatistics | None = None
+        if image_size is not None:
+            self._check_image_size(image_size)
+        self.teacher = None
+        if momentum > 0:
+            self.teacher = copy.deepcopy(tower.model.visual).requires_grad_(False)
+            self.register_load_state_dict_pre_hook(_start_teacher)
+        self.train()
+
+    def train(self, mode: bool = True) -> PixelCLIP:
+        """Set the mode; teacher and batch norms stay in evaluation mode."""
+        super().train(mode)
+        if self.teacher is not None:
+            self.teacher.eval()
+        for module in self.tower.modules():
+            if isinstance(module, _BatchNorm):
+                module.eval()
+        return self
+
+    def inference(self, **options: Any) -> PixelCLIPInference:
+        """Give the student as a MaskCLIP, on the weights of the moment; options are its."""
+        options = {"last_block": self.last_block, "image_size": self.image_size} | options
+        return PixelCLIPInference(self.tower, official=self.official, **options)
+
+    def forward(
+        self, images: Tensor, masks: Sequence[Tensor], strong_images: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Move the teacher, in training mode, and give the loss of one batch.
+
+        What happened is kept in `statistics` until the next call.
+
+        Args:
+            images: (B, 3, H, W) RGB in 0..255, the weak view that the teacher sees.
+            masks: for each image (N_i, H, W) bool, unlabelled; N_i may be 0.
+            strong_images: as ``images``, the view that the student sees; None: the same.
+
+        Returns:
+            ``loss_mask``, 0-dim.
+
+        Raises:
+            ValueError: masks of another number or size than the images, views of different shapes,
+                or images that are not whole patches.
+        """
+        strong_images = images if strong_images is None else strong_images
+        self._check_batch(images, masks, strong_images)
+        if self.training and self.teacher is not None:
+            update_ema(self.teacher, self.tower.model.visual, self.momentum)
+        student_feats = self._dense_feats(strong_images)
+        with torch.no_grad():
+            teacher_feats = self._dense_feats(images, self.teacher)
+        resized = [resize_masks(each, self.mask_size)[0] for each in masks]
+        counts = torch.tensor([len(each) for each in resized])
+        image_ids = torch.arange(len(resized)).repeat_interleave(counts).to(images.device)
+        all_masks = torch.cat(resized)
+        mask_feats = self.pool(teacher_feats, all_masks, image_ids)
+        assignment = None
+        if self.clusters is None:
+            loss = self.mask_loss(student_feats, mask_feats, all_masks, image_ids)
+        else:
+            cluster_embeds = self.clusters(self.tower)
+            assignment = self.assign(mask_feats, cluster_embeds)
+            targets = merge_masks(
+                all_masks,
+                image_ids,
+                assignment.cluster_ids,
+                num_images=len(images),
+                num_clusters=self.clusters.num_clusters,
+            )
+            loss = self.cluster_loss(student_feats, cluster_embeds, targets)
+        self.statistics = PixelCLIPStatistics(loss.detach(), image_ids, assignment)
+        return {"loss_mask": loss}
+
+    def pool(self, feats: Tensor, masks: Tensor, image_ids: Tensor) -> Tensor:
+        """f_M: features (B, D, h, w) averaged in masks (M, *mask_size) of images (M,): (M, D).
+
+        ``image_ids`` ascend.
+        """
+        weights = location_weights(masks, (feats.shape[2], feats.shape[3]))
+        pooled = [
+            pool_masks(each[None].float(), weights[image_ids == image][None])[0]
+            for image, each in enumerate(feats)
+        ]
+        return torch.cat(pooled)
+
+    def assign(self, mask_feats: Tensor, cluster_embeds: Tensor) -> Assignment:
+        """Assign masks (M, D) to clusters (P, D) by their cosines, together with other ranks'."""
+        with torch.no_grad(), torch.autocast(mask_feats.device.type, enabled=False):
+            cosines = _unit(mask_feats) @ _unit(cluster_embeds).t()
+            return assign_clusters(
+                cosines, epsilon=self.epsilon, num_iters=self.num_iters, official=self.official
+            )
+
+    def cluster_loss(self, feats: Tensor, cluster_embeds: Tensor, targets: Tensor) -> Tensor:
+        """Loss of the student's (B, D, h, w), clusters (P, D) and targets (B, P, *mask_size)."""
+        maps = torch.einsum("bdhw,pd->bphw", _unit(feats), _unit(cluster_embeds))
+        covered = (targets > 0).any(dim=1)
+        return masked_bce_loss(self.decoder(maps, self.mask_size), targets, covered)
+
+    def mask_loss(
+        self, feats: Tensor, mask_feats: Tensor, masks: Tensor, image_ids: Tensor
+    ) -> Tensor:
+        """Loss without clustering: each mask (M, *mask_size) is its own target.
+
+        Paper: [pixelclip] Sec. 3.2, M_IM: the student's (B, D, h, w) compared with f_M (M, D).
+        """
+        one = torch.zeros_like(image_ids)
+        covered = merge_masks(masks, image_ids, one, num_images=len(feats), num_clusters=1)[:, 0]
+        if len(masks) == 0:  # a map that says nothing, for gradients that are zeros
+            mask_feats = mask_feats.new_zeros(1, mask_feats.shape[1])
+            masks, image_ids = masks.new_zeros(1, *masks.shape[1:]), image_ids.new_zeros(1)
+        student, mask_embeds = _unit(feats), _unit(mask_feats)
+        maps = torch.cat(
+            [
+                torch.einsum("dhw,md->mhw", each, mask_embeds[image_ids == image])
+                for image, each in enumerate(student)
+            ]
+        )
+        logits = self.decoder(maps, self.mask_size)
+        return masked_bce_loss(logits[:, None], masks[:, None], covered[image_ids] > 0)
+
+    @torch.no_grad()
+    def predict_masks(self, images: Tensor) -> Tensor:
+        """Decode all clusters' masks, to be looked at: (B, 3, H, W) -> logits (B, P, *mask_size).
+
+        Raises:
+            ValueError: there are no clusters.
+        """
+        if self.clusters is None:
+            raise ValueError("clusters is None: masks of clusters need clusters")
+        cluster_embeds = self.clusters(self.tower)
+        feats = self._dense_feats(images)
+        maps = torch.einsum("bdhw,pd->bphw", _unit(feats), _unit(cluster_embeds))
+        return self.decoder(maps, self.mask_size)
+
+    def _dense_feats(self, images: Tensor, visual: nn.Module | None = None) -> Tensor:
+        if self.image_size is not None:
+            images = resize_images(images, self.image_size)
+        return self.tower.dense_feats(self.tower.normalize(images), self.last_block, visual=visual)
+
+    def _check_image_size(self, size: Size) -> None:
+        patch = self.tower.patch_size
+        if size[0] % patch[0] or size[1] % patch[1]:
+            raise ValueError(
+                f"images of {size} pixels are not whole patches of {patch}, and masks could not be "
+                "laid over their features; choose image_size in whole patches"
+            )
+
+    def _check_batch(self, images: Tensor, masks: Sequence[Tensor], strong: Tensor) -> None:
+        if strong.shape != images.shape or len(masks) != len(images):
+            raise ValueError(
+                f"images {tuple(images.shape)}, strong_images {tuple(strong.shape)} and masks for "
+                f"{len(masks)} images; give two views of one shape and masks for each image"
+            )
+        for each in masks:
+            if each.dim() != 3 or each.shape[1:] != images.shape[2:]:
+                raise ValueError(
+                    f"masks of shape {tuple(each.shape)} for images {tuple(images.shape)}; give "
+                    "(N, H, W) of the image's own size, N = 0 for none"
+                )
+        if self.image_size is None:
+            self._check_image_size((images.shape[2], images.shape[3]))
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    """Unit norm along the axis of D: the second of (B, D, h, w), the last of (M, D)."""
+    return F.normalize(vectors.float(), dim=1)
+
+
+def _start_teacher(module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Weights without a teacher, those of a CLIP, start it as a copy of the student."""
+    own, student = f"{prefix}teacher.", f"{prefix}tower.model.visual."
+    if any(key.startswith(own) for key in state_dict):
+        return
+    for key in [key for key in state_dict if key.startswith(student)]:
+        state_dict[own + key.removeprefix(student)] = state_dict[key]

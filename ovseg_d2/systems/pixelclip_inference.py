@@ -1,0 +1,87 @@
+"""How a PixelCLIP answers: MaskCLIP on its student, images at the size that it was trained at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ovseg_d2.clip import CLIPTower
+from ovseg_d2.ops import max_over_words, merge_background
+
+from .maskclip import MaskCLIP
+
+__all__ = ["PixelCLIPInference", "resize_images"]
+
+Size = tuple[int, int]
+
+# The release's features have this size before they are normalised.
+_OFFICIAL_GRID = (64, 64)
+
+
+class PixelCLIPInference(MaskCLIP):
+    """MaskCLIP whose images are brought to one size, whatever their aspect ratio.
+
+    Paper: [pixelclip] Sec. 4: the image encoder alone, without decoder and prompts.
+    Departs: the release resizes dense features to 64x64 before it normalises them, crops that map
+    to the image where a side is below 64 pixels, and answers for the first image of a batch only.
+    With ``official`` the first of these is done; the others have no use.
+
+    Args:
+        tower: as for `MaskCLIP`, like all that follow.
+        image_size: (h, w) in pixels that images have when they are encoded, 320x320 in the paper;
+            None leaves them as they are.
+        official: the release's features, cosines without refinement; and what it means for
+            `MaskCLIP`.
+        options: further arguments of `MaskCLIP`; background words alone matter with ``official``.
+    """
+
+    def __init__(
+        self,
+        tower: CLIPTower,
+        *,
+        image_size: Size | None = None,
+        official: bool = False,
+        **options: Any,
+    ) -> None:
+        """Keep the parts.
+
+        Raises:
+            ValueError: as `MaskCLIP`.
+        """
+        super().__init__(tower, official=official, **options)
+        self.image_size = image_size
+
+    def _bands(
+        self,
+        image: Tensor,
+        out_size: Size | None,
+        text_embeds: Tensor,
+        class_ids: Tensor | None,
+        background_ids: Sequence[int],
+    ) -> Iterator[Tensor]:
+        """Final scores (K, rows, W) of one image (3, H, W), band by band from the top."""
+        out_size = (image.shape[1], image.shape[2]) if out_size is None else out_size
+        if self.image_size is not None:
+            image = resize_images(image[None], self.image_size)[0]
+        if not self.official:
+            yield from super()._bands(image, out_size, text_embeds, class_ids, background_ids)
+            return
+        self._check_text(text_embeds)
+        images = self.tower.normalize(image[None])
+        feats = self.tower.dense_feats(images, self.last_block, official=True).float()
+        feats = F.interpolate(feats, _OFFICIAL_GRID, mode="bilinear", align_corners=False)
+        embeds = F.normalize(feats, dim=1)
+        scores = torch.einsum("bdhw,kd->bkhw", embeds, text_embeds.to(embeds))
+        if class_ids is not None:
+            scores = max_over_words(scores, class_ids, int(class_ids.max()) + 1)
+        scores = F.interpolate(scores, out_size, mode="bilinear", align_corners=False)[0]
+        yield merge_background(scores, background_ids)
+
+
+def resize_images(images: Tensor, size: Size) -> Tensor:
+    """Resize (B, 3, H, W) bilinearly, without antialiasing, as CLIP of [pixelclip] sees them."""
+    return F.interpolate(images.float(), size=size, mode="bilinear", align_corners=False)
