@@ -127,7 +127,7 @@ def add_ovseg_config(cfg: CfgNode) -> None:
     # resizes, crops and flips by detectron2's own keys.
     cfg.INPUT.MASKS_PER_IMAGE = 0  # at most, drawn at random; 0 takes all
     cfg.INPUT.MASKS = CfgNode()
-    # shapes (exact regions) | stored | felzenszwalb
+    # shapes (exact regions) | stored | felzenszwalb | dino
     cfg.INPUT.MASKS.SOURCE = "shapes"
     # Of files that tools/generate_masks.py has made; "" reads those that the dataset names.
     cfg.INPUT.MASKS.FOLDER = ""
@@ -137,6 +137,14 @@ def add_ovseg_config(cfg: CfgNode) -> None:
     cfg.INPUT.MASKS.FELZENSZWALB.SCALE = 400.0  # larger makes larger masks
     cfg.INPUT.MASKS.FELZENSZWALB.SIGMA = 0.8  # pixels
     cfg.INPUT.MASKS.FELZENSZWALB.MIN_SIZE = 50  # pixels of the smallest mask
+    # K-means over a picture's patches, on the CPU.
+    cfg.INPUT.MASKS.DINO = CfgNode()
+    cfg.INPUT.MASKS.DINO.MODEL = "vit_small_patch16_224.dino"  # a ViT of timm
+    # A file; "" takes timm's, which are downloaded the first time; "random" is for trials.
+    cfg.INPUT.MASKS.DINO.WEIGHTS = ""
+    cfg.INPUT.MASKS.DINO.NUM_CLUSTERS = 16
+    # Pixels that the shorter side is resized to before; 0 keeps the picture's size.
+    cfg.INPUT.MASKS.DINO.SIZE = 0
     cfg.INPUT.VIEWS = CfgNode()
     cfg.INPUT.VIEWS.DISTORT_WEAK = True  # colours of both views as SSD does
     # The student's view alone. Changes of brightness, contrast, saturation and hue, and how often.

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..masks import Felzenszwalb, MaskFolder, MaskSource, masks_of_labels
+from ..masks import DinoClusters, Felzenszwalb, MaskFolder, MaskSource, SamMasks, masks_of_labels
 from . import shapes
 
 __all__ = ["MASK_SOURCES", "ShapesRegions", "build_mask_source"]
@@ -33,6 +33,8 @@ class ShapesRegions:
 MASK_SOURCES: dict[str, Callable[..., MaskSource]] = {
     "shapes": ShapesRegions,
     "felzenszwalb": Felzenszwalb,
+    "dino": DinoClusters.load,
+    "sam": SamMasks.load,
     "stored": MaskFolder,
 }
 

@@ -3,7 +3,9 @@
 import numpy as np
 from skimage.segmentation import felzenszwalb
 
-__all__ = ["Felzenszwalb", "masks_of_labels"]
+from ovseg_d2.masks.labels import masks_of_labels
+
+__all__ = ["Felzenszwalb"]
 
 
 class Felzenszwalb:
@@ -33,15 +35,3 @@ class Felzenszwalb:
     def __call__(self, image: np.ndarray, file_name: str = "") -> np.ndarray:
         """(Q, H, W) bool masks of an (H, W, 3) uint8 picture."""
         return masks_of_labels(felzenszwalb(image, channel_axis=-1, **self._options))
-
-
-def masks_of_labels(labels: np.ndarray) -> np.ndarray:
-    """One mask for each value.
-
-    Args:
-        labels: (H, W) whole numbers.
-
-    Returns:
-        (Q, H, W) bool, by rising value, none empty.
-    """
-    return np.unique(labels)[:, None, None] == labels

@@ -28,6 +28,8 @@ def test_sources_by_name(tmp_path):
     assert isinstance(build_mask_source("shapes"), ShapesRegions)
     built = build_mask_source("felzenszwalb", scale=50.0, min_size=5)(image)
     assert np.array_equal(built, Felzenszwalb(scale=50.0, min_size=5)(image))
+    dino = build_mask_source("dino", model="vit_tiny_patch16_224", weights="random", num_clusters=2)
+    assert dino(image).shape == (2, 96, 96)
     write_masks(tmp_path / "a.json", built)
     assert isinstance(build_mask_source("stored", folder=tmp_path), MaskFolder)
 
@@ -36,6 +38,7 @@ BAD = {
     "name": ("nope", {}, "mask source 'nope' is unknown; choose one of shapes, felzenszwalb"),
     "option": ("shapes", {"scale": 1}, "'shapes' has no option 'scale'; it has: none"),
     "other option": ("felzenszwalb", {"size": 1}, "no option 'size'; it has: scale, sigma, min_s"),
+    "checkpoint": ("sam", {}, "mask source 'sam' needs the option 'checkpoint'; give it a value"),
     "missing option": ("stored", {}, "mask source 'stored' needs the option 'folder'"),
     "type": ("felzenszwalb", {"scale": "x"}, "does not take .*'x'.*; check the options' types"),
     "value": ("felzenszwalb", {"scale": 0}, "give a scale above 0"),
@@ -52,4 +55,4 @@ def test_bad_sources(case):
 def test_the_sources_own_refusal_comes_through(tmp_path):
     with pytest.raises(MaskFileError, match="holds no masks"):
         build_mask_source("stored", folder=str(tmp_path))
-    assert set(MASK_SOURCES) >= {"shapes", "felzenszwalb", "stored"}
+    assert set(MASK_SOURCES) == {"shapes", "felzenszwalb", "dino", "sam", "stored"}

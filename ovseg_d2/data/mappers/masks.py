@@ -22,7 +22,7 @@ from ...d2.data.transforms import (
     Transform,
     VFlipTransform,
 )
-from ...masks import CachedMasks, MaskFileError, MaskSource, read_masks
+from ...masks import CachedMasks, MaskFileError, MaskSource, nearest_pixels, read_masks
 from ..images import ImageReadError
 from ..masks import build_mask_source
 from ..readers import read_picture
@@ -165,8 +165,8 @@ def transform_masks(masks: np.ndarray, transforms: Sequence[Transform]) -> np.nd
     rows, columns = np.arange(masks.shape[1]), np.arange(masks.shape[2])
     for transform in transforms:
         if isinstance(transform, ResizeTransform):
-            rows = rows[_nearest(len(rows), transform.new_h)]
-            columns = columns[_nearest(len(columns), transform.new_w)]
+            rows = rows[nearest_pixels(len(rows), transform.new_h)]
+            columns = columns[nearest_pixels(len(columns), transform.new_w)]
         elif isinstance(transform, CropTransform):
             rows = rows[transform.y0 : transform.y0 + transform.h]
             columns = columns[transform.x0 : transform.x0 + transform.w]
@@ -181,11 +181,6 @@ def transform_masks(masks: np.ndarray, transforms: Sequence[Transform]) -> np.nd
     return np.ascontiguousarray(masks[:, rows[:, None], columns])
 
 
-def _nearest(old: int, new: int) -> np.ndarray:
-    """Of ``old`` pixels in a row those nearest to the centres of ``new`` ones."""
-    return ((2 * np.arange(new) + 1) * old) // (2 * new)
-
-
 def _source_from_config(cfg: CfgNode) -> MaskSource | None:
     masks = cfg.INPUT.MASKS
     made = {
@@ -193,6 +188,13 @@ def _source_from_config(cfg: CfgNode) -> MaskSource | None:
             "scale": masks.FELZENSZWALB.SCALE,
             "sigma": masks.FELZENSZWALB.SIGMA,
             "min_size": masks.FELZENSZWALB.MIN_SIZE,
+        },
+        "dino": {
+            "model": masks.DINO.MODEL,
+            "weights": masks.DINO.WEIGHTS,
+            "num_clusters": masks.DINO.NUM_CLUSTERS,
+            "size": masks.DINO.SIZE,
+            "seed": max(cfg.SEED, 0),
         },
     }
     if masks.SOURCE == "stored":

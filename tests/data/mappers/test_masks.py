@@ -341,3 +341,16 @@ def test_loader_of_a_config():
         assert not torch.equal(sample["image"], sample["teacher_image"])
         assert sample["masks"].shape[1:] == (80, 80)
         assert sample["masks"].any(dim=2).any(dim=1).all()
+
+
+def test_dino_clusters_in_training():
+    opts = [*QUIET, "INPUT.MASKS.SOURCE", "dino", "INPUT.MASKS.DINO.MODEL", "vit_tiny_patch16_224"]
+    opts += ["INPUT.MASKS.DINO.WEIGHTS", "random", "INPUT.MASKS.DINO.NUM_CLUSTERS", "3"]
+    opts += ["INPUT.MASKS.DINO.SIZE", "32", "INPUT.VIEWS.CUTOUT", "[0.0, 0.0]"]
+    mapper = MaskMapper.from_config(load_config(None, opts))
+    masks = mapper(SHAPES, draws(1)[0])["masks"]
+    assert masks.shape == (3, 96, 96)
+    # Two by two patches of 48 pixels.
+    assert torch.equal(
+        masks[:, 24::48, 24::48].repeat_interleave(48, 1).repeat_interleave(48, 2), masks
+    )

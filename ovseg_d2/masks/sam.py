@@ -1,0 +1,130 @@
+"""Masks from SAM, by its automatic mask generator and a checkpoint of the user's."""
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from segment_anything import SamAutomaticMaskGenerator, sam_model_registry
+from segment_anything.modeling import Sam
+from torch import Tensor
+
+__all__ = ["SAM_MODELS", "SamMasks"]
+
+# Name -> width of the image encoder, by which a checkpoint is told.
+SAM_MODELS = {"vit_b": 768, "vit_l": 1024, "vit_h": 1280}
+_WIDTH_OF = "image_encoder.pos_embed"
+
+
+class SamMasks:
+    """The masks that SAM finds from a grid of points, largest first; they may overlap."""
+
+    def __init__(self, model: Sam, **options: Any) -> None:
+        """Take a model, on whatever device it is.
+
+        Args:
+            model: put into eval mode.
+            **options: of segment-anything's ``SamAutomaticMaskGenerator``.
+        """
+        self._generator = SamAutomaticMaskGenerator(model.eval(), **options)
+
+    @classmethod
+    def load(
+        cls,
+        *,
+        checkpoint: str,
+        model: str = "",
+        device: str = "cpu",
+        points_per_side: int = 32,
+        pred_iou_thresh: float = 0.88,
+        stability_score_thresh: float = 0.95,
+        crop_n_layers: int = 0,
+        min_mask_region_area: int = 0,
+    ) -> "SamMasks":
+        """Load a checkpoint.
+
+        Args:
+            checkpoint: a file as the authors publish them, such as sam_vit_h_4b8939.pth.
+            model: vit_b, vit_l or vit_h; "" takes what the checkpoint is of.
+            device: where the model runs.
+            points_per_side: see segment-anything, as for all the others.
+            pred_iou_thresh: masks that SAM itself rates lower are dropped.
+            stability_score_thresh: masks that change more with the cut-off are dropped.
+            crop_n_layers: also looks at crops, on so many levels.
+            min_mask_region_area: smaller islands and holes are removed, in pixels.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ValueError: no checkpoint of SAM, or one of another model.
+        """
+        weights = _read(checkpoint)
+        name = _model_of(weights, checkpoint, model)
+        network = sam_model_registry[name]()
+        try:
+            network.load_state_dict(weights)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:300]
+            raise ValueError(
+                f"the checkpoint {checkpoint!r} is no whole SAM {name} ({reason}); download it "
+                "again"
+            ) from error
+        return cls(
+            network.to(device),
+            points_per_side=points_per_side,
+            pred_iou_thresh=pred_iou_thresh,
+            stability_score_thresh=stability_score_thresh,
+            crop_n_layers=crop_n_layers,
+            min_mask_region_area=min_mask_region_area,
+        )
+
+    def __call__(self, image: np.ndarray, file_name: str = "") -> np.ndarray:
+        """(Q, H, W) bool masks of an (H, W, 3) uint8 picture; Q may be 0."""
+        found = self._generator.generate(np.ascontiguousarray(image))
+        found = [entry for entry in found if entry["area"] > 0]
+        masks = np.zeros((len(found), *image.shape[:2]), dtype=bool)
+        for number, entry in enumerate(sorted(found, key=lambda each: -each["area"])):
+            masks[number] = entry["segmentation"]
+        return masks
+
+
+def _read(checkpoint: str | os.PathLike[str]) -> dict[str, Tensor]:
+    path = Path(checkpoint)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"there is no SAM checkpoint {str(checkpoint)!r}; download one from the authors' page "
+            "of segment-anything"
+        )
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"the checkpoint {str(checkpoint)!r} cannot be read safely ({reason}); give a PyTorch "
+            "file of tensors only, as the authors of SAM publish them"
+        ) from error
+    if not isinstance(content, dict) or not isinstance(content.get(_WIDTH_OF), Tensor):
+        raise ValueError(
+            f"{str(checkpoint)!r} is no checkpoint of SAM: it has no {_WIDTH_OF}; give one of "
+            f"{', '.join(SAM_MODELS)} (not of SAM 2, nor of a smaller copy)"
+        )
+    return content
+
+
+def _model_of(weights: dict[str, Tensor], checkpoint: str, asked: str) -> str:
+    width = weights[_WIDTH_OF].shape[-1]
+    found = next((name for name, known in SAM_MODELS.items() if known == width), None)
+    if asked and asked not in SAM_MODELS:
+        raise ValueError(f"model {asked!r} is no SAM; choose one of {', '.join(SAM_MODELS)}")
+    if found is None:
+        raise ValueError(
+            f"the checkpoint {checkpoint!r} is of an image encoder {width} wide; give one of "
+            f"{', '.join(f'{name} ({known})' for name, known in SAM_MODELS.items())}"
+        )
+    if asked and asked != found:
+        raise ValueError(
+            f"the checkpoint {checkpoint!r} is of {found} and the model is {asked}; name the model "
+            "the checkpoint is of, or leave it out"
+        )
+    return found
