@@ -1,0 +1,107 @@
+"""The published settings: each file loads, names what exists, and runs on a tiny dataset."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import pytest
+from PIL import Image
+
+from ovseg_d2.config import load_config
+from ovseg_d2.d2.data import DatasetCatalog, MetadataCatalog
+from ovseg_d2.d2.modeling import META_ARCH_REGISTRY, build_model
+from ovseg_d2.engine.evaluate import evaluate
+from ovseg_d2.plugin.base import config_word_list, dataset_vocabulary
+from ovseg_d2.text.templates import get_templates
+
+FOLDER = Path(__file__).resolve().parents[1] / "configs" / "paper"
+FILES = sorted(path.name for path in FOLDER.glob("*.yaml") if not path.stem.endswith("_base"))
+_FREE = ("maskclip_vitb16_", "maskclip_rn50", "sclip_", "clearclip_", "naclip_")
+TRAINING_FREE = [name for name in FILES if name.startswith(_FREE)]
+
+
+def read(name: str):
+    return load_config(FOLDER / name)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_everything_a_file_names_exists(name):
+    cfg = read(name)
+    assert cfg.MODEL.META_ARCHITECTURE in META_ARCH_REGISTRY
+    assert cfg.MODEL.CLIP.NAME in open_clip.list_models()
+    assert open_clip.get_pretrained_cfg(cfg.MODEL.CLIP.NAME, cfg.MODEL.CLIP.PRETRAINED)
+    assert Path(name).stem in cfg.OUTPUT_DIR
+    registered = DatasetCatalog.list()
+    assert all(each in registered for each in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST))
+
+
+@pytest.mark.parametrize("name", TRAINING_FREE)
+def test_words_and_background_fit_the_dataset(name):
+    cfg = read(name)
+    (dataset,) = cfg.DATASETS.TEST
+    vocabulary = config_word_list(cfg) or dataset_vocabulary(dataset)
+    assert len(vocabulary) == len(MetadataCatalog.get(dataset).stuff_classes)
+    # A threshold without a class of background would leave nothing to give doubtful pixels to.
+    assert bool(cfg.MODEL.MASKCLIP.BACKGROUND_THRESHOLD) == bool(vocabulary.background_ids)
+
+
+def test_each_method_has_all_its_datasets():
+    count = {
+        prefix: len([name for name in FILES if name.startswith(f"{prefix}_")])
+        for prefix in ("maskclip_vitb16", "maskclip_rn50", "maskclip_rn50x16", "sclip")
+    }
+    assert count == {"maskclip_vitb16": 5, "maskclip_rn50": 5, "maskclip_rn50x16": 5, "sclip": 8}
+    assert len([name for name in FILES if name.startswith("clearclip_")]) == 8
+    assert len([name for name in FILES if name.startswith("naclip_")]) == 8
+
+
+def test_maskclips_official_settings():
+    cfg = read("maskclip_vitb16_context59.yaml")
+    block = cfg.MODEL.CLIP.LAST_BLOCK
+    assert (block.RESIDUAL, block.MLP, block.ATTENTION) == ("own", True, "value")
+    assert cfg.MODEL.CLIP.QUICK_GELU == "text" and cfg.MODEL.CLIP.LAYER_NORM_EPS == 1e-6
+    assert [round(255 * value, 3) for value in cfg.MODEL.CLIP.PIXEL_MEAN] == [
+        123.675,
+        116.28,
+        103.53,
+    ]
+    assert [round(255 * value, 3) for value in cfg.MODEL.CLIP.PIXEL_STD] == [58.395, 57.12, 57.375]
+    assert len(get_templates(cfg.MODEL.TEXT.TEMPLATES[0])) == 85
+    assert (cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST) == (520, 520)
+    assert cfg.MODEL.MASKCLIP.OFFICIAL and not cfg.MODEL.MASKCLIP.KEY_SMOOTHING
+    resnet = read("maskclip_rn50_cityscapes.yaml")
+    assert (resnet.INPUT.MIN_SIZE_TEST, resnet.INPUT.MAX_SIZE_TEST) == (512, 1024)
+    assert resnet.MODEL.CLIP.LAYER_NORM_EPS == 0
+
+
+def test_sclips_protocol():
+    voc = read("sclip_voc21.yaml")
+    options = voc.MODEL.MASKCLIP
+    assert (options.WINDOW, options.STRIDE, voc.INPUT.MIN_SIZE_TEST) == (224, 112, 336)
+    assert (options.LOGIT_SCALE, options.BACKGROUND_THRESHOLD) == (65, 0.1)
+    assert options.BACKGROUND_MIN_SHARE == 0.1 and voc.MODEL.TEXT.SYNONYMS == "max"
+    assert read("sclip_coco_stuff171.yaml").INPUT.MIN_SIZE_TEST == 448
+    assert read("naclip_cityscapes.yaml").INPUT.MIN_SIZE_TEST == 560
+    assert read("naclip_ade150.yaml").MODEL.CLIP.LAST_BLOCK.ATTENTION == "neighbourhood_kk"
+    clear = read("clearclip_voc20.yaml").MODEL.CLIP.LAST_BLOCK
+    assert (clear.RESIDUAL, clear.MLP, clear.ATTENTION) == ("none", False, "qq")
+
+
+@pytest.mark.parametrize("name", ["maskclip_vitb16_voc20.yaml", "naclip_voc21.yaml"])
+def test_a_file_runs_on_the_datasets_own_layout(name, tiny_opts, tmp_path, monkeypatch):
+    voc = tmp_path / "VOCdevkit/VOC2012"
+    labels = "annotations_detectron2/" + ("voc21_val" if "voc21" in name else "val")
+    rng = np.random.default_rng(0)
+    for folder, suffix, shape in (("JPEGImages", "jpg", (40, 60, 3)), (labels, "png", (40, 60))):
+        (voc / folder).mkdir(parents=True)
+        pixels = rng.integers(0, 20 if len(shape) == 2 else 256, shape, dtype=np.uint8)
+        Image.fromarray(pixels).save(voc / folder / f"2007_000033.{suffix}")
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    small = [*tiny_opts, "INPUT.MIN_SIZE_TEST", "24", "OUTPUT_DIR", str(tmp_path / "output")]
+    windows = load_config(FOLDER / name).MODEL.MASKCLIP.WINDOW
+    small += ["MODEL.MASKCLIP.WINDOW", "16", "MODEL.MASKCLIP.STRIDE", "8"] if windows else []
+    cfg = load_config(FOLDER / name, [*small, "MODEL.TEXT.TEMPLATES", "['{}']"])
+    evaluate(cfg, build_model(cfg).eval())
+    (found,) = json.loads((tmp_path / "output" / "results.json").read_text()).values()
+    assert found["images"] == 1 and 0 <= found["mIoU"] <= 100
