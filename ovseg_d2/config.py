@@ -114,6 +114,9 @@ def add_ovseg_config(cfg: CfgNode) -> None:
     # Contrastive training. Read by plugin.clip_pretrain.
     model.CLIP_PRETRAIN = CfgNode()
     model.CLIP_PRETRAIN.MAX_LOGIT_SCALE = 100.0
+    # Share of each batch read as what the last block's attention gathers, a ViT's class token left
+    # out; see ovseg_d2.systems.CLIPPretrain.
+    model.CLIP_PRETRAIN.ATTENTION_ONLY = 0.0
 
     # Which mapper makes training samples of dataset dicts; see data.mappers.TRAIN_MAPPERS.
     cfg.INPUT.TRAIN_MAPPER = "captions"

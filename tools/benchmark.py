@@ -3,6 +3,7 @@
 Examples:
     python tools/benchmark.py claims maskclip
     python tools/benchmark.py claims maskclip --split dev --json maskclip.json
+    python tools/benchmark.py claims corruptions --plot corruptions.png
     python tools/benchmark.py speed
 
 Claims keep each finished job under output/claims, so that an interrupted table is completed by the
@@ -17,6 +18,7 @@ from ovseg_d2.engine.claims import CLAIMS, format_table, run_jobs
 from ovseg_d2.engine.cli import sentence_for_bad_input
 from ovseg_d2.engine.speed import measure_ratios
 from ovseg_d2.files import write_atomically
+from ovseg_d2.viz import plot_curves
 
 
 def parse_args() -> argparse.Namespace:
@@ -30,6 +32,7 @@ def parse_args() -> argparse.Namespace:
     claims.add_argument("--seeds", type=int, default=3, help="trainings per row (default: 3)")
     claims.add_argument("--split", choices=("dev", "val"), default="val")
     claims.add_argument("--json", help="write the numbers to this file")
+    claims.add_argument("--plot", help="draw the curves of a claim that has some into this PNG")
     claims.add_argument("--output", default="output/claims", help="keeps finished jobs")
     commands.add_parser("speed", help="time two ways to the same result")
     return parser.parse_args()
@@ -38,10 +41,16 @@ def parse_args() -> argparse.Namespace:
 def run_claims(args: argparse.Namespace) -> None:
     """Run a method's jobs and print its table."""
     claim = CLAIMS[args.method](split=args.split, seeds=args.seeds)
+    if args.plot and claim.curves is None:
+        raise ValueError(f"--plot {args.plot}: claim {args.method} has no curves; leave it out")
     numbers = run_jobs(claim.jobs, Path(args.output) / args.method)
     print(f"\n{claim.title}\n\n{format_table(claim, numbers)}\n")
     for job in claim.jobs:
         print(f"{job.row}:\n  {job.command}")
+    if args.plot and claim.curves is not None:
+        y_label = "mIoU (%)"
+        curves = claim.curves(numbers)
+        plot_curves(args.plot, curves, x_label=claim.x_label, y_label=y_label, title=claim.title)
     if args.json:
         rows = [
             {"row": job.row, "seed": job.seed, "command": job.command, **found}

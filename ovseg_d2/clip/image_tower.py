@@ -54,6 +54,8 @@ class ImageTowerKind:
         stages: images, last block -> the maps (B, C_i, h_i, w_i) on the way, finest first, and what
             `dense` gives.
         stage_shapes: channels and stride of each of them.
+        encode_attention: images, which of them by the last attention alone (B,) -> (B, D). None
+            where there is no class token to leave out.
         pads: whether these functions add zeros up to whole patches by themselves.
         check: raises ValueError for towers of this class that would be read wrongly. None where
             there are none.
@@ -66,6 +68,7 @@ class ImageTowerKind:
     stages: Callable[[Any, Tensor, LastBlock], tuple[list[Tensor], Tensor]]
     stage_shapes: Callable[[Any], list[tuple[int, int]]]
     pads: bool
+    encode_attention: Callable[[Any, Tensor, Tensor], Tensor] | None = None
     check: Callable[[Any], None] | None = None
 
 
@@ -78,6 +81,7 @@ _KINDS: dict[type[nn.Module], ImageTowerKind] = {
         stages=vit_stages,
         stage_shapes=vit_stage_shapes,
         pads=True,
+        encode_attention=vit_global,
         check=check_vit,
     ),
     ModifiedResNet: ImageTowerKind(

@@ -52,9 +52,7 @@ def encode_token_embeds(
         return _encode_pooled(tower, token_embeds, positions)
     order = positions.argsort(stable=True)
     parts = [
-        _encode_pooled(
-            tower, token_embeds[rows, : int(positions[rows].max()) + 1], positions[rows]
-        )
+        _encode_pooled(tower, token_embeds[rows, : int(positions[rows].max()) + 1], positions[rows])
         for rows in order.split(_TEXTS_TOGETHER)
     ]
     return torch.cat(parts)[order.argsort()]

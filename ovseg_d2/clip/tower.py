@@ -131,7 +131,9 @@ class CLIPTower(nn.Module):
         std = images.new_tensor(self._std).view(3, 1, 1)
         return (images - 255 * mean) / (255 * std)
 
-    def encode_image(self, images: Tensor, *, unit_norm: bool = True) -> Tensor:
+    def encode_image(
+        self, images: Tensor, *, unit_norm: bool = True, attention_only: Tensor | None = None
+    ) -> Tensor:
         """Encode each image as one vector.
 
         Args:
@@ -139,14 +141,26 @@ class CLIPTower(nn.Module):
                 (positions are interpolated; a ViT adds zeros at the bottom and right up to whole
                 patches).
             unit_norm: False leaves the vectors at their own length.
+            attention_only: (B,) bool, images whose vector is what the last attention gathers from
+                the values, a residual and an MLP behind it left out; ViTs only. For training.
 
         Returns:
             (B, D) float, unit norm.
 
         Raises:
-            ValueError: images smaller than a patch, for a tower of convolutions.
+            ValueError: images smaller than a patch, for a tower of convolutions; or
+                ``attention_only`` for a tower without a class token.
         """
-        embeds = self._kind.encode(self.model.visual, self._fit(images, pad=False))
+        images = self._fit(images, pad=False)
+        if attention_only is None:
+            embeds = self._kind.encode(self.model.visual, images)
+        elif self._kind.encode_attention is None:
+            raise ValueError(
+                "attention_only leaves a class token out, and this image tower has none; leave it "
+                "None, or choose a ViT"
+            )
+        else:
+            embeds = self._kind.encode_attention(self.model.visual, images, attention_only)
         return F.normalize(embeds, dim=-1) if unit_norm else embeds
 
     def dense_feats(

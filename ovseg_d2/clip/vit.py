@@ -68,15 +68,22 @@ def vit_tokens(visual: VisionTransformer, images: Tensor) -> tuple[Tensor, tuple
     return visual.ln_pre(tokens), grid
 
 
-def vit_global(visual: VisionTransformer, images: Tensor) -> Tensor:
+def vit_global(
+    visual: VisionTransformer, images: Tensor, attention_only: Tensor | None = None
+) -> Tensor:
     """Encode each image as one vector, as CLIP was trained to.
 
     Args:
         visual: the image tower.
         images: (B, 3, H, W) normalised; any H and W.
+        attention_only: (B,) bool, images whose vector is what the last block's attention gathers
+            from the values, without the class token's own residual and without the MLP.
 
     Returns:
         (B, D) float, projected, not normalised.
+
+    Raises:
+        ValueError: ``attention_only`` for a tower that does not read its class token alone.
     """
     tokens, _ = vit_tokens(visual, images)
     # After ln_pre instead of before it, as open_clip has it: LayerNorm works token by token.
@@ -84,7 +91,12 @@ def vit_global(visual: VisionTransformer, images: Tensor) -> Tensor:
     *blocks, last = visual.transformer.resblocks
     tokens = _run_blocks(visual, tokens, blocks)
     if _reads_class_token_alone(visual):
-        tokens = _class_token_block(last, tokens)
+        tokens = _class_token_block(last, tokens, attention_only)
+    elif attention_only is not None:
+        raise ValueError(
+            "attention_only leaves the class token's residual out, and this tower's vector is not "
+            "its class token; leave it None, or choose a ViT that pools by its class token"
+        )
     else:
         tokens = _run_blocks(visual, tokens, [last])
     pooled, _ = visual._pool(tokens)
@@ -246,15 +258,21 @@ def _reads_class_token_alone(visual: VisionTransformer) -> bool:
     )
 
 
-def _class_token_block(block: ResidualAttentionBlock, tokens: Tensor) -> Tensor:
+def _class_token_block(
+    block: ResidualAttentionBlock, tokens: Tensor, attention_only: Tensor | None = None
+) -> Tensor:
     """Run an ordinary block for the class token alone: (B, 1 + N, C) -> (B, 1, C).
 
     The patches are keys and values, and their own way through the block is left out: most of the
     last block's work, a fifth of a four-layer tower's.
     """
     normed, class_token = block.ln_1(tokens), tokens[:, :1]
-    class_token = class_token + block.ls_1(block.attention(normed[:, :1], normed, normed))
-    return class_token + block.ls_2(block.mlp(block.ln_2(class_token)))
+    gathered = block.ls_1(block.attention(normed[:, :1], normed, normed))
+    class_token = class_token + gathered
+    class_token = class_token + block.ls_2(block.mlp(block.ln_2(class_token)))
+    if attention_only is None:
+        return class_token
+    return torch.where(attention_only[:, None, None], gathered, class_token)
 
 
 def _last_block(

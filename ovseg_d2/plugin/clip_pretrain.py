@@ -61,9 +61,13 @@ class CLIPPretrain(MaskCLIP):
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         """Read ``MODEL.CLIP_PRETRAIN`` and what :class:`MaskCLIP` reads."""
         tower = build_tower(cfg)
-        bound = cfg.MODEL.CLIP_PRETRAIN.MAX_LOGIT_SCALE
+        options = cfg.MODEL.CLIP_PRETRAIN
         return {
-            "system": CLIPPretrainSystem(tower, max_logit_scale=bound),
+            "system": CLIPPretrainSystem(
+                tower,
+                max_logit_scale=options.MAX_LOGIT_SCALE,
+                attention_only=options.ATTENTION_ONLY,
+            ),
             "maskclip": maskclip_options(cfg, tower),
             "text_bank": build_text_bank(cfg, tower),
             "vocabulary": config_vocabulary(cfg),

@@ -21,21 +21,34 @@ class CLIPPretrain(nn.Module):
     which all share its one encoding; a batch encodes each different caption once.
     """
 
-    def __init__(self, tower: CLIPTower, *, max_logit_scale: float = 100.0) -> None:
+    def __init__(
+        self,
+        tower: CLIPTower,
+        *,
+        max_logit_scale: float = 100.0,
+        attention_only: float = 0.0,
+    ) -> None:
         """Put built parts together.
 
         Args:
             tower: the CLIP to train; its parameters are used as they are.
             max_logit_scale: upper bound of the factor of the cosines.
+            attention_only: share of each batch whose images are read as what the last block's
+                attention gathers, see `CLIPTower.encode_image`. In a tower of a few blocks the
+                class token otherwise knows the picture before its last block, and the values
+                there, which are all that [maskclip] reads, know little.
 
         Raises:
-            ValueError: a bound that is not positive.
+            ValueError: a bound that is not positive, or a share outside [0, 1].
         """
         super().__init__()
         if max_logit_scale <= 0:
             raise ValueError(f"max_logit_scale={max_logit_scale}; give a positive factor.")
         self.tower = tower
+        if not 0 <= attention_only <= 1:
+            raise ValueError(f"attention_only={attention_only}; give a share in [0, 1].")
         self.max_logit_scale = max_logit_scale
+        self.attention_only = attention_only
 
     def forward(
         self,
@@ -64,7 +77,13 @@ class CLIPPretrain(nn.Module):
                 "each image a list, all of the same length"
             )
         self.clamp_logit_scale()
-        image_embeds = self.tower.encode_image(self.tower.normalize(images))
+        # The first of a batch, which is as random as any.
+        chosen_images = torch.arange(len(images), device=images.device)
+        chosen_images = chosen_images < round(self.attention_only * len(images))
+        image_embeds = self.tower.encode_image(
+            self.tower.normalize(images),
+            attention_only=chosen_images if self.attention_only else None,
+        )
         wrong_captions = wrong_captions or [()] * len(captions)
         unique = sorted({text for texts in [*captions, *wrong_captions] for text in texts})
         rows = {text: row for row, text in enumerate(unique)}

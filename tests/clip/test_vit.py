@@ -441,3 +441,21 @@ def _official_tower(case, heads, activation, eps):
     weights = {k.removeprefix(prefix): v for k, v in case.weights.items() if k.startswith(prefix)}
     visual.load_state_dict(weights)
     return visual.eval()
+
+
+def test_the_last_attention_alone_is_a_mean_of_projected_values():
+    torch.manual_seed(0)
+    visual = VisionTransformer(16, 8, 32, 2, 4, 4.0, output_dim=12).eval()
+    images = torch.randn(2, 3, 16, 16)
+    chosen = torch.tensor([True, False])
+    with torch.no_grad():
+        found = vit_global(visual, images, chosen)
+        tokens = visual.transformer.resblocks[0](vit_tokens(visual, images)[0])
+        last = visual.transformer.resblocks[1]
+        normed = last.ln_1(tokens)
+        gathered = last.attn(normed, normed, normed, need_weights=False)[0][:, 0]
+        torch.testing.assert_close(found[0], visual.ln_post(gathered[0]) @ visual.proj)
+        torch.testing.assert_close(found[1], vit_global(visual, images)[1])
+        pooled = VisionTransformer(16, 8, 32, 2, 4, 4.0, output_dim=12, pool_type="avg").eval()
+        with pytest.raises(ValueError, match="pools by its class token"):
+            vit_global(pooled, images, chosen)

@@ -205,3 +205,19 @@ def test_two_processes_give_the_gradient_of_the_joined_batch(tmp_path):
         torch.testing.assert_close(report["gathered"], torch.arange(12.0).view(6, 2))
         # Row r of the sum over ranks of (rank + 1) * gathered: 1 + 2 for each entry.
         torch.testing.assert_close(report["gathered_grad"], torch.full((3, 2), 3.0))
+
+
+def test_texts_that_are_wrong_for_one_image_push_it_alone():
+    images, texts = embeds(3), embeds(3)
+    wrong = torch.stack([embeds(2) for _ in range(3)])
+    mask = torch.tensor([[True, True], [True, False], [False, False]])
+    scale = torch.tensor(9.0, dtype=torch.float64)
+    loss = contrastive_loss(images, texts, scale, negative_embeds=wrong, negative_mask=mask)
+    total = 0.0
+    for i in range(3):
+        rows = [9.0 * float(images[i] @ text) for text in texts]
+        extra = [9.0 * float(images[i] @ wrong[i, n]) for n in range(2) if mask[i, n]]
+        columns = [9.0 * float(image @ texts[i]) for image in images]
+        for logits in (rows + extra, columns):
+            total += math.log(sum(math.exp(value) for value in logits)) - rows[i]
+    assert loss.item() == pytest.approx(total / 6, rel=1e-9)

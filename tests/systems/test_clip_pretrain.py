@@ -145,3 +145,33 @@ def test_a_few_steps_bring_pictures_and_captions_together(tower: CLIPTower) -> N
         text_embeds = tower.encode_text(tower.tokenize(captions))
     assert (image_embeds @ text_embeds.t()).argmax(dim=1).tolist() == [0, 1, 2, 3]
     assert F.mse_loss(image_embeds.norm(dim=1), torch.ones(4)) < 1e-6
+
+
+def test_wrong_captions_join_their_images_sum_alone(tower: CLIPTower) -> None:
+    system = CLIPPretrain(tower)
+    images = 255 * torch.rand(2, 3, 32, 32)
+    wrong = [["red ring", "red cross"], []]
+    loss = system(images, [["red star"], ["grass"]], wrong)["loss_contrastive"].item()
+    image_embeds = tower.encode_image(tower.normalize(images))
+    texts = ["red star", "grass", "red ring", "red cross"]
+    logits = tower.logit_scale * image_embeds @ tower.encode_text(tower.tokenize(texts)).t()
+    first = F.cross_entropy(logits[:1], torch.tensor([0]))
+    second = F.cross_entropy(logits[1:, :2], torch.tensor([1]))
+    columns = F.cross_entropy(logits[:, :2].t(), torch.tensor([0, 1]))
+    assert loss == pytest.approx((0.5 * ((first + second) / 2 + columns)).item(), rel=1e-5)
+
+
+def test_a_share_of_the_batch_is_read_by_the_last_attention_alone(tower: CLIPTower) -> None:
+    images = 255 * torch.rand(4, 3, 32, 32)
+    captions = [[text] for text in ("red star", "grass", "sand", "blue dots")]
+    normalized = tower.normalize(images)
+    alone = torch.tensor([True, True, False, False])
+    embeds = tower.encode_image(normalized, attention_only=alone)
+    torch.testing.assert_close(embeds[2:], tower.encode_image(normalized)[2:])
+    assert not torch.allclose(embeds[:2], tower.encode_image(normalized)[:2], atol=1e-3)
+    text_embeds = tower.encode_text(tower.tokenize([text for (text,) in captions]))
+    expected = contrastive_loss(embeds, text_embeds, tower.logit_scale)
+    loss = CLIPPretrain(tower, attention_only=0.5)(images, captions)["loss_contrastive"]
+    torch.testing.assert_close(loss, expected)
+    with pytest.raises(ValueError, match=r"attention_only=1\.5"):
+        CLIPPretrain(tower, attention_only=1.5)

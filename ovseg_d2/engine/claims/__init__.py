@@ -1,8 +1,8 @@
 """What stands behind each row of the README's results tables, as jobs that can be resumed."""
 
 from .jobs import Claim, Job, format_table, run_jobs
-from .maskclip import maskclip_claim
+from .maskclip import corruptions_claim, maskclip_claim
 
-CLAIMS = {"maskclip": maskclip_claim}
+CLAIMS = {"maskclip": maskclip_claim, "corruptions": corruptions_claim}
 
 __all__ = ["CLAIMS", "Claim", "Job", "format_table", "run_jobs"]

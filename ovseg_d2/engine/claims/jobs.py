@@ -3,10 +3,14 @@
 import hashlib
 import json
 import logging
+import shlex
 import statistics
+import subprocess
+import sys
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -15,43 +19,69 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from ...config import load_config
+from ...evaluation import read_results
 from ...files import write_atomically
 from ..run import evaluate_config
 
 __all__ = ["Claim", "Job", "format_table", "run_jobs"]
 
 _logger = logging.getLogger(__name__)
+Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Job:
-    """One evaluation.
+    """One evaluation, or one training with the evaluation at its end.
 
     Attributes:
         row: the table's row it belongs to; jobs of one row are averaged over their seeds.
-        config_file: what it evaluates.
+        config_file: what it evaluates or trains.
         opts: keys and values on top.
-        seed: of the training behind it; None where nothing was trained.
+        seed: trains with it; None evaluates only.
+        weights_of: the training whose result this job starts from; None starts from what the
+            config says.
     """
 
     row: str
     config_file: str
     opts: tuple[str, ...] = ()
     seed: int | None = None
+    weights_of: "Job | None" = None
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Keys and values, the seed's among them."""
+        return self.opts if self.seed is None else (*self.opts, "SEED", str(self.seed))
 
     @property
     def command(self) -> str:
-        """What repeats this job alone."""
-        words = ["python tools/train_net.py --config-file", self.config_file, "--eval-only"]
-        return " ".join([*words, *self.opts])
+        """What repeats this job alone; a training it starts from comes first."""
+        words = ["python tools/train_net.py --config-file", self.config_file]
+        words += ["--eval-only"] if self.seed is None else []
+        words += [shlex.quote(word) for word in self.words]
+        if self.weights_of is None:
+            return " ".join(words)
+        words.append("MODEL.WEIGHTS <its OUTPUT_DIR>/model_final.pth")
+        return f"{self.weights_of.command}\n  then {' '.join(words)}"
 
     def key(self) -> str:
-        """Changes with whatever the result depends on: the config and the packaged weights."""
-        digest = hashlib.sha256(load_config(self.config_file, self.opts).dump().encode())
-        assets = resources.files("ovseg_d2") / "assets"
-        for name in sorted(entry.name for entry in assets.iterdir()):
-            digest.update(name.encode() + (assets / name).read_bytes())
+        """Changes with whatever the result depends on: configs and the packaged weights."""
+        digest = hashlib.sha256(load_config(self.config_file, self.words).dump().encode())
+        digest.update(b"train" if self.seed is not None else b"evaluate")
+        if self.weights_of is not None:
+            digest.update(self.weights_of.key().encode())
+        digest.update(_assets_digest())
         return digest.hexdigest()
+
+
+@cache
+def _assets_digest() -> bytes:
+    """Of the packaged weights, which do not change while a program runs."""
+    digest = hashlib.sha256()
+    assets = resources.files("ovseg_d2") / "assets"
+    for name in sorted(entry.name for entry in assets.iterdir() if entry.is_file()):
+        digest.update(name.encode() + (assets / name).read_bytes())
+    return digest.digest()
 
 
 @dataclass(frozen=True)
@@ -62,15 +92,19 @@ class Claim:
         title: what it shows.
         jobs: in the order of its rows.
         columns: header -> key of the numbers in ``results.json``.
+        curves: the numbers of all jobs -> name -> (x, y) points of a plot; None draws none.
+        x_label: what x is, with its unit.
     """
 
     title: str
     jobs: tuple[Job, ...]
     columns: Mapping[str, str]
+    curves: Callable[[Sequence[Mapping[str, Any]]], Mapping[str, Sequence[Point]]] | None = None
+    x_label: str = ""
 
 
 def run_jobs(jobs: Sequence[Job], folder: Path) -> list[dict[str, Any]]:
-    """Run what has not been run yet.
+    """Run what has not been run yet; a training that was cut off goes on where it stopped.
 
     Args:
         jobs: any number.
@@ -79,20 +113,53 @@ def run_jobs(jobs: Sequence[Job], folder: Path) -> list[dict[str, Any]]:
 
     Returns:
         The numbers of each job, in order.
+
+    Raises:
+        RuntimeError: a training failed.
     """
-    found = []
-    for job in tqdm(jobs, desc="jobs"):
-        key = job.key()
-        path = folder / f"{key[:24]}.json"
-        kept = _read(path)
-        if kept is None:
-            opts = (*job.opts, "OUTPUT_DIR", str(folder / "runs" / key[:24]))
-            numbers = evaluate_config(job.config_file, opts)
-            kept = {"row": job.row, "seed": job.seed, "command": job.command, "numbers": numbers}
-            with write_atomically(path, "w") as file:
-                json.dump(kept, file, indent=2)
-        found.append(kept["numbers"])
-    return found
+    return [_finish(job, folder)["numbers"] for job in tqdm(jobs, desc="jobs")]
+
+
+def _finish(job: Job, folder: Path) -> dict[str, Any]:
+    """What is kept of a job, run if need be; its trainings before it."""
+    key = job.key()
+    path = folder / f"{key[:24]}.json"
+    kept = _read(path)
+    if kept is not None:
+        return kept
+    output = folder / "runs" / key[:24]
+    opts = (*job.words, "OUTPUT_DIR", str(output))
+    if job.weights_of is not None:
+        before = _finish(job.weights_of, folder)
+        opts = (*opts, "MODEL.WEIGHTS", str(Path(before["output"]) / "model_final.pth"))
+    numbers = (
+        evaluate_config(job.config_file, opts)
+        if job.seed is None
+        else _train(job.config_file, opts, output)
+    )
+    kept = {
+        "row": job.row,
+        "seed": job.seed,
+        "command": job.command,
+        "output": str(output),
+        "numbers": numbers,
+    }
+    with write_atomically(path, "w") as file:
+        json.dump(kept, file, indent=2)
+    return kept
+
+
+def _train(config_file: str, opts: Sequence[str], output: Path) -> dict[str, Any]:
+    """Train in a process of its own, from its last checkpoint if it has one."""
+    command = [sys.executable, "tools/train_net.py", "--config-file", config_file, "--resume"]
+    done = subprocess.run([*command, *opts], check=False)
+    if done.returncode:
+        raise RuntimeError(
+            f"training failed with exit code {done.returncode}: {shlex.join([*command, *opts])}; "
+            f"its log is in {output}"
+        )
+    (dataset,) = load_config(config_file, opts).DATASETS.TEST
+    return read_results(output)[dataset]
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -1,11 +1,25 @@
-"""MaskCLIP on ShapesCLIP: value features against CLIP's ordinary last layer, and the ceilings."""
+"""MaskCLIP on ShapesCLIP: last blocks, refinements, ceilings and corruptions."""
 
-from .jobs import Claim, Job
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-__all__ = ["maskclip_claim"]
+from ...data.corruptions import CORRUPTIONS, LEVELS
+from .jobs import Claim, Job, Point
+
+__all__ = ["COLUMNS", "corruptions_claim", "maskclip_claim"]
 
 _CONFIG = "configs/maskclip.yaml"
 _BLOCK = "MODEL.CLIP.LAST_BLOCK."
+
+# What every table of segmentation on the Shapes world shows.
+COLUMNS: Mapping[str, str] = {
+    "base and novel": "mIoU_base_novel",
+    "base": "mIoU_base",
+    "novel": "mIoU_novel",
+    "withheld": "mIoU_withheld",
+    "base and novel, own words": "mIoU_base_novel_own_words",
+    "withheld, own words": "mIoU_withheld_own_words",
+}
 
 
 def _block(residual: str, mlp: bool, attention: str = "value") -> tuple[str, ...]:
@@ -13,11 +27,23 @@ def _block(residual: str, mlp: bool, attention: str = "value") -> tuple[str, ...
     return tuple(word for key, value in values.items() for word in (_BLOCK + key, value))
 
 
+_SMOOTH = ("MODEL.MASKCLIP.KEY_SMOOTHING", "1.0")
+_DENOISE = ("MODEL.MASKCLIP.PROMPT_DENOISING", "0.5")
+
 _ROWS = {
     "CLIP's ordinary last layer": _block("own", True, "full"),
     "value, no residual, no MLP (the paper's text)": _block("none", False),
+    "value, own residual, no MLP": _block("own", False),
     "value, own residual and MLP (the official code)": _block("own", True),
+    "value, class token's residual, no MLP": _block("class_token", False),
     "value, class token's residual and MLP (PixelCLIP)": _block("class_token", True),
+    "q-q + k-k, own residual and MLP (SCLIP)": _block("own", True, "qq+kk"),
+    "q-q, no residual, no MLP (ClearCLIP)": _block("none", False, "qq"),
+    "k-k, no residual, no MLP": _block("none", False, "kk"),
+    "neighbourhood k-k, no residual, no MLP (NACLIP)": _block("none", False, "neighbourhood_kk"),
+    "configs/maskclip.yaml, key smoothing": _SMOOTH,
+    "configs/maskclip.yaml, prompt denoising": _DENOISE,
+    "configs/maskclip.yaml, both": (*_SMOOTH, *_DENOISE),
     "oracle at patch resolution": ("TEST.CEILING", "patch"),
     "ground-truth masks, MaskCLIP's classifier": ("TEST.CEILING", "gt_masks"),
 }
@@ -33,15 +59,32 @@ def maskclip_claim(split: str = "val", seeds: int = 3) -> Claim:
     del seeds
     test = ("DATASETS.TEST", f"('ovseg_shapes_{split}',)")
     jobs = tuple(Job(row, _CONFIG, (*opts, *test)) for row, opts in _ROWS.items())
-    return Claim(
-        title=f"MaskCLIP on ShapesCLIP, Shapes {split}, mIoU",
-        jobs=jobs,
-        columns={
-            "base and novel": "mIoU_base_novel",
-            "base": "mIoU_base",
-            "novel": "mIoU_novel",
-            "withheld": "mIoU_withheld",
-            "base and novel, own words": "mIoU_base_novel_own_words",
-            "withheld, own words": "mIoU_withheld_own_words",
-        },
-    )
+    return Claim(f"MaskCLIP on ShapesCLIP, Shapes {split}, mIoU", jobs, COLUMNS)
+
+
+def corruptions_claim(split: str = "val", seeds: int = 3) -> Claim:
+    """How much is left of MaskCLIP on corrupted pictures, by level; the first 200 of a split.
+
+    Args:
+        split: ``dev`` for choosing, ``val`` for reporting.
+        seeds: not used: the noise is a function of the picture's name.
+    """
+    del seeds
+    few = ("DATASETS.TEST", f"('ovseg_shapes_{split}',)", "TEST.MAX_IMAGES", "200")
+    jobs = [Job("none", _CONFIG, few)]
+    for name in CORRUPTIONS:
+        for level in range(1, LEVELS + 1):
+            opts = ("INPUT.CORRUPTION.NAME", name, "INPUT.CORRUPTION.LEVEL", str(level))
+            jobs.append(Job(f"{name} {level}", _CONFIG, (*opts, *few)))
+    columns = {key: COLUMNS[key] for key in ("base and novel", "base and novel, own words")}
+    title = f"MaskCLIP on corrupted pictures, Shapes {split}, mIoU"
+    return Claim(title, tuple(jobs), columns, _levels, "corruption level")
+
+
+def _levels(numbers: Sequence[Mapping[str, Any]]) -> dict[str, list[Point]]:
+    """Own-words mIoU against the level, a curve for each corruption."""
+    clean, *rest = [found["mIoU_base_novel_own_words"] for found in numbers]
+    return {
+        name: [(0, clean), *enumerate(rest[i * LEVELS : (i + 1) * LEVELS], start=1)]
+        for i, name in enumerate(CORRUPTIONS)
+    }

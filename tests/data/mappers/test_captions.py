@@ -129,3 +129,16 @@ def test_config_is_read(entry):
         a, b = built(entry, draw), by_hand(entry, draw)
         assert a["drawn_captions"] == b["drawn_captions"]
         assert torch.equal(a["image"], b["image"])
+
+
+def test_wrong_captions_belong_to_those_drawn(entry):
+    cfg = load_config(None, ["INPUT.NEGATIVES_PER_CAPTION", "2"])
+    mapper = CaptionMapper.from_config(cfg)
+    found = [mapper(SHAPES, draw) for draw in draws(20)]
+    assert all(1 <= len(each["wrong_captions"]) <= 2 for each in found)
+    known = set(shapes.read_captions(SHAPES["file_name"]))
+    assert not known & {wrong for each in found for wrong in each["wrong_captions"]}
+    assert mapper(SHAPES, draws(1)[0])["wrong_captions"] == found[0]["wrong_captions"]
+    assert mapper(entry, draws(1)[0])["wrong_captions"] == ()
+    with pytest.raises(ValueError, match=r"num_negatives=-1.*NEGATIVES_PER_CAPTION"):
+        CaptionMapper(num_negatives=-1)

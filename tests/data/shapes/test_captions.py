@@ -2,9 +2,17 @@
 
 import re
 
+import numpy as np
 import pytest
 
-from ovseg_d2.data.shapes import CLASS_SETS, CLASSES, SPLITS, article, write_captions
+from ovseg_d2.data.shapes import (
+    CLASS_SETS,
+    CLASSES,
+    SPLITS,
+    article,
+    write_captions,
+    write_negatives,
+)
 from ovseg_d2.data.shapes.classes import COLORS, GROUNDS, KINDS
 
 SMALL_WORDS = set("a an and of on with is in there the photo picture scene".split())
@@ -100,3 +108,33 @@ def test_same_arguments_same_captions(scenes):
     assert write_captions(scene, "train", 0, 0) == write_captions(scene, "train", 0, 0)
     others = {write_captions(scene, "train", 0, index) for index in range(10)}
     assert len(others) > 5
+
+
+def test_wrong_captions_change_one_thing_to_something_never_said(captions):
+    rng = np.random.default_rng(0)
+    withheld = {CLASSES[i] for i in CLASS_SETS["withheld"]}
+    changed = set()
+    for known in captions["train"]:
+        said = {name for caption in known for name in named_classes(caption)}
+        for caption in known:
+            found = write_negatives(caption, known, rng, 4)
+            assert len(set(found)) == len(found) <= 4
+            for wrong in found:
+                right, names = named_classes(caption), named_classes(wrong)
+                assert len(names) == len(right)
+                (place,) = [i for i, name in enumerate(names) if name != right[i]]
+                assert names[place] in CLASSES and names[place] not in said | withheld
+                old, new = right[place].split(), names[place].split()
+                assert len(old) == len(new) and len(set(old) - set(new)) == 1
+                changed.add(len(new) == 2 and old[0] == new[0])
+    assert changed == {True, False}  # kinds, and colours or grounds
+
+
+def test_wrong_captions_read_as_right_ones_do():
+    rng = np.random.default_rng(0)
+    caption = "a photo of an orange ring"
+    found = {wrong for _ in range(60) for wrong in write_negatives(caption, (caption,), rng, 3)}
+    assert "a photo of orange stripes" in found and "a photo of a blue ring" in found
+    assert not any("a stripes" in wrong or "an blue" in wrong for wrong in found)
+    assert write_negatives("a dog on a sofa", ("a dog on a sofa",), rng, 3) == ()
+    assert write_negatives(caption, (caption,), rng, 0) == ()

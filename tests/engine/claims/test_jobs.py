@@ -63,6 +63,50 @@ def test_an_interruption_keeps_what_was_finished(evaluations, tmp_path, monkeypa
     assert len(evaluations) == 2
 
 
+def test_a_job_that_starts_from_a_training(evaluations, tmp_path, monkeypatch):
+    trained = []
+
+    def train(config_file, opts, output):
+        trained.append((config_file, opts))
+        output.mkdir(parents=True)
+        return {"mIoU": 1.0}
+
+    monkeypatch.setattr(jobs_module, "_train", train)
+    training = Job("trained", "configs/clip.yaml", ("SOLVER.MAX_ITER", "7"), seed=3)
+    after = Job("after", CONFIG, ("TEST.MAX_IMAGES", "5"), weights_of=training)
+    assert run_jobs([after, training, after], tmp_path) == [
+        {"mIoU": 10.0},
+        {"mIoU": 1.0},
+        {"mIoU": 10.0},
+    ]
+    assert len(trained) == len(evaluations) == 1
+    opts = dict(zip(trained[0][1][::2], trained[0][1][1::2], strict=True))
+    assert opts["SEED"] == "3" and opts["SOLVER.MAX_ITER"] == "7"
+    given = dict(zip(evaluations[0][1][::2], evaluations[0][1][1::2], strict=True))
+    assert given["MODEL.WEIGHTS"] == f"{opts['OUTPUT_DIR']}/model_final.pth"
+    # Another seed of the training is another result of what follows.
+    other = Job("trained", "configs/clip.yaml", ("SOLVER.MAX_ITER", "7"), seed=4)
+    assert Job("after", CONFIG, after.opts, weights_of=other).key() != after.key()
+
+
+def test_a_training_that_fails_says_what_was_run(tmp_path, monkeypatch, request):
+    monkeypatch.chdir(request.config.rootpath)
+    job = Job("a", "configs/clip.yaml", ("DATASETS.TRAIN", "('ovseg_nowhere',)"), seed=0)
+    with pytest.raises(RuntimeError, match=r"exit code .*train_net.*ovseg_nowhere"):
+        run_jobs([job], tmp_path)
+    assert not list(tmp_path.glob("*.json"))
+
+
+def test_curves_of_corruptions_start_at_the_clean_pictures():
+    claim = CLAIMS["corruptions"](split="dev")
+    numbers = [{"mIoU_base_novel_own_words": float(i)} for i in range(len(claim.jobs))]
+    curves = claim.curves(numbers)
+    for job, found in zip(claim.jobs[1:], numbers[1:], strict=True):
+        name, level = job.row.rsplit(" ", 1)
+        assert curves[name][int(level)] == (int(level), found["mIoU_base_novel_own_words"])
+    assert all(points[0] == (0, 0.0) and len(points) == 6 for points in curves.values())
+
+
 def test_rows_average_over_their_seeds():
     claim = Claim(
         "title",
