@@ -1,0 +1,204 @@
+"""Masks for many pictures: listed once, shared out to processes, one file each, resumable."""
+
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch.distributed as dist
+from tqdm import tqdm
+
+from ..d2.data import DatasetCatalog
+from ..d2.utils import comm
+from ..data import shapes
+from ..data.datasets import SHAPES_SIZES
+from ..data.images import ImageReadError, list_images
+from ..data.masks import build_mask_source
+from ..data.readers import read_picture
+from ..masks import mask_file_name, read_info, write_masks
+
+__all__ = ["PATIENCE", "MaskJob", "join_torchrun", "list_pictures", "plan_job"]
+
+# How long a process that has done its share waits for the others.
+PATIENCE = timedelta(days=30)
+
+_SHAPES_RANGE = re.compile(r"shapes://(\w+)/(\d+)/(?:(\d+)-(\d+))?")
+
+
+@dataclass(frozen=True)
+class MaskJob:
+    """Which masks to make, and where.
+
+    Attributes:
+        pictures: their names.
+        paths: the mask file of each.
+        source: a name of `MASK_SOURCES`.
+        options: of the source.
+    """
+
+    pictures: tuple[str, ...]
+    paths: tuple[Path, ...]
+    source: str
+    options: Mapping[str, Any]
+
+    def run(self, **more_options: Any) -> None:
+        """Make this process's share: the files that are not there yet.
+
+        A picture that cannot be read is reported and left out.
+
+        Args:
+            **more_options: of the source, that do not change what it makes, such as its device.
+
+        Raises:
+            ValueError: the source refuses its options, or files that are there were made otherwise.
+            WriteError: a file cannot be written.
+        """
+        share = list(zip(self.pictures, self.paths, strict=True))
+        share = share[comm.get_rank() :: comm.get_world_size()]
+        todo = [(name, path) for name, path in share if not path.is_file()]
+        info = {"source": self.source, **self.options}
+        _check_kept(next((path for _, path in share if path.is_file()), None), info)
+        _remove_leftovers({path for _, path in share})
+        if not todo:
+            return
+        source = build_mask_source(self.source, **self.options, **more_options)
+        bar = tqdm(total=len(share), initial=len(share) - len(todo), unit="picture")
+        # Of several processes the first one's bar stands for all: their shares are alike.
+        bar.disable = comm.get_rank() > 0
+        with bar:
+            for name, path in todo:
+                try:
+                    image = read_picture(name)
+                except ImageReadError as error:
+                    tqdm.write(f"left out: {error}", file=sys.stderr)
+                else:
+                    write_masks(path, source(image, name), file_name=name, info=info)
+                bar.update()
+
+    def missing(self) -> list[str]:
+        """Pictures that have no masks (yet)."""
+        pairs = zip(self.pictures, self.paths, strict=True)
+        return [name for name, path in pairs if not path.is_file()]
+
+
+def plan_job(
+    inputs: Sequence[str], source: str, options: Mapping[str, Any], output: str | os.PathLike[str]
+) -> MaskJob:
+    """List the pictures and name their mask files.
+
+    Args:
+        inputs: see `list_pictures`.
+        source: a name of `MASK_SOURCES`.
+        options: of the source; they are noted in each file, and must be JSON.
+        output: the folder of the mask files.
+
+    Raises:
+        ValueError: no such pictures, or two whose mask files would bear the same name.
+    """
+    pictures = list_pictures(inputs)
+    named: dict[str, str] = {}
+    for picture in pictures:
+        other = named.setdefault(mask_file_name(picture), picture)
+        if other != picture:
+            raise ValueError(
+                f"{other} and {picture} would share the mask file {mask_file_name(picture)!r}; "
+                "give them output folders of their own"
+            )
+    paths = tuple(Path(output).expanduser() / name for name in named)
+    return MaskJob(tuple(pictures), paths, source, dict(options))
+
+
+def list_pictures(inputs: Sequence[str]) -> list[str]:
+    """Find the pictures that a command line names.
+
+    Args:
+        inputs: files, globs and folders as `list_images` takes them; names of registered datasets;
+            and pictures of the Shapes world: one (``shapes://train/0/7``), some
+            (``shapes://train/0/10-19``), or all of a split (``shapes://train/0/``).
+
+    Returns:
+        Their names in the order of the inputs, each once.
+
+    Raises:
+        ValueError: one of them names no pictures.
+    """
+    found: dict[str, None] = {}
+    for item in inputs:
+        if shapes.is_shapes_name(item):
+            names = _shapes_names(item)
+        elif item in DatasetCatalog.list():
+            names = [entry["file_name"] for entry in DatasetCatalog.get(item)]
+        else:
+            names = [str(path) for path in list_images([item])]
+        found.update(dict.fromkeys(names))
+    return list(found)
+
+
+@contextmanager
+def join_torchrun(num_processes: int) -> Iterator[None]:
+    """Join the processes that ``torchrun`` has started, if it has, and leave together with them.
+
+    A process that left first with an error code would take the others down in their work.
+
+    Args:
+        num_processes: what each process is asked to start itself: 1, under torchrun.
+
+    Raises:
+        ValueError: processes from both.
+    """
+    if "RANK" not in os.environ or int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield
+        return
+    if num_processes != 1:
+        raise ValueError(
+            f"torchrun has started {os.environ['WORLD_SIZE']} processes already; leave out "
+            f"--num-gpus {num_processes}"
+        )
+    dist.init_process_group("gloo", timeout=PATIENCE)
+    try:
+        yield
+        dist.barrier()
+    finally:
+        dist.destroy_process_group()
+
+
+def _shapes_names(item: str) -> list[str]:
+    match = _SHAPES_RANGE.fullmatch(item)
+    if match is None:
+        shapes.parse_name(item)
+        return [item]
+    split, seed, first, last = match.groups()
+    if split not in SHAPES_SIZES or (first and int(first) > int(last)):
+        raise ValueError(
+            f"{item!r} names no pictures of the Shapes world; write shapes://SPLIT/SEED/FIRST-LAST "
+            f"with SPLIT one of {', '.join(SHAPES_SIZES)}, or end with the slash for all of it"
+        )
+    numbers = range(int(first), int(last) + 1) if first else range(SHAPES_SIZES[split])
+    return [shapes.format_name(split, int(seed), number) for number in numbers]
+
+
+def _check_kept(path: Path | None, info: Mapping[str, Any]) -> None:
+    """Refuse to go on in a folder whose masks were made in another way."""
+    if path is None:
+        return
+    kept = read_info(path)
+    if kept != info:
+        raise ValueError(
+            f"{path} was made by {kept or 'something else'}, and what is asked for is {dict(info)};"
+            " choose another output folder, or remove the files to make them anew"
+        )
+
+
+def _remove_leftovers(paths: set[Path]) -> None:
+    """Remove what a killed run was writing: hidden files that no name leads to."""
+    prefixes = {f".{path.name[:40]}." for path in paths}
+    for folder in {path.parent for path in paths if path.parent.is_dir()}:
+        for name in os.listdir(folder):
+            # write_atomically adds eight digits and the suffix.
+            if name.endswith(".tmp") and name[:-12] in prefixes:
+                (folder / name).unlink(missing_ok=True)

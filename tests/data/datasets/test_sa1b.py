@@ -1,0 +1,61 @@
+"""SA-1B as its archives unpack."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import ovseg_d2  # noqa: F401  (importing it registers the datasets)
+from ovseg_d2.config import load_config
+from ovseg_d2.d2.data import DatasetCatalog
+from ovseg_d2.data.loaders import build_train_loader
+from ovseg_d2.masks import write_masks
+
+NAME = "ovseg_sa1b_train"
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """The folder of SA-1B below a root of datasets; it is not there yet."""
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    return tmp_path / "sa1b"
+
+
+def test_archives_in_folders_of_their_own_or_in_one(root, caplog):
+    for name in ("sa_000001/sa_20", "sa_000000/sa_3", "sa_7"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / f"{name}.jpg").touch()
+        (root / f"{name}.json").touch()
+    (root / "sa_8.jpg").touch()
+    (root / "sa_000001" / "sa_8.json").touch()
+    dicts = DatasetCatalog.get(NAME)
+    assert [entry["image_id"] for entry in dicts] == ["sa_3", "sa_20", "sa_7"]
+    assert dicts[1]["file_name"] == str(root / "sa_000001" / "sa_20.jpg")
+    assert dicts[1]["masks_file_name"] == str(root / "sa_000001" / "sa_20.json")
+    assert "1 pictures without masks are left out" in caplog.text
+
+
+def test_a_batch_of_it(root):
+    root.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(3):
+        pixels = rng.integers(0, 256, (30, 40, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(root / f"sa_{number}.jpg")
+        write_masks(root / f"sa_{number}.json", np.ones((number, 30, 40), dtype=bool))
+    opts = ["INPUT.TRAIN_MAPPER", "masks", "DATASETS.TRAIN", f"('{NAME}',)"]
+    opts += ["INPUT.MASKS.SOURCE", "stored", "SOLVER.IMS_PER_BATCH", "3"]
+    opts += ["INPUT.MIN_SIZE_TRAIN", "(24,)"]
+    batch = next(iter(build_train_loader(load_config(None, opts))))
+    assert sorted(len(sample["masks"]) for sample in batch) == [0, 1, 2]
+    assert all(sample["masks"].shape[1:] == (24, 32) for sample in batch)
+
+
+def test_missing_folder(root):
+    with pytest.raises(FileNotFoundError, match="sa1b does not exist; set DETECTRON2_DATASETS"):
+        DatasetCatalog.get(NAME)
+
+
+def test_no_masks_at_all(root):
+    root.mkdir()
+    (root / "sa_1.jpg").touch()
+    with pytest.raises(FileNotFoundError, match="none of the 1 pictures .* unpack archives of SA"):
+        DatasetCatalog.get(NAME)

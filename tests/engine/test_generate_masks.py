@@ -1,0 +1,116 @@
+"""Which masks are made, by whom, and what is left alone."""
+
+import pytest
+
+from ovseg_d2.d2.utils import comm
+from ovseg_d2.data import shapes
+from ovseg_d2.data.images import ImageReadError
+from ovseg_d2.data.masks import build_mask_source
+from ovseg_d2.engine.generate_masks import join_torchrun, list_pictures, plan_job
+from ovseg_d2.masks import MaskFileError, read_info, read_masks
+
+SOME = ["shapes://dev/0/3-7"]
+
+
+def test_pictures_by_every_kind_of_name(tmp_path):
+    for name in ("b.png", "a.jpg", "text.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    assert list_pictures(["shapes://val/2/5"]) == ["shapes://val/2/5"]
+    assert list_pictures(["shapes://val/0/8-10"]) == [f"shapes://val/0/{n}" for n in (8, 9, 10)]
+    assert len(list_pictures(["shapes://dev/0/"])) == 500
+    assert list_pictures(["ovseg_shapes_dev"]) == list_pictures(["shapes://dev/0/"])
+    both = [str(tmp_path / "a.jpg"), str(tmp_path / "b.png")]
+    assert list_pictures([str(tmp_path)]) == both
+    assert list_pictures([both[1], str(tmp_path / "*.*")]) == both[::-1]
+
+
+@pytest.mark.parametrize(
+    ("item", "words"),
+    [
+        (
+            "shapes://dev/0/9-3",
+            "names no pictures of the Shapes world; write shapes://SPLIT/SEED/F",
+        ),
+        ("shapes://test/0/", "names no pictures of the Shapes world"),
+        ("shapes://dev", "is not a picture of the Shapes world"),
+        ("none.jpg", "none.jpg: there is no such file"),
+    ],
+)
+def test_names_of_no_pictures(item, words):
+    with pytest.raises(ValueError, match=words):
+        list_pictures([item])
+
+
+def test_no_pictures():
+    assert list_pictures([]) == []
+    with pytest.raises(ImageReadError):
+        list_pictures([""])
+
+
+def test_pictures_that_would_share_a_file(tmp_path):
+    for name in ("a/x.jpg", "b/x.png"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    with pytest.raises(ValueError, match=r"x.jpg and .*x.png would share the mask file 'x.json'"):
+        plan_job([str(tmp_path / "a"), str(tmp_path / "b")], "felzenszwalb", {}, tmp_path)
+
+
+def test_masks_are_the_sources(tmp_path):
+    job = plan_job(SOME, "felzenszwalb", {"scale": 100.0}, tmp_path / "out")
+    assert len(job.missing()) == 5
+    job.run()
+    assert job.missing() == []
+    path = tmp_path / "out" / "shapes_dev_0_5.json"
+    expected = build_mask_source("felzenszwalb", scale=100.0)(shapes.read_image("shapes://dev/0/5"))
+    assert (read_masks(path, (96, 96)) == expected).all()
+    assert read_info(path) == {"source": "felzenszwalb", "scale": 100.0}
+
+
+def test_what_is_there_is_kept(tmp_path):
+    job = plan_job(SOME, "shapes", {}, tmp_path)
+    job.run()
+    job.paths[1].unlink()
+    before = [path.stat().st_mtime_ns for path in job.paths if path.exists()]
+    plan_job(["shapes://dev/0/3-9"], "shapes", {}, tmp_path).run()
+    assert len(list(tmp_path.iterdir())) == 7
+    paths = [path for path in job.paths if path != job.paths[1]]
+    assert [path.stat().st_mtime_ns for path in paths] == before
+
+
+def test_ranks_share_the_work(tmp_path, monkeypatch):
+    job = plan_job(SOME, "shapes", {}, tmp_path)
+    monkeypatch.setattr(comm, "get_world_size", lambda: 2)
+    monkeypatch.setattr(comm, "get_rank", lambda: 1)
+    job.run()
+    assert job.missing() == [f"shapes://dev/0/{number}" for number in (3, 5, 7)]
+    monkeypatch.setattr(comm, "get_rank", lambda: 0)
+    job.run()
+    assert job.missing() == []
+
+
+def test_masks_of_two_kinds_are_not_mixed(tmp_path):
+    plan_job(SOME, "shapes", {}, tmp_path).run()
+    words = "was made by .*'shapes'.*, and what is asked for is .*'felzenszwalb'.*; choose another"
+    with pytest.raises(ValueError, match=words):
+        plan_job(["shapes://dev/0/0-9"], "felzenszwalb", {}, tmp_path).run()
+    (tmp_path / "shapes_dev_0_3.json").write_text("")
+    with pytest.raises(MaskFileError, match="shapes_dev_0_3.json: it is empty"):
+        plan_job(SOME, "shapes", {}, tmp_path).run()
+
+
+def test_leftovers_of_a_killed_run_go(tmp_path):
+    ours = tmp_path / ".shapes_dev_0_4.json.0123abcd.tmp"
+    others = [tmp_path / ".shapes_dev_0_99.json.0123abcd.tmp", tmp_path / "a.tmp"]
+    for path in (ours, *others):
+        path.write_text("{")
+    plan_job(SOME, "shapes", {}, tmp_path).run()
+    assert not ours.exists()
+    assert all(path.exists() for path in others)
+
+
+def test_processes_of_torchrun_start_no_others(monkeypatch):
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="has started 2 processes already; leave out --num-gpus 3"):
+        with join_torchrun(3):
+            pass
