@@ -236,9 +236,6 @@ class PixelCLIP(nn.Module):
         """
         one = torch.zeros_like(image_ids)
         covered = merge_masks(masks, image_ids, one, num_images=len(feats), num_clusters=1)[:, 0]
-        if len(masks) == 0:  # a map that says nothing, for gradients that are zeros
-            mask_feats = mask_feats.new_zeros(1, mask_feats.shape[1])
-            masks, image_ids = masks.new_zeros(1, *masks.shape[1:]), image_ids.new_zeros(1)
         student, mask_embeds = _unit(feats), _unit(mask_feats)
         maps = torch.cat(
             [
