@@ -172,6 +172,9 @@ def add_ovseg_config(cfg: CfgNode) -> None:
     # place of detectron2's WEIGHT_DECAY_NORM and WEIGHT_DECAY_BIAS.
     cfg.SOLVER.WEIGHT_DECAY_VECTORS = 0.0
     cfg.SOLVER.POLY_LR_POWER = 0.9
+    # Pairs of a module's or parameter's name and what the learning rate below it is multiplied by,
+    # such as ["system.decoder", 10.0]; of several that fit, the longest name counts.
+    cfg.SOLVER.LR_MULTIPLIERS = []
     # Largest norm of all gradients together; 0 leaves them as they are. (detectron2's own
     # CLIP_GRADIENTS knows single parameters only, and works beside it.)
     cfg.SOLVER.MAX_GRAD_NORM = 0.0

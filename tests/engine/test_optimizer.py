@@ -96,6 +96,45 @@ def test_nothing_to_train():
         build_optimizer(cfg_of(), nn.Linear(2, 2).requires_grad_(False))
 
 
+def test_rates_are_multiplied_below_a_name():
+    model = nn.ModuleDict({"tower": Model(), "tower2": nn.Linear(2, 2), "head": nn.Linear(2, 2)})
+    cfg = cfg_of(BASE_LR=0.1, WEIGHT_DECAY=0.2, WEIGHT_DECAY_VECTORS=0.01)
+    # A module, a parameter in it, and one that is not trained at all.
+    cfg.SOLVER.LR_MULTIPLIERS = [["tower", 0.5], ["tower.matrix.bias", 3], ["tower.frozen", 7.0]]
+    groups = build_optimizer(cfg, model).param_groups
+    rates = {name: group["lr"] for group in groups for name in names_of(model, group)}
+    decays = {name: group["weight_decay"] for group in groups for name in names_of(model, group)}
+    assert sum(len(group["params"]) for group in groups) == len(rates) == 13
+    for name, rate in rates.items():
+        expected = 0.1 if not name.startswith("tower.") else 0.05
+        expected = 0.1 * 3 if name == "tower.matrix.bias" else expected
+        assert rate == pytest.approx(expected), name
+    assert decays["tower.matrix.weight"] == decays["head.weight"] == 0.2
+    assert decays["tower.norm.weight"] == decays["tower.matrix.bias"] == decays["head.bias"] == 0.01
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        (
+            ["matrx", 1.0],
+            "names 'matrx', and Model has no parameter there; its first is 'positional_embedding'",
+        ),
+        (["mat", 1.0], "names 'mat', and Model has no parameter there"),
+        (["matrix"], r"has the entry \['matrix'\]; write each module once"),
+        (["matrix", -1.0], "with a factor of at least 0"),
+        (["matrix", "x"], "with a factor of at least 0"),
+        (3, "has the entry 3"),
+        (["", 2.0], r"has the entry \['', 2.0\]"),
+    ],
+)
+def test_multipliers_that_are_none(entry, words):
+    cfg = cfg_of()
+    cfg.SOLVER.LR_MULTIPLIERS = [entry]
+    with pytest.raises(ValueError, match=words):
+        build_optimizer(cfg, Model())
+
+
 def test_adamw_takes_its_numbers_from_the_config():
     cfg = cfg_of(OPTIMIZER="ADAMW", BASE_LR=0.3, WEIGHT_DECAY=0.2, WEIGHT_DECAY_VECTORS=0.1)
     cfg.SOLVER.BETAS, cfg.SOLVER.EPS = [0.8, 0.7], 1e-3
