@@ -118,6 +118,38 @@ def add_ovseg_config(cfg: CfgNode) -> None:
     # out; see ovseg_d2.systems.CLIPPretrain.
     model.CLIP_PRETRAIN.ATTENTION_ONLY = 0.0
 
+    # --- MODEL.PIXELCLIP: unlabelled masks teach the image encoder. Read by plugin.pixelclip and
+    # plugin.pixelclip_head, where MODEL.SEM_SEG_HEAD.NAME is OVSegPixelCLIPClusterHead; the last
+    # block is MODEL.CLIP's, and pictures of a training are drawn every VIS_PERIOD iterations.
+    model.PIXELCLIP = CfgNode()
+    # What masks are gathered by: learnable prompts | fixed class names | vectors of their own,
+    # without the text encoder | none, each mask is its own target.
+    model.PIXELCLIP.CLUSTERING = "prompts"
+    model.PIXELCLIP.CLUSTERS = 64  # k; of "names" there are as many as names
+    model.PIXELCLIP.LEARNABLE = True  # False leaves prompts or vectors as they were drawn
+    model.PIXELCLIP.PROMPT_LENGTH = 4  # l, tokens of a prompt
+    # Words whose tokens prompts are drawn from at first; [] draws from all tokens there are.
+    model.PIXELCLIP.PROMPT_WORDS = []
+    # Around prompts and names: one name of a template set, or templates that hold one {} each, all
+    # of which are used; ["bare"] is the prompt alone.
+    model.PIXELCLIP.TEMPLATES = ["pixelclip_single"]
+    # The names of "names", or one word list of ovseg_d2.vocab.
+    model.PIXELCLIP.CLASS_NAMES = []
+    model.PIXELCLIP.MOMENTUM = 0.999  # of the teacher; 0 does without one
+    model.PIXELCLIP.EPSILON = 0.01  # what cosines are divided by; 1.0 in the paper for a ConvNeXt
+    model.PIXELCLIP.SINKHORN_ITERS = 3
+    model.PIXELCLIP.MASK_SIZE = [256, 256]  # pixels (h, w) of masks and of the decoder's answer
+    # Pixels (h, w) that pictures are encoded at, [320, 320] in the paper for a ViT; [] leaves them
+    # as the mapper gives them.
+    model.PIXELCLIP.IMAGE_SIZE = []
+    # attention | conv | full | none; see ovseg_d2.clip.set_trainable
+    model.PIXELCLIP.TRAINABLE = "attention"
+    # Of the decoder, at twice and at four times the resolution of the features.
+    model.PIXELCLIP.DECODER_CHANNELS = [64, 32]
+    # The release's start of Sinkhorn's iterations and its inference.
+    model.PIXELCLIP.OFFICIAL = False
+    # --- end of PixelCLIP
+
     # Which mapper makes training samples of dataset dicts; see data.mappers.TRAIN_MAPPERS.
     cfg.INPUT.TRAIN_MAPPER = "captions"
     # Captions each training picture brings to a step. Read by the caption mapper.

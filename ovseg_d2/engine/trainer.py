@@ -21,6 +21,7 @@ from ..d2.utils.events import EventWriter
 from ..d2.utils.logger import setup_logger
 from ..data.loaders import TrainLoader, build_test_loader, build_train_loader
 from .checkpointing import Checkpointer
+from .cluster_report import ReportClusters
 from .evaluate import build_evaluator, evaluate
 from .hooks import PlotScores, SeedEachStep, drop_unfinished_line
 from .optimizer import build_optimizer
@@ -99,10 +100,11 @@ class Trainer(DefaultTrainer):
             _ = self._trainer._data_loader_iter
 
     def build_hooks(self) -> list[HookBase]:
-        """detectron2's hooks, the seeding of every step, and a plot of what was evaluated."""
+        """detectron2's hooks, the seeding of every step, a plot of what was evaluated, a report."""
         built = [SeedEachStep(self.cfg.SEED), *super().build_hooks()]
         if comm.is_main_process():  # last, when the writer has written
             built.append(PlotScores(self.cfg.OUTPUT_DIR, self.cfg.TEST.EVAL_PERIOD))
+            built.append(ReportClusters(self.cfg.OUTPUT_DIR))
         return built
 
     def build_writers(self) -> list[EventWriter]:

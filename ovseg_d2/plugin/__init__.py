@@ -5,13 +5,18 @@ from .base import OpenVocabularyModel
 from .build import build_text_bank, build_tower
 from .clip_pretrain import CLIPPretrain
 from .maskclip import MaskCLIP
+from .pixelclip import ClusterDescription, PixelCLIP
+from .pixelclip_head import OVSegPixelCLIPClusterHead
 
 __all__ = [
     "CLIPPretrain",
+    "ClusterDescription",
     "MaskCLIP",
     "OVSegCLIPBackbone",
+    "OVSegPixelCLIPClusterHead",
     "OVSegTimmBackbone",
     "OpenVocabularyModel",
+    "PixelCLIP",
     "build_text_bank",
     "build_tower",
 ]

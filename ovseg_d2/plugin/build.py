@@ -1,5 +1,6 @@
 """Parts of the plain half, built as a config describes them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -7,7 +8,7 @@ from ..clip import CLIPTower, LastBlock, load_clip
 from ..d2.config import CfgNode
 from ..text import TextBank
 
-__all__ = ["build_last_block", "build_text_bank", "build_tower"]
+__all__ = ["build_last_block", "build_text_bank", "build_tower", "named_or_listed"]
 
 _QUICK_GELU: dict[str, bool | Literal["text"] | None] = {
     "auto": None,
@@ -54,11 +55,16 @@ def build_last_block(cfg: CfgNode) -> LastBlock:
 def build_text_bank(cfg: CfgNode, tower: CLIPTower) -> TextBank:
     """The text bank that ``MODEL.TEXT`` describes, on a tower."""
     text = cfg.MODEL.TEXT
-    named = len(text.TEMPLATES) == 1 and "{" not in text.TEMPLATES[0]
     return TextBank(
         tower,
-        text.TEMPLATES[0] if named else text.TEMPLATES,
+        named_or_listed(text.TEMPLATES),
         synonyms=text.SYNONYMS,
         cache_dir=Path(text.CACHE_DIR) if text.CACHE_DIR else None,
         batch_size=text.BATCH_SIZE,
     )
+
+
+def named_or_listed(templates: Sequence[str]) -> str | Sequence[str]:
+    """The name of a template set where a config's list holds nothing else, or its templates."""
+    named = len(templates) == 1 and "{" not in templates[0]
+    return templates[0] if named else templates

@@ -1,5 +1,6 @@
 """Pictures of results: colours, overlays with a legend, heat maps of words, label files."""
 
+from ovseg_d2.viz.clusters import draw_clusters
 from ovseg_d2.viz.colors import class_colors
 from ovseg_d2.viz.heatmap import Heatmaps, draw_heatmap
 from ovseg_d2.viz.label_file import save_labels
@@ -9,6 +10,7 @@ from ovseg_d2.viz.plots import plot_curves
 __all__ = [
     "Heatmaps",
     "class_colors",
+    "draw_clusters",
     "draw_heatmap",
     "draw_overlay",
     "plot_curves",
