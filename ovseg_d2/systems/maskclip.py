@@ -9,9 +9,7 @@ and [naclip] differ from it in these alone.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +26,8 @@ from ovseg_d2.ops import (
     score_bands,
     window_boxes,
 )
+
+from .images import each_image, evaluating
 
 __all__ = ["MaskCLIP"]
 
@@ -146,10 +146,10 @@ class MaskCLIP(nn.Module):
             ValueError: as `segment`.
         """
         asked = (text_embeds, class_ids, tuple(background_ids))
-        with _evaluating(self):
+        with evaluating(self):
             found = [
                 torch.cat(list(self._bands(image, out, *asked)), dim=1)
-                for image, out in _each(images, size)
+                for image, out in each_image(images, size)
             ]
         return torch.stack(found) if isinstance(images, Tensor) else found
 
@@ -184,10 +184,10 @@ class MaskCLIP(nn.Module):
                 shape, sizes of another number, or a background option without a background class.
         """
         asked = (text_embeds, class_ids, tuple(background_ids))
-        with _evaluating(self):
+        with evaluating(self):
             found = [
                 torch.cat([band.argmax(dim=0) for band in self._bands(image, out, *asked)])
-                for image, out in _each(images, size)
+                for image, out in each_image(images, size)
             ]
         return torch.stack(found) if isinstance(images, Tensor) else found
 
@@ -300,26 +300,6 @@ def _put_together(values: Tensor) -> Tensor:
     return values.transpose(0, 1).flatten(1, 2)[None]
 
 
-def _each(
-    images: Tensor | Sequence[Tensor], size: Size | Sequence[Size] | None
-) -> Iterator[tuple[Tensor, Size | None]]:
-    """Each image (3, H, W) with the size of its answer."""
-    for image in images:
-        if image.dim() != 3 or image.shape[0] != 3:
-            raise ValueError(
-                f"images hold one of shape {tuple(image.shape)}; give (B, 3, H, W) or a sequence "
-                "of (3, H, W), RGB in 0..255"
-            )
-    sizes: Sequence[Size | None]
-    if size is None or isinstance(size[0], int):
-        sizes = [cast("Size | None", size)] * len(images)
-    else:
-        sizes = cast("Sequence[Size]", size)
-    if len(sizes) != len(images):
-        raise ValueError(f"{len(sizes)} sizes for {len(images)} images; give one for each, or one")
-    return zip(images, sizes, strict=True)
-
-
 def _window_and_stride(
     window: int | Size | None, stride: int | Size | None
 ) -> tuple[Size | None, Size | None]:
@@ -334,15 +314,3 @@ def _window_and_stride(
     stride = (stride, stride) if isinstance(stride, int) else (stride[0], stride[1])
     window_boxes(window, window, stride)  # refuses what cannot be
     return window, stride
-
-
-@contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode for a while; the tower may be shared with something in training."""
-    training = [m for m in module.modules() if m.training]
-    module.eval()
-    try:
-        yield
-    finally:
-        for m in training:
-            m.training = True
