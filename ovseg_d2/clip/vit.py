@@ -5,17 +5,17 @@ Pure functions over the tower's own modules; nothing is patched, and the tower's
 Shape shorthand: B images, N = h*w patches, C width of the tower, D joint embedding.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from .geometry import TowerGeometry
 from .last_block import LastBlock
 from .positions import resample_positions
+from .vit_blocks import class_token_block, project, reads_class_token_alone, run_blocks
 
 
 def check_vit(visual: VisionTransformer) -> None:
@@ -45,13 +45,16 @@ def vit_geometry(visual: VisionTransformer) -> TowerGeometry:
     )
 
 
-def vit_tokens(visual: VisionTransformer, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
+def vit_tokens(
+    visual: VisionTransformer, images: Tensor, replace: Callable[[Tensor], Tensor] | None = None
+) -> tuple[Tensor, tuple[int, int]]:
     """Embed images as the token sequence that enters the first block.
 
     Args:
         visual: the image tower.
         images: (B, 3, H, W) normalised; any H and W. Zeros are added at the bottom and right up
             to whole patches.
+        replace: what becomes of the patches (B, N, C), before class token and positions.
 
     Returns:
         (B, 1 + N, C) tokens, class token first, positions added and `ln_pre` applied, and the
@@ -62,6 +65,8 @@ def vit_tokens(visual: VisionTransformer, images: Tensor) -> tuple[Tensor, tuple
     patches = visual.conv1(images)
     grid = (patches.shape[-2], patches.shape[-1])
     patches = patches.flatten(2).transpose(1, 2)  # (B, C, h, w) -> (B, N, C)
+    if replace is not None:
+        patches = replace(patches)
     class_token = visual.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
     positions = resample_positions(visual.positional_embedding, visual.grid_size, grid)
     tokens = torch.cat([class_token, patches], dim=1) + positions.to(patches.dtype)
@@ -89,18 +94,18 @@ def vit_global(
     # After ln_pre instead of before it, as open_clip has it: LayerNorm works token by token.
     tokens = visual.patch_dropout(tokens)
     *blocks, last = visual.transformer.resblocks
-    tokens = _run_blocks(visual, tokens, blocks)
-    if _reads_class_token_alone(visual):
-        tokens = _class_token_block(last, tokens, attention_only)
+    tokens = run_blocks(visual, tokens, blocks)
+    if reads_class_token_alone(visual):
+        tokens = class_token_block(last, tokens, attention_only)
     elif attention_only is not None:
         raise ValueError(
             "attention_only leaves the class token's residual out, and this tower's vector is not "
             "its class token; leave it None, or choose a ViT that pools by its class token"
         )
     else:
-        tokens = _run_blocks(visual, tokens, [last])
+        tokens = run_blocks(visual, tokens, [last])
     pooled, _ = visual._pool(tokens)
-    return _project(visual, pooled)
+    return project(visual, pooled)
 
 
 def vit_dense(
@@ -183,7 +188,7 @@ def vit_stages(
     tokens, grid = _enter_last_block(visual, images)
     patches = _last_patches(visual, tokens, grid, last_block)
     stage, dense = (
-        each.transpose(1, 2).unflatten(2, grid) for each in (patches, _project(visual, patches))
+        each.transpose(1, 2).unflatten(2, grid) for each in (patches, project(visual, patches))
     )
     return [stage], dense
 
@@ -212,14 +217,14 @@ def _enter_last_block(visual: VisionTransformer, images: Tensor) -> tuple[Tensor
         )
     tokens, grid = vit_tokens(visual, images)
     *blocks, _ = visual.transformer.resblocks
-    return _run_blocks(visual, tokens, blocks), grid
+    return run_blocks(visual, tokens, blocks), grid
 
 
 def _dense(
     visual: VisionTransformer, tokens: Tensor, grid: tuple[int, int], last_block: LastBlock
 ) -> Tensor:
     """From the tokens (B, 1 + N, C) before the last block to features (B, D, h, w)."""
-    feats = _project(visual, _last_patches(visual, tokens, grid, last_block))
+    feats = project(visual, _last_patches(visual, tokens, grid, last_block))
     return feats.transpose(1, 2).unflatten(2, grid)  # (B, N, D) -> (B, D, h, w)
 
 
@@ -229,50 +234,10 @@ def _last_patches(
     """From the tokens (B, 1 + N, C) before the last block to patches (B, N, C) after `ln_post`."""
     last = visual.transformer.resblocks[-1]
     if last_block.attention == "full":
-        patches = _run_blocks(visual, tokens, [last])[:, 1:]
+        patches = run_blocks(visual, tokens, [last])[:, 1:]
     else:
         patches = _last_block(last, tokens, grid, last_block)
     return visual.ln_post(patches)
-
-
-def _run_blocks(visual: VisionTransformer, tokens: Tensor, blocks: Iterable[nn.Module]) -> Tensor:
-    """Run tokens (B, N, C) through blocks the way the tower's own transformer would."""
-    transformer = visual.transformer
-    if not transformer.batch_first:
-        tokens = tokens.transpose(0, 1)
-    for block in blocks:
-        if transformer.grad_checkpointing and torch.is_grad_enabled():
-            tokens = checkpoint(block, tokens, use_reentrant=False)
-        else:
-            tokens = block(tokens)
-    return tokens if transformer.batch_first else tokens.transpose(0, 1)
-
-
-def _reads_class_token_alone(visual: VisionTransformer) -> bool:
-    """Whether the patches leaving the last block are never looked at."""
-    return (
-        visual.pool_type == "tok"
-        and visual.attn_pool is None
-        and visual.transformer.batch_first
-        and isinstance(visual.transformer.resblocks[-1], ResidualAttentionBlock)
-    )
-
-
-def _class_token_block(
-    block: ResidualAttentionBlock, tokens: Tensor, attention_only: Tensor | None = None
-) -> Tensor:
-    """Run an ordinary block for the class token alone: (B, 1 + N, C) -> (B, 1, C).
-
-    The patches are keys and values, and their own way through the block is left out: most of the
-    last block's work, a fifth of a four-layer tower's.
-    """
-    normed, class_token = block.ln_1(tokens), tokens[:, :1]
-    gathered = block.ls_1(block.attention(normed[:, :1], normed, normed))
-    class_token = class_token + gathered
-    class_token = class_token + block.ls_2(block.mlp(block.ln_2(class_token)))
-    if attention_only is None:
-        return class_token
-    return torch.where(attention_only[:, None, None], gathered, class_token)
 
 
 def _last_block(
@@ -334,8 +299,3 @@ def _neighbourhood(grid: tuple[int, int], std: float, like: Tensor) -> Tensor:
     along_rows = torch.exp(-((row[:, None] - row) ** 2) / (2 * std**2))
     along_columns = torch.exp(-((column[:, None] - column) ** 2) / (2 * std**2))
     return torch.kron(along_rows, along_columns).to(like.dtype)
-
-
-def _project(visual: VisionTransformer, feats: Tensor) -> Tensor:
-    """Project (..., C) to (..., D); towers without a projection stay as they are."""
-    return feats if visual.proj is None else feats @ visual.proj

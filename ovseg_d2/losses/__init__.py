@@ -1,6 +1,19 @@
 """Losses of the systems, as pure functions of tensors."""
 
 from .contrastive import contrastive_loss, gather_with_grad
+from .mask_losses import dice_loss, focal_loss, pairwise_dice_loss, pairwise_focal_loss
 from .masked_bce import masked_bce_loss
+from .set_criterion import Match, Matcher, SetCriterion
 
-__all__ = ["contrastive_loss", "gather_with_grad", "masked_bce_loss"]
+__all__ = [
+    "Match",
+    "Matcher",
+    "SetCriterion",
+    "contrastive_loss",
+    "dice_loss",
+    "focal_loss",
+    "gather_with_grad",
+    "masked_bce_loss",
+    "pairwise_dice_loss",
+    "pairwise_focal_loss",
+]

@@ -11,6 +11,7 @@ from ovseg_d2.ops.dense import dense_argmax, upsample_scores
 from ovseg_d2.ops.ema import update_ema
 from ovseg_d2.ops.kmeans import KMeans, kmeans
 from ovseg_d2.ops.labels import class_shares
+from ovseg_d2.ops.mask_fusion import fuse_masks, fused_bands
 from ovseg_d2.ops.mask_targets import location_weights, merge_masks, resize_masks
 from ovseg_d2.ops.pooling import pool_masks
 from ovseg_d2.ops.refine import (
@@ -38,6 +39,8 @@ __all__ = [
     "dense_argmax",
     "filter_small_areas",
     "find_background",
+    "fuse_masks",
+    "fused_bands",
     "kmeans",
     "location_weights",
     "max_over_words",

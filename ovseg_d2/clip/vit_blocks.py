@@ -1,0 +1,56 @@
+"""The blocks of open_clip's VisionTransformer: run as the tower has them, or for its class token.
+
+Shape shorthand: B images, N patches, C width of the tower, D joint embedding.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+
+def run_blocks(visual: VisionTransformer, tokens: Tensor, blocks: Iterable[nn.Module]) -> Tensor:
+    """Run tokens (B, N, C) through blocks the way the tower's own transformer would."""
+    transformer = visual.transformer
+    if not transformer.batch_first:
+        tokens = tokens.transpose(0, 1)
+    for block in blocks:
+        if transformer.grad_checkpointing and torch.is_grad_enabled():
+            tokens = checkpoint(block, tokens, use_reentrant=False)
+        else:
+            tokens = block(tokens)
+    return tokens if transformer.batch_first else tokens.transpose(0, 1)
+
+
+def reads_class_token_alone(visual: VisionTransformer) -> bool:
+    """Whether the patches leaving the last block are never looked at."""
+    return (
+        visual.pool_type == "tok"
+        and visual.attn_pool is None
+        and visual.transformer.batch_first
+        and isinstance(visual.transformer.resblocks[-1], ResidualAttentionBlock)
+    )
+
+
+def class_token_block(
+    block: ResidualAttentionBlock, tokens: Tensor, attention_only: Tensor | None = None
+) -> Tensor:
+    """Run an ordinary block for the class token alone: (B, 1 + N, C) -> (B, 1, C).
+
+    The patches are keys and values, and their own way through the block is left out: most of the
+    last block's work, a fifth of a four-layer tower's.
+    """
+    normed, class_token = block.ln_1(tokens), tokens[:, :1]
+    gathered = block.ls_1(block.attention(normed[:, :1], normed, normed))
+    class_token = class_token + gathered
+    class_token = class_token + block.ls_2(block.mlp(block.ln_2(class_token)))
+    if attention_only is None:
+        return class_token
+    return torch.where(attention_only[:, None, None], gathered, class_token)
+
+
+def project(visual: VisionTransformer, feats: Tensor) -> Tensor:
+    """Project (..., C) to (..., D); towers without a projection stay as they are."""
+    return feats if visual.proj is None else feats @ visual.proj

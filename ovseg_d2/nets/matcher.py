@@ -1,0 +1,103 @@
+"""Which proposal answers for which object: the cheapest assignment of all."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from ..losses import Match, pairwise_dice_loss, pairwise_focal_loss
+
+__all__ = ["HungarianMatcher"]
+
+
+@dataclass(frozen=True)
+class HungarianMatcher:
+    """Assign proposals to objects one to one, by their classes and masks.
+
+    Paper: [maskformer] Sec. 3.2, the bipartite matching of [detr] with masks in the place of boxes:
+    a pair costs minus the probability of the object's class, plus focal and dice loss of its mask.
+
+    Attributes:
+        class_weight: of the probability.
+        mask_weight: of the focal loss.
+        dice_weight: of the dice loss.
+    """
+
+    class_weight: float = 1.0
+    mask_weight: float = 20.0
+    dice_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the weights.
+
+        Raises:
+            ValueError: a negative weight, or none that is positive.
+        """
+        weights = (self.class_weight, self.mask_weight, self.dice_weight)
+        if min(weights) < 0 or max(weights) == 0:
+            raise ValueError(
+                f"class_weight, mask_weight and dice_weight are {', '.join(map(str, weights))}; "
+                "give numbers of at least 0, one of them positive"
+            )
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        class_logits: Tensor,
+        mask_logits: Tensor,
+        gt_ids: Sequence[Tensor],
+        gt_masks: Sequence[Tensor],
+    ) -> list[Match]:
+        """Match a batch; waits for the device once.
+
+        Args:
+            class_logits: (B, Q, K+1), the last column being "no object".
+            mask_logits: (B, Q, h, w).
+            gt_ids: for each image (N,) int64, classes 0..K-1.
+            gt_masks: for each image (N, H, W) bool, brought to (h, w) by nearest neighbours.
+
+        Returns:
+            For each image the matched proposals, ascending, and the object of each: both (M,)
+            int64 on the logits' device, where M is the smaller of Q and N.
+
+        Raises:
+            FloatingPointError: a cost that is not finite.
+        """
+        costs = [
+            self.costs(*each)
+            for each in zip(class_logits, mask_logits, gt_ids, gt_masks, strict=True)
+        ]
+        counts = [each.shape[1] for each in costs]
+        joined = torch.cat(costs, dim=1).cpu()
+        if not joined.isfinite().all():
+            raise FloatingPointError(
+                "class or mask logits are not finite, so that nothing can be matched: training has "
+                "diverged; lower SOLVER.BASE_LR, or bound gradients with SOLVER.MAX_GRAD_NORM"
+            )
+        matches = []
+        for cost in joined.split(counts, dim=1):
+            queries, objects = linear_sum_assignment(cost.numpy())
+            matches.append(
+                (
+                    torch.as_tensor(queries, device=class_logits.device),
+                    torch.as_tensor(objects, device=class_logits.device),
+                )
+            )
+        return matches
+
+    def costs(
+        self, class_logits: Tensor, mask_logits: Tensor, gt_ids: Tensor, gt_masks: Tensor
+    ) -> Tensor:
+        """What each pair of one image costs: (Q, K+1), (Q, h, w), (N,), (N, H, W) -> (Q, N)."""
+        probs = class_logits.float().softmax(dim=1)
+        truth = gt_masks.to(mask_logits.device).float()[:, None]
+        truth = F.interpolate(truth, mask_logits.shape[1:], mode="nearest").flatten(1)
+        logits = mask_logits.flatten(1)
+        return (
+            self.mask_weight * pairwise_focal_loss(logits, truth)
+            - self.class_weight * probs[:, gt_ids.to(probs.device)]
+            + self.dice_weight * pairwise_dice_loss(logits, truth)
+        )

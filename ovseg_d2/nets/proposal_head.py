@@ -1,0 +1,156 @@
+"""MaskFormer's head: Q proposals from feature maps, each a mask and what it shows.
+
+Shape shorthand: B images, Q queries, D channels of what a proposal shows, h x w locations.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from .pixel_decoder import PixelDecoder
+from .transformer_decoder import TransformerDecoder
+from .transformer_encoder import TransformerEncoder
+
+__all__ = ["ProposalHead", "Proposals", "build_proposal_head"]
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """What one layer of queries proposes.
+
+    Attributes:
+        query_feats: (B, Q, D) raw, what each proposal shows: to be compared with texts.
+        mask_logits: (B, Q, h, w), where, on the grid of the finest feature map.
+    """
+
+    query_feats: Tensor
+    mask_logits: Tensor
+
+
+class ProposalHead(nn.Module):
+    """Pixel decoder, transformer decoder, and two small networks that read its queries.
+
+    Paper: [maskformer] Sec. 3.3, and [ovseg] Sec. 3.1 for the D-dimensional proposal embedding in
+    the place of class scores: a mask is the product of a query's mask embedding with the mask
+    features of each location.
+    """
+
+    def __init__(
+        self,
+        *,
+        pixel_decoder: PixelDecoder,
+        transformer_decoder: TransformerDecoder,
+        query_network: nn.Module,
+    ) -> None:
+        """Put built parts together.
+
+        Args:
+            pixel_decoder: gives mask features and memory.
+            transformer_decoder: asks the memory.
+            query_network: from its queries (B, Q, C) to ``query_feats`` (B, Q, D).
+        """
+        super().__init__()
+        self.pixel_decoder = pixel_decoder
+        self.transformer_decoder = transformer_decoder
+        self.query_network = query_network
+        dim = transformer_decoder.dim
+        self.mask_network = _mlp(dim, dim, dim, pixel_decoder.mask_channels)
+
+    def forward(self, maps: Sequence[Tensor], *, all_layers: bool = False) -> list[Proposals]:
+        """Propose.
+
+        Args:
+            maps: (B, C_i, h_i, w_i), the finest first.
+            all_layers: give the proposals of every layer, for deep supervision.
+
+        Returns:
+            Those of the last layer, or of each in order.
+
+        Raises:
+            ValueError: maps that are not the pixel decoder's.
+        """
+        mask_feats, memory = self.pixel_decoder(maps)
+        found = self.transformer_decoder(memory, all_layers=all_layers)
+        return [
+            Proposals(
+                query_feats=self.query_network(queries),
+                mask_logits=torch.einsum("bqc,bchw->bqhw", self.mask_network(queries), mask_feats),
+            )
+            for queries in found
+        ]
+
+
+def build_proposal_head(
+    channels: Sequence[int],
+    embed_dim: int,
+    *,
+    conv_channels: int = 256,
+    mask_channels: int = 256,
+    dim: int = 256,
+    num_queries: int = 100,
+    num_layers: int = 6,
+    encoder_layers: int = 0,
+    num_heads: int = 8,
+    hidden_dim: int = 2048,
+    query_hidden_dim: int = 1024,
+    dropout: float = 0.1,
+) -> ProposalHead:
+    """Build the head of [ovseg] with random weights; the sizes are the release's.
+
+    Args:
+        channels: of the backbone's maps, the finest first.
+        embed_dim: D of the CLIP whose texts name the proposals.
+        conv_channels: of the pixel decoder, a multiple of 32.
+        mask_channels: of the mask features.
+        dim: of the transformer, a multiple of 4 and of ``num_heads``.
+        num_queries: Q.
+        num_layers: of the transformer decoder.
+        encoder_layers: of a transformer encoder on the coarsest map; then of ``conv_channels``.
+        num_heads: of each attention.
+        hidden_dim: of each feed-forward block.
+        query_hidden_dim: of the network that gives proposal embeddings.
+        dropout: of the transformers.
+
+    Returns:
+        The head, on the CPU.
+
+    Raises:
+        ValueError: sizes that do not fit each other.
+    """
+    encoder = None
+    if encoder_layers:
+        encoder = TransformerEncoder(
+            channels[-1],
+            dim=conv_channels,
+            num_layers=encoder_layers,
+            num_heads=num_heads,
+            hidden_dim=hidden_dim,
+            dropout=dropout,
+        )
+    pixel_decoder = PixelDecoder(
+        channels, conv_channels=conv_channels, mask_channels=mask_channels, encoder=encoder
+    )
+    transformer_decoder = TransformerDecoder(
+        pixel_decoder.memory_channels,
+        dim=dim,
+        num_queries=num_queries,
+        num_layers=num_layers,
+        num_heads=num_heads,
+        hidden_dim=hidden_dim,
+        dropout=dropout,
+    )
+    return ProposalHead(
+        pixel_decoder=pixel_decoder,
+        transformer_decoder=transformer_decoder,
+        query_network=_mlp(dim, query_hidden_dim, embed_dim),
+    )
+
+
+def _mlp(*widths: int) -> nn.Sequential:
+    """Linear layers from width to width, a ReLU between each two."""
+    layers: list[nn.Module] = []
+    for width, next_width in zip(widths[:-1], widths[1:], strict=True):
+        layers += [nn.Linear(width, next_width), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])

@@ -1,0 +1,104 @@
+"""The transformer decoder: learnt queries ask a feature map, and each becomes one proposal.
+
+Shape shorthand: B images, Q queries, C channels, h x w locations.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from .attention import AttentionBlock, FeedForward, init_matrices
+from .position_encoding import sine_positions
+
+__all__ = ["TransformerDecoder"]
+
+
+class TransformerDecoder(nn.Module):
+    """Q queries that attend to each other and to the memory, layer after layer.
+
+    Paper: [maskformer] Sec. 3.3, the transformer module, after [detr] Sec. 3.2. Queries start as
+    zeros; what tells them apart is a learnt position of each, added to queries and keys in
+    self-attention and to queries in cross-attention. Sines of the place are added to the memory
+    as keys. One LayerNorm is shared by what all layers give. Padding of images is not masked.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        *,
+        dim: int = 256,
+        num_queries: int = 100,
+        num_layers: int = 6,
+        num_heads: int = 8,
+        hidden_dim: int = 2048,
+        dropout: float = 0.1,
+    ) -> None:
+        """Build the layers with random weights.
+
+        Args:
+            in_channels: of the memory; projected where they are not ``dim``.
+            dim: C, a multiple of 4 and of ``num_heads``.
+            num_queries: Q.
+            num_layers: how many.
+            num_heads: of each attention.
+            hidden_dim: of each feed-forward block.
+            dropout: of all layers.
+
+        Raises:
+            ValueError: no query, no layer, or heads that do not share the channels evenly.
+        """
+        super().__init__()
+        if num_queries < 1 or num_layers < 1:
+            raise ValueError(
+                f"num_queries={num_queries} and num_layers={num_layers}; give at least one of each"
+            )
+        self.dim = dim
+        self.layers = nn.ModuleList(
+            _DecoderLayer(dim, num_heads=num_heads, hidden_dim=hidden_dim, dropout=dropout)
+            for _ in range(num_layers)
+        )
+        init_matrices(self)
+        self.norm = nn.LayerNorm(dim)
+        self.query_positions = nn.Embedding(num_queries, dim)
+        self.project: nn.Module = nn.Identity()
+        if in_channels != dim:
+            self.project = project = nn.Conv2d(in_channels, dim, 1)
+            nn.init.kaiming_uniform_(project.weight, a=1)
+            nn.init.zeros_(project.bias)  # type: ignore[arg-type]
+
+    def forward(self, memory: Tensor, *, all_layers: bool = False) -> list[Tensor]:
+        """Ask the memory.
+
+        Args:
+            memory: (B, in_channels, h, w) features.
+            all_layers: give what every layer has found, for deep supervision.
+
+        Returns:
+            (B, Q, C) of the last layer, or of each in order.
+        """
+        positions = sine_positions(
+            (memory.shape[2], memory.shape[3]), self.dim, device=memory.device
+        )
+        values = self.project(memory).flatten(2).transpose(1, 2)  # (B, h*w, C)
+        keys = values + positions.flatten(1).t().to(values)
+        places = self.query_positions.weight.expand(len(values), -1, -1)
+        queries = torch.zeros_like(places)
+        found = []
+        for number, layer in enumerate(self.layers, start=1):
+            queries = layer(queries, places, keys, values)
+            if all_layers or number == len(self.layers):
+                found.append(self.norm(queries))
+        return found
+
+
+class _DecoderLayer(nn.Module):
+    def __init__(self, dim: int, *, num_heads: int, hidden_dim: int, dropout: float) -> None:
+        super().__init__()
+        self.self_attention = AttentionBlock(dim, num_heads=num_heads, dropout=dropout)
+        self.cross_attention = AttentionBlock(dim, num_heads=num_heads, dropout=dropout)
+        self.feed_forward = FeedForward(dim, hidden_dim=hidden_dim, dropout=dropout)
+
+    def forward(self, queries: Tensor, places: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        placed = queries + places
+        queries = self.self_attention(queries, placed, placed, queries)
+        queries = self.cross_attention(queries, queries + places, keys, values)
+        return self.feed_forward(queries)

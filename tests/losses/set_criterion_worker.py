@@ -1,0 +1,59 @@
+"""One process of test_set_criterion; run by path, with RANK (None: alone), FOLDER as globals."""
+
+import os
+import sys
+import types
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+if "ovseg_d2" not in sys.modules:
+    # Losses need torch alone; importing the whole plugin in each process would take most of a test.
+    package = types.ModuleType("ovseg_d2")
+    package.__path__ = [str(Path(__file__).resolve().parents[2] / "ovseg_d2")]
+    sys.modules["ovseg_d2"] = package
+
+from ovseg_d2.losses import SetCriterion  # noqa: E402
+
+rank, folder = RANK, Path(FOLDER)  # noqa: F821
+if rank is not None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", f"file://{folder}/rendezvous", rank=rank, world_size=2)
+
+
+def in_order(class_logits, mask_logits, gt_ids, gt_masks):
+    """Object n of each image is proposal n's."""
+    counts = [min(len(ids), class_logits.shape[1]) for ids in gt_ids]
+    return [(torch.arange(count), torch.arange(count)) for count in counts]
+
+
+torch.manual_seed(0)
+# Both images of the second rank are without objects, or only one of the first rank's has some.
+cases = {"unequal": (3, 1, 0, 2), "one_rank": (2, 0, 0, 0), "nowhere": (0, 0, 0, 0)}
+report = {}
+for name, counts in cases.items():
+    weights = torch.randn(4, 5, requires_grad=True)
+    masks = torch.randn(4, 3, 6, 6, requires_grad=True)
+    ids = [torch.randint(4, (count,)) for count in counts]
+    gt_masks = [torch.rand(count, 6, 6) > 0.5 for count in counts]
+    feats = torch.randn(4, 3, 4)
+    share = slice(None) if rank is None else slice(2 * rank, 2 * rank + 2)
+    losses = SetCriterion(matcher=in_order)(
+        [(feats[share] @ weights, masks[share])], ids[share], gt_masks[share]
+    )
+    sum(losses.values()).backward()
+    grads = [weights.grad, masks.grad]
+    values = torch.stack([losses[key].detach() for key in sorted(losses)])
+    if rank is not None:
+        # What DistributedDataParallel does with gradients, and the mean over ranks with losses.
+        for tensor in (*grads, values):
+            dist.all_reduce(tensor)
+            tensor /= 2
+    report[name] = [values, *grads]
+
+if rank is not None:
+    torch.save(report, folder / f"{rank}.pt")
+    # torch's gloo at times aborts a process that takes its group down while the other one does.
+    dist.barrier()
+    os._exit(0)

@@ -1,0 +1,168 @@
+"""MaskFormer's head: the official numbers, what a mask is made of, and what it refuses."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from ovseg_d2.nets import PixelDecoder, ProposalHead, TransformerDecoder, build_proposal_head
+
+LEVELS = ("res2", "res3", "res4", "res5")
+
+
+def tiny_head(**options: Any) -> ProposalHead:
+    sizes = {"conv_channels": 32, "mask_channels": 6, "dim": 8, "num_queries": 5, "num_layers": 2}
+    sizes |= {"num_heads": 2, "hidden_dim": 16, "query_hidden_dim": 12}
+    return build_proposal_head((3, 4, 5), 7, **{**sizes, **options})
+
+
+def maps(batch: int = 2) -> list[torch.Tensor]:
+    return [
+        torch.randn(batch, channels, *size)
+        for channels, size in zip((3, 4, 5), [(12, 9), (6, 5), (3, 3)], strict=True)
+    ]
+
+
+def official_head(case: Any) -> ProposalHead:
+    """A head of the sizes that a parity case was made with."""
+    about = case.construct
+    head = build_proposal_head(
+        about["in_channels"],
+        about.get("embedding_dim", 1),
+        conv_channels=about["convs_dim"],
+        mask_channels=about["mask_dim"],
+        dim=about["hidden_dim"],
+        num_queries=about["num_queries"],
+        num_layers=about["dec_layers"],
+        encoder_layers=about["transformer_enc_layers"],
+        num_heads=about["nheads"],
+        hidden_dim=about["dim_feedforward"],
+        query_hidden_dim=about.get("embed_hidden_dim", 1),
+    )
+    if about["head"] == "MaskFormerHead":  # class scores, not what texts are compared with
+        head.query_network = nn.Linear(about["hidden_dim"], about["num_classes"] + 1)
+    return head.eval()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("name", "subcase_id"),
+    [
+        ("maskformer_head", "square"),
+        ("maskformer_head", "odd"),
+        ("maskformer_head_encoder", "odd"),
+        ("ovseg_proposal_head", "square"),
+        ("ovseg_proposal_head", "odd"),
+    ],
+)
+def test_official_numbers(
+    parity: Callable[[str], Any],
+    proposal_head_weights: Callable[..., dict[str, torch.Tensor]],
+    name: str,
+    subcase_id: str,
+) -> None:
+    case = parity(name)
+    head = official_head(case)
+    head.load_state_dict(proposal_head_weights(case.weights))
+    call = case.subcases[subcase_id]
+    feats = [call.inputs[level] for level in LEVELS]
+    mask_feats, memory = head.pixel_decoder(feats)
+    call.check("mask_features", mask_feats)
+    if "transformer_encoder_features" in call.outputs:
+        call.check("transformer_encoder_features", memory)
+    else:
+        assert memory is feats[-1]
+    earlier, last = head(feats, all_layers=True)
+    call.check("aux.0.pred_logits", earlier.query_feats)
+    call.check("aux.0.pred_masks", earlier.mask_logits)
+    call.check("pred_logits", last.query_feats)
+    call.check("pred_masks", last.mask_logits)
+
+
+@torch.no_grad()
+def test_the_last_layer_alone_is_the_last_of_all() -> None:
+    head, feats = tiny_head(num_layers=3).eval(), maps()
+    every = head(feats, all_layers=True)
+    (last,) = head(feats)
+    assert len(every) == 3
+    assert torch.equal(last.query_feats, every[-1].query_feats)
+    assert torch.equal(last.mask_logits, every[-1].mask_logits)
+    assert not torch.equal(every[0].mask_logits, every[1].mask_logits)
+
+
+@torch.no_grad()
+def test_shapes_and_images_that_do_not_mix() -> None:
+    head, feats = tiny_head().eval(), maps(2)
+    (both,) = head(feats)
+    assert both.query_feats.shape == (2, 5, 7)
+    assert both.mask_logits.shape == (2, 5, 12, 9)
+    (second,) = head([each[1:] for each in feats])
+    torch.testing.assert_close(both.mask_logits[1:], second.mask_logits)
+    torch.testing.assert_close(both.query_feats[1:], second.query_feats)
+
+
+@torch.no_grad()
+def test_a_mask_is_its_querys_product_with_each_location() -> None:
+    head, feats = tiny_head().eval(), maps(1)
+    (found,) = head(feats)
+    mask_feats, memory = head.pixel_decoder(feats)
+    weights = head.mask_network(head.transformer_decoder(memory)[0])
+    for query, row, column in [(0, 0, 0), (3, 11, 8), (4, 5, 2)]:
+        expected = sum(
+            float(a * b)
+            for a, b in zip(weights[0, query], mask_feats[0, :, row, column], strict=True)
+        )
+        value = found.mask_logits[0, query, row, column].item()
+        assert value == pytest.approx(expected, rel=1e-4, abs=1e-5)
+
+
+def test_gradients_reach_every_parameter() -> None:
+    for options in ({}, {"encoder_layers": 1}):
+        head = tiny_head(**options)
+        found = head(maps(), all_layers=True)
+        sum(each.query_feats.sum() + each.mask_logits.square().sum() for each in found).backward()
+        grads = {name: parameter.grad for name, parameter in head.named_parameters()}
+        assert [name for name, grad in grads.items() if grad is None] == []
+        # Queries start as zeros, so that the first layer has nothing to look at among them.
+        still = [name for name, grad in grads.items() if not grad.any()]
+        first = "transformer_decoder.layers.0.self_attention"
+        assert [name for name in still if not name.startswith(first)] == []
+
+
+def test_one_map_is_enough() -> None:
+    head = build_proposal_head(
+        [5], 7, conv_channels=32, dim=8, num_heads=2, num_queries=3, num_layers=1
+    )
+    (found,) = head([torch.randn(1, 5, 4, 6)])
+    assert found.mask_logits.shape == (1, 3, 4, 6)
+
+
+def test_a_memory_of_the_decoders_width_is_not_projected() -> None:
+    assert isinstance(tiny_head().transformer_decoder.project, nn.Conv2d)
+    assert isinstance(TransformerDecoder(8, dim=8, num_heads=2).project, nn.Identity)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: tiny_head(num_heads=3), "num_heads=3 do not share dim=8"),
+        (lambda: tiny_head(dim=6), "channels=6; give a multiple of 4"),
+        (lambda: tiny_head(conv_channels=40), "conv_channels=40 are not shared by num_groups=32"),
+        (lambda: tiny_head(num_queries=0), "num_queries=0"),
+        (lambda: tiny_head(num_layers=0), "num_layers=0"),
+        (lambda: PixelDecoder([]), "channels are empty"),
+    ],
+)
+def test_sizes_that_do_not_fit(make: Callable[[], ProposalHead], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        make()(maps())
+
+
+@pytest.mark.parametrize(
+    "wrong", [lambda m: m[:2], lambda m: m[::-1], lambda m: [m[0][..., :2, :2], *m[1:]]]
+)
+def test_maps_that_are_not_its_own(wrong: Callable[[list[torch.Tensor]], list[Any]]) -> None:
+    with pytest.raises(ValueError, match=r"give maps of \(3, 4, 5\) channels, the finest first"):
+        tiny_head()(wrong(maps()))
