@@ -88,6 +88,28 @@ def test_sclips_protocol():
     assert (clear.RESIDUAL, clear.MLP, clear.ATTENTION) == ("none", False, "qq")
 
 
+def test_pixelclips_published_settings():
+    files = [name for name in FILES if name.startswith("pixelclip_")]
+    assert len(files) == 4
+    for name in files:
+        cfg = read(name)
+        options, rates = cfg.MODEL.PIXELCLIP, dict(cfg.SOLVER.LR_MULTIPLIERS)
+        assert (options.CLUSTERS, options.PROMPT_LENGTH, options.MOMENTUM) == (64, 4, 0.999)
+        assert options.TEMPLATES == ["pixelclip_single"] and options.MASK_SIZE == [256, 256]
+        assert cfg.SOLVER.BASE_LR * rates["system.tower"] == pytest.approx(2e-6)
+        assert cfg.SOLVER.BASE_LR * rates["system.clusters"] == pytest.approx(2e-5)
+        assert (cfg.SOLVER.IMS_PER_BATCH, cfg.SOLVER.MAX_ITER) == (48, 10000)
+        assert cfg.SOLVER.MAX_GRAD_NORM == 0.01 and len(cfg.DATASETS.TEST) == 5
+        assert cfg.INPUT.MASKS.SOURCE == ("dino" if "dino" in name else "stored")
+    vit, convnext = read("pixelclip_vitb16_dino.yaml"), read("pixelclip_convnextb_dino.yaml")
+    assert vit.MODEL.CLIP.LAST_BLOCK.RESIDUAL == "class_token"
+    assert (vit.MODEL.PIXELCLIP.TRAINABLE, vit.MODEL.PIXELCLIP.EPSILON) == ("attention", 0.01)
+    assert convnext.MODEL.PIXELCLIP.TRAINABLE == "full"
+    assert convnext.MODEL.PIXELCLIP.EPSILON == 1.0
+    assert vit.MODEL.PIXELCLIP.IMAGE_SIZE == [320, 320]
+    assert convnext.MODEL.PIXELCLIP.IMAGE_SIZE == [640, 640]
+
+
 @pytest.mark.parametrize("name", ["maskclip_vitb16_voc20.yaml", "naclip_voc21.yaml"])
 def test_a_file_runs_on_the_datasets_own_layout(name, tiny_opts, tmp_path, monkeypatch):
     voc = tmp_path / "VOCdevkit/VOC2012"

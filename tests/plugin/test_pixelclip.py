@@ -1,0 +1,492 @@
+"""PixelCLIP as detectron2 sees it: what is trained, what is logged, saved and answered."""
+
+import copy
+import json
+import logging
+import re
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+from ovseg_d2.clip import LastBlock
+from ovseg_d2.config import load_config
+from ovseg_d2.d2.checkpoint import DetectionCheckpointer
+from ovseg_d2.d2.engine import DefaultPredictor, HookBase
+from ovseg_d2.d2.layers import ShapeSpec
+from ovseg_d2.d2.modeling import (
+    META_ARCH_REGISTRY,
+    SEM_SEG_HEADS_REGISTRY,
+    build_model,
+    build_sem_seg_head,
+)
+from ovseg_d2.d2.utils.events import EventStorage
+from ovseg_d2.engine import Trainer, build_optimizer
+from ovseg_d2.engine.checkpointing import Checkpointer
+from ovseg_d2.plugin import MaskCLIP, OVSegPixelCLIPClusterHead, PixelCLIP
+from ovseg_d2.text import ClassPrompts, ClusterVectors
+from ovseg_d2.vocab import load_vocabulary
+
+OPTS = (
+    *("MODEL.META_ARCHITECTURE", "PixelCLIP"),
+    *("MODEL.SEM_SEG_HEAD.NAME", "OVSegPixelCLIPClusterHead"),
+    *("MODEL.PIXELCLIP.CLUSTERS", "5", "MODEL.PIXELCLIP.PROMPT_LENGTH", "2"),
+    *("MODEL.PIXELCLIP.MASK_SIZE", "[16, 16]", "MODEL.PIXELCLIP.DECODER_CHANNELS", "[16, 16]"),
+)
+
+
+@pytest.fixture
+def pixelclip(build):
+    """Give a function from further keys and values to a tiny PixelCLIP in evaluation mode."""
+    return lambda *opts: build(*OPTS, *opts)
+
+
+def batch(counts=(3, 4), size=(32, 32)):
+    generator = torch.Generator().manual_seed(0)
+    samples = []
+    for count in counts:
+        views = torch.randint(0, 256, (2, 3, *size), dtype=torch.uint8, generator=generator)
+        coarse = torch.rand(count, size[0] // 8, size[1] // 8, generator=generator) > 0.5
+        masks = coarse.repeat_interleave(8, 1).repeat_interleave(8, 2)
+        samples.append({"image": views[0], "teacher_image": views[1], "masks": masks})
+    return samples
+
+
+def key(name, value):
+    return f"MODEL.PIXELCLIP.{name}", str(value)
+
+
+# --- what it is built of
+
+
+def test_it_is_registered_with_its_head(pixelclip):
+    assert META_ARCH_REGISTRY.get("PixelCLIP") is PixelCLIP
+    assert SEM_SEG_HEADS_REGISTRY.get("OVSegPixelCLIPClusterHead") is OVSegPixelCLIPClusterHead
+    model = pixelclip()
+    assert type(model) is PixelCLIP
+    assert isinstance(model.system.clusters, ClassPrompts)
+    assert model.system.clusters.token_embeds.shape == (5, 2, 32)
+
+
+def test_the_head_is_built_as_heads_of_detectron2_are(tiny_cfg, pixelclip):
+    cfg = tiny_cfg(*OPTS)
+    tower = pixelclip().system.tower
+    head = OVSegPixelCLIPClusterHead(cfg, {"clip_dense": ShapeSpec(channels=32)}, tower=tower)
+    assert head.clusters.num_clusters == 5
+    with pytest.raises(TypeError, match="tower"):
+        build_sem_seg_head(cfg, {"clip_dense": ShapeSpec(channels=32)})
+
+
+def test_a_head_of_ones_own(build):
+    @SEM_SEG_HEADS_REGISTRY.register()
+    class OVSegTestClusterHead(OVSegPixelCLIPClusterHead):
+        @classmethod
+        def from_config(cls, cfg, input_shape, *, tower):
+            parts = super().from_config(cfg, input_shape, tower=tower)
+            assert input_shape["clip_dense"] == ShapeSpec(channels=32, stride=8)
+            return parts | {"clusters": ClusterVectors(torch.eye(3, 32), learnable=True)}
+
+    model = build(*OPTS, "MODEL.SEM_SEG_HEAD.NAME", "OVSegTestClusterHead")
+    assert model.system.clusters.num_clusters == 3 == len(model.masks_lately)
+
+
+@pytest.mark.parametrize("name", ["SemSegFPNHead", "Nowhere"])
+def test_other_heads_are_refused(tiny_cfg, name):
+    with pytest.raises(ValueError, match=f"NAME '{name}' is no head of PixelCLIP; set it to OVSeg"):
+        build_model(tiny_cfg(*OPTS, "MODEL.SEM_SEG_HEAD.NAME", name))
+
+
+def test_options_reach_the_plain_system(pixelclip):
+    system = pixelclip(
+        *key("MOMENTUM", 0.5),
+        *key("EPSILON", 0.3),
+        *key("SINKHORN_ITERS", 7),
+        *key("IMAGE_SIZE", [24, 16]),
+        *key("OFFICIAL", True),
+        *("MODEL.CLIP.LAST_BLOCK.RESIDUAL", "class_token"),
+    ).system
+    assert (system.momentum, system.epsilon, system.num_iters) == (0.5, 0.3, 7)
+    assert (system.mask_size, system.image_size) == ((16, 16), (24, 16))
+    assert system.official and system.last_block == LastBlock(residual="class_token")
+    assert pixelclip(*key("MOMENTUM", 0.0)).system.teacher is None
+    assert pixelclip().system.image_size is None
+
+
+def test_the_kinds_of_clusters(pixelclip):
+    assert pixelclip(*key("CLUSTERING", "none")).system.clusters is None
+    vectors = pixelclip(*key("CLUSTERING", "vectors")).system.clusters
+    assert isinstance(vectors, ClusterVectors) and vectors.vectors.requires_grad
+    assert vectors.vectors.shape == (5, 32)
+    fixed = pixelclip(*key("LEARNABLE", False)).system.clusters
+    assert not fixed.token_embeds.requires_grad
+    several = pixelclip(*key("TEMPLATES", ["a {}", "the {} there"])).system.clusters
+    assert several.templates == ("a {}", "the {} there")
+    assert pixelclip(*key("TEMPLATES", ["bare"])).system.clusters.templates == ("{}",)
+
+
+def test_names_are_embedded_once_and_stay(pixelclip):
+    listed = pixelclip(*key("CLUSTERING", "names"), *key("CLASS_NAMES", ["red star", "grass"]))
+    system = listed.system
+    token_ids = system.tower.tokenize(
+        [f"a photo of a {name} in the scene" for name in ("red star", "grass")]
+    )
+    torch.testing.assert_close(system.clusters(system.tower), system.tower.encode_text(token_ids))
+    assert not any(p.requires_grad for p in system.clusters.parameters())
+    voc = pixelclip(*key("CLUSTERING", "names"), *key("CLASS_NAMES", ["voc20"])).system.clusters
+    assert voc.num_clusters == len(load_vocabulary("voc20"))
+
+
+def test_prompts_begin_as_given_words(pixelclip):
+    system = pixelclip(*key("PROMPT_WORDS", ["red", "star"])).system
+    ids = system.tower.tokenize(["red star"])[0, 1:3]
+    table = system.tower.embed_tokens(ids[None])[0]
+    for row in system.clusters.token_embeds.flatten(0, 1):
+        assert any(torch.equal(row, each) for each in table)
+
+
+@pytest.mark.parametrize(
+    ("opts", "words"),
+    [
+        (key("CLUSTERING", "kmeans"), "'kmeans' is not one of prompts, names, vectors, none"),
+        (key("CLUSTERING", "names"), "CLASS_NAMES is empty, and CLUSTERING 'names' needs names"),
+        ((*key("CLUSTERING", "vectors"), *key("CLUSTERS", 0)), "CLUSTERS is 0; set it to 1 or"),
+        (key("CLUSTERS", 0), "num_clusters is 0"),
+        (key("MASK_SIZE", [16]), r"MASK_SIZE is \[16\]; give height and width in pixels"),
+        (key("MASK_SIZE", []), r"MASK_SIZE is \[\]; give height"),
+        (key("IMAGE_SIZE", [32, 0]), r"IMAGE_SIZE is \[32, 0\]; give height and width"),
+        (key("IMAGE_SIZE", [32, 33]), "not whole patches"),
+        (key("TRAINABLE", "attn"), "policy 'attn' is not one of"),
+        (key("MOMENTUM", 1.0), "momentum is 1.0; give a number from 0"),
+        (key("DECODER_CHANNELS", [20, 16]), "channels are"),
+    ],
+)
+def test_bad_values(tiny_cfg, opts, words):
+    with pytest.raises(ValueError, match=words):
+        build_model(tiny_cfg(*OPTS, *opts))
+
+
+# --- training
+
+
+POLICIES = {
+    "attention": r"system\.tower\.model\.visual\.(positional_embedding$|.*\.attn\.)",
+    "full": r"system\.tower\.model\.visual\.",
+    "none": r"$^",
+}
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_step_trains_what_the_policy_says_and_nothing_else(pixelclip, tiny_cfg, policy):
+    opts = (*key("TRAINABLE", policy), "SOLVER.BASE_LR", "0.01", "SOLVER.WEIGHT_DECAY", "0.0")
+    model = pixelclip(*opts).train()
+    before = {name: value.detach().clone() for name, value in model.named_parameters()}
+    optimizer = build_optimizer(tiny_cfg(*OPTS, *opts), model)
+    model(batch())["loss_mask"].backward()
+    optimizer.step()
+    moved = {n for n, p in model.named_parameters() if not torch.equal(p, before[n])}
+    # The teacher followed the student before the step, and was equal to it.
+    moved = {name for name in moved if not name.startswith("system.teacher.")}
+    of_tower = {name for name in before if re.match(POLICIES[policy], name)}
+    others = {name for name in before if name.startswith(("system.clusters.", "system.decoder."))}
+    assert len(others) == 21 and bool(of_tower) == (policy != "none")
+    assert moved == of_tower | others
+
+
+def test_it_is_the_plain_systems_loss_on_both_views(pixelclip):
+    model = pixelclip().train()
+    system = copy.deepcopy(model.system)
+    samples = batch()
+    losses = model(samples)
+    weak = torch.stack([each["teacher_image"] for each in samples]).float()
+    strong = torch.stack([each["image"] for each in samples]).float()
+    torch.testing.assert_close(losses, system(weak, [each["masks"] for each in samples], strong))
+    bgr = pixelclip("INPUT.FORMAT", "BGR").train()
+    flipped = [
+        {**each, "image": each["image"].flip(0), "teacher_image": each["teacher_image"].flip(0)}
+        for each in samples
+    ]
+    torch.testing.assert_close(bgr(flipped), losses)
+
+
+def test_without_a_teachers_view_there_is_one_view(pixelclip):
+    samples = batch()
+    same = [{**each, "teacher_image": each["image"]} for each in samples]
+    alone = [{k: v for k, v in each.items() if k != "teacher_image"} for each in samples]
+    model = pixelclip().train()
+    torch.testing.assert_close(copy.deepcopy(model)(alone), model(same))
+
+
+def test_losses_decrease_on_a_fixed_batch(pixelclip, tiny_cfg):
+    model = pixelclip().train()
+    cfg = tiny_cfg(*OPTS, "SOLVER.BASE_LR", "0.03")
+    cfg.SOLVER.LR_MULTIPLIERS = [["system.tower", 0.1], ["system.clusters", 0.5]]
+    optimizer = build_optimizer(cfg, model)
+    losses = []
+    for _ in range(16):
+        loss = model(batch())["loss_mask"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.9 * losses[0]
+
+
+@pytest.mark.parametrize("kind", ["prompts", "vectors", "none"])
+def test_batches_with_few_masks_or_none(pixelclip, kind):
+    model = pixelclip(*key("CLUSTERING", kind), *key("CLUSTERS", 40)).train()
+    some = model(batch(counts=(2, 0)))["loss_mask"]  # k is larger than the number of masks
+    assert torch.isfinite(some) and some > 0
+    with EventStorage(0) as storage:
+        loss = model(batch(counts=(0, 0)))["loss_mask"]
+        assert storage.latest()["pixelclip/masks"][0] == 0
+    loss.backward()
+    assert loss.item() == 0
+    for name, value in model.named_parameters():
+        if value.requires_grad:
+            assert value.grad is not None and not value.grad.any(), name
+
+
+def test_samples_that_cannot_be_trained_on(pixelclip):
+    model = pixelclip().train()
+    with pytest.raises(ValueError, match="of one size, got .*; crop them, see INPUT.CROP"):
+        model([*batch(), *batch(size=(32, 40))])
+    with pytest.raises(ValueError, match="without masks; set INPUT.TRAIN_MAPPER to masks"):
+        model([{"image": batch()[0]["image"]}])
+
+
+# --- what a training tells
+
+
+def test_numbers_and_pictures_go_to_the_storage(pixelclip):
+    model = pixelclip("VIS_PERIOD", "2").train()
+    pictures = []
+    with EventStorage(0) as storage:
+        for _ in range(3):
+            model(batch(counts=(3, 4)))
+            pictures.append([(name, image) for name, image, _ in storage._images])
+            storage.clear_images()
+            storage.step()
+        latest = {name: value for name, (value, _) in storage.latest().items()}
+    assignment = model.system.statistics.assignment
+    assert latest == {
+        "pixelclip/masks": 7,
+        "pixelclip/clusters_in_use": float((assignment.counts > 0).sum()),
+        "pixelclip/assignment_entropy": pytest.approx(assignment.entropy.item()),
+    }
+    assert [[name for name, _ in each] for each in pictures] == [
+        ["pixelclip/0", "pixelclip/1"],
+        [],
+        ["pixelclip/0", "pixelclip/1"],
+    ]
+    for _, image in pictures[0]:
+        assert image.dtype == np.uint8 and image.ndim == 3 and image.shape[0] == 3
+
+
+def test_without_clusters_there_is_nothing_to_draw(pixelclip):
+    model = pixelclip("VIS_PERIOD", "1", *key("CLUSTERING", "none")).train()
+    with EventStorage(0) as storage:
+        model(batch())
+        assert storage._images == [] and set(storage.latest()) == {"pixelclip/masks"}
+    assert model.masks_lately is None and model.describe_clusters() == []
+
+
+def test_drawing_changes_nothing(pixelclip):
+    drawn, plain = pixelclip("VIS_PERIOD", "1").train(), pixelclip().train()
+    with EventStorage(0):
+        for _ in range(2):
+            torch.testing.assert_close(drawn(batch()), plain(batch()), rtol=0, atol=0)
+
+
+def test_clusters_are_told_by_their_nearest_words(pixelclip):
+    words = ["red star", "grass", "sand"]
+    model = pixelclip(*key("CLUSTERING", "names"), *key("CLASS_NAMES", words)).train()
+    model.text_bank.templates = ("a photo of a {} in the scene",)
+    assert [each.words for each in model.describe_clusters()] == [()] * 3
+    model.set_vocabulary("sand, water, grass")
+    steps = []
+    for _ in range(2):
+        model(batch())
+        steps.append(model.system.statistics.assignment.counts.double())
+    found = {each.cluster: each for each in model.describe_clusters(num_words=2)}
+    assert [found[i].words[0][0] for i in (1, 2)] == ["grass", "sand"]
+    assert found[1].words[0][1] == pytest.approx(1, abs=1e-5)
+    assert all(
+        len(each.words) == 2 and each.words[0][1] >= each.words[1][1] for each in found.values()
+    )
+    lately = (0.99 * steps[0] + steps[1]) / 1.99
+    for cluster, each in found.items():
+        assert each.masks == pytest.approx(lately[cluster].item(), rel=1e-5)
+    masks = [each.masks for each in model.describe_clusters()]
+    assert masks == sorted(masks, reverse=True) and sum(masks) == pytest.approx(7)
+
+
+# --- evaluation
+
+
+def test_evaluation_is_maskclip_on_the_student(pixelclip, build):
+    block = ("MODEL.CLIP.LAST_BLOCK.RESIDUAL", "none", "MODEL.CLIP.LAST_BLOCK.MLP", "False")
+    denoising = ("MODEL.MASKCLIP.PROMPT_DENOISING", "0.3")
+    model, maskclip = pixelclip(*block, *denoising), build(*block, *denoising)
+    maskclip.system.tower.load_state_dict(model.system.tower.state_dict())
+    assert type(maskclip) is MaskCLIP
+    inputs = [{"image": each["image"], "classes": "red, green"} for each in batch()]
+    for own, theirs in zip(model(inputs), maskclip(inputs), strict=True):
+        torch.testing.assert_close(own["sem_seg"], theirs["sem_seg"])
+    assert torch.equal(model.segment(inputs)[0], model(inputs)[0]["sem_seg"].argmax(dim=0))
+
+
+def test_answers_have_the_pictures_size_whatever_it_is_encoded_at(pixelclip):
+    model = pixelclip(*key("IMAGE_SIZE", [24, 16]))
+    image = batch()[0]["image"]
+    wide = {"image": image[:, :20], "height": 10, "width": 30, "classes": ["a", "b", "c"]}
+    assert model([wide])[0]["sem_seg"].shape == (3, 10, 30)
+
+
+def test_the_official_inference_is_chosen_by_one_key(pixelclip):
+    inputs = [{"image": batch()[0]["image"], "classes": "a, b"}]
+    plain, official = pixelclip(), pixelclip(*key("OFFICIAL", True))
+    assert not plain.maskclip.official and official.maskclip.official
+    assert not torch.allclose(plain(inputs)[0]["sem_seg"], official(inputs)[0]["sem_seg"])
+
+
+# --- checkpoints
+
+
+def trained(model, steps=2):
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1.0)
+    model.train()
+    for _ in range(steps):
+        model(batch())["loss_mask"].backward()
+        optimizer.step()
+    return model
+
+
+def test_checkpoints_hold_the_teacher_exactly(pixelclip, tmp_path):
+    model = trained(pixelclip(*key("MOMENTUM", 0.7)))
+    Checkpointer(model, str(tmp_path)).save("trained")
+    torch.manual_seed(9)
+    other = pixelclip(*key("MOMENTUM", 0.7))
+    DetectionCheckpointer(other).load(str(tmp_path / "trained.pth"))
+    ours, theirs = model.state_dict(), other.state_dict()
+    assert list(ours) == list(theirs)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    teacher = [name for name in ours if name.startswith("system.teacher.")]
+    student = [name.replace("teacher", "tower.model.visual") for name in teacher]
+    assert any(not torch.equal(ours[a], ours[b]) for a, b in zip(teacher, student, strict=True))
+    assert ours["masks_lately"].sum() == pytest.approx(7 * 1.99)
+    torch.testing.assert_close(other.train()(batch()), model.train()(batch()), rtol=0, atol=0)
+
+
+def test_weights_of_a_pretraining_start_teacher_and_student(build, pixelclip, tmp_path, caplog):
+    torch.manual_seed(4)
+    pretrained = build("MODEL.META_ARCHITECTURE", "CLIPPretrain")
+    torch.nn.init.normal_(pretrained.system.tower.model.visual.conv1.weight)
+    Checkpointer(pretrained, str(tmp_path)).save("clip")
+    model = pixelclip()
+    with caplog.at_level(logging.WARNING):
+        Checkpointer(model).load(str(tmp_path / "clip.pth"))
+    assert "masks_lately" in caplog.text and "teacher" not in caplog.text
+    weight = pretrained.system.tower.model.visual.conv1.weight
+    assert torch.equal(model.system.teacher.conv1.weight, weight)
+    assert torch.equal(model.system.tower.model.visual.conv1.weight, weight)
+
+
+def test_the_default_predictor_takes_a_checkpoint_and_any_words(pixelclip, tiny_cfg, tmp_path):
+    model = trained(pixelclip()).eval()
+    Checkpointer(model, str(tmp_path)).save("trained")
+    weights = ("MODEL.WEIGHTS", str(tmp_path / "trained.pth"))
+    predictor = DefaultPredictor(tiny_cfg(*OPTS, *weights, "MODEL.TEXT.CLASSES", "['sky', 'sea']"))
+    image = batch()[0]["image"]
+    bgr = np.ascontiguousarray(image.flip(0).permute(1, 2, 0).numpy())
+    expected = model([{"image": image, "classes": ["sky", "sea"]}])[0]["sem_seg"]
+    torch.testing.assert_close(predictor(bgr)["sem_seg"], expected)
+    predictor.model.set_vocabulary("red star, grass, sand")
+    assert predictor(bgr)["sem_seg"].shape == (3, 32, 32)
+
+
+# --- runs
+
+
+class _Losses(HookBase):
+    def __init__(self, losses, stop_after=None):
+        self._losses, self._stop_after = losses, stop_after
+
+    def after_step(self):
+        self._losses[self.trainer.iter] = self.trainer.storage.latest()["total_loss"][0]
+        if self.trainer.iter == self._stop_after:
+            raise KeyboardInterrupt
+
+
+def run(cfg, losses, *, resume=False, stop_after=None):
+    trainer = Trainer(cfg)
+    trainer.register_hooks([_Losses(losses, stop_after)])
+    trainer.resume_or_load(resume=resume)
+    trainer.train()
+    return trainer
+
+
+@pytest.fixture
+def run_cfg(tiny_opts, tmp_path):
+    """Give a function from an output folder to the config of four steps on the Shapes world."""
+    solver = {"IMS_PER_BATCH": 2, "MAX_ITER": 4, "BASE_LR": 0.001, "WARMUP_ITERS": 2}
+    solver |= {"LR_SCHEDULER_NAME": "WarmupCosineLR", "CHECKPOINT_PERIOD": 2}
+
+    def make(name):
+        cfg = load_config(
+            None,
+            [
+                *tiny_opts,
+                *OPTS,
+                *("DATASETS.TRAIN", "('ovseg_shapes_dev',)", "INPUT.TRAIN_MAPPER", "masks"),
+                *("INPUT.MIN_SIZE_TRAIN", "(96,)", "OUTPUT_DIR", str(tmp_path / name)),
+                *("MODEL.TEXT.CLASSES", "['red star', 'grass']", "VIS_PERIOD", "2"),
+                *(str(word) for k, v in solver.items() for word in (f"SOLVER.{k}", v)),
+            ],
+        )
+        cfg.SOLVER.LR_MULTIPLIERS = [["system.tower", 0.1]]
+        return cfg
+
+    return make
+
+
+def test_a_resumed_run_repeats_the_uninterrupted_one(run_cfg, own_logs, tmp_path):
+    whole, parts = {}, {}
+    torch.manual_seed(0)
+    expected = run(run_cfg("whole"), whole).model.state_dict()
+    torch.manual_seed(0)
+    with pytest.raises(KeyboardInterrupt):
+        run(run_cfg("parts"), parts, stop_after=2)
+    assert not (tmp_path / "parts" / "clusters.json").exists()
+    torch.manual_seed(12345)
+    found = run(run_cfg("parts"), parts, resume=True).model.state_dict()
+    assert sorted(whole) == [0, 1, 2, 3] and parts == whole
+    for name, value in expected.items():
+        assert torch.equal(found[name], value), name
+    reports = [(tmp_path / name / "clusters.json").read_text() for name in ("whole", "parts")]
+    assert reports[0] == reports[1]
+
+    clusters = json.loads(reports[0])
+    assert sorted(each["cluster"] for each in clusters) == [0, 1, 2, 3, 4]
+    assert {word for each in clusters for word, _ in each["words"]} == {"red star", "grass"}
+    lines = (tmp_path / "whole" / "metrics.json").read_text().splitlines()
+    logged = json.loads(lines[-1])
+    assert {"total_loss", "pixelclip/masks", "pixelclip/clusters_in_use"} <= set(logged)
+    assert 0 < sum(each["masks"] for each in clusters) < 40
+
+
+def test_it_works_inside_distributed_data_parallel(pixelclip, tmp_path):
+    model = pixelclip().train()
+    alone = copy.deepcopy(model)(batch())
+    dist.init_process_group("gloo", f"file://{tmp_path / 'group'}", rank=0, world_size=1)
+    try:
+        wrapped = DistributedDataParallel(model)
+        losses = wrapped(batch())
+        torch.testing.assert_close(losses, alone)
+        losses["loss_mask"].backward()
+        wrapped(batch(counts=(0, 0)))["loss_mask"].backward()
+        wrapped.eval()
+        assert wrapped([{"image": batch()[0]["image"], "classes": "a, b"}])[0]["sem_seg"].ndim == 3
+    finally:
+        dist.destroy_process_group()
