@@ -7,12 +7,25 @@ from ovseg_d2.ops.background import (
     find_background,
     merge_background,
 )
+from ovseg_d2.ops.crops import (
+    CropOptions,
+    MaskFill,
+    binarize_masks,
+    cut_regions,
+    expand_boxes,
+    fill_background,
+    mask_boxes,
+    resize_regions,
+)
 from ovseg_d2.ops.dense import dense_argmax, upsample_scores
 from ovseg_d2.ops.ema import update_ema
 from ovseg_d2.ops.kmeans import KMeans, kmeans
 from ovseg_d2.ops.labels import class_shares
+from ovseg_d2.ops.lambda_ensemble import class_lambdas, lambda_ensemble
 from ovseg_d2.ops.mask_fusion import fuse_masks, fused_bands
 from ovseg_d2.ops.mask_targets import location_weights, merge_masks, resize_masks
+from ovseg_d2.ops.overlap import overlap_labels
+from ovseg_d2.ops.patch_masks import patch_masks
 from ovseg_d2.ops.pooling import pool_masks
 from ovseg_d2.ops.refine import (
     REMOVED_SCORE,
@@ -29,26 +42,38 @@ __all__ = [
     "REMOVED_SCORE",
     "Assignment",
     "Background",
+    "CropOptions",
     "KMeans",
+    "MaskFill",
     "Refinement",
     "assign_clusters",
     "average_windows",
     "background_by_threshold",
+    "binarize_masks",
+    "class_lambdas",
     "class_shares",
+    "cut_regions",
     "denoise_prompts",
     "dense_argmax",
+    "expand_boxes",
+    "fill_background",
     "filter_small_areas",
     "find_background",
     "fuse_masks",
     "fused_bands",
     "kmeans",
+    "lambda_ensemble",
     "location_weights",
+    "mask_boxes",
     "max_over_words",
     "merge_background",
     "merge_masks",
+    "overlap_labels",
+    "patch_masks",
     "pool_masks",
     "refine_scores",
     "resize_masks",
+    "resize_regions",
     "score_bands",
     "sinkhorn",
     "smooth_by_keys",
