@@ -259,14 +259,23 @@ def test_samples_that_cannot_be_trained_on(pixelclip):
 # --- what a training tells
 
 
-def test_numbers_and_pictures_go_to_the_storage(pixelclip):
+@pytest.fixture
+def pictures(monkeypatch):
+    """Give the list of (iteration, name, picture) that storages are asked to keep."""
+    found = []
+    monkeypatch.setattr(
+        EventStorage,
+        "put_image",
+        lambda self, name, image: found.append((self.iter, name, image)),
+    )
+    return found
+
+
+def test_numbers_and_pictures_go_to_the_storage(pixelclip, pictures):
     model = pixelclip("VIS_PERIOD", "2").train()
-    pictures = []
     with EventStorage(0) as storage:
         for _ in range(3):
             model(batch(counts=(3, 4)))
-            pictures.append([(name, image) for name, image, _ in storage._images])
-            storage.clear_images()
             storage.step()
         latest = {name: value for name, (value, _) in storage.latest().items()}
     assignment = model.system.statistics.assignment
@@ -275,20 +284,17 @@ def test_numbers_and_pictures_go_to_the_storage(pixelclip):
         "pixelclip/clusters_in_use": float((assignment.counts > 0).sum()),
         "pixelclip/assignment_entropy": pytest.approx(assignment.entropy.item()),
     }
-    assert [[name for name, _ in each] for each in pictures] == [
-        ["pixelclip/0", "pixelclip/1"],
-        [],
-        ["pixelclip/0", "pixelclip/1"],
-    ]
-    for _, image in pictures[0]:
+    names = [(iteration, name) for iteration, name, _ in pictures]
+    assert names == [(i, f"pixelclip/{number}") for i in (0, 2) for number in (0, 1)]
+    for _, _, image in pictures:
         assert image.dtype == np.uint8 and image.ndim == 3 and image.shape[0] == 3
 
 
-def test_without_clusters_there_is_nothing_to_draw(pixelclip):
+def test_without_clusters_there_is_nothing_to_draw(pixelclip, pictures):
     model = pixelclip("VIS_PERIOD", "1", *key("CLUSTERING", "none")).train()
     with EventStorage(0) as storage:
         model(batch())
-        assert storage._images == [] and set(storage.latest()) == {"pixelclip/masks"}
+        assert pictures == [] and set(storage.latest()) == {"pixelclip/masks"}
     assert model.masks_lately is None and model.describe_clusters() == []
 
 
