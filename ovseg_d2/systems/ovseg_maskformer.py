@@ -1,0 +1,299 @@
+"""The MaskFormer beneath OVSeg: proposals of masks, named by text embeddings.
+
+Source: [ovseg] arXiv 2210.04150, [maskformer] arXiv 2107.06278.
+
+Shape shorthand: B images, Q proposals, N objects of an image, K classes, D joint embedding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ovseg_d2.losses import SetCriterion
+from ovseg_d2.nets import HungarianMatcher, ProposalHead
+from ovseg_d2.ops import fused_bands, max_over_words, merge_background
+
+from .image_proposals import ImageProposals
+from .images import each_image, evaluating
+
+__all__ = ["OVSegMaskFormer"]
+
+Size = tuple[int, int]
+
+
+class OVSegMaskFormer(nn.Module):
+    """Q masks of an image and, for each, how likely it shows each of any K classes.
+
+    Paper: [ovseg] Sec. 3.1: a MaskFormer whose proposals have an embedding v_i of CLIP's width in
+    the place of class scores; class k has the logit cos(v_i, t_k) / tau with tau = 0.01, whatever
+    CLIP's own, and one more, "no object", has a learnt t.
+    Departs: the classes that a text bank keeps several words of have the logit of their best word,
+    in training too; the paper knows one text a class.
+
+    Args:
+        backbone: normalised images (B, 3, H, W) to feature maps: a sequence, or a mapping by name.
+        head: from these maps, the finest first, to proposals with D-dimensional features.
+        embed_dim: D.
+        mean: of RGB in [0, 1], what the backbone was trained with.
+        std: likewise.
+        in_features: names of the maps that the head takes, in its order; () takes all there are.
+        criterion: the loss; None is the paper's.
+        size_divisibility: what height and width are padded to a multiple of, with zeros at the
+            bottom and right of normalised images; a multiple of the backbone's coarsest stride.
+        logit_scale: 1 / tau.
+    """
+
+    _mean: Tensor
+    _std: Tensor
+
+    def __init__(
+        self,
+        *,
+        backbone: nn.Module,
+        head: ProposalHead,
+        embed_dim: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        in_features: Sequence[str] = (),
+        criterion: SetCriterion | None = None,
+        size_divisibility: int = 32,
+        logit_scale: float = 100.0,
+    ) -> None:
+        """Put built parts together; "no object" starts as a random vector.
+
+        Raises:
+            ValueError: statistics that are not three numbers, a size below 1, or a scale that is
+                not positive.
+        """
+        super().__init__()
+        if len(mean) != 3 or len(std) != 3:
+            raise ValueError(f"mean={mean}, std={std}; give three numbers each, for R, G and B")
+        if size_divisibility < 1 or not logit_scale > 0:
+            raise ValueError(
+                f"size_divisibility={size_divisibility} and logit_scale={logit_scale}; give at "
+                "least 1 pixel, and a positive factor of cosines"
+            )
+        self.backbone = backbone
+        self.head = head
+        self.criterion = criterion or SetCriterion(matcher=HungarianMatcher())
+        self.embed_dim = embed_dim
+        self.in_features = tuple(in_features)
+        self.size_divisibility = size_divisibility
+        self.logit_scale = logit_scale
+        self.no_object_embed = nn.Parameter(torch.randn(1, embed_dim) * embed_dim**-0.5)
+        self.register_buffer("_mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("_std", torch.tensor(std).view(3, 1, 1), persistent=False)
+
+    def forward(
+        self,
+        images: Tensor | Sequence[Tensor],
+        text_embeds: Tensor,
+        gt_ids: Sequence[Tensor],
+        gt_masks: Sequence[Tensor],
+        *,
+        class_ids: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Loss of one batch.
+
+        Args:
+            images: (B, 3, H, W) RGB in 0..255, or a sequence of (3, H, W) of different sizes.
+            text_embeds: (K, D) unit norm; or (R, D), several rows a class.
+            gt_ids: for each image (N,) int64, classes 0..K-1; N may be 0.
+            gt_masks: for each image (N, H, W) bool, of the image's size.
+            class_ids: (R,) the class of each row, from `TextBank.embed_rows`; None: rows are
+                classes.
+
+        Returns:
+            ``loss_ce``, ``loss_mask``, ``loss_dice``, weighted, and of earlier layers the same with
+            ``_0``, ``_1``, ... behind.
+
+        Raises:
+            ValueError: texts, ids or masks that do not fit.
+        """
+        batch, sizes = self._batch(images)
+        for masks, size in zip(gt_masks, sizes, strict=False):
+            if masks.shape[1:] != size:
+                raise ValueError(
+                    f"gt_masks of shape {tuple(masks.shape)} for an image of {size}; give "
+                    "(N, H, W) of the image's own size, N = 0 for none"
+                )
+        height, width = batch.shape[2:]
+        # Padded to what predictions cover, so that matching and losses see them in one place.
+        padded = [
+            F.pad(masks, (0, width - size[1], 0, height - size[0]))
+            for masks, size in zip(gt_masks, sizes, strict=False)
+        ]
+        predictions = [
+            (self.class_logits(each.query_feats, text_embeds, class_ids), each.mask_logits)
+            for each in self.head(self._maps(batch), all_layers=True)
+        ]
+        return self.criterion(predictions, gt_ids, padded)
+
+    def class_logits(
+        self, query_feats: Tensor, text_embeds: Tensor, class_ids: Tensor | None = None
+    ) -> Tensor:
+        """Name proposals: (B, Q, D) raw and (K, D) unit norm -> (B, Q, K+1) float32.
+
+        The last column is "no object". See `forward` for ``class_ids``.
+
+        Raises:
+            ValueError: text embeddings that are not (K, D), or ids that are not theirs.
+        """
+        if (
+            text_embeds.dim() != 2
+            or 0 in text_embeds.shape
+            or text_embeds.shape[1] != self.embed_dim
+        ):
+            raise ValueError(
+                f"text_embeds have shape {tuple(text_embeds.shape)}, and proposals have D = "
+                f"{self.embed_dim}; give (K, D) from a TextBank on a CLIP of that width"
+            )
+        # Scaled by 100, cosines in half precision would be off by whole units.
+        with torch.autocast(query_feats.device.type, enabled=False):
+            embeds = F.normalize(query_feats.float(), dim=-1)
+            no_object = F.normalize(self.no_object_embed.float(), dim=-1)
+            rows = torch.cat([text_embeds.to(embeds), no_object])
+            logits = self.logit_scale * torch.einsum("bqd,rd->bqr", embeds, rows)
+            if class_ids is None:
+                return logits
+            ids = torch.cat([class_ids, class_ids.new_tensor([int(class_ids.max()) + 1])])
+            words = logits.transpose(1, 2)[..., None]  # (B, R+1, Q, 1)
+            return max_over_words(words, ids, int(ids[-1]) + 1)[..., 0].transpose(1, 2)
+
+    @torch.no_grad()
+    def propose(
+        self,
+        images: Tensor | Sequence[Tensor],
+        text_embeds: Tensor,
+        *,
+        class_ids: Tensor | None = None,
+    ) -> list[ImageProposals]:
+        """Propose masks and their classes; in evaluation mode, no gradient.
+
+        Args:
+            images: as for `forward`, like all that follow.
+            text_embeds: likewise.
+            class_ids: likewise.
+
+        Returns:
+            One for each image.
+
+        Raises:
+            ValueError: text embeddings that do not fit, or images of another shape.
+        """
+        with evaluating(self):
+            batch, sizes = self._batch(images)
+            (found,) = self.head(self._maps(batch))
+            logits = self.class_logits(found.query_feats, text_embeds, class_ids)
+        padded_size = batch.shape[2], batch.shape[3]
+        return [
+            ImageProposals(class_logits, grid_logits, padded_size, image_size)
+            for class_logits, grid_logits, image_size in zip(
+                logits, found.mask_logits, sizes, strict=True
+            )
+        ]
+
+    def score_pixels(
+        self,
+        images: Tensor | Sequence[Tensor],
+        text_embeds: Tensor,
+        size: Size | Sequence[Size] | None = None,
+        *,
+        class_ids: Tensor | None = None,
+        background_ids: Sequence[int] = (),
+    ) -> Tensor | list[Tensor]:
+        """Score every pixel for every class; holds all of it, see `segment` for labels alone.
+
+        Args:
+            images: as for `segment`, like all that follow.
+            text_embeds: likewise.
+            size: likewise.
+            class_ids: likewise.
+            background_ids: likewise.
+
+        Returns:
+            (B, K, H, W) float32, or a list of (K, H, W): sums over masks of probabilities.
+
+        Raises:
+            ValueError: as `segment`.
+        """
+        found = [
+            torch.cat(list(bands), dim=1)
+            for bands in self._bands(images, text_embeds, size, class_ids, background_ids)
+        ]
+        return torch.stack(found) if isinstance(images, Tensor) else found
+
+    def segment(
+        self,
+        images: Tensor | Sequence[Tensor],
+        text_embeds: Tensor,
+        size: Size | Sequence[Size] | None = None,
+        *,
+        class_ids: Tensor | None = None,
+        background_ids: Sequence[int] = (),
+    ) -> Tensor | list[Tensor]:
+        """Label every pixel; in evaluation mode, no gradient.
+
+        All classes' scores at all pixels never exist.
+
+        Paper: [maskformer] Sec. 3.4, semantic inference.
+
+        Args:
+            images: as for `forward`.
+            text_embeds: likewise.
+            size: (h, w) of the labels, or one for each image; None means that of the images.
+            class_ids: as for `forward`.
+            background_ids: the classes that mean background, `Vocabulary.background_ids`; they
+                become one, the first.
+
+        Returns:
+            (B, h, w) int64 class indices, or a list of (h, w).
+
+        Raises:
+            ValueError: text embeddings that do not fit, images of another shape, or sizes of
+                another number.
+        """
+        found = [
+            torch.cat([band.argmax(dim=0) for band in bands])
+            for bands in self._bands(images, text_embeds, size, class_ids, background_ids)
+        ]
+        return torch.stack(found) if isinstance(images, Tensor) else found
+
+    def _bands(
+        self,
+        images: Tensor | Sequence[Tensor],
+        text_embeds: Tensor,
+        size: Size | Sequence[Size] | None,
+        class_ids: Tensor | None,
+        background_ids: Sequence[int],
+    ) -> Iterator[Iterator[Tensor]]:
+        """For each image its scores (K, rows, W), band by band from the top."""
+        # One image at a time: a result does not depend on the sizes of others.
+        for image, out_size in each_image(images, size):
+            (found,) = self.propose([image], text_embeds, class_ids=class_ids)
+            bands = fused_bands(found.class_probs, found.mask_probs(out_size))
+            yield (merge_background(band, background_ids) for band in bands)
+
+    def _batch(self, images: Tensor | Sequence[Tensor]) -> tuple[Tensor, list[Size]]:
+        """Normalised images in one padded batch (B, 3, H, W), and the size of each."""
+        each = [image for image, _ in each_image(images)]
+        sizes = [(image.shape[1], image.shape[2]) for image in each]
+        step = self.size_divisibility
+        height = -(-max(size[0] for size in sizes) // step) * step
+        width = -(-max(size[1] for size in sizes) // step) * step
+        normed = [(image.to(self._mean) / 255 - self._mean) / self._std for image in each]
+        padded = [
+            F.pad(image, (0, width - size[1], 0, height - size[0]))
+            for image, size in zip(normed, sizes, strict=True)
+        ]
+        return torch.stack(padded), sizes
+
+    def _maps(self, batch: Tensor) -> list[Tensor]:
+        maps = self.backbone(batch)
+        if isinstance(maps, Mapping):
+            return [maps[name] for name in self.in_features or maps]
+        return list(maps)
