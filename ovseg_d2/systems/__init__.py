@@ -2,17 +2,40 @@
 
 from .clip_pretrain import CLIPPretrain
 from .image_proposals import ImageProposals
+from .mask_adapted_clip import MaskAdaptedCLIP
 from .maskclip import MaskCLIP
+from .ovseg import OTHERS, OVSeg, with_others
+from .ovseg_classifier import MaskClasses, OVSegClassifier
 from .ovseg_maskformer import OVSegMaskFormer
+from .ovseg_proposals import (
+    GeneratedMasks,
+    MaskFormerProposals,
+    MaskProposals,
+    ProposalSource,
+    oracle_proposals,
+    truth_proposals,
+)
 from .pixelclip import PixelCLIP, PixelCLIPStatistics
 from .pixelclip_inference import PixelCLIPInference
 
 __all__ = [
+    "OTHERS",
     "CLIPPretrain",
+    "GeneratedMasks",
     "ImageProposals",
+    "MaskAdaptedCLIP",
     "MaskCLIP",
+    "MaskClasses",
+    "MaskFormerProposals",
+    "MaskProposals",
+    "OVSeg",
+    "OVSegClassifier",
     "OVSegMaskFormer",
     "PixelCLIP",
     "PixelCLIPInference",
     "PixelCLIPStatistics",
+    "ProposalSource",
+    "oracle_proposals",
+    "truth_proposals",
+    "with_others",
 ]

@@ -1,0 +1,153 @@
+"""OVSeg's second opinion: CLIP looks at each mask's crop and names it.
+
+Source: [ovseg] arXiv 2210.04150.
+
+Shape shorthand: Q masks, K classes, R rows of text, D joint embedding, H x W pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ovseg_d2.clip import MaskPromptedTower, fill_color
+from ovseg_d2.ops import (
+    CropOptions,
+    binarize_masks,
+    cut_regions,
+    expand_boxes,
+    mask_boxes,
+    max_over_words,
+    resize_regions,
+)
+
+__all__ = ["MaskClasses", "OVSegClassifier"]
+
+
+@dataclass(frozen=True)
+class MaskClasses:
+    """What CLIP says of the masks of one image.
+
+    Attributes:
+        probs: (Q, K) float32, q of each mask; zeros where it is not valid.
+        valid: (Q,) bool, the masks that have a pixel at all.
+    """
+
+    probs: Tensor
+    valid: Tensor
+
+
+class OVSegClassifier(nn.Module):
+    """Name masks by their crops, with prompts in the place of what is masked.
+
+    Paper: [ovseg] Sec. 3.1: the tight box of a mask, background masked out, resized to CLIP's own
+    size; q is the softmax of 100 cosines, whatever CLIP's own factor.
+
+    Args:
+        prompted: the tower, with or without prompts; used as it is, its gradient flags included.
+        crop: how masks are cut out.
+        logit_scale: what cosines are multiplied with.
+        batch_size: most crops that are held and encoded at once.
+    """
+
+    def __init__(
+        self,
+        prompted: MaskPromptedTower,
+        *,
+        crop: CropOptions | None = None,
+        logit_scale: float = 100.0,
+        batch_size: int = 32,
+    ) -> None:
+        """Keep the parts.
+
+        Raises:
+            ValueError: a scale that is not positive or a batch size below 1.
+        """
+        super().__init__()
+        if not logit_scale > 0 or batch_size < 1:
+            raise ValueError(
+                f"logit_scale={logit_scale} and batch_size={batch_size}; give a positive factor of "
+                "cosines, and at least 1 crop"
+            )
+        self.prompted = prompted
+        self.crop = crop or CropOptions()
+        self.logit_scale = logit_scale
+        self.batch_size = batch_size
+
+    def forward(
+        self,
+        image: Tensor,
+        masks: Tensor,
+        text_embeds: Tensor,
+        *,
+        class_ids: Tensor | None = None,
+    ) -> MaskClasses:
+        """Name the masks of one image.
+
+        Args:
+            image: (3, H, W) RGB in 0..255.
+            masks: (Q, H, W) bool, or soft ones in [0, 1]; Q may be 0, and masks may be empty.
+            text_embeds: (K, D) unit norm; or (R, D), several rows a class.
+            class_ids: (R,) the class of each row, from `TextBank.embed_rows`: a class has the
+                cosine of its best word. None: rows are classes.
+
+        Returns:
+            Probabilities, and which masks are valid.
+
+        Raises:
+            ValueError: text embeddings that are not (R, D) with the tower's D, or masks of
+                another size than the image.
+        """
+        tower = self.prompted.tower
+        if text_embeds.dim() != 2 or text_embeds.shape[1] != tower.embed_dim:
+            raise ValueError(
+                f"text_embeds have shape {tuple(text_embeds.shape)}, but this tower's joint "
+                f"embedding has D = {tower.embed_dim}; give (K, D) from a TextBank on it"
+            )
+        embeds, valid = self.embed_masks(image, masks)
+        with torch.autocast(embeds.device.type, enabled=False):
+            logits = self.logit_scale * embeds.float() @ text_embeds.to(embeds.device).float().t()
+            if class_ids is not None:
+                words = logits.t()[..., None]  # (R, valid, 1)
+                num_classes = int(class_ids.max()) + 1
+                logits = max_over_words(words, class_ids, num_classes)[..., 0].t()
+            probs = logits.new_zeros(len(masks), logits.shape[1])
+            probs[valid] = logits.softmax(dim=1)
+        return MaskClasses(probs, valid)
+
+    def embed_masks(self, image: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode the crops of those masks that are not empty.
+
+        Args:
+            image: as for `forward`.
+            masks: likewise.
+
+        Returns:
+            (V, D) unit norm, of the V valid masks in order; and (Q,) bool, which they are.
+
+        Raises:
+            ValueError: masks of another size than the image.
+        """
+        tower, options = self.prompted.tower, self.crop
+        if masks.dim() != 3 or masks.shape[1:] != image.shape[1:]:
+            raise ValueError(
+                f"masks {tuple(masks.shape)} for an image of {tuple(image.shape[1:])} pixels; give "
+                "(Q, H, W), of the image's size"
+            )
+        binary = binarize_masks(masks, options.threshold)
+        valid = binary.flatten(1).any(dim=1)
+        weights = masks if options.matting else binary
+        size = (image.shape[1], image.shape[2])
+        boxes = expand_boxes(mask_boxes(binary), options.expand_ratio, size)
+        picture = tower.normalize(image)
+        fill = fill_color(tower, options.fill)
+        found = [picture.new_zeros(0, tower.embed_dim)]
+        rows = valid.nonzero()[:, 0]
+        for start in range(0, len(rows), self.batch_size):
+            chosen = rows[start : start + self.batch_size]
+            cut = cut_regions(picture, weights[chosen], boxes[chosen], fill)
+            crops, crop_masks = resize_regions(*cut, self.prompted.crop_size)
+            found.append(self.prompted.encode_crops(crops, crop_masks))
+        return torch.cat(found), valid

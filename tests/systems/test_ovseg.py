@@ -1,0 +1,259 @@
+"""OVSeg: ensembles, makers of masks, oracles, the demo mode, and images where little is valid."""
+
+import math
+from typing import Any
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from torch.nn import functional as F
+
+from ovseg_d2.clip import CLIPTower, MaskPromptedTower
+from ovseg_d2.ops import CropOptions
+from ovseg_d2.systems import (
+    GeneratedMasks,
+    MaskProposals,
+    OVSeg,
+    OVSegClassifier,
+    oracle_proposals,
+    truth_proposals,
+    with_others,
+)
+
+_SIZE = (24, 40)
+
+
+@pytest.fixture
+def classifier(tiny_clip_config: dict[str, Any]) -> OVSegClassifier:
+    model = open_clip.CLIP(**tiny_clip_config).eval()
+    tower = CLIPTower(model, open_clip.SimpleTokenizer(), mean=(0.5,) * 3, std=(0.25,) * 3)
+    return OVSegClassifier(MaskPromptedTower(tower, depth=1), crop=CropOptions(threshold=0.4))
+
+
+def _inputs(num_masks: int = 3, num_classes: int = 4):
+    """Image, text embeddings and proposals, of which the last covers nothing."""
+    image = torch.randint(0, 256, (3, *_SIZE)).float()
+    masks = torch.rand(num_masks, *_SIZE)
+    masks[-1] *= 0.3
+    probs = torch.rand(num_masks, num_classes).softmax(dim=1) * 0.9
+    text_embeds = F.normalize(torch.randn(num_classes, 32), dim=-1)
+    return image, text_embeds, MaskProposals(masks, probs)
+
+
+def _source(proposals: MaskProposals):
+    return lambda image, text_embeds, class_ids: proposals
+
+
+@pytest.mark.parametrize("lam", [0.0, 0.6, 1.0])
+def test_scores_are_the_sum_over_masks(classifier: OVSegClassifier, lam: float) -> None:
+    image, text_embeds, proposals = _inputs()
+    system = OVSeg(_source(proposals), classifier, lam=lam)
+    scores = system.score_pixels(image[None], text_embeds)
+    with torch.no_grad():
+        clip = classifier(image, proposals.masks, text_embeds)
+    assert clip.valid.tolist() == [True, True, False]
+    expected = torch.zeros(4, *_SIZE)
+    for index in range(3):
+        for k in range(4):
+            p = proposals.probs[index, k].item()
+            q = clip.probs[index, k].item() if clip.valid[index] else 1.0
+            expected[k] += p ** (1 - lam) * q**lam * proposals.masks[index]
+    torch.testing.assert_close(scores[0], expected, rtol=1e-4, atol=1e-5)
+    assert torch.equal(system.segment(image[None], text_embeds)[0], scores[0].argmax(dim=0))
+
+
+def test_an_answer_of_another_size_is_the_resized_sum(classifier: OVSegClassifier) -> None:
+    image, text_embeds, proposals = _inputs()
+    system = OVSeg(_source(proposals), classifier)
+    own = system.score_pixels(image[None], text_embeds)
+    other = system.score_pixels(image[None], text_embeds, (11, 53))
+    expected = F.interpolate(own, (11, 53), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(other, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_two_images_of_two_sizes(classifier: OVSegClassifier) -> None:
+    image, text_embeds, proposals = _inputs()
+    small = MaskProposals(proposals.masks[:, :16, :16], proposals.probs)
+    images = [image, image[:, :16, :16]]
+    system = OVSeg(None, classifier)
+    labels = system.segment(images, text_embeds, proposals=[proposals, small])
+    assert [tuple(each.shape) for each in labels] == [_SIZE, (16, 16)]
+    alone = system.segment(images[1][None], text_embeds, proposals=[small])
+    assert torch.equal(labels[1], alone[0])
+
+
+def test_seen_and_unseen_classes_may_differ(classifier: OVSegClassifier) -> None:
+    image, text_embeds, proposals = _inputs()
+    seen = torch.tensor([True, False, True, False])
+    system = OVSeg(None, classifier, lam=0.0, unseen_lam=1.0)
+    found = system.name_masks(image, proposals, text_embeds, seen=seen)
+    q = OVSeg(None, classifier, lam=1.0).name_masks(image, proposals, text_embeds)
+    torch.testing.assert_close(found[:, seen], proposals.probs[:, seen])
+    torch.testing.assert_close(found[:, ~seen], q[:, ~seen])
+    with pytest.raises(ValueError, match="which classes are seen"):
+        system.name_masks(image, proposals, text_embeds)
+
+
+def test_the_official_zero_is_clip_alone(classifier: OVSegClassifier) -> None:
+    image, text_embeds, proposals = _inputs()
+    found = OVSeg(None, classifier, lam=0.0, official=True).name_masks(
+        image, proposals, text_embeds
+    )
+    with torch.no_grad():
+        q = classifier(image, proposals.masks, text_embeds)
+    torch.testing.assert_close(found, q.probs)
+
+
+def test_proposals_alone_need_no_clip() -> None:
+    image, text_embeds, proposals = _inputs()
+    system = OVSeg(_source(proposals), None, lam=0.0)
+    expected = torch.einsum("qk,qhw->khw", proposals.probs, proposals.masks).argmax(dim=0)
+    assert torch.equal(system.segment(image[None], text_embeds)[0], expected)
+    with pytest.raises(ValueError, match="know no classes"):
+        system.name_masks(image, MaskProposals(proposals.masks), text_embeds)
+
+
+def test_an_image_without_a_valid_mask_is_segmented_from_what_is_left(
+    classifier: OVSegClassifier,
+) -> None:
+    image, text_embeds, proposals = _inputs()
+    faint = MaskProposals(0.3 * proposals.masks, proposals.probs)
+    labels = OVSeg(None, classifier).segment(image[None], text_embeds, proposals=[faint])
+    left = torch.einsum("qk,qhw->khw", faint.probs**0.3, faint.masks)
+    assert torch.equal(labels[0], left.argmax(dim=0))
+    none = MaskProposals(proposals.masks[:0], proposals.probs[:0])
+    for size in (None, (7, 9)):
+        scores = OVSeg(None, classifier).score_pixels(
+            image[None], text_embeds, size, proposals=[none]
+        )
+        assert torch.equal(scores, torch.zeros(1, 4, *(size or _SIZE)))
+
+
+def test_one_valid_mask_and_one_class(classifier: OVSegClassifier) -> None:
+    image, text_embeds, proposals = _inputs(num_masks=2, num_classes=1)
+    scores = OVSeg(None, classifier).score_pixels(image[None], text_embeds, proposals=[proposals])
+    expected = (proposals.probs[:, :1, None] ** 0.3 * proposals.masks).sum(dim=0)
+    torch.testing.assert_close(scores[0, 0], expected)
+
+
+def test_generated_masks_cover_every_pixel(classifier: OVSegClassifier) -> None:
+    seen = []
+
+    def left_half(picture: np.ndarray, file_name: str = "") -> np.ndarray:
+        seen.append(picture)
+        masks = np.zeros((1, *picture.shape[:2]), bool)
+        masks[:, :, :20] = True
+        return masks
+
+    image, text_embeds, _ = _inputs()
+    found = GeneratedMasks(left_half)(image, text_embeds)
+    assert torch.equal(torch.from_numpy(seen[0]).permute(2, 0, 1).float(), image)
+    assert found.probs is None
+    assert torch.equal(found.masks[1], ~found.masks[0])
+    scores = OVSeg(GeneratedMasks(left_half), classifier).score_pixels(image[None], text_embeds)
+    torch.testing.assert_close(scores.sum(dim=1), torch.ones(1, *_SIZE))
+    with torch.no_grad():
+        q = classifier(image, found.masks, text_embeds).probs
+    torch.testing.assert_close(scores[0, :, 5, 5], q[0])
+    torch.testing.assert_close(scores[0, :, 5, 30], q[1])
+
+
+def test_a_generator_without_masks_leaves_the_whole_image(classifier: OVSegClassifier) -> None:
+    image, text_embeds, _ = _inputs()
+    found = GeneratedMasks(lambda picture: np.zeros((0, *picture.shape[:2]), bool))(
+        image, text_embeds
+    )
+    assert found.masks.shape == (1, *_SIZE)
+    assert found.masks.all()
+
+
+def test_the_truths_masks_by_hand() -> None:
+    labels = torch.tensor([[2, 2, 0], [255, 0, 0]])
+    found = truth_proposals(labels, 3, (2, 3))
+    assert found.probs is None
+    assert found.masks.int().tolist() == [[[0, 0, 1], [0, 1, 1]], [[1, 1, 0], [0, 0, 0]]]
+    assert truth_proposals(labels, 3, (4, 6)).masks.sum().item() == 20
+
+
+def test_oracle_classes_segment_like_the_truth_where_masks_are_true() -> None:
+    labels = torch.arange(24)[:, None].div(8, rounding_mode="floor").expand(_SIZE).clone()
+    labels[:, :3] = 65535
+    masks = truth_proposals(labels, 4, _SIZE)
+    soft = MaskProposals(masks.masks.float() * 0.8)
+    found = oracle_proposals(soft, labels, 4)
+    assert found.probs.tolist() == [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]]
+    system = OVSeg(None, None, lam=0.0)
+    image, text_embeds, _ = _inputs()
+    segmented = system.segment(image[None], text_embeds, proposals=[found])[0]
+    assert torch.equal(segmented[:, 3:], labels[:, 3:])
+
+
+def test_a_mask_that_meets_no_object_has_no_class() -> None:
+    labels = torch.full(_SIZE, 255)
+    found = oracle_proposals(MaskProposals(torch.ones(1, *_SIZE)), labels, 3)
+    assert found.probs.tolist() == [[0, 0, 0]]
+
+
+def test_the_demo_keeps_the_best_mask_of_each_word_and_the_rest_is_others(
+    classifier: OVSegClassifier,
+) -> None:
+    image, text_embeds, _ = _inputs(num_classes=2)
+    masks = torch.zeros(4, *_SIZE)
+    for index in range(4):
+        masks[index, :, 8 * index : 8 * index + 8] = 0.9
+    with torch.no_grad():
+        q = classifier(image, masks, text_embeds).probs
+    labels = OVSeg(None, classifier, demo=True).segment(
+        image[None], text_embeds, proposals=[MaskProposals(masks, torch.rand(4, 2))]
+    )[0]
+    kept = set(q.argmax(dim=0).tolist())
+    for index in range(4):
+        expected = int(q[index].argmax()) if index in kept else 1
+        assert (labels[:, 8 * index : 8 * index + 8] == expected).all()
+    assert (labels[:, 32:] == 1).all()
+
+
+def test_the_demo_without_any_mask_is_all_others(classifier: OVSegClassifier) -> None:
+    image, text_embeds, _ = _inputs(num_classes=2)
+    for masks in (torch.zeros(0, *_SIZE), torch.zeros(2, *_SIZE)):
+        labels = OVSeg(None, classifier, demo=True).segment(
+            image[None], text_embeds, proposals=[MaskProposals(masks)]
+        )
+        assert (labels == 1).all()
+
+
+def test_others_is_added_once() -> None:
+    assert with_others(["cat"]) == ["cat", "others"]
+    assert with_others(["others", "cat"]) == ["others", "cat"]
+
+
+@pytest.mark.parametrize("options", [{"lam": 1.5}, {"lam": math.nan}, {"unseen_lam": -0.1}])
+def test_a_lambda_outside_is_refused(classifier: OVSegClassifier, options: dict) -> None:
+    with pytest.raises(ValueError, match=r"outside \[0, 1\]"):
+        OVSeg(None, classifier, **options)
+
+
+def test_what_does_not_fit_is_refused(classifier: OVSegClassifier) -> None:
+    image, text_embeds, proposals = _inputs()
+    with pytest.raises(ValueError, match="classifier is None"):
+        OVSeg(None, None)
+    system = OVSeg(None, classifier)
+    with pytest.raises(ValueError, match="no source"):
+        system.segment(image[None], text_embeds)
+    with pytest.raises(ValueError, match="give one for each"):
+        system.segment(image[None], text_embeds, proposals=[proposals] * 2)
+    with pytest.raises(ValueError, match=r"\(Q, K\) or None"):
+        MaskProposals(proposals.masks, proposals.probs[:1])
+
+
+def test_segmenting_evaluates_and_leaves_modes_as_they_were(classifier: OVSegClassifier) -> None:
+    image, text_embeds, proposals = _inputs()
+    modes = []
+    classifier.register_forward_pre_hook(lambda module, _: modes.append(module.training))
+    system = OVSeg(None, classifier).train()
+    scores = system.score_pixels(image[None], text_embeds, proposals=[proposals])
+    assert modes == [False]
+    assert system.training
+    assert classifier.training
+    assert not scores.requires_grad

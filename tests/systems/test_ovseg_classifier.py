@@ -1,0 +1,118 @@
+"""CLIP names masks by their crops: crop by crop, and where there are none."""
+
+from typing import Any
+
+import open_clip
+import pytest
+import torch
+from torch.nn import functional as F
+
+from ovseg_d2.clip import CLIPTower, MaskPromptedTower
+from ovseg_d2.ops import CropOptions
+from ovseg_d2.systems import OVSegClassifier
+
+
+@pytest.fixture
+def prompted(tiny_clip_config: dict[str, Any]) -> MaskPromptedTower:
+    model = open_clip.CLIP(**tiny_clip_config).eval()
+    tower = CLIPTower(model, open_clip.SimpleTokenizer(), mean=(0.5, 0.4, 0.3), std=(0.25,) * 3)
+    return MaskPromptedTower(tower, depth=2)
+
+
+def _inputs(num_masks: int = 5) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    image = torch.randint(0, 256, (3, 24, 40)).float()
+    masks = torch.zeros(num_masks, 24, 40)
+    for index in range(num_masks):
+        masks[index, 2 * index : 2 * index + 9, 3 * index : 3 * index + 5 + 2 * index] = 0.7
+    return image, masks, F.normalize(torch.randn(4, 32), dim=-1)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("fill", ["mean", "zero", "none"])
+def test_masks_are_named_crop_by_crop(prompted: MaskPromptedTower, fill: str) -> None:
+    image, masks, text_embeds = _inputs()
+    classifier = OVSegClassifier(prompted, crop=CropOptions(fill=fill), batch_size=2)
+    found = classifier(image, masks, text_embeds)
+    assert found.valid.all()
+    tower = prompted.tower
+    colour = {"mean": torch.tensor(tower.mean) * 255, "zero": torch.zeros(3)}.get(fill)
+    for mask, probs in zip(masks > 0.4, found.probs, strict=True):
+        ys, xs = mask.nonzero(as_tuple=True)
+        rows, columns = slice(ys.min(), ys.max() + 1), slice(xs.min(), xs.max() + 1)
+        crop, inside = image[:, rows, columns].clone(), mask[rows, columns]
+        if colour is not None:
+            crop[:, ~inside] = colour[:, None]
+        crop = F.interpolate(tower.normalize(crop)[None], (32, 32), mode="bicubic")
+        inside = F.interpolate(inside[None, None].float(), (32, 32))[0] > 0
+        embed = prompted.encode_crops(crop, inside)[0]
+        torch.testing.assert_close(
+            probs, (100 * text_embeds @ embed).softmax(dim=0), atol=2e-4, rtol=2e-3
+        )
+
+
+@torch.no_grad()
+def test_batches_change_nothing(prompted: MaskPromptedTower) -> None:
+    inputs = _inputs()
+    together = OVSegClassifier(prompted)(*inputs)
+    alone = OVSegClassifier(prompted, batch_size=1)(*inputs)
+    torch.testing.assert_close(together.probs, alone.probs, atol=1e-4, rtol=1e-3)
+
+
+@torch.no_grad()
+def test_empty_masks_are_not_valid_and_change_nothing_for_others(
+    prompted: MaskPromptedTower,
+) -> None:
+    image, masks, text_embeds = _inputs()
+    masks[1] = 0.4  # the threshold itself is outside
+    classifier = OVSegClassifier(prompted)
+    found = classifier(image, masks, text_embeds)
+    assert found.valid.tolist() == [True, False, True, True, True]
+    assert not found.probs[1].any()
+    rest = classifier(image, masks[[0, 2, 3, 4]], text_embeds)
+    torch.testing.assert_close(found.probs[[0, 2, 3, 4]], rest.probs)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("num_valid", [0, 1])
+def test_no_mask_or_one_and_one_class(prompted: MaskPromptedTower, num_valid: int) -> None:
+    image, masks, text_embeds = _inputs(2)
+    masks[num_valid:] = 0
+    classifier = OVSegClassifier(prompted)
+    found = classifier(image, masks, text_embeds[:1])
+    assert found.probs.tolist() == [[1.0] if index < num_valid else [0.0] for index in range(2)]
+    assert classifier(image, masks[:0], text_embeds).probs.shape == (0, 4)
+
+
+@torch.no_grad()
+def test_a_class_has_the_cosine_of_its_best_word(prompted: MaskPromptedTower) -> None:
+    image, masks, text_embeds = _inputs()
+    classifier = OVSegClassifier(prompted)
+    embeds, _ = classifier.embed_masks(image, masks)
+    cosines = embeds @ text_embeds.t()
+    best = torch.stack([cosines[:, :2].amax(dim=1), cosines[:, 2], cosines[:, 3]], dim=1)
+    found = classifier(image, masks, text_embeds, class_ids=torch.tensor([0, 0, 1, 2]))
+    torch.testing.assert_close(found.probs, (100 * best).softmax(dim=1))
+
+
+@torch.no_grad()
+def test_matting_blends_with_the_soft_mask(prompted: MaskPromptedTower) -> None:
+    image, masks, text_embeds = _inputs()
+    plain = OVSegClassifier(prompted)(image, masks, text_embeds)
+    matted = OVSegClassifier(prompted, crop=CropOptions(matting=True))(image, masks, text_embeds)
+    assert (plain.probs - matted.probs).abs().max() > 1e-3
+    hard = (masks > 0.4).float()
+    torch.testing.assert_close(
+        OVSegClassifier(prompted, crop=CropOptions(matting=True))(image, hard, text_embeds).probs,
+        plain.probs,
+    )
+
+
+def test_what_does_not_fit_is_refused(prompted: MaskPromptedTower) -> None:
+    image, masks, text_embeds = _inputs()
+    classifier = OVSegClassifier(prompted)
+    with pytest.raises(ValueError, match="of the image's size"):
+        classifier(image, masks[:, 1:], text_embeds)
+    with pytest.raises(ValueError, match="D = 32"):
+        classifier(image, masks, text_embeds[:, 1:])
+    with pytest.raises(ValueError, match="batch_size=0"):
+        OVSegClassifier(prompted, batch_size=0)
