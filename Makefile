@@ -10,7 +10,7 @@
 PYTHON ?= python3
 CONFIG := configs/maskclip.yaml
 PICTURE := datasets/examples/shapes.png
-WORDS := purple triangle, blue waves, red star, grass, gravel, water
+WORDS := orange star, green stripes, gravel, red star, grass, water
 OUTPUT := output/demo
 ARGS :=
 D2 ?=

@@ -24,18 +24,18 @@ def test_value_features_localise_and_the_ordinary_last_layer_does_not(config_fil
         "MODEL.CLIP.LAST_BLOCK.RESIDUAL", "own", "MODEL.CLIP.LAST_BLOCK.MLP", "True",
     )  # fmt: skip
     assert value["images"] == 60
-    # Measured on all of dev: 53.7 against 19.4, and 12.9 with the full vocabulary.
-    assert value["mIoU_base_novel_own_words"] > 40
-    assert value["mIoU_base_novel_own_words"] > 2 * ordinary["mIoU_base_novel_own_words"]
-    assert value["mIoU_base_novel"] > 8
+    # Measured on all of dev: 64.9 against 16.8, and 37.8 with the full vocabulary.
+    assert value["mIoU_base_novel_own_words"] > 50
+    assert value["mIoU_base_novel_own_words"] > 2.5 * ordinary["mIoU_base_novel_own_words"]
+    assert value["mIoU_base_novel"] > 25
 
 
 def test_the_picture_of_the_demo(config_file, request):
     picture = request.config.rootpath / "datasets" / "examples" / "shapes.png"
     found = Segmenter(config_file, opts=["MODEL.DEVICE", "cpu"])(
-        picture, "purple triangle, blue waves, red star, grass, gravel, water"
+        picture, "orange star, green stripes, gravel, red star, grass, water"
     )
-    assert set(list(found.shares)[:4]) == {"grass", "gravel", "purple triangle", "blue waves"}
+    assert list(found.shares)[:3] == ["gravel", "orange star", "green stripes"]
     assert found.labels.shape == (96, 96)
 
 

@@ -18,7 +18,9 @@ class CLIPPretrain(nn.Module):
     scale learnt and kept at most 100.
     Departs: captions that are equal are not each other's negatives (see
     :func:`~ovseg_d2.losses.contrastive_loss`); a picture may bring several captions to a step,
-    which all share its one encoding; a batch encodes each different caption once.
+    which all share its one encoding; a batch encodes each different caption once. Wrong captions of
+    a picture may join its sum ([negclip] Sec. 4.1), and a share of the batch may be read as what
+    the last attention gathers alone; the paper has neither.
     """
 
     def __init__(

@@ -9,6 +9,9 @@ from ovseg_d2.files import write_atomically
 
 __all__ = ["plot_curves"]
 
+_COLORS = 10  # matplotlib's, after which they come again
+_STYLES = ("-", "--", ":")
+
 
 def plot_curves(
     path: str | os.PathLike[str],
@@ -40,9 +43,10 @@ def plot_curves(
     figure = Figure(figsize=(9, 4.2), layout="constrained")
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    for name, points in curves.items():
+    for number, (name, points) in enumerate(curves.items()):
         xs, ys = zip(*sorted(points), strict=True)
-        axes.plot(xs, ys, marker="o", markersize=3, label=name)
+        style = _STYLES[number // _COLORS % len(_STYLES)]
+        axes.plot(xs, ys, style, marker="o", markersize=3, label=name)
     axes.set(xlabel=x_label, ylabel=y_label, title=title)
     axes.grid(alpha=0.3)
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))  # beside the curves, not over them

@@ -22,9 +22,9 @@ SPLITS: tuple[str, ...] = ("train", "dev", "val")
 
 _EXTRA_OUTLINES = ("disc", "hexagon", "blob")
 _NUM_OBJECTS_CDF = np.cumsum((0.08, 0.34, 0.34, 0.24))
-_MIN_VISIBLE = 0.5  # share of an object that later ones must leave to be seen
+_MIN_VISIBLE = 0.7  # share of an object that later ones must leave to be seen
 _PLACING_TRIES = 12
-_MAX_TILT = 0.45  # radians that objects and patterns lean to either side
+_MAX_TILT = 0.3  # radians that objects and patterns lean to either side
 
 
 @dataclass(frozen=True)
@@ -187,8 +187,11 @@ def _place_object(
     stretch = 0.85 + 0.3 * rng.random()
     angle = (2 * rng.random() - 1) * _MAX_TILT
     colors = _object_colors(rng, color, kind, yy, xx)
+    side = yy.shape[0]
     for _ in range(_PLACING_TRIES):
-        cy, cx = (0.12 + 0.76 * rng.random(2)) * yy.shape[0]
+        # Most of an object lies inside the picture: an outline cut in half is none.
+        reach = min(0.8 * radius, 0.46 * side)
+        cy, cx = reach + (side - 2 * reach) * rng.random(2)
         x, y = _rotated(xx - np.float32(cx), yy - np.float32(cy), angle)
         margin = outline_margin(outline, x / (radius * stretch), y * stretch / radius) * radius
         inside = margin > 0

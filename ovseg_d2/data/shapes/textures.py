@@ -129,25 +129,25 @@ def outline_margin(name: str, x: Array, y: Array) -> Array:
         (H, W) float, positive inside, in units of the radius (approximate away from the border).
     """
     if name == "cross":
-        arm = np.minimum(0.36 - np.abs(x), 1.0 - np.abs(y))
-        return np.maximum(arm, np.minimum(0.36 - np.abs(y), 1.0 - np.abs(x)))
+        arm = np.minimum(0.27 - np.abs(x), 1.0 - np.abs(y))
+        return np.maximum(arm, np.minimum(0.27 - np.abs(y), 1.0 - np.abs(x)))
     if name == "square":
         return 0.84 - np.maximum(np.abs(x), np.abs(y))
     radius = np.sqrt(x * x + y * y)
     if name == "disc":
         return 0.95 - radius
     if name == "ring":
-        return np.minimum(1.0 - radius, radius - 0.56)
+        return np.minimum(1.0 - radius, radius - 0.62)
     angle = np.arctan2(x, -y)  # from the upright, so that stars and triangles point up
     if name == "triangle":
         return _polygon(3, 1.12, angle) - radius
     if name == "hexagon":
         return _polygon(6, 1.0, angle) - radius
     if name == "star":
-        # Straight edges between five tips at radius 1.12 and five dents at 0.46 of it.
+        # Straight edges between five tips at radius 1.16 and five dents at 0.4.
         half = np.pi / 5
         folded = np.abs((angle + half) % (2 * half) - half)
-        tip, dent = 1.12, 0.5
+        tip, dent = 1.16, 0.4
         edge = tip * dent * np.sin(half)
         border = edge / (tip * np.sin(folded) + dent * np.sin(half - folded))
         return (border - radius) * 0.6

@@ -78,7 +78,7 @@ def corruptions_claim(split: str = "val", seeds: int = 3) -> Claim:
             jobs.append(Job(f"{name} {level}", _CONFIG, (*opts, *few)))
     columns = {key: COLUMNS[key] for key in ("base and novel", "base and novel, own words")}
     title = f"MaskCLIP on corrupted pictures, Shapes {split}, mIoU"
-    return Claim(title, tuple(jobs), columns, _levels, "corruption level")
+    return Claim(title, tuple(jobs), columns, _levels, "corruption level (curves: own words)")
 
 
 def _levels(numbers: Sequence[Mapping[str, Any]]) -> dict[str, list[Point]]:

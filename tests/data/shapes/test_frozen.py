@@ -10,38 +10,33 @@ from ovseg_d2.data import shapes
 # (split, index): objects with their visible boxes, grounds, mean colour, captions.
 SCENES = {
     ("train", 0): (
-        [("red cross", (0, 3, 65, 79))],
+        [("red cross", (0, 7, 75, 81))],
         ["brick"],
-        (200.37, 86.51, 79.7),
+        (197.9, 90.1, 82.0),
         ("a red cross", "a picture of a red cross", "a photo of a red cross"),
     ),
     ("train", 7): (
-        [("orange cross", (5, 4, 51, 44)), ("cyan stripes", (0, 35, 45, 75))],
+        [("orange cross", (9, 8, 54, 46)), ("cyan stripes", (0, 33, 51, 73))],
         ["snow"],
-        (217.06, 217.47, 212.68),
+        (218.66, 220.5, 218.87),
         ("an orange cross", "cyan stripes"),
     ),
     ("dev", 4): (
-        [("purple dots", (59, 19, 96, 77))],
+        [("purple dots", (47, 18, 96, 76))],
         ["sand"],
-        (168.37, 144.22, 119.27),
+        (168.5, 143.66, 122.47),
         ("purple dots",),
     ),
-    ("val", 2): (
-        [],
-        ["tiles"],
-        (148.27, 164.6, 158.76),
-        ("a photo of tiles", "tiles"),
-    ),
-    ("val", 41): (
+    ("val", 2): ([], ["tiles"], (148.27, 164.6, 158.76), ("a photo of tiles", "tiles")),
+    ("val", 11): (
         [
-            ("red ring", (26, 10, 56, 52)),
-            ("orange star", (1, 28, 81, 96)),
-            ("blue waves", (46, 0, 96, 75)),
+            ("cyan ring", (32, 22, 77, 81)),
+            ("yellow stripes", (0, 0, 63, 48)),
+            ("pink ring", (36, 12, 77, 50)),
         ],
-        ["brick", "water"],
-        (113.41, 97.87, 106.64),
-        ("a picture of a red ring", "a red ring"),
+        ["grass", "wood"],
+        (124.64, 133.53, 88.21),
+        ("a photo of wood", "a pink ring, yellow stripes and a cyan ring on wood"),
     ),
 }
 
