@@ -13,6 +13,8 @@ from ovseg_d2.clip import CLIPTower, MaskPromptedTower
 from ovseg_d2.ops import CropOptions
 from ovseg_d2.systems import (
     GeneratedMasks,
+    ImageProposals,
+    MaskFormerProposals,
     MaskProposals,
     OVSeg,
     OVSegClassifier,
@@ -135,6 +137,34 @@ def test_one_valid_mask_and_one_class(classifier: OVSegClassifier) -> None:
     scores = OVSeg(None, classifier).score_pixels(image[None], text_embeds, proposals=[proposals])
     expected = (proposals.probs[:, :1, None] ** 0.3 * proposals.masks).sum(dim=0)
     torch.testing.assert_close(scores[0, 0], expected)
+
+
+class _FixedMaskFormer(torch.nn.Module):
+    """Answers one image with given logits."""
+
+    def __init__(self, found: ImageProposals) -> None:
+        super().__init__()
+        self.found = found
+
+    def propose(self, images, text_embeds, *, class_ids=None) -> list[ImageProposals]:
+        assert len(images) == 1
+        return [self.found]
+
+
+def test_a_maskformers_proposals_are_probabilities_at_the_images_size(
+    classifier: OVSegClassifier,
+) -> None:
+    image, text_embeds, _ = _inputs()
+    class_logits = torch.randn(3, 5)
+    grid_logits = 3 * torch.randn(3, 8, 16)  # stride 4 of an image padded to 32x64
+    found = ImageProposals(class_logits, grid_logits, (32, 64), _SIZE)
+    source = MaskFormerProposals(_FixedMaskFormer(found))
+    upsampled = F.interpolate(grid_logits[None], (32, 64), mode="bilinear", align_corners=False)
+    masks = upsampled[0, :, :24, :40].sigmoid()
+    p = class_logits.softmax(dim=1)[:, :4]
+    torch.testing.assert_close(source(image, text_embeds).masks, masks)
+    scores = OVSeg(source, None, lam=0.0).score_pixels(image[None], text_embeds)
+    torch.testing.assert_close(scores[0], torch.einsum("qk,qhw->khw", p, masks))
 
 
 def test_generated_masks_cover_every_pixel(classifier: OVSegClassifier) -> None:
