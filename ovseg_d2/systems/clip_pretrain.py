@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from ..clip import CLIPTower
@@ -79,12 +80,8 @@ class CLIPPretrain(nn.Module):
                 "each image a list, all of the same length"
             )
         self.clamp_logit_scale()
-        # The first of a batch, which is as random as any.
-        chosen_images = torch.arange(len(images), device=images.device)
-        chosen_images = chosen_images < round(self.attention_only * len(images))
         image_embeds = self.tower.encode_image(
-            self.tower.normalize(images),
-            attention_only=chosen_images if self.attention_only else None,
+            self.tower.normalize(images), attention_only=self._attention_only(images)
         )
         wrong_captions = wrong_captions or [()] * len(captions)
         unique = sorted({text for texts in [*captions, *wrong_captions] for text in texts})
@@ -109,6 +106,15 @@ class CLIPPretrain(nn.Module):
             negative_mask=padded >= 0,
         )
         return {"loss_contrastive": loss}
+
+    def _attention_only(self, images: Tensor) -> Tensor | None:
+        """(B,) bool, the first of all ranks' batch together, which are as random as any."""
+        if not self.attention_only:
+            return None
+        joined = dist.is_available() and dist.is_initialized()
+        rank, world_size = (dist.get_rank(), dist.get_world_size()) if joined else (0, 1)
+        places = rank * len(images) + torch.arange(len(images), device=images.device)
+        return places < round(self.attention_only * world_size * len(images))
 
     @torch.no_grad()
     def clamp_logit_scale(self) -> None:
