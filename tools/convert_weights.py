@@ -1,5 +1,8 @@
 """Take the CLIP out of a training checkpoint, as a small file that open_clip reads too.
 
+Mask prompts that were learnt with it are kept; open_clip then refuses the file, and
+MODEL.OVSEG.CLIP_WEIGHTS takes it.
+
 Example:
     python tools/convert_weights.py --model ShapesCLIP --weights output/clip/model_final.pth \
         --output shapes_clip.safetensors --note "configs/clip.yaml, seed 0"
@@ -10,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from ovseg_d2.clip import load_clip, save_weights
+from ovseg_d2.clip import load_clip, read_mask_prompts, save_weights
 from ovseg_d2.engine.cli import sentence_for_bad_input
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
@@ -31,10 +34,12 @@ def parse_args() -> argparse.Namespace:
 
 def main(args: argparse.Namespace) -> None:
     """Read, check against the model, write."""
-    tower = load_clip(args.model, Path(args.weights))
-    save_weights(tower.model, Path(args.output), dtype=DTYPES[args.dtype], note=args.note)
-    size = Path(args.output).stat().st_size / 2**20
-    print(f"{args.output}: {size:.1f} MiB, {args.dtype}")
+    weights, output = Path(args.weights), Path(args.output)
+    tower, prompts = load_clip(args.model, weights), read_mask_prompts(weights)
+    dtype = DTYPES[args.dtype]
+    save_weights(tower.model, output, dtype=dtype, note=args.note, mask_prompts=prompts)
+    kept = "" if prompts is None else f", with mask prompts of depth {len(prompts)}"
+    print(f"{args.output}: {output.stat().st_size / 2**20:.1f} MiB, {args.dtype}{kept}")
 
 
 if __name__ == "__main__":

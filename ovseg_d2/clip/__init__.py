@@ -5,11 +5,11 @@ from .crops import fill_color, prepare_crops
 from .freezing import TrainPolicy, set_trainable
 from .last_block import LastBlock
 from .load import load_clip
-from .mask_prompts import MaskPromptedTower
+from .mask_prompts import MaskPromptedTower, load_prompted_tower
 from .positions import resample_positions
 from .stages import encode_stages, stage_shapes
 from .tower import CLIPTower
-from .weights import save_weights
+from .weights import read_mask_prompts, save_weights
 
 __all__ = [
     "CLIPTower",
@@ -19,8 +19,10 @@ __all__ = [
     "encode_stages",
     "fill_color",
     "load_clip",
+    "load_prompted_tower",
     "local_feature_advice",
     "prepare_crops",
+    "read_mask_prompts",
     "resample_positions",
     "save_weights",
     "set_trainable",

@@ -3,6 +3,8 @@
 Shape shorthand: B crops, N = h*w patches, C width of the tower, D joint embedding.
 """
 
+from pathlib import Path
+
 import torch
 import torch.nn.functional as F
 from open_clip.transformer import VisionTransformer
@@ -13,6 +15,7 @@ from ovseg_d2.ops import patch_masks
 from .tower import CLIPTower
 from .vit import vit_tokens
 from .vit_blocks import class_token_block, project, reads_class_token_alone, run_blocks
+from .weights import load_weights, read_mask_prompts, read_weights
 
 _INIT_STD = 0.02
 
@@ -107,6 +110,37 @@ class MaskPromptedTower(nn.Module):
         visual = self.tower.model.visual
         embeds = vit_prompted(visual, crops, kept.flatten(1), self.prompts)
         return F.normalize(embeds, dim=-1) if unit_norm else embeds
+
+
+def load_prompted_tower(tower: CLIPTower, path: Path) -> MaskPromptedTower:
+    """Load a mask-adapted CLIP: a tower's weights, and the prompts that were learnt with them.
+
+    Args:
+        tower: gets the weights, all of them or none; of the model that was adapted.
+        path: a training checkpoint of `MaskAdaptedCLIP`, what tools/convert_weights.py has made of
+            one, or a release of [ovseg]. Weights without prompts give a tower without any.
+
+    Returns:
+        The tower with prompts of the file's depth.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: weights of another model, or prompts for another grid of patches.
+    """
+    weights, _ = read_weights(path)
+    prompts = read_mask_prompts(path)
+    prompted = MaskPromptedTower(tower, depth=0 if prompts is None else len(prompts))
+    own = prompted.prompts
+    if prompts is not None and own is not None and prompts.shape != own.shape:
+        raise ValueError(
+            f"the mask prompts of {str(path)!r} are {tuple(prompts.shape)}, and this tower of "
+            f"{tower.grid[0]} x {tower.grid[1]} patches and width {tower.width} takes "
+            f"{tuple(own.shape)}; choose the model that they were learnt with"
+        )
+    load_weights(tower.model, weights, str(path))
+    if prompts is not None and own is not None:
+        own.data.copy_(prompts)
+    return prompted
 
 
 def vit_prompted(

@@ -3,6 +3,7 @@
 import pickle
 import warnings
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -14,6 +15,10 @@ from ovseg_d2.files import write_atomically
 
 # Entries of OpenAI's own state dicts that are not weights; their presence tells the origin.
 _OPENAI_ENTRIES = ("input_resolution", "context_length", "vocab_size")
+# Mask prompts in a state dict of CLIP, as the official code of [ovseg] calls them; and beside the
+# tower in our training checkpoints.
+_MASK_PROMPTS = "visual.mask_embedding"
+_BESIDE_TOWER = ("tower.model.", "prompts")
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], bool]:
@@ -22,7 +27,8 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], bool]:
     Known are safetensors; PyTorch files holding a state dict, bare or under "state_dict" or
     "model", whose names may carry a prefix that ends in `model.` or `module.` (wrappers, and the
     training checkpoints of systems that own a tower; what lies outside the prefix is not the
-    tower's and is left out); and OpenAI's TorchScript archives. Nothing pickled is executed.
+    tower's and is left out); and OpenAI's TorchScript archives. Nothing pickled is executed. Mask
+    prompts are left out too: `read_mask_prompts` gives them.
 
     Args:
         path: the file.
@@ -35,6 +41,48 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], bool]:
         FileNotFoundError: there is no such file.
         ValueError: the file is none of the above, or holds several towers.
     """
+    content = _read_state(path)
+    prefix = _find_prefix(content, path)
+    weights = {
+        key.removeprefix(prefix): value
+        for key, value in content.items()
+        if key.startswith(prefix) and isinstance(value, Tensor)
+    }
+    weights.pop(_MASK_PROMPTS, None)
+    is_openai = all(key in content for key in _OPENAI_ENTRIES)
+    return {k: v for k, v in weights.items() if k not in _OPENAI_ENTRIES}, is_openai
+
+
+def read_mask_prompts(path: Path) -> Tensor | None:
+    """Read the mask prompts that a file holds beside a tower's weights.
+
+    Known are the training checkpoints of `MaskAdaptedCLIP`, what `save_weights` has made of one,
+    and the releases of [ovseg].
+
+    Args:
+        path: of a kind that `read_weights` reads.
+
+    Returns:
+        (depth, N, C) for N patches and the tower's width C; None where there are none.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: as for `read_weights`.
+    """
+    content = _read_state(path)
+    prefix = _find_prefix(content, path)
+    tower, prompts = _BESIDE_TOWER
+    names = [prefix + _MASK_PROMPTS]
+    if prefix.endswith(tower):
+        names.append(prefix.removesuffix(tower) + prompts)
+    for value in (content.get(name) for name in names):
+        if isinstance(value, Tensor):
+            return value
+    return None
+
+
+def _read_state(path: Path) -> dict[str, object]:
+    """The state dict in a file, under the names it has there."""
     if not path.is_file():
         raise FileNotFoundError(f"there is no weight file {str(path)!r}; check the path.")
     try:
@@ -49,9 +97,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], bool]:
             content = content[key]
     if not isinstance(content, dict):
         raise ValueError(f"{str(path)!r} holds a {type(content).__name__}, not a state dict.")
-    weights = _strip_prefix({k: v for k, v in content.items() if isinstance(v, Tensor)}, path)
-    is_openai = all(key in content for key in _OPENAI_ENTRIES)
-    return {k: v for k, v in weights.items() if k not in _OPENAI_ENTRIES}, is_openai
+    return content
 
 
 def load_weights(model: nn.Module, weights: dict[str, Tensor], source: str) -> None:
@@ -94,7 +140,12 @@ def load_weights(model: nn.Module, weights: dict[str, Tensor], source: str) -> N
 
 
 def save_weights(
-    model: nn.Module, path: Path, *, dtype: torch.dtype = torch.float16, note: str = ""
+    model: nn.Module,
+    path: Path,
+    *,
+    dtype: torch.dtype = torch.float16,
+    note: str = "",
+    mask_prompts: Tensor | None = None,
 ) -> None:
     """Write a model's weights as a safetensors file that `read_weights` and open_clip read.
 
@@ -103,13 +154,17 @@ def save_weights(
         path: the file; it appears whole or not at all.
         dtype: of the floating-point weights in the file.
         note: kept in the file's metadata: how the weights came about.
+        mask_prompts: (depth, N, C), kept beside the weights; open_clip does not read such a file.
 
     Raises:
         ValueError: a weight that the type cannot hold (it would become infinite).
         WriteError: the file cannot be written.
     """
     weights = {}
-    for name, value in model.state_dict().items():
+    state = model.state_dict()
+    if mask_prompts is not None:
+        state[_MASK_PROMPTS] = mask_prompts
+    for name, value in state.items():
         stored = value.detach().cpu()
         if stored.is_floating_point():
             stored = stored.to(dtype)
@@ -139,9 +194,10 @@ def _is_torchscript(path: Path) -> bool:
         return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
-def _strip_prefix(weights: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """Keep the entries of the one CLIP model in a state dict, under open_clip's names."""
+def _find_prefix(content: Mapping[str, object], path: Path) -> str:
+    """What stands before the names of the one CLIP model in a state dict."""
     anchor = "logit_scale"  # every CLIP model has it at its top
+    weights = [key for key, value in content.items() if isinstance(value, Tensor)]
     prefixes = {
         key.removesuffix(anchor)
         for key in weights
@@ -153,5 +209,4 @@ def _strip_prefix(weights: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
             f"{str(path)!r} holds several CLIP models, under {sorted(prefixes)}; "
             "save the one that is wanted on its own."
         )
-    prefix = prefixes.pop() if prefixes else ""
-    return {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+    return prefixes.pop() if prefixes else ""

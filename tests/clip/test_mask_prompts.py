@@ -5,7 +5,8 @@ import torch
 from open_clip.transformer import QuickGELU, VisionTransformer
 from torch.nn import functional as F
 
-from ovseg_d2.clip import CLIPTower, MaskPromptedTower
+from ovseg_d2.clip import CLIPTower, MaskPromptedTower, load_prompted_tower, save_weights
+from ovseg_d2.clip.weights import read_weights
 
 
 def _crops(count: int = 3, size: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
@@ -124,6 +125,64 @@ def test_crops_of_another_grid_are_refused(tower: CLIPTower) -> None:
     crops, masks = _crops(2)
     with pytest.raises(ValueError, match="one for each crop"):
         prompted.encode_crops(crops, masks[:1])
+
+
+def _checkpoint(prompted: MaskPromptedTower) -> dict[str, object]:
+    """What a training of MaskAdaptedCLIP leaves."""
+    state = {f"system.prompted.{k}": v for k, v in prompted.state_dict().items()}
+    return {"model": state | {"system.log_scale": torch.zeros(())}, "iteration": 3}
+
+
+def _release(prompted: MaskPromptedTower) -> dict[str, object]:
+    """The names that the official code of [ovseg] gives them."""
+    prefix = "clip_adapter.clip_model."
+    state = {prefix + k: v for k, v in prompted.tower.model.state_dict().items()}
+    return {"model": state | {f"{prefix}visual.mask_embedding": prompted.prompts.detach()}}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("pack", [_checkpoint, _release, None])
+def test_an_adapted_tower_is_loaded_with_its_prompts(build_tower, tmp_path, pack) -> None:
+    prompted = MaskPromptedTower(build_tower(), depth=2)
+    path = tmp_path / ("weights.pth" if pack else "weights.safetensors")
+    if pack:
+        torch.save(pack(prompted), path)
+    else:
+        model, prompts = prompted.tower.model, prompted.prompts
+        save_weights(model, path, dtype=torch.float32, mask_prompts=prompts)
+    torch.manual_seed(7)
+    tower = build_tower()
+    loaded = load_prompted_tower(tower, path)
+    assert loaded.tower is tower and loaded.depth == 2
+    assert isinstance(loaded.prompts, torch.nn.Parameter)
+    crops, masks = _crops(2)
+    assert torch.equal(loaded.encode_crops(crops, masks), prompted.encode_crops(crops, masks))
+    # The same file as a plain CLIP: its prompts are no weights of the tower.
+    assert read_weights(path)[0].keys() == tower.model.state_dict().keys()
+
+
+def test_weights_without_prompts_give_a_tower_without_any(build_tower, tmp_path) -> None:
+    prompted = MaskPromptedTower(build_tower(), depth=0)
+    torch.save(_checkpoint(prompted), tmp_path / "weights.pth")
+    tower = build_tower()
+    loaded = load_prompted_tower(tower, tmp_path / "weights.pth")
+    assert loaded.prompts is None
+    assert torch.equal(tower.model.visual.proj, prompted.tower.model.visual.proj)
+
+
+def test_prompts_for_another_grid_are_refused_and_nothing_is_loaded(build_tower, tmp_path) -> None:
+    content = _checkpoint(MaskPromptedTower(build_tower(), depth=2))
+    content["model"]["system.prompted.prompts"] = torch.zeros(2, 9, 32)
+    torch.save(content, tmp_path / "weights.pth")
+    torch.manual_seed(7)
+    tower = build_tower()
+    before = tower.model.visual.proj.clone()
+    told = r"are \(2, 9, 32\), and this tower of 4 x 4 patches and width 32 takes \(2, 16, 32\)"
+    with pytest.raises(ValueError, match=told):
+        load_prompted_tower(tower, tmp_path / "weights.pth")
+    assert torch.equal(tower.model.visual.proj, before)
+    with pytest.raises(FileNotFoundError, match="no weight file"):
+        load_prompted_tower(tower, tmp_path / "gone.pth")
 
 
 @torch.no_grad()

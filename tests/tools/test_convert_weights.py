@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from ovseg_d2.clip import load_clip
+from ovseg_d2.clip import MaskPromptedTower, load_clip, load_prompted_tower
 
 
 @pytest.fixture
@@ -41,6 +41,17 @@ def test_checkpoint_to_weights(run_tool, config_file, tmp_path, capsys):
         tower.state_dict().items(), again.state_dict().values(), strict=True
     ):
         torch.testing.assert_close(copy, value, rtol=1e-3, atol=1e-4, msg=name)
+
+
+def test_mask_prompts_go_with_the_weights(run_tool, config_file, tmp_path, capsys):
+    prompted = MaskPromptedTower(load_clip(str(config_file)), depth=2)
+    state = {f"system.prompted.{key}": value for key, value in prompted.state_dict().items()}
+    torch.save({"model": state}, tmp_path / "model_final.pth")
+    out = tmp_path / "clip.safetensors"
+    run_tool("--model", config_file, "--weights", tmp_path / "model_final.pth", "--output", out)
+    assert "float16, with mask prompts of depth 2" in capsys.readouterr().out
+    again = load_prompted_tower(load_clip(str(config_file)), out)
+    torch.testing.assert_close(again.prompts, prompted.prompts, rtol=1e-3, atol=1e-4)
 
 
 def test_weights_of_another_model_end_in_a_sentence(run_tool, config_file, tmp_path):
