@@ -8,6 +8,14 @@ from .load import load_clip
 from .mask_prompts import MaskPromptedTower, load_prompted_tower
 from .positions import resample_positions
 from .stages import encode_stages, stage_shapes
+from .token_feats import (
+    encode_image_tokens,
+    encode_text_tokens,
+    image_heads,
+    text_heads,
+    token_table,
+    word_tokens,
+)
 from .tower import CLIPTower
 from .weights import read_mask_prompts, save_weights
 
@@ -16,8 +24,11 @@ __all__ = [
     "LastBlock",
     "MaskPromptedTower",
     "TrainPolicy",
+    "encode_image_tokens",
     "encode_stages",
+    "encode_text_tokens",
     "fill_color",
+    "image_heads",
     "load_clip",
     "load_prompted_tower",
     "local_feature_advice",
@@ -27,4 +38,7 @@ __all__ = [
     "save_weights",
     "set_trainable",
     "stage_shapes",
+    "text_heads",
+    "token_table",
+    "word_tokens",
 ]

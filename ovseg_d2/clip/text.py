@@ -62,10 +62,7 @@ def _encode_pooled(
     tower: CLIP | TextTransformer, token_embeds: Tensor, positions: Tensor
 ) -> Tensor:
     """(N, D) of embeddings (N, L, C) whose pooled tokens lie at ``positions`` (N,)."""
-    length = token_embeds.shape[1]
-    mask = None if tower.attn_mask is None else tower.attn_mask[:length, :length]
-    x = token_embeds + tower.positional_embedding[:length].to(token_embeds.dtype)
-    x = _run_blocks(tower.transformer, x, mask)
+    x = run_text_blocks(tower, token_embeds)
     x = x[torch.arange(len(x), device=x.device), positions]
     # LayerNorm works token by token, so the pooled tokens alone are normalised.
     x = tower.ln_final(x)
@@ -73,6 +70,14 @@ def _encode_pooled(
     if projection is None:
         return x
     return projection(x) if isinstance(projection, nn.Linear) else x @ projection
+
+
+def run_text_blocks(tower: CLIP | TextTransformer, token_embeds: Tensor) -> Tensor:
+    """Add positions to embeddings (N, L, C) and run all blocks: (N, L, C), before `ln_final`."""
+    length = token_embeds.shape[1]
+    mask = None if tower.attn_mask is None else tower.attn_mask[:length, :length]
+    x = token_embeds + tower.positional_embedding[:length].to(token_embeds.dtype)
+    return _run_blocks(tower.transformer, x, mask)
 
 
 def pooled_positions(tower: CLIP | TextTransformer, token_ids: Tensor) -> Tensor:

@@ -3,12 +3,14 @@
 from .contrastive import contrastive_loss, gather_with_grad
 from .mask_losses import dice_loss, focal_loss, pairwise_dice_loss, pairwise_focal_loss
 from .masked_bce import masked_bce_loss
+from .masked_prediction import check_temperature, pixel_loss, soft_code_loss, soft_codes
 from .set_criterion import Match, Matcher, SetCriterion
 
 __all__ = [
     "Match",
     "Matcher",
     "SetCriterion",
+    "check_temperature",
     "contrastive_loss",
     "dice_loss",
     "focal_loss",
@@ -16,4 +18,7 @@ __all__ = [
     "masked_bce_loss",
     "pairwise_dice_loss",
     "pairwise_focal_loss",
+    "pixel_loss",
+    "soft_code_loss",
+    "soft_codes",
 ]

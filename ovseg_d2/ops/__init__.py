@@ -26,7 +26,14 @@ from ovseg_d2.ops.mask_fusion import fuse_masks, fused_bands
 from ovseg_d2.ops.mask_targets import location_weights, merge_masks, resize_masks
 from ovseg_d2.ops.overlap import overlap_labels
 from ovseg_d2.ops.patch_masks import patch_masks
+from ovseg_d2.ops.patch_pixels import patch_pixels
 from ovseg_d2.ops.pooling import pool_masks
+from ovseg_d2.ops.random_masks import (
+    check_mask_ratio,
+    draw_patch_masks,
+    draw_word_masks,
+    unmasked_ids,
+)
 from ovseg_d2.ops.refine import (
     REMOVED_SCORE,
     Refinement,
@@ -50,11 +57,14 @@ __all__ = [
     "average_windows",
     "background_by_threshold",
     "binarize_masks",
+    "check_mask_ratio",
     "class_lambdas",
     "class_shares",
     "cut_regions",
     "denoise_prompts",
     "dense_argmax",
+    "draw_patch_masks",
+    "draw_word_masks",
     "expand_boxes",
     "fill_background",
     "filter_small_areas",
@@ -70,6 +80,7 @@ __all__ = [
     "merge_masks",
     "overlap_labels",
     "patch_masks",
+    "patch_pixels",
     "pool_masks",
     "refine_scores",
     "resize_masks",
@@ -77,6 +88,7 @@ __all__ = [
     "score_bands",
     "sinkhorn",
     "smooth_by_keys",
+    "unmasked_ids",
     "update_ema",
     "upsample_scores",
     "window_boxes",

@@ -4,6 +4,9 @@ from .clip_pretrain import CLIPPretrain
 from .image_proposals import ImageProposals
 from .mask_adapted_clip import MaskAdaptedCLIP
 from .maskclip import MaskCLIP
+from .masked_distill_clip import MaskedDistillCLIP
+from .masked_distillation import DistillationStatistics, MaskedDistillation
+from .masked_language import MaskedLanguage
 from .ovseg import OTHERS, OVSeg, with_others
 from .ovseg_classifier import MaskClasses, OVSegClassifier
 from .ovseg_maskformer import OVSegMaskFormer
@@ -21,6 +24,7 @@ from .pixelclip_inference import PixelCLIPInference
 __all__ = [
     "OTHERS",
     "CLIPPretrain",
+    "DistillationStatistics",
     "GeneratedMasks",
     "ImageProposals",
     "MaskAdaptedCLIP",
@@ -28,6 +32,9 @@ __all__ = [
     "MaskClasses",
     "MaskFormerProposals",
     "MaskProposals",
+    "MaskedDistillCLIP",
+    "MaskedDistillation",
+    "MaskedLanguage",
     "OVSeg",
     "OVSegClassifier",
     "OVSegMaskFormer",

@@ -1,0 +1,90 @@
+"""What a tower's two halves give for each token, not for the image or the text as a whole.
+
+Shape shorthand: B images, N texts, L tokens, C width of the half in question.
+"""
+
+import torch
+from open_clip.transformer import VisionTransformer
+from torch import Tensor, nn
+
+from .text import pooled_positions, run_text_blocks, text_pool_type, text_tower
+from .tower import CLIPTower
+from .vit import vit_tokens
+from .vit_blocks import run_blocks
+
+
+def encode_image_tokens(
+    visual: nn.Module, images: Tensor, kept_ids: Tensor | None = None
+) -> tuple[Tensor, tuple[int, int]]:
+    """Encode images, or what is left of them, as their class token and patches.
+
+    Args:
+        visual: the image half of a tower, a ViT.
+        images: (B, 3, H, W) normalised.
+        kept_ids: (B, n) long, the patches that are left, by their place in reading order; all
+            others are not there for the tower. None keeps all.
+
+    Returns:
+        (B, 1 + n, C), class token first, after the last block and its norm, not projected, and the
+        grid (h, w) of the whole images.
+
+    Raises:
+        ValueError: the image half is no ViT.
+    """
+    if not isinstance(visual, VisionTransformer):
+        raise ValueError(
+            f"the image tower is a {type(visual).__name__}, from which no patches can be left out; "
+            "choose a ViT such as 'ViT-B-16'"
+        )
+    tokens, grid = vit_tokens(visual, images)
+    if kept_ids is not None:
+        places = kept_ids[..., None].expand(-1, -1, tokens.shape[-1])
+        tokens = torch.cat([tokens[:, :1], tokens[:, 1:].gather(1, places)], dim=1)
+    return visual.ln_post(run_blocks(visual, tokens, visual.transformer.resblocks)), grid
+
+
+def image_heads(tower: CLIPTower) -> int:
+    """How many heads the last attention of the image half, a ViT, has."""
+    return tower.model.visual.transformer.resblocks[-1].attn.num_heads
+
+
+def text_heads(tower: CLIPTower) -> int:
+    """How many heads the last attention of the text half has."""
+    return text_tower(tower.model).transformer.resblocks[-1].attn.num_heads
+
+
+def token_table(tower: CLIPTower) -> nn.Parameter:
+    """The embeddings of all tokens, (vocabulary, C)."""
+    return text_tower(tower.model).token_embedding.weight
+
+
+def word_tokens(tower: CLIPTower, token_ids: Tensor) -> Tensor:
+    """Which tokens are words: (N, L) bool, those between a text's start and its end.
+
+    Raises:
+        ValueError: the tower reads its texts at their first or last token, so that no end is known.
+    """
+    of_text = text_tower(tower.model)
+    if text_pool_type(of_text) not in ("argmax", "eos"):
+        raise ValueError(
+            f"the text tower pools by {text_pool_type(of_text)!r}, and where its texts end is "
+            "not known; choose one that pools at the end token, as CLIP's own"
+        )
+    places = torch.arange(token_ids.shape[1], device=token_ids.device)
+    ends = pooled_positions(of_text, token_ids)
+    return (places > 0) & (places < ends[:, None])
+
+
+def encode_text_tokens(tower: CLIPTower, token_embeds: Tensor) -> Tensor:
+    """Encode each token of texts that are given as embeddings, as `CLIPTower.embed_tokens` does.
+
+    Args:
+        tower: the CLIP.
+        token_embeds: (N, L, C), without positions.
+
+    Returns:
+        (N, L, C), after the last block and its norm. Under a causal mask, as CLIP's, a token knows
+        those before it.
+    """
+    of_text = text_tower(tower.model)
+    return of_text.ln_final(run_text_blocks(of_text, token_embeds))
