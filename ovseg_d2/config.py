@@ -158,6 +158,13 @@ def add_ovseg_config(cfg: CfgNode) -> None:
     # caption mapper.
     cfg.INPUT.NEGATIVES_PER_CAPTION = 0
 
+    # Crops of mask-category pairs. Read by the pair mapper; DATASETS.TRAIN names files of pairs
+    # that tools/mine_pairs.py has made.
+    cfg.INPUT.PAIRS = CfgNode()
+    cfg.INPUT.PAIRS.EXPAND_RATIO = 1.0  # by what the tight box of a mask is scaled, at least 1
+    # Least and greatest share of a crop's area that is seen; 1, 1 is all of it.
+    cfg.INPUT.PAIRS.PART_AREA = [0.9, 1.0]
+
     # Unlabelled masks, and the two views that PixelCLIP trains on. Read by the mask mapper, which
     # resizes, crops and flips by detectron2's own keys.
     cfg.INPUT.MASKS_PER_IMAGE = 0  # at most, drawn at random; 0 takes all

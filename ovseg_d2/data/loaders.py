@@ -9,6 +9,7 @@ from ..d2.config import CfgNode
 from ..d2.data import DatasetCatalog, build_detection_test_loader
 from ..d2.data.samplers import InferenceSampler
 from ..d2.utils import comm
+from .datasets import is_pair_file, pair_dicts
 from .mappers import TRAIN_MAPPERS, TestMapper
 from .sampler import Draw, SampleStream
 
@@ -75,7 +76,10 @@ class TrainLoader:
 
 
 def load_dataset_dicts(names: Sequence[str]) -> list[dict[str, Any]]:
-    """Dataset dicts of several registered datasets, one after the other.
+    """Dataset dicts of several datasets, one after the other.
+
+    Args:
+        names: of registered datasets, or paths of files of pairs (``....jsonl``).
 
     Raises:
         ValueError: no name, an unknown one (known ones are listed), or an empty dataset.
@@ -84,13 +88,16 @@ def load_dataset_dicts(names: Sequence[str]) -> list[dict[str, Any]]:
         raise ValueError(f"DATASETS {names!r} must be a list of at least one dataset name")
     dicts: list[dict[str, Any]] = []
     for name in names:
-        if name not in DatasetCatalog.list():
+        if is_pair_file(name):
+            found = pair_dicts(name)
+        elif name in DatasetCatalog.list():
+            found = DatasetCatalog.get(name)
+        else:
             ours = [known for known in DatasetCatalog.list() if known.startswith("ovseg_")]
             raise ValueError(
                 f"dataset {name!r} is not registered; the plugin's are {', '.join(ours)}, and "
                 "DatasetCatalog.register adds your own"
             )
-        found = DatasetCatalog.get(name)
         if not found:
             raise ValueError(f"dataset {name!r} is empty; check the folder it is read from")
         dicts += [{**entry, "dataset_name": name} for entry in found]

@@ -1,8 +1,10 @@
-"""Unlabelled masks: where they come from, and how they are stored."""
+"""Masks, with and without a noun: where they come from, and how they are stored."""
 
 from .dino import DinoClusters
 from .felzenszwalb import Felzenszwalb
 from .labels import masks_of_labels, nearest_pixels
+from .pairs import MaskPair, PairFile, PairFileError, read_pairs, write_pairs
+from .rle import decode_masks, encode_masks
 from .sam import SamMasks
 from .source import CachedMasks, MaskFolder, MaskSource
 from .store import MaskFileError, mask_file_name, read_info, read_masks, write_masks
@@ -13,12 +15,19 @@ __all__ = [
     "Felzenszwalb",
     "MaskFileError",
     "MaskFolder",
+    "MaskPair",
     "MaskSource",
+    "PairFile",
+    "PairFileError",
     "SamMasks",
+    "decode_masks",
+    "encode_masks",
     "mask_file_name",
     "masks_of_labels",
     "nearest_pixels",
     "read_info",
     "read_masks",
+    "read_pairs",
     "write_masks",
+    "write_pairs",
 ]

@@ -12,10 +12,24 @@ from ..readers import read_picture
 from ..sampler import Draw, sample_rng
 from .test import check_image_format, image_tensor, order_channels
 
-__all__ = ["CaptionMapper"]
+__all__ = ["FLIPPED_AXIS", "CaptionMapper", "check_flip"]
 
 _logger = logging.getLogger(__name__)
-_FLIPPED_AXIS = {"none": None, "horizontal": 1, "vertical": 0}
+# Ways to mirror a picture, and the axis of (H, W) each turns round.
+FLIPPED_AXIS = {"none": None, "horizontal": 1, "vertical": 0}
+
+
+def check_flip(flip: str) -> str:
+    """A way to mirror pictures, as it came.
+
+    Raises:
+        ValueError: it is none of `FLIPPED_AXIS`.
+    """
+    if flip not in FLIPPED_AXIS:
+        raise ValueError(
+            f"flip={flip!r}; set INPUT.RANDOM_FLIP to one of {', '.join(FLIPPED_AXIS)}"
+        )
+    return flip
 
 
 class CaptionMapper:
@@ -56,11 +70,7 @@ class CaptionMapper:
             )
         self._num_captions = num_captions
         self._num_negatives = num_negatives
-        if flip not in _FLIPPED_AXIS:
-            raise ValueError(
-                f"flip={flip!r}; set INPUT.RANDOM_FLIP to one of {', '.join(_FLIPPED_AXIS)}"
-            )
-        self._flipped_axis = _FLIPPED_AXIS[flip]
+        self._flipped_axis = FLIPPED_AXIS[check_flip(flip)]
         self._image_format = check_image_format(image_format)
 
     @classmethod

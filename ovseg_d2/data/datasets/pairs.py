@@ -1,0 +1,73 @@
+"""Files of mask-category pairs as training datasets: by their path, or by a registered name."""
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from ...d2.data import DatasetCatalog, MetadataCatalog
+from ...masks import read_pairs
+from .benchmarks import datasets_root
+
+__all__ = ["PAIR_SETS", "is_pair_file", "pair_dicts", "register_pairs"]
+
+_logger = logging.getLogger(__name__)
+_SHOWN = 3
+
+# Names of what the paper mines from COCO's captions, and of its two alternatives; each is looked
+# for in $DETECTRON2_DATASETS/pairs/<folder>/pairs.jsonl, where tools/mine_pairs.py may write it.
+PAIR_SETS: dict[str, str] = {
+    "ovseg_coco_pairs_1cap": "coco_1cap",
+    "ovseg_coco_pairs_5cap": "coco_5cap",
+    "ovseg_coco_pairs_gt": "coco_gt",
+    "ovseg_coco_pairs_gt_1cap": "coco_gt_1cap",
+}
+
+
+def is_pair_file(name: str) -> bool:
+    """Whether a name in DATASETS.TRAIN is the path of a file of pairs."""
+    return name.endswith(".jsonl")
+
+
+def pair_dicts(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """List the pairs of a file; broken lines are left out with a warning.
+
+    Args:
+        path: a file that tools/mine_pairs.py has made.
+
+    Returns:
+        Dicts with ``file_name`` and ``pair``, a `MaskPair`.
+
+    Raises:
+        PairFileError: the file is missing, or holds no pair.
+        FileNotFoundError: the folder of its pictures is missing.
+    """
+    found = read_pairs(path)
+    if found.problems:
+        shown = "; ".join(found.problems[:_SHOWN])
+        more = "; ..." if len(found.problems) > _SHOWN else ""
+        _logger.warning("%s: %d lines are left out: %s%s", path, len(found.problems), shown, more)
+    root = found.info.get("image_root")
+    if root and not os.path.isdir(root):
+        raise FileNotFoundError(
+            f"{os.fspath(path)}: the folder {root} of its pictures does not exist; correct "
+            "'image_root' in the file's first line"
+        )
+    return [{"file_name": pair.image, "pair": pair} for pair in found.pairs]
+
+
+def _set_dicts(name: str) -> list[dict[str, Any]]:
+    path: Path = datasets_root() / "pairs" / PAIR_SETS[name] / "pairs.jsonl"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"dataset {name!r}: there is no {path}; make it with tools/mine_pairs.py --output "
+            f"{path.parent}, or set DETECTRON2_DATASETS (now {str(datasets_root())!r})"
+        )
+    return pair_dicts(path)
+
+
+def register_pairs() -> None:
+    """Register the names of `PAIR_SETS`; nothing is looked for before one is used."""
+    for name in PAIR_SETS:
+        DatasetCatalog.register(name, lambda name=name: _set_dicts(name))
+        MetadataCatalog.get(name).set(evaluator_type="none")

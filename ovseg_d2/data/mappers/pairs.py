@@ -1,0 +1,154 @@
+"""Mask-category pairs as crops of their masks, for MaskAdaptedCLIP."""
+
+import logging
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...d2.config import CfgNode
+from ...masks import MaskPair
+from ...ops import CropOptions, expand_boxes, mask_boxes
+from ..readers import read_picture
+from ..sampler import Draw, sample_rng
+from .captions import FLIPPED_AXIS, check_flip
+from .test import check_image_format, image_tensor, order_channels
+
+__all__ = ["PairMapper", "draw_part"]
+
+_logger = logging.getLogger(__name__)
+# Of the parts that are drawn, and how often one is drawn until it fits.
+_ASPECTS = (3 / 4, 4 / 3)
+_TRIES = 10
+
+
+class PairMapper:
+    """The box of a pair's mask, cut out of its picture, perhaps a part of it and mirrored.
+
+    The background is left in, whatever becomes of it later: the model fills it.
+
+    Source: [ovseg] Sec. 3.2 for the crops; parts of 0.9 to 1 of their area and no mirroring are
+    the augmentation of the official code.
+    """
+
+    def __init__(
+        self,
+        *,
+        expand_ratio: float = 1.0,
+        part_area: Sequence[float] = (0.9, 1.0),
+        flip: str = "none",
+        image_format: str = "RGB",
+    ) -> None:
+        """Describe crops and augmentation.
+
+        Args:
+            expand_ratio: by what the tight box of a mask is scaled about its centre, at least 1.
+            part_area: least and greatest share of a crop's area that is seen; (1, 1) is all.
+            flip: "horizontal" or "vertical" mirrors half of the crops, "none" leaves them.
+            image_format: RGB or BGR, the order of the channels handed on.
+
+        Raises:
+            ValueError: a ratio, share, way to flip or format that is none.
+        """
+        self._expand_ratio = CropOptions(expand_ratio=expand_ratio).expand_ratio
+        if len(part_area) != 2 or not 0 < part_area[0] <= part_area[1] <= 1:
+            raise ValueError(
+                f"part_area={tuple(part_area)}; set INPUT.PAIRS.PART_AREA to two shares above 0 "
+                "and up to 1, the smaller one first"
+            )
+        self._part_area = (float(part_area[0]), float(part_area[1]))
+        self._flipped_axis = FLIPPED_AXIS[check_flip(flip)]
+        self._image_format = check_image_format(image_format)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> "PairMapper":
+        """Read ``INPUT.PAIRS``, and the ``INPUT`` keys of mirroring and format."""
+        return cls(
+            expand_ratio=cfg.INPUT.PAIRS.EXPAND_RATIO,
+            part_area=cfg.INPUT.PAIRS.PART_AREA,
+            flip=cfg.INPUT.RANDOM_FLIP,
+            image_format=cfg.INPUT.FORMAT,
+        )
+
+    def __call__(self, dataset_dict: dict[str, Any], draw: Draw) -> dict[str, Any] | None:
+        """Make a sample.
+
+        Args:
+            dataset_dict: one entry of a dataset of pairs.
+            draw: where the sample lies in the stream; all randomness comes from it.
+
+        Returns:
+            ``file_name``; ``image`` (3, h, w) uint8, the crop; ``mask`` (h, w) bool, never empty;
+            and ``noun``. None, after a warning, where the picture cannot be read or the mask is
+            not one of it.
+
+        Raises:
+            ValueError: the entry has no ``pair``.
+        """
+        pair = dataset_dict.get("pair")
+        if not isinstance(pair, MaskPair):
+            raise ValueError(
+                f"{dataset_dict.get('file_name')}: its entry has no mask and noun under 'pair'; "
+                "name a file of pairs in DATASETS.TRAIN, made with tools/mine_pairs.py"
+            )
+        try:
+            image = read_picture(pair.image)
+            mask = pair.decode((image.shape[0], image.shape[1]))
+        except ValueError as error:  # an ImageReadError, or the mask's
+            _logger.warning("%s: left out of training", error)
+            return None
+        rng = sample_rng(draw)
+        image, mask = self._cut(image, mask, rng)
+        if self._flipped_axis is not None and rng.random() < 0.5:
+            image, mask = np.flip(image, self._flipped_axis), np.flip(mask, self._flipped_axis)
+        return {
+            "file_name": pair.image,
+            "image": image_tensor(order_channels(image, self._image_format)),
+            "mask": torch.from_numpy(np.ascontiguousarray(mask)),
+            "noun": pair.noun,
+        }
+
+    def _cut(
+        self, image: np.ndarray, mask: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        size = (mask.shape[0], mask.shape[1])
+        boxes = mask_boxes(torch.from_numpy(mask)[None])
+        x0, y0, x1, y1 = expand_boxes(boxes, self._expand_ratio, size)[0].tolist()
+        image, mask = image[y0:y1, x0:x1], mask[y0:y1, x0:x1]
+        left, top, right, bottom = draw_part((mask.shape[0], mask.shape[1]), self._part_area, rng)
+        part = mask[top:bottom, left:right]
+        # A thin mask may lie in what is cut off.
+        return (image[top:bottom, left:right], part) if part.any() else (image, mask)
+
+
+def draw_part(
+    size: tuple[int, int], area: tuple[float, float], rng: np.random.Generator
+) -> tuple[int, int, int, int]:
+    """Draw a part of a crop: its area uniformly, its aspect evenly about the square.
+
+    Source: as torchvision's RandomResizedCrop draws, which the official code of [ovseg] uses; but
+    where no part fits, which is the rule for long and thin crops, all of the crop is taken and
+    not its middle.
+
+    Args:
+        size: (h, w) of the crop.
+        area: least and greatest share of its area.
+        rng: source of all randomness.
+
+    Returns:
+        xyxy in pixels, right and bottom exclusive.
+    """
+    height, width = size
+    if area == (1, 1):
+        return 0, 0, width, height
+    for _ in range(_TRIES):
+        pixels = height * width * rng.uniform(*area)
+        aspect = math.exp(rng.uniform(math.log(_ASPECTS[0]), math.log(_ASPECTS[1])))
+        part_w, part_h = round(math.sqrt(pixels * aspect)), round(math.sqrt(pixels / aspect))
+        if 0 < part_w <= width and 0 < part_h <= height:
+            top = int(rng.integers(height - part_h + 1))
+            left = int(rng.integers(width - part_w + 1))
+            return left, top, left + part_w, top + part_h
+    return 0, 0, width, height

@@ -1,0 +1,156 @@
+"""Crops of pairs: the tight box by hand, augmentation by the position alone, bad pairs told."""
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ovseg_d2.config import load_config
+from ovseg_d2.data.mappers import TRAIN_MAPPERS, PairMapper
+from ovseg_d2.data.mappers.pairs import draw_part
+from ovseg_d2.data.sampler import Draw
+from ovseg_d2.masks import MaskPair, encode_masks
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+WHOLE = {"part_area": (1, 1)}
+
+
+def draw(position: int = 0) -> Draw:
+    return Draw(index=0, seed=0, position=position)
+
+
+@pytest.fixture
+def mask() -> np.ndarray:
+    mask = np.zeros((30, 40), dtype=bool)
+    mask[10:20, 12:30] = True
+    mask[10:15, 12:20] = False
+    return mask
+
+
+@pytest.fixture
+def entry(tmp_path, mask) -> dict:
+    path = str(tmp_path / "picture.png")
+    Image.fromarray(PIXELS).save(path)
+    return {"file_name": path, "pair": MaskPair(path, encode_masks(mask[None])[0], "red star")}
+
+
+def test_the_tight_box_with_its_background(entry, mask):
+    sample = PairMapper(**WHOLE)(entry, draw())
+    assert sample["noun"] == "red star" and sample["file_name"] == entry["file_name"]
+    assert sample["image"].dtype == torch.uint8 and sample["mask"].dtype == torch.bool
+    np.testing.assert_array_equal(
+        sample["image"].permute(1, 2, 0).numpy(), PIXELS[10:20, 12:30], "all of it, unfilled"
+    )
+    np.testing.assert_array_equal(sample["mask"].numpy(), mask[10:20, 12:30])
+
+
+def test_boxes_are_expanded_about_their_centre(entry, mask):
+    sample = PairMapper(expand_ratio=2.0, **WHOLE)(entry, draw())
+    # 10..20 becomes 5..25, and 12..30 becomes 3..39.
+    np.testing.assert_array_equal(sample["mask"].numpy(), mask[5:25, 3:39])
+    everything = PairMapper(expand_ratio=10.0, **WHOLE)(entry, draw())
+    np.testing.assert_array_equal(everything["mask"].numpy(), mask)
+
+
+def test_the_channels_are_the_configs(entry):
+    bgr = PairMapper(image_format="BGR", **WHOLE)(entry, draw())["image"]
+    assert torch.equal(bgr.flip(0), PairMapper(**WHOLE)(entry, draw())["image"])
+
+
+def test_the_sample_is_a_function_of_the_draw(entry):
+    mapper = PairMapper(part_area=(0.3, 0.9), flip="horizontal")
+    shapes = set()
+    for position in range(12):
+        np.random.seed(position)
+        first, again = (mapper(entry, draw(position)._replace(index=i)) for i in (0, 7))
+        assert torch.equal(first["image"], again["image"])
+        assert torch.equal(first["mask"], again["mask"])
+        shapes.add(tuple(first["image"].shape))
+    assert len(shapes) > 3
+
+
+def test_mirroring_turns_picture_and_mask_together(entry):
+    plain = PairMapper(**WHOLE)(entry, draw())
+    for flip, axis in (("horizontal", 2), ("vertical", 1)):
+        mapper = PairMapper(flip=flip, **WHOLE)
+        found = [mapper(entry, draw(position)) for position in range(40)]
+        mirrored = [torch.equal(each["image"], plain["image"].flip(axis)) for each in found]
+        assert 8 < sum(mirrored) < 32
+        for each, turned in zip(found, mirrored, strict=True):
+            assert torch.equal(
+                each["mask"], plain["mask"].flip(axis - 1) if turned else plain["mask"]
+            )
+
+
+def test_parts_keep_to_their_shares():
+    rng = np.random.default_rng(0)
+    found = np.array([draw_part((60, 60), (0.25, 0.5), rng) for _ in range(400)])
+    widths, heights = found[:, 2] - found[:, 0], found[:, 3] - found[:, 1]
+    assert found.min() >= 0 and found.max() <= 60
+    shares, aspects = widths * heights / 3600, widths / heights
+    assert 0.23 < shares.min() < 0.27 and 0.48 < shares.max() < 0.52
+    assert 0.7 < aspects.min() < 0.8 and 1.25 < aspects.max() < 1.4
+    # A crop of which no part of that aspect has so much is taken whole.
+    assert draw_part((10, 100), (0.9, 1.0), rng) == (0, 0, 100, 10)
+    assert draw_part((60, 60), (1, 1), rng) == (0, 0, 60, 60)
+
+
+def test_a_mask_is_never_cut_away(entry, tmp_path):
+    corners = np.zeros((30, 40), dtype=bool)
+    corners[0, 0] = corners[29, 39] = True
+    pair = MaskPair(entry["file_name"], encode_masks(corners[None])[0], "dust")
+    mapper = PairMapper(part_area=(0.1, 0.3))
+    found = [mapper({"file_name": "x", "pair": pair}, draw(position)) for position in range(30)]
+    assert all(sample["mask"].any() for sample in found)
+
+
+def test_pictures_of_the_shapes_world():
+    mask = np.zeros((96, 96), dtype=bool)
+    mask[3:50, 4:60] = True
+    name = "shapes://train/0/2"
+    pair = MaskPair(name, encode_masks(mask[None])[0], "sand")
+    sample = PairMapper(**WHOLE)({"file_name": name, "pair": pair}, draw())
+    assert sample["image"].shape == (3, 47, 56)
+
+
+def test_pairs_that_cannot_be_used_are_told_and_left_out(entry, mask, caplog):
+    pair, mapper = entry["pair"], PairMapper()
+    larger, empty = np.pad(mask, 5), np.zeros_like(mask)
+    told = {
+        "has the size [40, 50] instead of [30, 40]": (pair.image, larger),
+        "is empty": (pair.image, empty),
+        "there is no such file": ("gone.png", mask),
+    }
+    for words, (image, broken) in told.items():
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            bad = MaskPair(image, encode_masks(broken[None])[0], "dog")
+            assert mapper({"file_name": image, "pair": bad}, draw()) is None
+        assert words in caplog.text and "left out of training" in caplog.text
+
+
+def test_entries_of_another_kind_are_refused():
+    with pytest.raises(
+        ValueError, match="shapes://train/0/2: its entry has no mask and noun under"
+    ):
+        PairMapper()({"file_name": "shapes://train/0/2"}, draw())
+
+
+@pytest.mark.parametrize("area", [(0, 1), (0.5,), (0.9, 0.5), (0.5, 1.1), ()])
+def test_shares_that_are_none(area):
+    with pytest.raises(ValueError, match="set INPUT.PAIRS.PART_AREA to two shares above 0 and up"):
+        PairMapper(part_area=area)
+
+
+def test_what_the_config_says(entry):
+    keys = ["INPUT.PAIRS.PART_AREA", "[1.0, 1.0]", "INPUT.PAIRS.EXPAND_RATIO", "2.0"]
+    cfg = load_config(None, [*keys, "INPUT.RANDOM_FLIP", "none"])
+    mapper = TRAIN_MAPPERS["pairs"].from_config(cfg)
+    assert isinstance(mapper, PairMapper)
+    assert mapper(entry, draw())["mask"].shape == (20, 36)
+    with pytest.raises(ValueError, match="set INPUT.RANDOM_FLIP to one of none, horizontal"):
+        PairMapper(flip="up")
+    with pytest.raises(ValueError, match="expand_ratio=0.5"):
+        PairMapper(expand_ratio=0.5)
