@@ -49,6 +49,9 @@ REQUIREMENTS = [
     "tabulate>=0.9",
     "termcolor>=2.4",
     "tqdm>=4.66.4",
+    # Nouns of captions, for mining; the one tagger whose English model is in its package, so that
+    # nothing has to be downloaded apart.
+    "HanTa>=1.2.1",
     # Every training writes TensorBoard events, as detectron2's does.
     "tensorboard>=2.17.1",
 ]

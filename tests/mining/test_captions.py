@@ -1,0 +1,79 @@
+"""COCO's captions as they are, and files that are something else."""
+
+import json
+
+import pytest
+
+from ovseg_d2.mining import CaptionFileError, read_coco_captions
+
+IMAGES = [
+    {"id": 9, "file_name": "000000000009.jpg", "height": 480, "width": 640},
+    {"id": 25, "file_name": "train2014/COCO_25.jpg"},
+    {"id": 30, "file_name": "never_captioned.jpg"},
+]
+ANNOTATIONS = [
+    {"id": 1, "image_id": 25, "caption": "Two giraffes\nunder a tree. "},
+    {"id": 2, "image_id": 9, "caption": "Closeup of bins of food."},
+    {"id": 3, "image_id": 25, "caption": "A giraffe."},
+]
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write_json(content) -> str:
+        path = tmp_path / "captions.json"
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+        return str(path)
+
+    return write_json
+
+
+def test_captions_by_the_pictures_name(write):
+    found = read_coco_captions(write({"images": IMAGES, "annotations": ANNOTATIONS, "info": {}}))
+    assert found.captions == {
+        "COCO_25.jpg": ("Two giraffes under a tree.", "A giraffe."),
+        "000000000009.jpg": ("Closeup of bins of food.",),
+    }
+    assert found.num_broken == 0
+
+
+def test_broken_entries_are_counted_and_left_out(write):
+    broken = [{"image_id": 9}, {"image_id": 9, "caption": " "}, {"image_id": 77, "caption": "x"}]
+    broken += [{"image_id": [9], "caption": "x"}, "text", None, {"image_id": 25, "caption": 3}]
+    images = [*IMAGES, {"id": 4}, {"file_name": 5, "id": 77}, "picture"]
+    found = read_coco_captions(write({"images": images, "annotations": ANNOTATIONS + broken}))
+    assert found.num_broken == len(broken)
+    assert sum(map(len, found.captions.values())) == 3
+
+
+INSTANCES = [{"image_id": 9, "category_id": 3, "segmentation": [[1, 2, 3, 4]]}]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "it is cut off or no JSON"),
+        ('{"images": [', "it is cut off or no JSON"),
+        ([1], "it has no list 'images'; give a file of COCO's format"),
+        ({"images": IMAGES, "captions": []}, "it has no list 'annotations'"),
+        (
+            {"images": IMAGES, "annotations": INSTANCES},
+            "none of its annotations has a 'caption' .*; give COCO's captions_.*, not its instanc",
+        ),
+        ({"images": [], "annotations": ANNOTATIONS}, "none of its annotations has a 'caption' of"),
+        (
+            {"images": [*IMAGES, {"id": 2, "file_name": "b/COCO_25.jpg"}], "annotations": []},
+            "two of its pictures are called 'COCO_25.jpg'",
+        ),
+    ],
+)
+def test_files_of_another_kind(write, content, words):
+    with pytest.raises(CaptionFileError, match=words):
+        read_coco_captions(write(content))
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    with pytest.raises(CaptionFileError, match="there is no such file"):
+        read_coco_captions(tmp_path / "gone.json")
+    with pytest.raises(CaptionFileError, match="the system says"):
+        read_coco_captions(tmp_path)
