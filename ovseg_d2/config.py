@@ -118,6 +118,36 @@ def add_ovseg_config(cfg: CfgNode) -> None:
     # out; see ovseg_d2.systems.CLIPPretrain.
     model.CLIP_PRETRAIN.ATTENTION_ONLY = 0.0
 
+    # --- MODEL.MASKED_DISTILL: guesses of hidden patches and words, beside contrastive training by
+    # MODEL.CLIP_PRETRAIN. Read by plugin.masked_distill_clip.
+    model.MASKED_DISTILL = CfgNode()
+    model.MASKED_DISTILL.WEIGHT = 0.05  # of the distillation's loss; 0 does without it
+    # What is guessed of hidden patches: teacher (features of the moving average) | student (its own
+    # features) | pixels.
+    model.MASKED_DISTILL.TARGET = "teacher"
+    model.MASKED_DISTILL.MASK_RATIO = 0.75  # share of the patches that is hidden
+    model.MASKED_DISTILL.MOMENTUM = 0.999  # of the teacher
+    model.MASKED_DISTILL.DECODER_LAYERS = 1
+    model.MASKED_DISTILL.DECODER_HEADS = 0  # 0 is as many as the image half has
+    # The online tokenizer: how many codes, the width of its hidden layer (0: none) and of the space
+    # that codes lie in.
+    model.MASKED_DISTILL.NUM_CODES = 8192
+    model.MASKED_DISTILL.HIDDEN_DIM = 2048
+    model.MASKED_DISTILL.CODE_DIM = 256
+    model.MASKED_DISTILL.STUDENT_TEMPERATURE = 0.1
+    model.MASKED_DISTILL.TEACHER_TEMPERATURE = 0.04
+    # Of the running mean that is subtracted from the teacher's codes.
+    model.MASKED_DISTILL.CENTER_MOMENTUM = 0.9
+    # Masked words of captions.
+    model.MASKED_DISTILL.LANGUAGE = CfgNode()
+    model.MASKED_DISTILL.LANGUAGE.WEIGHT = 0.0  # 0.05 in the paper; 0 does without them
+    model.MASKED_DISTILL.LANGUAGE.MASK_RATIO = 0.2  # share of the words
+    # Shares of these that become the mask's vector, and another word.
+    model.MASKED_DISTILL.LANGUAGE.REPLACE = [0.8, 0.1]
+    model.MASKED_DISTILL.LANGUAGE.DECODER_LAYERS = 4
+    model.MASKED_DISTILL.LANGUAGE.DECODER_HEADS = 0  # 0 is as many as the text half has
+    # --- end of masked self-distillation
+
     # --- MODEL.PIXELCLIP: unlabelled masks teach the image encoder. Read by plugin.pixelclip and
     # plugin.pixelclip_head, where MODEL.SEM_SEG_HEAD.NAME is OVSegPixelCLIPClusterHead; the last
     # block is MODEL.CLIP's, and pictures of a training are drawn every VIS_PERIOD iterations.

@@ -31,11 +31,7 @@ def encode_image_tokens(
     Raises:
         ValueError: the image half is no ViT.
     """
-    if not isinstance(visual, VisionTransformer):
-        raise ValueError(
-            f"the image tower is a {type(visual).__name__}, from which no patches can be left out; "
-            "choose a ViT such as 'ViT-B-16'"
-        )
+    visual = _require_vit(visual)
     tokens, grid = vit_tokens(visual, images)
     if kept_ids is not None:
         places = kept_ids[..., None].expand(-1, -1, tokens.shape[-1])
@@ -44,8 +40,12 @@ def encode_image_tokens(
 
 
 def image_heads(tower: CLIPTower) -> int:
-    """How many heads the last attention of the image half, a ViT, has."""
-    return tower.model.visual.transformer.resblocks[-1].attn.num_heads
+    """How many heads the last attention of the image half has.
+
+    Raises:
+        ValueError: the image half is no ViT.
+    """
+    return _require_vit(tower.model.visual).transformer.resblocks[-1].attn.num_heads
 
 
 def text_heads(tower: CLIPTower) -> int:
@@ -88,3 +88,12 @@ def encode_text_tokens(tower: CLIPTower, token_embeds: Tensor) -> Tensor:
     """
     of_text = text_tower(tower.model)
     return of_text.ln_final(run_text_blocks(of_text, token_embeds))
+
+
+def _require_vit(visual: nn.Module) -> VisionTransformer:
+    if not isinstance(visual, VisionTransformer):
+        raise ValueError(
+            f"the image tower is a {type(visual).__name__}, from which no patches can be left out; "
+            "choose a ViT such as 'ViT-B-16'"
+        )
+    return visual

@@ -5,6 +5,7 @@ from .base import OpenVocabularyModel
 from .build import build_text_bank, build_tower
 from .clip_pretrain import CLIPPretrain
 from .maskclip import MaskCLIP
+from .masked_distill_clip import MaskedDistillCLIP
 from .pixelclip import ClusterDescription, PixelCLIP
 from .pixelclip_head import OVSegPixelCLIPClusterHead
 
@@ -12,6 +13,7 @@ __all__ = [
     "CLIPPretrain",
     "ClusterDescription",
     "MaskCLIP",
+    "MaskedDistillCLIP",
     "OVSegCLIPBackbone",
     "OVSegPixelCLIPClusterHead",
     "OVSegTimmBackbone",

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..clip import CLIPTower
 from ..d2.config import CfgNode, configurable
 from ..d2.modeling import META_ARCH_REGISTRY
 from ..systems import CLIPPretrain as CLIPPretrainSystem
@@ -16,7 +17,16 @@ from .base import config_vocabulary, config_word_list
 from .build import build_text_bank, build_tower
 from .maskclip import MaskCLIP, maskclip_options
 
-__all__ = ["CLIPPretrain"]
+__all__ = ["CLIPPretrain", "pretrain_options"]
+
+
+def pretrain_options(cfg: CfgNode) -> dict[str, Any]:
+    """Arguments of the plain CLIPPretrain from ``MODEL.CLIP_PRETRAIN``."""
+    options = cfg.MODEL.CLIP_PRETRAIN
+    return {
+        "max_logit_scale": options.MAX_LOGIT_SCALE,
+        "attention_only": options.ATTENTION_ONLY,
+    }
 
 
 @META_ARCH_REGISTRY.register()
@@ -61,19 +71,19 @@ class CLIPPretrain(MaskCLIP):
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         """Read ``MODEL.CLIP_PRETRAIN`` and what :class:`MaskCLIP` reads."""
         tower = build_tower(cfg)
-        options = cfg.MODEL.CLIP_PRETRAIN
         return {
-            "system": CLIPPretrainSystem(
-                tower,
-                max_logit_scale=options.MAX_LOGIT_SCALE,
-                attention_only=options.ATTENTION_ONLY,
-            ),
+            "system": cls.build_system(cfg, tower),
             "maskclip": maskclip_options(cfg, tower),
             "text_bank": build_text_bank(cfg, tower),
             "vocabulary": config_vocabulary(cfg),
             "word_list": config_word_list(cfg),
             "image_format": cfg.INPUT.FORMAT,
         }
+
+    @classmethod
+    def build_system(cls, cfg: CfgNode, tower: CLIPTower) -> CLIPPretrainSystem:
+        """The plain module that a config describes, on a tower."""
+        return CLIPPretrainSystem(tower, **pretrain_options(cfg))
 
     @property
     def maskclip(self) -> MaskCLIPSystem:

@@ -5,7 +5,11 @@ from .image_proposals import ImageProposals
 from .mask_adapted_clip import MaskAdaptedCLIP
 from .maskclip import MaskCLIP
 from .masked_distill_clip import MaskedDistillCLIP
-from .masked_distillation import DistillationStatistics, MaskedDistillation
+from .masked_distillation import (
+    DistillationStatistics,
+    DistillationTarget,
+    MaskedDistillation,
+)
 from .masked_language import MaskedLanguage
 from .ovseg import OTHERS, OVSeg, with_others
 from .ovseg_classifier import MaskClasses, OVSegClassifier
@@ -25,6 +29,7 @@ __all__ = [
     "OTHERS",
     "CLIPPretrain",
     "DistillationStatistics",
+    "DistillationTarget",
     "GeneratedMasks",
     "ImageProposals",
     "MaskAdaptedCLIP",

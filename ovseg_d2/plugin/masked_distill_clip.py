@@ -1,0 +1,110 @@
+"""MaskedDistillCLIP as a meta-architecture: CLIPPretrain, and guesses of hidden patches."""
+
+from typing import Any, get_args
+
+from torch import Tensor
+
+from ..clip import CLIPTower, image_heads, text_heads, token_table
+from ..d2.config import CfgNode
+from ..d2.modeling import META_ARCH_REGISTRY
+from ..d2.utils.events import get_event_storage, has_event_storage
+from ..nets import OnlineTokenizer, PatchDecoder, TokenDecoder
+from ..systems import DistillationTarget, MaskedDistillation, MaskedLanguage
+from ..systems import MaskedDistillCLIP as MaskedDistillCLIPSystem
+from .clip_pretrain import CLIPPretrain, pretrain_options
+
+__all__ = ["MaskedDistillCLIP"]
+
+
+@META_ARCH_REGISTRY.register()
+class MaskedDistillCLIP(CLIPPretrain):
+    """Contrastive training with guesses of hidden patches and words (adapter of the system).
+
+    In evaluation it segments as MaskCLIP does on the student's weights of the moment. Checkpoints
+    hold the teacher too; without one, as in weights of `CLIPPretrain`, it starts as the student.
+    """
+
+    system: MaskedDistillCLIPSystem
+
+    @classmethod
+    def build_system(cls, cfg: CfgNode, tower: CLIPTower) -> MaskedDistillCLIPSystem:
+        """The plain module that ``MODEL.MASKED_DISTILL`` and ``MODEL.CLIP_PRETRAIN`` describe.
+
+        Raises:
+            ValueError: an unknown target, a value out of its range, or a tower that is no ViT.
+        """
+        options = cfg.MODEL.MASKED_DISTILL
+        return MaskedDistillCLIPSystem(
+            tower,
+            distillation=_build_distillation(cfg, tower) if options.WEIGHT else None,
+            masked_language=_build_language(cfg, tower) if options.LANGUAGE.WEIGHT else None,
+            distillation_weight=options.WEIGHT,
+            language_weight=options.LANGUAGE.WEIGHT,
+            **pretrain_options(cfg),
+        )
+
+    def forward(
+        self, batched_inputs: list[dict[str, Any]]
+    ) -> dict[str, Tensor] | list[dict[str, Tensor]]:
+        """Losses in training, segmentations in evaluation; see :class:`CLIPPretrain`.
+
+        Training images are of the size that the tower was made for, ``vision_cfg.image_size``.
+        """
+        found = super().forward(batched_inputs)
+        distillation = self.system.distillation
+        described = distillation is not None and distillation.statistics is not None
+        if self.training and described and has_event_storage():
+            storage, statistics = get_event_storage(), distillation.statistics
+            storage.put_scalar("masked_distill/codes_in_use", statistics.codes_in_use.item())
+            storage.put_scalar("masked_distill/target_entropy", statistics.target_entropy.item())
+        return found
+
+
+def _build_distillation(cfg: CfgNode, tower: CLIPTower) -> MaskedDistillation:
+    options = cfg.MODEL.MASKED_DISTILL
+    if options.TARGET not in get_args(DistillationTarget):
+        raise ValueError(
+            f"MODEL.MASKED_DISTILL.TARGET {options.TARGET!r} is not one of "
+            f"{', '.join(get_args(DistillationTarget))}"
+        )
+    heads = image_heads(tower)  # refuses what is no ViT
+    pixels = options.TARGET == "pixels"
+    decoder = PatchDecoder(
+        tower.width,
+        tower.grid,
+        out_dim=3 * tower.patch_size[0] * tower.patch_size[1] if pixels else None,
+        num_layers=options.DECODER_LAYERS,
+        num_heads=options.DECODER_HEADS or heads,
+    )
+    tokenizer = None
+    if not pixels:
+        tokenizer = OnlineTokenizer(
+            tower.width,
+            options.NUM_CODES,
+            hidden_dim=options.HIDDEN_DIM,
+            code_dim=options.CODE_DIM,
+        )
+    return MaskedDistillation(
+        tower,
+        decoder=decoder,
+        tokenizer=tokenizer,
+        target=options.TARGET,
+        mask_ratio=options.MASK_RATIO,
+        momentum=options.MOMENTUM,
+        student_temperature=options.STUDENT_TEMPERATURE,
+        teacher_temperature=options.TEACHER_TEMPERATURE,
+        center_momentum=options.CENTER_MOMENTUM,
+    )
+
+
+def _build_language(cfg: CfgNode, tower: CLIPTower) -> MaskedLanguage:
+    options = cfg.MODEL.MASKED_DISTILL.LANGUAGE
+    decoder = TokenDecoder(
+        token_table(tower).shape[1],
+        tower.context_length,
+        num_layers=options.DECODER_LAYERS,
+        num_heads=options.DECODER_HEADS or text_heads(tower),
+    )
+    return MaskedLanguage(
+        tower, decoder=decoder, mask_ratio=options.MASK_RATIO, replace=options.REPLACE
+    )

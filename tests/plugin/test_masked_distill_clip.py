@@ -1,0 +1,222 @@
+"""MaskedDistillCLIP as detectron2 sees it: losses, checkpoints, several processes, bad input."""
+
+import json
+import runpy
+from pathlib import Path
+
+import pytest
+import torch
+
+from ovseg_d2.config import load_config
+from ovseg_d2.d2.engine import HookBase, launch
+from ovseg_d2.d2.modeling import META_ARCH_REGISTRY, build_model
+from ovseg_d2.engine import Trainer
+from ovseg_d2.engine.checkpointing import Checkpointer
+from ovseg_d2.plugin import CLIPPretrain, MaskCLIP, MaskedDistillCLIP
+
+KEYS = {
+    "MODEL.META_ARCHITECTURE": "MaskedDistillCLIP",
+    "MODEL.MASKED_DISTILL.NUM_CODES": 12,
+    "MODEL.MASKED_DISTILL.HIDDEN_DIM": 16,
+    "MODEL.MASKED_DISTILL.CODE_DIM": 8,
+    "MODEL.MASKED_DISTILL.MOMENTUM": 0.9,
+    "MODEL.MASKED_DISTILL.LANGUAGE.WEIGHT": 0.05,
+    "MODEL.MASKED_DISTILL.LANGUAGE.DECODER_LAYERS": 1,
+}
+OPTS = [str(word) for pair in KEYS.items() for word in pair]
+WORKER = Path(__file__).with_name("masked_distill_worker.py")
+
+
+def key(name, value):
+    return (f"MODEL.MASKED_DISTILL.{name}", str(value))
+
+
+def batch(size=32):
+    return [
+        {
+            "image": torch.randint(0, 256, (3, size, size), dtype=torch.uint8),
+            "drawn_captions": [f"a red star number {number}"],
+            "classes": "red, green",
+        }
+        for number in range(2)
+    ]
+
+
+def test_it_is_registered_and_gives_the_systems_losses(build):
+    model = build(*OPTS).train()
+    assert META_ARCH_REGISTRY.get("MaskedDistillCLIP") is MaskedDistillCLIP is type(model)
+    inputs = batch()
+    torch.manual_seed(3)
+    losses = model(inputs)
+    assert list(losses) == ["loss_contrastive", "loss_distillation", "loss_masked_language"]
+    model = build(*OPTS).train()
+    images = torch.stack([each["image"] for each in inputs]).float()
+    torch.manual_seed(3)
+    expected = model.system(images, [each["drawn_captions"] for each in inputs])
+    for name, value in expected.items():
+        torch.testing.assert_close(losses[name], value)
+
+
+def test_keys_reach_the_parts(build):
+    model = build(
+        *OPTS,
+        *(
+            "MODEL.CLIP_PRETRAIN.ATTENTION_ONLY",
+            "0.5",
+            "MODEL.CLIP_PRETRAIN.MAX_LOGIT_SCALE",
+            "50.0",
+        ),
+        *key("WEIGHT", 0.1),
+        *key("MASK_RATIO", 0.5),
+        *key("STUDENT_TEMPERATURE", 0.2),
+        *key("TEACHER_TEMPERATURE", 0.06),
+        *key("CENTER_MOMENTUM", 0.5),
+        *key("DECODER_LAYERS", 2),
+        *key("LANGUAGE.MASK_RATIO", 0.3),
+        *key("LANGUAGE.REPLACE", [1.0, 0.0]),
+    )
+    system = model.system
+    assert (system.attention_only, system.max_logit_scale) == (0.5, 50.0)
+    assert (system.distillation_weight, system.language_weight) == (0.1, 0.05)
+    part = system.distillation
+    assert (part.mask_ratio, part.momentum, part.center_momentum) == (0.5, 0.9, 0.5)
+    assert part.temperatures == (0.2, 0.06)
+    assert part.decoder.grid == (4, 4) and len(part.decoder.decoder.layers.layers) == 2
+    assert part.tokenizer.codes.shape == (12, 8)
+    assert system.masked_language.mask_ratio == 0.3
+    assert system.masked_language.replace == (1.0, 0.0)
+
+
+@pytest.mark.parametrize("target", ["teacher", "student", "pixels"])
+def test_targets_and_parts_may_be_chosen(build, target):
+    model = build(*OPTS, *key("TARGET", target), *key("LANGUAGE.WEIGHT", 0.0)).train()
+    assert (model.system.distillation.teacher is not None) == (target == "teacher")
+    assert list(model(batch())) == ["loss_contrastive", "loss_distillation"]
+    assert list(build(*OPTS, *key("WEIGHT", 0.0)).train()(batch())) == [
+        "loss_contrastive",
+        "loss_masked_language",
+    ]
+
+
+def test_evaluation_is_maskclip_on_the_student(build, tmp_path):
+    model = build(*OPTS).eval()
+    Checkpointer(model, str(tmp_path)).save("trained")
+    maskclip = build("MODEL.WEIGHTS", str(tmp_path / "trained.pth"))
+    assert type(maskclip) is MaskCLIP
+    Checkpointer(maskclip).load(str(tmp_path / "trained.pth"))
+    inputs = batch()
+    for own, theirs in zip(model(inputs), maskclip(inputs), strict=True):
+        torch.testing.assert_close(own["sem_seg"], theirs["sem_seg"])
+
+
+def test_weights_of_clip_pretrain_start_it_and_its_teacher(build, tmp_path, own_logs):
+    pretrained = build("MODEL.META_ARCHITECTURE", "CLIPPretrain")
+    assert type(pretrained) is CLIPPretrain
+    with torch.no_grad():
+        for parameter in pretrained.parameters():
+            parameter.add_(torch.randn_like(parameter))
+    Checkpointer(pretrained, str(tmp_path)).save("clip")
+    model = build(*OPTS)
+    Checkpointer(model).load(str(tmp_path / "clip.pth"))
+    teacher = model.system.distillation.teacher["visual"].state_dict()
+    for name, value in pretrained.system.tower.model.visual.state_dict().items():
+        assert torch.equal(teacher[name], value), name
+
+
+class _Losses(HookBase):
+    def __init__(self, losses, stop_after=None):
+        self._losses, self._stop_after = losses, stop_after
+
+    def after_step(self):
+        self._losses[self.trainer.iter] = self.trainer.storage.latest()["total_loss"][0]
+        if self.trainer.iter == self._stop_after:
+            raise KeyboardInterrupt
+
+
+def run(cfg, losses, *, resume=False, stop_after=None):
+    trainer = Trainer(cfg)
+    trainer.register_hooks([_Losses(losses, stop_after)])
+    trainer.resume_or_load(resume=resume)
+    trainer.train()
+    return trainer
+
+
+@pytest.fixture
+def run_opts(tiny_train_opts, tmp_path):
+    """Four steps of all three losses on the Shapes world, half read by the last attention alone."""
+    config = json.loads((tmp_path / "tiny_clip.json").read_text())
+    config["vision_cfg"] |= {"image_size": 96, "patch_size": 24}
+    (tmp_path / "tiny_clip.json").write_text(json.dumps(config))
+    return [
+        *tiny_train_opts,
+        *OPTS,
+        *("SOLVER.CHECKPOINT_PERIOD", "2", "MODEL.CLIP_PRETRAIN.ATTENTION_ONLY", "0.5"),
+    ]
+
+
+def test_a_resumed_run_repeats_the_uninterrupted_one(run_opts, own_logs, tmp_path):
+    whole, parts = {}, {}
+    torch.manual_seed(0)
+    expected = run(load_config(None, [*run_opts, "OUTPUT_DIR", str(tmp_path / "whole")]), whole)
+    torch.manual_seed(0)
+    with pytest.raises(KeyboardInterrupt):
+        run(load_config(None, run_opts), parts, stop_after=2)
+    torch.manual_seed(12345)
+    found = run(load_config(None, run_opts), parts, resume=True).model.state_dict()
+    assert sorted(whole) == [0, 1, 2, 3] and parts == whole
+    for name, value in expected.model.state_dict().items():
+        assert torch.equal(found[name], value), name
+    assert any(name.startswith("system.distillation.teacher.visual.") for name in found)
+    assert found["system.distillation.center"].any()
+    lines = (tmp_path / "whole" / "metrics.json").read_text().splitlines()
+    names = {"loss_distillation", "loss_masked_language", "masked_distill/codes_in_use"}
+    assert names <= set(json.loads(lines[-1]))
+
+
+@pytest.mark.slow
+def test_two_processes_keep_one_teacher(run_opts, tmp_path):
+    start = build_model(load_config(None, run_opts)).state_dict()
+    init = {"OPTS": run_opts, "FOLDER": str(tmp_path)}
+    launch(runpy.run_path, 2, dist_url="auto", args=(str(WORKER), init))
+    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert set(first) == set(second)
+    for name, value in first.items():
+        assert torch.equal(second[name], value), name
+    teachers = [name for name in first if ".teacher." in name] + ["system.distillation.center"]
+    assert any(not torch.equal(first[name], start[name]) for name in teachers)
+
+
+# --- bad input
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        (key("TARGET", "tokens"), "TARGET 'tokens' is not one of teacher, student, pixels"),
+        (key("MASK_RATIO", 1.0), "mask ratio is 1.0; give a share between 0 and 1"),
+        (key("MASK_RATIO", 0.0), "mask ratio is 0.0; give a share between 0 and 1"),
+        (key("LANGUAGE.MASK_RATIO", 20.0), "mask ratio is 20.0; give a share between 0 and 1"),
+        (key("MOMENTUM", 1.0), "momentum is 1.0; give a number from 0 to below 1"),
+        (key("WEIGHT", -1.0), "distillation_weight is -1.0; give a number of at least 0"),
+        (key("NUM_CODES", 1), "num_codes=1; give at least 2"),
+        (key("DECODER_HEADS", 3), "num_heads=3 do not share dim=32"),
+        (key("TEACHER_TEMPERATURE", 0.0), "teacher_temperature is 0.0; give a positive number"),
+        (key("LANGUAGE.REPLACE", [0.9, 0.2]), "replace is .0.9, 0.2.; give the shares of words"),
+    ],
+)
+def test_bad_keys_are_told(build, keys, told):
+    with pytest.raises(ValueError, match=told):
+        build(*OPTS, *keys)
+
+
+def test_images_of_another_grid_are_told(build):
+    with pytest.raises(ValueError, match="images of 2x2 patches for a decoder of 4x4; give train"):
+        build(*OPTS).train()(batch(size=16))
+
+
+def test_towers_without_patches_to_leave_out_are_told(build, tmp_path, tiny_clip_config):
+    vision = {"layers": [1, 1, 1, 1], "width": 4, "head_width": 32, "image_size": 64}
+    config = tiny_clip_config | {"vision_cfg": tiny_clip_config["vision_cfg"] | vision}
+    (tmp_path / "resnet.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="is a ModifiedResNet, from which no patches can be left"):
+        build(*OPTS, "MODEL.CLIP.NAME", str(tmp_path / "resnet.json"))
