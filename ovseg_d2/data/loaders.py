@@ -6,7 +6,7 @@ from typing import Any
 from torch.utils.data import DataLoader, Dataset
 
 from ..d2.config import CfgNode
-from ..d2.data import DatasetCatalog, build_detection_test_loader
+from ..d2.data import DatasetCatalog, MetadataCatalog, build_detection_test_loader
 from ..d2.data.samplers import InferenceSampler
 from ..d2.utils import comm
 from .datasets import is_pair_file, pair_dicts
@@ -17,6 +17,7 @@ __all__ = ["TrainLoader", "build_test_loader", "build_train_loader", "load_datas
 
 Mapper = Callable[[dict[str, Any], Draw], dict[str, Any] | None]
 _MAX_REDRAWS = 20
+_IMAGES_TOGETHER = 32  # in evaluations that make one vector of each
 
 
 class _DrawnDataset(Dataset):
@@ -136,6 +137,8 @@ def build_train_loader(cfg: CfgNode, start_iteration: int = 0) -> TrainLoader:
 def build_test_loader(cfg: CfgNode, dataset_name: str) -> DataLoader:
     """Each image of a dataset once, shared out to the ranks, as detectron2's loaders give them.
 
+    Images are evaluated one by one; where each becomes one vector, in batches.
+
     Args:
         cfg: reads what :class:`~.mappers.TestMapper` does, ``DATALOADER.NUM_WORKERS`` and
             ``TEST.MAX_IMAGES``.
@@ -147,9 +150,11 @@ def build_test_loader(cfg: CfgNode, dataset_name: str) -> DataLoader:
     dicts = load_dataset_dicts([dataset_name])
     if cfg.TEST.MAX_IMAGES > 0:
         dicts = dicts[: cfg.TEST.MAX_IMAGES]
+    evaluator_type = MetadataCatalog.get(dataset_name).get("evaluator_type", "sem_seg")
     return build_detection_test_loader(
         dicts,
         mapper=TestMapper.from_config(cfg),
         sampler=InferenceSampler(len(dicts)),
+        batch_size=1 if evaluator_type == "sem_seg" else _IMAGES_TOGETHER,
         num_workers=cfg.DATALOADER.NUM_WORKERS,
     )

@@ -1,6 +1,8 @@
 """Pictures and label maps by file name, be it a real file or one of the Shapes world."""
 
 import os
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -8,7 +10,7 @@ from PIL import Image, UnidentifiedImageError
 from . import shapes
 from .images import read_image
 
-__all__ = ["read_labels", "read_picture"]
+__all__ = ["read_captions", "read_category", "read_labels", "read_picture"]
 
 
 def read_picture(file_name: str | os.PathLike[str]) -> np.ndarray:
@@ -65,3 +67,35 @@ def read_labels(
             f"{labels.dtype}; label maps have one channel that holds class ids, whole numbers"
         )
     return labels.astype(dtype)
+
+
+def read_captions(dataset_dict: Mapping[str, Any]) -> Sequence[str]:
+    """The captions of a dataset's entry: its ``captions``, or those of the Shapes world's picture.
+
+    Raises:
+        ValueError: it has no list of captions.
+    """
+    name, captions = dataset_dict["file_name"], dataset_dict.get("captions")
+    if captions is None and shapes.is_shapes_name(name):
+        captions = shapes.read_captions(name)
+    if not captions or isinstance(captions, str):
+        raise ValueError(
+            f"{name}: its captions are {captions!r}; add a list of texts under 'captions'"
+        )
+    return captions
+
+
+def read_category(dataset_dict: Mapping[str, Any]) -> int:
+    """The class of a dataset's entry: its ``category_id``, or that of the Shapes world's crop.
+
+    Raises:
+        ValueError: it has none.
+    """
+    name, category = dataset_dict["file_name"], dataset_dict.get("category_id")
+    if category is None and shapes.is_shapes_name(name):
+        return shapes.read_crop(name)[1]
+    if not isinstance(category, int):
+        raise ValueError(
+            f"{name}: its class is {category!r}; add the number of a class under 'category_id'"
+        )
+    return category

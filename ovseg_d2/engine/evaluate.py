@@ -13,9 +13,16 @@ from ..d2.data import DatasetCatalog, MetadataCatalog
 from ..d2.evaluation import DatasetEvaluator, inference_on_dataset, print_csv_format
 from ..d2.utils import comm
 from ..data.loaders import build_test_loader
-from ..data.readers import read_labels
-from ..evaluation import OVSegSemSegEvaluator, write_results
+from ..data.readers import read_category, read_labels
+from ..evaluation import (
+    ClassificationEvaluator,
+    LinearProbeEvaluator,
+    OVSegSemSegEvaluator,
+    RetrievalEvaluator,
+    write_results,
+)
 from .ceilings import with_ceiling
+from .embedders import EMBEDDERS, with_embedder
 
 __all__ = ["build_evaluator", "evaluate"]
 
@@ -25,19 +32,32 @@ _logger = logging.getLogger(__name__)
 def build_evaluator(
     cfg: CfgNode, dataset_name: str, output_dir: str | None = None
 ) -> DatasetEvaluator:
-    """The evaluator of a dataset.
+    """The evaluator of a dataset, by the ``evaluator_type`` of its metadata.
+
+    ``classification`` and ``linear_probe`` ask each dict for ``category_id``, the latter for
+    ``probe_part`` too, and ``retrieval`` for ``captions``; all other types are segmentation.
 
     Raises:
         ValueError: a dataset whose metadata lacks ``stuff_classes`` or ``ignore_label``, or that
             has images without labels.
     """
     metadata = MetadataCatalog.get(dataset_name)
-    for attribute in ("stuff_classes", "ignore_label"):
+    evaluator_type = _evaluator_type(dataset_name)
+    if evaluator_type == "retrieval":
+        return RetrievalEvaluator()
+    of_images = evaluator_type in EMBEDDERS
+    for attribute in ("stuff_classes",) if of_images else ("stuff_classes", "ignore_label"):
         if metadata.get(attribute) is None:
             raise ValueError(
                 f"dataset {dataset_name!r} has no {attribute}; set it with "
                 f"MetadataCatalog.get({dataset_name!r}).set({attribute}=...)"
             )
+    if evaluator_type == "classification":
+        return ClassificationEvaluator(dataset_name, category_fn=read_category)
+    if evaluator_type == "linear_probe":
+        return LinearProbeEvaluator(
+            dataset_name, category_fn=read_category, penalty=cfg.TEST.PROBE_PENALTY
+        )
     unlabelled = [d for d in DatasetCatalog.get(dataset_name) if "sem_seg_file_name" not in d]
     if unlabelled:
         raise ValueError(
@@ -83,12 +103,11 @@ def evaluate(
         evaluators = [evaluators]
     if evaluators is not None and len(evaluators) != len(names):
         raise ValueError(f"{len(evaluators)} evaluators for {len(names)} datasets; give one each")
-    measured = with_ceiling(cfg.TEST.CEILING, model)
     results: OrderedDict[str, Any] = OrderedDict()
     for number, name in enumerate(names):
         loader = build_loader(cfg, name)
         evaluator = evaluators[number] if evaluators else build_evaluator(cfg, name)
-        found = inference_on_dataset(measured, loader, evaluator)
+        found = inference_on_dataset(_measured(cfg, name, model), loader, evaluator)
         if not comm.is_main_process():
             continue
         results[name] = found
@@ -98,6 +117,23 @@ def evaluate(
         path = write_results(Path(cfg.OUTPUT_DIR), {name: flat})
         _logger.info("results of %s written to %s", name, path)
     return next(iter(results.values())) if len(results) == 1 else results
+
+
+def _evaluator_type(dataset_name: str) -> str:
+    return MetadataCatalog.get(dataset_name).get("evaluator_type") or "sem_seg"
+
+
+def _measured(cfg: CfgNode, dataset_name: str, model: nn.Module) -> nn.Module:
+    """The model as a dataset's evaluator needs it, or the ceiling in its place."""
+    evaluator_type = _evaluator_type(dataset_name)
+    if evaluator_type not in EMBEDDERS:
+        return with_ceiling(cfg.TEST.CEILING, model)
+    if cfg.TEST.CEILING:
+        raise ValueError(
+            f"TEST.CEILING {cfg.TEST.CEILING!r} is one of segmentation, and dataset "
+            f"{dataset_name!r} is evaluated by {evaluator_type}; leave one of them out"
+        )
+    return with_embedder(evaluator_type, model)
 
 
 def _main(numbers: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,16 @@
-"""Evaluation: detectron2's semantic segmentation numbers, by sets of classes, in one file."""
+"""Evaluation: segmentation by detectron2's numbers, whole images by others, all in one file."""
 
+from .classification import ClassificationEvaluator
+from .linear_probe import LinearProbeEvaluator
 from .results import read_results, write_results
+from .retrieval import RetrievalEvaluator
 from .sem_seg import OVSegSemSegEvaluator
 
-__all__ = ["OVSegSemSegEvaluator", "read_results", "write_results"]
+__all__ = [
+    "ClassificationEvaluator",
+    "LinearProbeEvaluator",
+    "OVSegSemSegEvaluator",
+    "RetrievalEvaluator",
+    "read_results",
+    "write_results",
+]

@@ -6,7 +6,7 @@ from PIL import Image
 
 from ovseg_d2.data import shapes
 from ovseg_d2.data.images import ImageReadError
-from ovseg_d2.data.readers import read_labels, read_picture
+from ovseg_d2.data.readers import read_captions, read_category, read_labels, read_picture
 
 LABELS = np.array([[0, 1, 255], [7, 0, 2]], dtype=np.uint8)
 
@@ -81,3 +81,17 @@ def test_label_file_larger_than_pillow_trusts(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2)
     with pytest.raises(ValueError, match="labels.png' cannot be read .*decompression bomb"):
         read_labels(tmp_path / "labels.png")
+
+
+def test_captions_and_classes_of_entries():
+    name = "shapes://dev/0/5"
+    assert read_captions({"file_name": name}) == shapes.read_captions(name)
+    assert read_captions({"file_name": name, "captions": ["a dog"]}) == ["a dog"]
+    assert read_category({"file_name": name}) == shapes.read_crop(name)[1]
+    assert read_category({"file_name": name, "category_id": 0}) == 0
+    for captions in (None, [], "a dog"):
+        with pytest.raises(ValueError, match="a.png: its captions are .*; add a list of texts"):
+            read_captions({"file_name": "a.png", "captions": captions})
+    for category in (None, "dog", 1.5):
+        with pytest.raises(ValueError, match="a.png: its class is .*; add the number of a class"):
+            read_category({"file_name": "a.png", "category_id": category})

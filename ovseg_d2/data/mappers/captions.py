@@ -8,7 +8,7 @@ import numpy as np
 from ...d2.config import CfgNode
 from .. import shapes
 from ..images import ImageReadError
-from ..readers import read_picture
+from ..readers import read_captions, read_picture
 from ..sampler import Draw, sample_rng
 from .test import check_image_format, image_tensor, order_channels
 
@@ -103,13 +103,7 @@ class CaptionMapper:
         except ImageReadError as error:
             _logger.warning("%s: left out of training", error)
             return None
-        captions = dataset_dict.get("captions")
-        if captions is None and shapes.is_shapes_name(name):
-            captions = shapes.read_captions(name)
-        if not captions or isinstance(captions, str):
-            raise ValueError(
-                f"{name}: its captions are {captions!r}; add a list of texts under 'captions'"
-            )
+        captions = read_captions(dataset_dict)
         rng = sample_rng(draw)
         # All different ones first, in random order, then again where more are asked for.
         rounds = -(-self._num_captions // len(captions))

@@ -8,6 +8,7 @@ from .captions import write_captions, write_negatives
 from .classes import CLASS_SETS, CLASSES, GROUNDS, IGNORE_LABEL, NUM_OBJECT_CLASSES, article
 from .scene import PICTURE_SIZE, SPLITS, Scene, SceneObject, render_scene
 from .views import (
+    crop_name,
     format_name,
     is_shapes_name,
     parse_name,
@@ -30,6 +31,7 @@ __all__ = [
     "Scene",
     "SceneObject",
     "article",
+    "crop_name",
     "format_name",
     "is_shapes_name",
     "parse_name",

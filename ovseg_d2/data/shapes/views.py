@@ -10,6 +10,7 @@ from .classes import training_label_map
 from .scene import SPLITS, Scene, render_scene
 
 PREFIX = "shapes://"
+_CROP_MARK = "#crop"
 _CROP_STREAM = 11
 
 
@@ -53,6 +54,11 @@ def format_name(split: str, seed: int, index: int) -> str:
     return f"{PREFIX}{split}/{seed}/{index}"
 
 
+def crop_name(file_name: str) -> str:
+    """The virtual file name of the crop that :func:`read_crop` cuts from a picture."""
+    return f"{file_name}{_CROP_MARK}"
+
+
 def is_shapes_name(file_name: str) -> bool:
     """Whether a file name belongs to the Shapes world."""
     return str(file_name).startswith(PREFIX)
@@ -80,7 +86,9 @@ def read_scene(file_name: str) -> Scene:
 
 
 def read_image(file_name: str) -> np.ndarray:
-    """(H, W, 3) uint8 RGB, read-only."""
+    """(H, W, 3) uint8 RGB, read-only; of a name of :func:`crop_name` the crop."""
+    if file_name.endswith(_CROP_MARK):
+        return read_crop(file_name)[0]
     return read_scene(file_name).image
 
 
@@ -114,7 +122,8 @@ def read_crop(file_name: str, *, margin: float = 0.15) -> tuple[np.ndarray, int]
     """A crop around a single object, for classification.
 
     Args:
-        file_name: virtual file name; which of several objects is a function of it.
+        file_name: virtual file name, of the picture or of its crop; which of several objects is a
+            function of it.
         margin: added on each side, as a share of the box's larger side.
 
     Returns:
@@ -126,6 +135,7 @@ def read_crop(file_name: str, *, margin: float = 0.15) -> tuple[np.ndarray, int]
     """
     if margin < 0:
         raise ValueError(f"margin={margin} would cut the object; give 0 or more")
+    file_name = file_name.removesuffix(_CROP_MARK)
     scene = read_scene(file_name)
     split, seed, index = parse_name(file_name)
     if not scene.objects:

@@ -6,8 +6,8 @@ import ovseg_d2  # noqa: F401  (importing it registers the datasets)
 from ovseg_d2.d2.data import DatasetCatalog, MetadataCatalog
 from ovseg_d2.data import shapes
 from ovseg_d2.data.datasets import SHAPES_SIZES, shapes_dataset_name
-from ovseg_d2.data.datasets.shapes import shapes_dicts
-from ovseg_d2.data.readers import read_labels, read_picture
+from ovseg_d2.data.datasets.shapes import SHAPES_VIEWS, shapes_dicts, shapes_view_dicts
+from ovseg_d2.data.readers import read_category, read_labels, read_picture
 
 
 @pytest.mark.parametrize("split", ["train", "dev", "val"])
@@ -39,3 +39,39 @@ def test_worlds_of_other_sizes_and_seeds():
         "shapes://dev/4/1",
     ]
     assert shapes_dicts("dev", size=0) == []
+
+
+@pytest.mark.parametrize("split", ["dev", "val"])
+def test_views_of_whole_images_are_registered(split):
+    size = SHAPES_SIZES[split]
+    for view, evaluator_type in SHAPES_VIEWS.items():
+        name = f"ovseg_shapes_{split}_{view}"
+        dicts = DatasetCatalog.get(name)
+        assert len({each["file_name"] for each in dicts}) == len(dicts)
+        assert MetadataCatalog.get(name).evaluator_type == evaluator_type
+        assert tuple(MetadataCatalog.get(name).stuff_classes) == shapes.CLASSES
+        assert len(dicts) == (4 * size if view == "probe" else size)
+
+
+def test_crops_are_read_by_their_names():
+    sizes = set()
+    for each in shapes_view_dicts("crops", "dev", size=20):
+        crop, class_id = shapes.read_crop(each["file_name"])
+        assert (read_picture(each["file_name"]) == crop).all()
+        assert read_category(each) == class_id
+        sizes.add(crop.shape)
+    assert len(sizes) > 10
+
+
+def test_a_probe_is_fitted_to_train_alone():
+    dicts = shapes_view_dicts("probe", "val", size=3)
+    assert [each["probe_part"] for each in dicts] == ["fit", "fit", "fit", "test"] * 3
+    for each in dicts:
+        split = each["file_name"].removeprefix("shapes://").split("/")[0]
+        assert split == {"fit": "train", "test": "val"}[each["probe_part"]]
+    assert not {"withheld"} & {
+        name
+        for each in dicts
+        for name, ids in shapes.CLASS_SETS.items()
+        if each["probe_part"] == "fit" and read_category(each) in ids
+    }

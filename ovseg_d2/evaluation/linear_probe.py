@@ -1,0 +1,179 @@
+"""Linear probing: how well frozen features tell classes apart, by logistic regression."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..d2.data import MetadataCatalog
+from ..d2.evaluation import DatasetEvaluator
+from ..d2.utils import comm
+
+__all__ = ["LinearProbeEvaluator", "fit_logistic"]
+
+_PARTS = ("fit", "test")
+
+
+class LinearProbeEvaluator(DatasetEvaluator):
+    """Fit a linear classifier to one part of a dataset and give its accuracy on the other.
+
+    Paper: [clip] Sec. 3.2 and appendix, linear probes by L-BFGS.
+    Departs: features are the projected ones, whatever the tower's kind; they are brought to mean 0
+    and variance 1; the weight of the penalty is given, not searched for.
+
+    Classes of a set called base, or seen, are fitted and tested alone where there is one, since the
+    others have no labels in training.
+    """
+
+    def __init__(
+        self,
+        dataset_name: str,
+        *,
+        category_fn: Callable[[Mapping[str, Any]], int],
+        penalty: float = 1e-3,
+        distributed: bool = True,
+    ) -> None:
+        """Read the dataset's metadata.
+
+        Args:
+            dataset_name: registered, with ``stuff_classes`` and perhaps ``class_sets``.
+            category_fn: an input dict -> the number of its class.
+            penalty: see :func:`fit_logistic`.
+            distributed: gather over ranks.
+
+        Raises:
+            ValueError: a negative penalty.
+        """
+        if not penalty >= 0:
+            raise ValueError(f"TEST.PROBE_PENALTY is {penalty}; give a number of at least 0")
+        metadata = MetadataCatalog.get(dataset_name)
+        sets = dict(metadata.get("class_sets") or {})
+        everything = range(len(metadata.stuff_classes))
+        self._dataset_name = dataset_name
+        self._labelled = set(sets.get("base", sets.get("seen", everything)))
+        self._category_fn = category_fn
+        self._penalty = penalty
+        self._distributed = distributed
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was processed."""
+        self._found: list[tuple[str, int, np.ndarray]] = []
+
+    def process(
+        self, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Keep the features of a batch.
+
+        Args:
+            inputs: dicts with ``probe_part``, "fit" or "test", that ``category_fn`` understands.
+            outputs: dicts with ``image_feats`` (C,).
+
+        Raises:
+            ValueError: an input that belongs to neither part.
+        """
+        for batched_input, output in zip(inputs, outputs, strict=True):
+            part = batched_input.get("probe_part")
+            if part not in _PARTS:
+                raise ValueError(
+                    f"{batched_input.get('file_name')}: its probe_part is {part!r}; write one of "
+                    f"{', '.join(_PARTS)} into every dict of dataset {self._dataset_name}"
+                )
+            category = self._category_fn(batched_input)
+            if category in self._labelled:
+                feats = output["image_feats"].float().cpu().numpy()
+                self._found.append((part, category, feats))
+
+    def evaluate(self) -> OrderedDict[str, dict[str, Any]] | None:
+        """Gather, fit and test.
+
+        Returns:
+            ``{"linear_probe": numbers}`` on rank 0, None elsewhere; accuracies in percent.
+
+        Raises:
+            ValueError: one of the parts is empty.
+        """
+        found = self._found
+        if self._distributed:
+            gathered = comm.gather(found, dst=0)
+            if not comm.is_main_process():
+                return None
+            found = [each for part in gathered for each in part]
+        (fit_feats, fit_ids), (feats, ids) = (self._part(found, part) for part in _PARTS)
+        classes, targets = fit_ids.unique(return_inverse=True)
+        weights, bias = fit_logistic(fit_feats, targets, len(classes), penalty=self._penalty)
+        numbers = {
+            "accuracy": _percent(classes[(feats @ weights + bias).argmax(dim=1)] == ids),
+            "accuracy_fit": _percent(
+                classes[(fit_feats @ weights + bias).argmax(dim=1)] == fit_ids
+            ),
+            "images_fit": len(fit_ids),
+            "images": len(ids),
+        }
+        return OrderedDict(linear_probe=numbers)
+
+    def _part(
+        self, found: Sequence[tuple[str, int, np.ndarray]], part: str
+    ) -> tuple[Tensor, Tensor]:
+        kept = [(category, feats) for of, category, feats in found if of == part]
+        if not kept:
+            raise ValueError(
+                f"dataset {self._dataset_name} has no image to {part} a probe with; look at the "
+                "'probe_part' of its dicts, and raise TEST.MAX_IMAGES"
+            )
+        ids, feats = zip(*kept, strict=True)
+        return torch.from_numpy(np.stack(feats)).double(), torch.tensor(ids)
+
+
+def fit_logistic(
+    feats: Tensor, targets: Tensor, num_classes: int, *, penalty: float, max_iter: int = 500
+) -> tuple[Tensor, Tensor]:
+    """Fit a multinomial logistic regression by L-BFGS.
+
+    It minimises the mean cross entropy plus ``penalty / 2`` times the squared norm of the weights
+    of features that were brought to mean 0 and variance 1; the bias is free.
+
+    Args:
+        feats: (N, C) double.
+        targets: (N,) long below ``num_classes``.
+        num_classes: K.
+        penalty: at least 0.
+        max_iter: of the search.
+
+    Returns:
+        Weights (C, K) and bias (K,) for the features as they came.
+    """
+    mean = feats.mean(dim=0)
+    # A feature that never changes stays as it is: 0, once its mean is gone.
+    std = feats.std(dim=0, unbiased=False)
+    std = torch.where(std > 0, std, 1.0)
+    scaled = (feats - mean) / std
+    weights = torch.zeros(feats.shape[1], num_classes, dtype=feats.dtype, requires_grad=True)
+    bias = torch.zeros(num_classes, dtype=feats.dtype, requires_grad=True)
+    search = torch.optim.LBFGS(
+        [weights, bias],
+        max_iter=max_iter,
+        tolerance_grad=1e-6,
+        tolerance_change=1e-10,
+        line_search_fn="strong_wolfe",
+    )
+
+    def objective() -> Tensor:
+        search.zero_grad()
+        loss = F.cross_entropy(scaled @ weights + bias, targets)
+        loss = loss + penalty / 2 * weights.square().sum()
+        loss.backward()
+        return loss
+
+    with torch.enable_grad():
+        search.step(objective)
+    found = weights.detach() / std[:, None]
+    return found, bias.detach() - mean @ found
+
+
+def _percent(right: Tensor) -> float:
+    return 100 * right.double().mean().item()
