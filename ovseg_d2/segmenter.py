@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
+from .clip import attention_to_texts
 from .config import load_config
 from .d2.config import CfgNode
 from .d2.modeling import build_model
@@ -27,7 +28,7 @@ from .data.shapes import unknown_words
 from .engine.checkpointing import Checkpointer
 from .engine.run import check_device, check_weights
 from .files import write_atomically
-from .ops import class_shares, max_over_words
+from .ops import class_shares, max_over_words, upsample_scores
 from .systems import MaskCLIP
 from .viz import Heatmaps, draw_overlay, save_labels
 from .vocab import Vocabulary
@@ -75,6 +76,7 @@ class Segmentation:
         name: str = "segmentation",
         *,
         heatmaps: Heatmaps | None = None,
+        attention: Heatmaps | None = None,
     ) -> dict[str, Path]:
         """Write ``<name>_overlay.png``, ``<name>_labels.png`` and ``<name>.json``.
 
@@ -82,6 +84,7 @@ class Segmentation:
             folder: made where it is not there.
             name: of the picture.
             heatmaps: saved beside them, and summed up in the JSON file.
+            attention: likewise.
 
         Returns:
             ``overlay``, ``labels`` and ``json`` -> path. Each file appears whole or not at all.
@@ -99,9 +102,10 @@ class Segmentation:
             self.overlay().save(file, format="PNG")
         save_labels(paths["labels"], self.labels, num_classes=len(self.vocabulary))
         summary = self._summary()
-        if heatmaps is not None:
-            heatmaps.save(folder, name)
-            summary["heatmaps"] = heatmaps.summary(name)
+        for key, maps in {"heatmaps": heatmaps, "attention": attention}.items():
+            if maps is not None:
+                maps.save(folder, name)
+                summary[key] = maps.summary(name)
         with write_atomically(paths["json"], "w") as file:
             json.dump(summary, file, indent=2)
             file.write("\n")
@@ -220,6 +224,38 @@ class Segmenter:
         scores = max_over_words(scores, class_ids, len(vocabulary)).cpu().numpy()
         measure = "probability" if len(vocabulary) > 1 else "cosine"
         return Heatmaps(image, dict(zip(vocabulary.names, scores, strict=True)), measure)
+
+    def attention(
+        self, picture: Picture, classes: Vocabulary | str | Sequence[str] | None = None
+    ) -> Heatmaps:
+        """Say where a picture as a whole looks for the sake of each word, or of each caption.
+
+        See :func:`~ovseg_d2.clip.attention_to_texts`. Of a class's synonyms the most that any of
+        them is paid counts, where the model keeps them apart.
+
+        Args:
+            picture: as for a segmentation.
+            classes: likewise; a caption is a word like any other.
+
+        Returns:
+            The maps, at the picture's size.
+
+        Raises:
+            ImageReadError: the picture cannot be read.
+            ValueError: as for a segmentation, or a tower that reads no class token.
+        """
+        vocabulary = self.choose_words(classes)
+        image = _as_rgb(picture)
+        tower = self.model.text_bank.tower
+        pixels = self.model.rgb_image(self._mapper.prepare(image))
+        text_embeds, class_ids = self.model.text_bank.embed_rows(vocabulary)
+        maps = attention_to_texts(tower, tower.normalize(pixels), text_embeds)
+        maps = max_over_words(maps, class_ids, len(vocabulary))
+        patch_h, patch_w = tower.patch_size
+        padded = (maps.shape[1] * patch_h, maps.shape[2] * patch_w)
+        seen = (pixels.shape[-2], pixels.shape[-1])
+        maps = upsample_scores(maps, padded, seen, image.shape[:2]).cpu().numpy()
+        return Heatmaps(image, dict(zip(vocabulary.names, maps, strict=True)), "attention")
 
     def choose_words(self, classes: Vocabulary | str | Sequence[str] | None) -> Vocabulary:
         """The vocabulary of a call; warns, once each, of words the small model has never seen.

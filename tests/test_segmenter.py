@@ -8,9 +8,11 @@ import os
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 from ovseg_d2 import files
+from ovseg_d2.clip import attention_to_texts
 from ovseg_d2.config import load_config
 from ovseg_d2.data.images import ImageReadError
 from ovseg_d2.engine.checkpointing import Checkpointer
@@ -385,3 +387,20 @@ def test_a_full_disk_costs_nothing_that_was_there(found, tmp_path, monkeypatch):
     with pytest.raises(WriteError, match="cannot write .*_overlay.png: the disk is full"):
         found.save(tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_attention_to_words_is_that_of_the_towers_class_token(tiny_opts):
+    segment = Segmenter(load_config(None, tiny_opts))
+    image = np.random.default_rng(0).integers(0, 256, (20, 36, 3), np.uint8)
+    found = segment.attention(image, "a red star, grass")
+    assert found.measure == "attention" and list(found.maps) == ["a red star", "grass"]
+    tower = segment.model.text_bank.tower
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float()
+    text_embeds = segment.model.text_bank.embed(["a red star", "grass"])
+    maps = attention_to_texts(tower, tower.normalize(pixels), text_embeds)
+    assert maps.shape == (2, 3, 5)  # patches of 8, the last of each side hanging over
+    # Of the padded picture, whose lower and right rest is cut off.
+    resized = F.interpolate(maps[None], (24, 40), mode="bilinear")[0, :, :20, :36]
+    for own, expected in zip(found.maps.values(), resized, strict=True):
+        torch.testing.assert_close(torch.from_numpy(own), expected)
+    assert maps.min() >= 0 and not torch.allclose(maps[0], maps[1])

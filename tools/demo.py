@@ -5,11 +5,15 @@ Examples:
     python tools/demo.py --config-file configs/maskclip.yaml --input photos 'more/*.jpg' \
         --classes "sky, tree" --output output/demo \
         --opts MODEL.CLIP.NAME ViT-B-16 MODEL.CLIP.PRETRAINED openai
+    python tools/demo.py --config-file configs/clip_short.yaml --input picture.png \
+        --classes "a red star on grass" --attention --output output/before \
+        --opts MODEL.WEIGHTS output/clip_short/model_final.pth
 
 For each picture an overlay with a legend, a label map and a JSON file are written; with --heatmap
 also a picture for each word, which shows where it is likely: by its probability among all words, or
-by its cosine where it is the only one. A picture that cannot be read is reported and left out; the
-exit code is then 1. --opts comes last: all that follows it is config keys and values.
+by its cosine where it is the only one; with --attention one that shows where the picture as a whole
+looks for its sake. Words may be captions. A picture that cannot be read is reported and left out;
+the exit code is then 1. --opts comes last: all that follows it is config keys and values.
 """
 
 import argparse
@@ -42,6 +46,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--classes", help="words, separated by commas; default: the config's")
     parser.add_argument("--output", default="output/demo", help="folder (default: output/demo)")
     parser.add_argument("--heatmap", action="store_true", help="also a heat map of each word")
+    parser.add_argument("--attention", action="store_true", help="also where it looks for each")
     parser.add_argument(
         "--opts",
         nargs=argparse.REMAINDER,
@@ -93,7 +98,8 @@ def segment_all(args: argparse.Namespace) -> int:
                 tqdm.write(f"left out: {error}", file=sys.stderr)
                 continue
             heatmaps = segment.heatmaps(found.image, vocabulary) if args.heatmap else None
-            files = found.save(args.output, name, heatmaps=heatmaps)
+            attention = segment.attention(found.image, vocabulary) if args.attention else None
+            files = found.save(args.output, name, heatmaps=heatmaps, attention=attention)
             tqdm.write(describe(path, files["overlay"], found))
     if left_out:
         print(f"{left_out} of {len(paths)} pictures could not be read", file=sys.stderr)

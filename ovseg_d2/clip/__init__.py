@@ -1,6 +1,7 @@
 """CLIP towers: loading, any resolution, global and dense features, text."""
 
 from .advice import local_feature_advice
+from .attention_maps import attention_to_texts
 from .crops import fill_color, prepare_crops
 from .freezing import TrainPolicy, set_trainable
 from .last_block import LastBlock
@@ -24,6 +25,7 @@ __all__ = [
     "LastBlock",
     "MaskPromptedTower",
     "TrainPolicy",
+    "attention_to_texts",
     "encode_image_tokens",
     "encode_stages",
     "encode_text_tokens",

@@ -16,7 +16,7 @@ from ..d2.evaluation import verify_results
 from ..d2.modeling import build_model
 from ..d2.utils import comm
 from ..data.loaders import load_dataset_dicts
-from ..evaluation import read_results
+from ..evaluation import numbers_of, read_results
 from ..files import write_atomically
 from .checkpointing import Checkpointer
 from .evaluate import evaluate
@@ -175,10 +175,11 @@ def evaluate_config(config_file: str, opts: Sequence[str]) -> dict[str, Any]:
 
     Args:
         config_file: as of :func:`~ovseg_d2.config.load_config`.
-        opts: likewise; ``DATASETS.TEST`` names one dataset.
+        opts: likewise.
 
     Returns:
-        The numbers that ``results.json`` holds of the dataset.
+        The numbers that ``results.json`` holds of the test datasets, see
+        :func:`~ovseg_d2.evaluation.numbers_of`.
     """
     cfg = load_config(config_file, opts)
     cfg.freeze()
@@ -186,4 +187,4 @@ def evaluate_config(config_file: str, opts: Sequence[str]) -> dict[str, Any]:
     model = build_model(cfg)
     Checkpointer(model).load(cfg.MODEL.WEIGHTS)
     evaluate(cfg, model)
-    return read_results(cfg.OUTPUT_DIR)[cfg.DATASETS.TEST[0]]
+    return numbers_of(read_results(cfg.OUTPUT_DIR), cfg.DATASETS.TEST)

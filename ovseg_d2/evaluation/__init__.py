@@ -2,7 +2,7 @@
 
 from .classification import ClassificationEvaluator
 from .linear_probe import LinearProbeEvaluator
-from .results import read_results, write_results
+from .results import numbers_of, read_results, write_results
 from .retrieval import RetrievalEvaluator
 from .sem_seg import OVSegSemSegEvaluator
 
@@ -11,6 +11,7 @@ __all__ = [
     "LinearProbeEvaluator",
     "OVSegSemSegEvaluator",
     "RetrievalEvaluator",
+    "numbers_of",
     "read_results",
     "write_results",
 ]

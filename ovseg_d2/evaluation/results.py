@@ -2,13 +2,13 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..files import write_atomically
 
-__all__ = ["RESULTS_FILE", "read_results", "write_results"]
+__all__ = ["RESULTS_FILE", "numbers_of", "read_results", "write_results"]
 
 RESULTS_FILE = "results.json"
 
@@ -29,6 +29,21 @@ def read_results(output_dir: str | Path) -> dict[str, dict[str, Any]]:
     if not isinstance(results, dict):
         raise _not_results(path, f"it holds a {type(results).__name__}")
     return results
+
+
+def numbers_of(results: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> dict[str, Any]:
+    """The numbers of some datasets of a results file as one mapping.
+
+    Args:
+        results: what :func:`read_results` gives.
+        names: of datasets that are there, at least one.
+
+    Returns:
+        Those of a single dataset as they are; of several, each under ``<dataset>/<number>``.
+    """
+    if len(names) == 1:
+        return dict(results[names[0]])
+    return {f"{name}/{key}": value for name in names for key, value in results[name].items()}
 
 
 def _not_results(path: Path, problem: str) -> ValueError:

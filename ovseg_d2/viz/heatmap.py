@@ -40,13 +40,19 @@ class Heatmaps:
     Attributes:
         image: (H, W, 3) uint8 RGB.
         maps: word -> (H, W) float32.
-        measure: what the maps hold: the "probability" of the word among all of them, in 0..1, or,
-            of a word that is alone, the "cosine" of its text and the pixel.
+        measure: what the maps hold: the "probability" of the word among all of them, in 0..1; of
+            a word that is alone the "cosine" of its text and the pixel; or the "attention" that
+            the image as a whole pays to the pixel for the word's sake.
     """
 
     image: NDArray[np.uint8]
     maps: Mapping[str, NDArray[np.float32]]
-    measure: Literal["probability", "cosine"]
+    measure: Literal["probability", "cosine", "attention"]
+
+    @property
+    def kind(self) -> str:
+        """What its files are called: "attention", or "heatmap" for the others."""
+        return "attention" if self.measure == "attention" else "heatmap"
 
     def summary(self, name: str = "segmentation") -> dict[str, Any]:
         """The measure, and for each word its file and its lowest, highest and mean value.
@@ -55,7 +61,7 @@ class Heatmaps:
             name: of the picture, as for `save`.
         """
         words = {}
-        files = _file_names(self.maps, name)
+        files = _file_names(self.maps, name, self.kind)
         for (word, values), file in zip(self.maps.items(), files, strict=True):
             stats = {"min": values.min(), "max": values.max(), "mean": values.mean(dtype=float)}
             words[word] = {"file": file, **{key: round(float(v), 6) for key, v in stats.items()}}
@@ -65,7 +71,7 @@ class Heatmaps:
         """The picture under the map of one word; see :func:`draw_heatmap`.
 
         Colours span 0 to 1 for probabilities, so that the words' pictures can be compared. For
-        cosines they span what occurs in the picture, for cosines lie close together.
+        the other measures they span what occurs in the picture, for cosines lie close together.
 
         Raises:
             ValueError: no map of that word.
@@ -75,11 +81,11 @@ class Heatmaps:
         if self.measure == "probability":
             span, label = (0.0, 1.0), f"probability among {len(self.maps)} words"
         else:
-            span, label = None, "cosine, lowest to highest here"
+            span, label = None, f"{self.measure}, lowest to highest here"
         return draw_heatmap(self.image, self.maps[word], word, span=span, label=label, alpha=alpha)
 
     def save(self, folder: str | os.PathLike[str], name: str = "segmentation") -> dict[str, Path]:
-        """Write ``<name>_heatmap_<word>.png`` for each word.
+        """Write ``<name>_heatmap_<word>.png``, or ``<name>_attention_<word>.png``, for each word.
 
         In file names words are in small letters, with hyphens for all that is neither letter nor
         digit, shortened where they are long and numbered where two would meet.
@@ -90,7 +96,7 @@ class Heatmaps:
         Raises:
             WriteError: a file cannot be written.
         """
-        files = _file_names(self.maps, name)
+        files = _file_names(self.maps, name, self.kind)
         paths = {word: Path(folder) / file for word, file in zip(self.maps, files, strict=True)}
         for word, path in paths.items():
             with write_atomically(path) as file:
@@ -202,7 +208,7 @@ def _draw_strip(lines: list[str], ends: tuple[str, str], width: int) -> Image.Im
     return strip
 
 
-def _file_names(words: Iterable[str], name: str) -> list[str]:
+def _file_names(words: Iterable[str], name: str, kind: str) -> list[str]:
     """The file of each word for a picture of a name; no two are alike to any file system."""
     slugs: dict[str, None] = {}
     for word in words:
@@ -212,7 +218,7 @@ def _file_names(words: Iterable[str], name: str) -> list[str]:
             number += 1
             slug = f"{stem}-{number}"
         slugs[slug] = None
-    return [f"{name}_heatmap_{slug}.png" for slug in slugs]
+    return [f"{name}_{kind}_{slug}.png" for slug in slugs]
 
 
 def _slug(word: str) -> str:

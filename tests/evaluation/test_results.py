@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ovseg_d2.evaluation import read_results, write_results
+from ovseg_d2.evaluation import numbers_of, read_results, write_results
 from ovseg_d2.files import WriteError
 
 
@@ -83,3 +83,9 @@ def test_file_that_holds_something_else(tmp_path, content):
         with pytest.raises(ValueError, match=r"results.json is no results file \(.*; move it away"):
             use(tmp_path)
     assert path.read_bytes() == before
+
+
+def test_numbers_of_one_dataset_and_of_several():
+    results = {"a": {"mIoU": 1.0}, "b": {"mIoU": 2.0, "images": 3}, "c": {"mIoU": 4.0}}
+    assert numbers_of(results, ["b"]) == {"mIoU": 2.0, "images": 3}
+    assert numbers_of(results, ("a", "b")) == {"a/mIoU": 1.0, "b/mIoU": 2.0, "b/images": 3}

@@ -14,6 +14,9 @@ import torch
 from PIL import Image
 
 from ovseg_d2 import files
+from ovseg_d2.config import load_config
+from ovseg_d2.d2.modeling import build_model
+from ovseg_d2.engine.checkpointing import Checkpointer
 from ovseg_d2.segmenter import Segmenter
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -105,6 +108,25 @@ def test_heat_maps_of_each_word_of_each_picture(demo, tmp_path):
     assert (star["file"], grass["file"]) == ("b_heatmap_red-star.png", "b_heatmap_grass.png")
     assert star["mean"] + grass["mean"] == pytest.approx(1, abs=1e-5)
     assert 0 <= star["min"] <= star["mean"] <= star["max"] <= 1
+
+
+def test_where_a_picture_looks_for_a_caption_by_a_checkpoint(demo, tmp_path, tiny_opts):
+    path = picture(tmp_path / "one.png", 40, 24)
+    opts = ["MODEL.META_ARCHITECTURE", "MaskedDistillCLIP"]
+    opts += ["MODEL.MASKED_DISTILL.NUM_CODES", "8"]
+    torch.manual_seed(1)
+    model = build_model(load_config(None, [*tiny_opts, *opts]))
+    Checkpointer(model, str(tmp_path)).save("trained")
+    caption = "a red star on grass"
+    opts += ["MODEL.WEIGHTS", str(tmp_path / "trained.pth")]
+    assert demo(path, classes=caption, flags=("--attention", "--heatmap"), opts=tuple(opts)) == 0
+    kinds = ("overlay", "labels", "heatmap_a-red-star-on-grass", "attention_a-red-star-on-grass")
+    assert outputs(tmp_path) == {*(f"one_{kind}.png" for kind in kinds), "one.json"}
+    found = json.loads((tmp_path / "out" / "one.json").read_text())["attention"]
+    assert found["measure"] == "attention"
+    star = found["words"][caption]
+    assert star["file"] == "one_attention_a-red-star-on-grass.png"
+    assert 0 <= star["min"] < star["mean"] < star["max"]
 
 
 def test_the_heat_map_of_a_single_word_in_the_shapes_picture(demo, tmp_path):

@@ -2,7 +2,12 @@
 
 from .jobs import Claim, Job, format_table, run_jobs
 from .maskclip import corruptions_claim, maskclip_claim
+from .masked_distill_clip import masked_distill_clip_claim
 
-CLAIMS = {"maskclip": maskclip_claim, "corruptions": corruptions_claim}
+CLAIMS = {
+    "maskclip": maskclip_claim,
+    "corruptions": corruptions_claim,
+    "masked_distill_clip": masked_distill_clip_claim,
+}
 
 __all__ = ["CLAIMS", "Claim", "Job", "format_table", "run_jobs"]

@@ -19,8 +19,9 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from ...config import load_config
-from ...evaluation import read_results
+from ...evaluation import numbers_of, read_results
 from ...files import write_atomically
+from ..hooks import read_curves
 from ..run import evaluate_config
 
 __all__ = ["Claim", "Job", "format_table", "run_jobs"]
@@ -94,6 +95,7 @@ class Claim:
         columns: header -> key of the numbers in ``results.json``.
         curves: the numbers of all jobs -> name -> (x, y) points of a plot; None draws none.
         x_label: what x is, with its unit.
+        y_label: what y is, with its unit.
     """
 
     title: str
@@ -101,6 +103,7 @@ class Claim:
     columns: Mapping[str, str]
     curves: Callable[[Sequence[Mapping[str, Any]]], Mapping[str, Sequence[Point]]] | None = None
     x_label: str = ""
+    y_label: str = "mIoU (%)"
 
 
 def run_jobs(jobs: Sequence[Job], folder: Path) -> list[dict[str, Any]]:
@@ -112,7 +115,9 @@ def run_jobs(jobs: Sequence[Job], folder: Path) -> list[dict[str, Any]]:
             changed since is run again; one that cannot be read is, with a warning.
 
     Returns:
-        The numbers of each job, in order.
+        The numbers of each job, in order: those of ``results.json``, of several test datasets each
+        as ``<dataset>/<number>``; and of a training ``curves``, name -> (iteration, value), what
+        was evaluated on the way.
 
     Raises:
         RuntimeError: a training failed.
@@ -158,8 +163,9 @@ def _train(config_file: str, opts: Sequence[str], output: Path) -> dict[str, Any
             f"training failed with exit code {done.returncode}: {shlex.join([*command, *opts])}; "
             f"its log is in {output}"
         )
-    (dataset,) = load_config(config_file, opts).DATASETS.TEST
-    return read_results(output)[dataset]
+    numbers = numbers_of(read_results(output), load_config(config_file, opts).DATASETS.TEST)
+    curves = read_curves(output / "metrics.json", "/")
+    return numbers | {"curves": {name: c for name, c in curves.items() if "-" not in name}}
 
 
 def _read(path: Path) -> dict[str, Any] | None:

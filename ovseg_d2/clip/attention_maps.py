@@ -1,0 +1,61 @@
+"""Where a ViT's class token looks, and what of it speaks for a text."""
+
+import torch
+from open_clip.transformer import VisionTransformer
+from torch import Tensor
+from torch.nn import functional as F
+
+from .tower import CLIPTower
+from .vit import vit_tokens
+from .vit_blocks import project, reads_class_token_alone, run_blocks
+
+
+def attention_to_texts(tower: CLIPTower, image: Tensor, text_embeds: Tensor) -> Tensor:
+    """Where an image's class token looks in the last block for the sake of each text.
+
+    The attention of each head, times how much the cosine of image and text would rise with it,
+    where that is positive; the mean over the heads. A patch that is looked at much and speaks for
+    the text is bright; one that is looked at and speaks against it is dark.
+
+    Source: [chefer] Eq. 5, for the last block alone, whose attention is the one that CLIP's loss
+    reaches directly.
+
+    Args:
+        tower: the CLIP; read only.
+        image: (1, 3, H, W) normalised.
+        text_embeds: (R, D) unit norm.
+
+    Returns:
+        (R, h, w) float of at least 0, in the unit of cosines; no gradient.
+
+    Raises:
+        ValueError: an image half that reads no class token by an ordinary attention.
+    """
+    visual = tower.model.visual
+    if not isinstance(visual, VisionTransformer) or not reads_class_token_alone(visual):
+        raise ValueError(
+            f"the image tower is a {type(visual).__name__} without a class token that the last "
+            "block gathers the image in, so there is no attention to show; choose a ViT that pools "
+            "by its class token, or heat maps of cosines"
+        )
+    with torch.no_grad():
+        tokens, grid = vit_tokens(visual, image)
+        *blocks, last = visual.transformer.resblocks
+        tokens = run_blocks(visual, tokens, blocks)
+        attn, normed = last.attn, last.ln_1(tokens)
+        qkv = F.linear(normed, attn.in_proj_weight, attn.in_proj_bias)
+        q, k, v = qkv.unflatten(2, (3, attn.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        scores = q[:, :, :1] @ k.transpose(2, 3) * q.shape[-1] ** -0.5  # (1, heads, 1, 1 + N)
+    with torch.enable_grad():
+        weights = scores.softmax(dim=-1).requires_grad_()
+        gathered = attn.out_proj((weights @ v).transpose(1, 2).flatten(2))
+        class_token = tokens[:, :1] + last.ls_1(gathered)
+        class_token = class_token + last.ls_2(last.mlp(last.ln_2(class_token)))
+        pooled, _ = visual._pool(class_token)
+        image_embeds = F.normalize(project(visual, pooled), dim=-1)
+        cosines = text_embeds.detach().to(image_embeds) @ image_embeds[0]
+        gradients = [
+            torch.autograd.grad(cosine, weights, retain_graph=True)[0] for cosine in cosines
+        ]
+    speaks = (torch.stack(gradients) * weights.detach()).clamp(min=0)  # (R, 1, heads, 1, 1 + N)
+    return speaks.mean(dim=2)[:, 0, 0, 1:].unflatten(1, grid)

@@ -1,0 +1,86 @@
+"""Masked self-distillation beside contrastive training, at equal steps, batches, data and seeds."""
+
+import statistics
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from .jobs import Claim, Job, Point
+
+__all__ = ["masked_distill_clip_claim"]
+
+_PLAIN = "configs/clip_short.yaml"
+_DISTILLED = "configs/masked_distill_clip.yaml"
+_TARGET = "MODEL.MASKED_DISTILL.TARGET"
+
+_ROWS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "CLIPPretrain": (_PLAIN, ()),
+    "target: pixels": (_DISTILLED, (_TARGET, "pixels")),
+    "target: the student's own features": (_DISTILLED, (_TARGET, "student")),
+    "target: the EMA teacher's features": (_DISTILLED, ()),
+    "the same, and masked words": (_DISTILLED, ("MODEL.MASKED_DISTILL.LANGUAGE.WEIGHT", "0.05")),
+}
+# Header -> view of the Shapes world ("" is segmentation) and number.
+_COLUMNS: Mapping[str, tuple[str, str]] = {
+    "crops, base": ("_crops", "accuracy_base"),
+    "crops, novel": ("_crops", "accuracy_novel"),
+    "crops, withheld": ("_crops", "accuracy_withheld"),
+    "linear probe": ("_probe", "accuracy"),
+    "image to text, R@1": ("_captions", "image_to_text_R@1"),
+    "R@5": ("_captions", "image_to_text_R@5"),
+    "R@10": ("_captions", "image_to_text_R@10"),
+    "text to image, R@1": ("_captions", "text_to_image_R@1"),
+    "R@5 ": ("_captions", "text_to_image_R@5"),
+    "R@10 ": ("_captions", "text_to_image_R@10"),
+    "mIoU": ("", "mIoU_base_novel"),
+    "mIoU, own words": ("", "mIoU_base_novel_own_words"),
+}
+# What is drawn over the steps: label -> the scalar's name behind that of the dataset.
+_CURVES: Mapping[str, str] = {
+    "crops, base": "_crops/classification/accuracy_base",
+    "mIoU, own words": "/sem_seg/mIoU_base_novel_own_words",
+}
+
+
+def masked_distill_clip_claim(split: str = "val", seeds: int = 3) -> Claim:
+    """`CLIPPretrain` against `MaskedDistillCLIP` with each target, and with masked words.
+
+    Args:
+        split: ``dev`` for choosing, ``val`` for reporting; it is evaluated on the way too, for the
+            curves, by which nothing is chosen.
+        seeds: trainings of each row.
+    """
+    dataset = f"ovseg_shapes_{split}"
+    names = tuple(f"{dataset}{view}" for view in ("", "_crops", "_captions", "_probe"))
+    test = ("DATASETS.TEST", repr(names))
+    jobs = tuple(
+        Job(row, config, (*opts, *test), seed)
+        for row, (config, opts) in _ROWS.items()
+        for seed in range(seeds)
+    )
+    columns = {header: f"{dataset}{view}/{key}" for header, (view, key) in _COLUMNS.items()}
+    return Claim(
+        f"CLIP trained on the Shapes world for 1,500 steps, Shapes {split}, percent",
+        jobs,
+        columns,
+        partial(_over_steps, dataset, [job.row for job in jobs]),
+        "iteration",
+        "mean over the seeds (%)",
+    )
+
+
+def _over_steps(
+    dataset: str, rows: Sequence[str], numbers: Sequence[Mapping[str, Any]]
+) -> dict[str, list[Point]]:
+    """What was evaluated on the way, averaged over the seeds of a row."""
+    curves: OrderedDict[str, list[Point]] = OrderedDict()
+    for label, scalar in _CURVES.items():
+        for row in dict.fromkeys(rows):
+            values: dict[float, list[float]] = {}
+            for of, found in zip(rows, numbers, strict=True):
+                points = found["curves"].get(f"{dataset}{scalar}", ()) if of == row else ()
+                for iteration, value in points:
+                    values.setdefault(iteration, []).append(value)
+            curves[f"{row} ({label})"] = [(x, statistics.mean(ys)) for x, ys in values.items()]
+    return {name: points for name, points in curves.items() if points}
