@@ -31,12 +31,12 @@ def encode_image_tokens(
     Raises:
         ValueError: the image half is no ViT.
     """
-    visual = _require_vit(visual)
-    tokens, grid = vit_tokens(visual, images)
+    vit = _require_vit(visual)
+    tokens, grid = vit_tokens(vit, images)
     if kept_ids is not None:
         places = kept_ids[..., None].expand(-1, -1, tokens.shape[-1])
         tokens = torch.cat([tokens[:, :1], tokens[:, 1:].gather(1, places)], dim=1)
-    return visual.ln_post(run_blocks(visual, tokens, visual.transformer.resblocks)), grid
+    return vit.ln_post(run_blocks(vit, tokens, vit.transformer.resblocks)), grid
 
 
 def image_heads(tower: CLIPTower) -> int:
