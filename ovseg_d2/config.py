@@ -168,6 +168,9 @@ def add_ovseg_config(cfg: CfgNode) -> None:
     model.PIXELCLIP.MOMENTUM = 0.999  # of the teacher; 0 does without one
     model.PIXELCLIP.EPSILON = 0.01  # what cosines are divided by; 1.0 in the paper for a ConvNeXt
     model.PIXELCLIP.SINKHORN_ITERS = 3
+    # Masks of earlier batches that share in the balance; 0 for none, as in the paper, where a batch
+    # has thousands of masks. A few masks for each cluster spread masks of one class over many.
+    model.PIXELCLIP.QUEUE = 0
     model.PIXELCLIP.MASK_SIZE = [256, 256]  # pixels (h, w) of masks and of the decoder's answer
     # Pixels (h, w) that pictures are encoded at, [320, 320] in the paper for a ViT; [] leaves them
     # as the mapper gives them.

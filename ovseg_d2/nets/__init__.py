@@ -1,5 +1,6 @@
 """Networks beside CLIP: what stands on feature maps, and what gives them."""
 
+from .feature_queue import FeatureQueue
 from .matcher import HungarianMatcher
 from .online_tokenizer import OnlineTokenizer
 from .pixel_decoder import PixelDecoder
@@ -12,6 +13,7 @@ from .transformer_decoder import TransformerDecoder
 from .transformer_encoder import TransformerEncoder
 
 __all__ = [
+    "FeatureQueue",
     "HungarianMatcher",
     "OnlineTokenizer",
     "PatchDecoder",

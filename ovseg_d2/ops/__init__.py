@@ -41,7 +41,7 @@ from ovseg_d2.ops.refine import (
     refine_scores,
     smooth_by_keys,
 )
-from ovseg_d2.ops.sinkhorn import Assignment, assign_clusters, sinkhorn
+from ovseg_d2.ops.sinkhorn import Assignment, assign_clusters, gather_rows, sinkhorn
 from ovseg_d2.ops.synonyms import max_over_words
 from ovseg_d2.ops.windows import average_windows, score_bands, window_boxes
 
@@ -71,6 +71,7 @@ __all__ = [
     "find_background",
     "fuse_masks",
     "fused_bands",
+    "gather_rows",
     "kmeans",
     "lambda_ensemble",
     "location_weights",

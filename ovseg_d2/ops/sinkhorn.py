@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-__all__ = ["Assignment", "assign_clusters", "sinkhorn"]
+__all__ = ["Assignment", "assign_clusters", "gather_rows", "sinkhorn"]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,12 @@ def sinkhorn(
 
 @torch.no_grad()
 def assign_clusters(
-    logits: Tensor, *, epsilon: float = 1.0, num_iters: int = 3, official: bool = False
+    logits: Tensor,
+    *,
+    epsilon: float = 1.0,
+    num_iters: int = 3,
+    official: bool = False,
+    memory: Tensor | None = None,
 ) -> Assignment:
     """Run `sinkhorn` over the masks of all ranks and give each rank its own.
 
@@ -74,6 +79,8 @@ def assign_clusters(
         epsilon: as for `sinkhorn`, like all that follow.
         num_iters: likewise.
         official: likewise.
+        memory: (R, P), further rows that share in the balance and are the same on all ranks, of
+            masks seen before; nothing is told of them.
 
     Returns:
         The assignment of this rank's masks.
@@ -82,8 +89,9 @@ def assign_clusters(
         ValueError: as `sinkhorn`.
     """
     _check(logits, epsilon, num_iters)
-    joined, own = _gather_rows(_at_least_float32(logits))
-    log_probs = _log_sinkhorn(joined, epsilon, num_iters, official)
+    joined, own = gather_rows(_at_least_float32(logits))
+    rows = joined if memory is None else torch.cat([joined, memory.to(joined)])
+    log_probs = _log_sinkhorn(rows, epsilon, num_iters, official)[: len(joined)]
     cluster_ids = log_probs.argmax(dim=1)
     entropies = -torch.special.xlogy(log_probs.exp(), log_probs.exp()).sum(dim=1)
     return Assignment(
@@ -109,8 +117,11 @@ def _log_sinkhorn(logits: Tensor, epsilon: float, num_iters: int, official: bool
     return log_q
 
 
-def _gather_rows(rows: Tensor) -> tuple[Tensor, slice]:
-    """Rows (M, P) of all ranks one after the other, and where this rank's are."""
+def gather_rows(rows: Tensor) -> tuple[Tensor, slice]:
+    """Rows (M, C) of all ranks one after the other, and where this rank's are.
+
+    All ranks must call it; M may differ from rank to rank and may be 0. Without gradient.
+    """
     if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
         return rows, slice(None)
     world, rank = dist.get_world_size(), dist.get_rank()

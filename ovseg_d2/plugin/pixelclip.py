@@ -114,6 +114,7 @@ class PixelCLIP(MaskCLIP):
             momentum=options.MOMENTUM,
             epsilon=options.EPSILON,
             num_iters=options.SINKHORN_ITERS,
+            queue_size=options.QUEUE,
             mask_size=_read_size("MASK_SIZE", options.MASK_SIZE),
             image_size=_read_size("IMAGE_SIZE", options.IMAGE_SIZE) if options.IMAGE_SIZE else None,
             official=options.OFFICIAL,

@@ -18,10 +18,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ovseg_d2.clip import CLIPTower, LastBlock
 from ovseg_d2.losses import masked_bce_loss
-from ovseg_d2.nets import PixelCLIPDecoder
+from ovseg_d2.nets import FeatureQueue, PixelCLIPDecoder
 from ovseg_d2.ops import (
     Assignment,
     assign_clusters,
+    gather_rows,
     location_weights,
     merge_masks,
     pool_masks,
@@ -88,6 +89,8 @@ class PixelCLIP(nn.Module):
         momentum: of the teacher, 0 for none.
         epsilon: of `assign_clusters`, for cosines; the paper has 0.01 for a ViT, 1 for a ConvNeXt.
         num_iters: of `assign_clusters`.
+        queue_size: masks of earlier batches, of all ranks, that share in the balance; 0 for none,
+            as the paper, whose batches have thousands of masks.
         mask_size: (h, w) in pixels of masks and logits.
         image_size: (h, w) in pixels that images are encoded at, whatever their aspect ratio, in
             whole patches; None leaves them as they are.
@@ -106,6 +109,7 @@ class PixelCLIP(nn.Module):
         momentum: float = 0.999,
         epsilon: float = 0.01,
         num_iters: int = 3,
+        queue_size: int = 0,
         mask_size: Size = (256, 256),
         image_size: Size | None = None,
         official: bool = False,
@@ -127,6 +131,7 @@ class PixelCLIP(nn.Module):
         self.last_block = last_block
         self.momentum = momentum
         self.epsilon, self.num_iters = epsilon, num_iters
+        self.queue = FeatureQueue(queue_size, tower.embed_dim) if queue_size else None
         self.mask_size, self.image_size = mask_size, image_size
         self.official = official
         self.statistics: PixelCLIPStatistics | None = None
@@ -190,6 +195,8 @@ class PixelCLIP(nn.Module):
         else:
             cluster_embeds = self.clusters(self.tower)
             assignment = self.assign(mask_feats, cluster_embeds)
+            if self.training and self.queue is not None:
+                self.queue.push(gather_rows(_unit(mask_feats))[0])
             targets = merge_masks(
                 all_masks,
                 image_ids,
@@ -214,11 +221,18 @@ class PixelCLIP(nn.Module):
         return torch.cat(pooled)
 
     def assign(self, mask_feats: Tensor, cluster_embeds: Tensor) -> Assignment:
-        """Assign masks (M, D) to clusters (P, D) by their cosines, together with other ranks'."""
+        """Assign masks (M, D) to clusters (P, D) by their cosines, together with other ranks'.
+
+        With a queue, also together with its masks.
+        """
         with torch.no_grad(), torch.autocast(mask_feats.device.type, enabled=False):
-            cosines = _unit(mask_feats) @ _unit(cluster_embeds).t()
+            clusters = _unit(cluster_embeds).t()
             return assign_clusters(
-                cosines, epsilon=self.epsilon, num_iters=self.num_iters, official=self.official
+                _unit(mask_feats) @ clusters,
+                epsilon=self.epsilon,
+                num_iters=self.num_iters,
+                official=self.official,
+                memory=None if self.queue is None else self.queue.vectors @ clusters,
             )
 
     def cluster_loss(self, feats: Tensor, cluster_embeds: Tensor, targets: Tensor) -> Tensor:

@@ -22,14 +22,15 @@ if rank is not None:
     dist.init_process_group("gloo", f"file://{folder}/rendezvous", rank=rank, world_size=2)
 
 torch.manual_seed(0)
-cosines = torch.rand(11, 4)
+cosines, memory = torch.rand(11, 4), torch.rand(5, 4)
 report = {}
 # Masks of rank 0, of rank 1.
 for counts in ((3, 8), (11, 0), (0, 0), (5, 6)):
     own = {None: slice(0, sum(counts)), 0: slice(0, counts[0]), 1: slice(counts[0], sum(counts))}
     for dtype, official in ((torch.float32, False), (torch.bfloat16, True)):
         logits = cosines[own[rank]].to(dtype)
-        found = assign_clusters(logits, epsilon=0.01, num_iters=4, official=official)
+        options = {"epsilon": 0.01, "num_iters": 4, "official": official, "memory": memory}
+        found = assign_clusters(logits, **options)
         report[counts, official] = vars(found)
 
 if rank is not None:

@@ -147,6 +147,19 @@ def test_the_assignments_summary():
     assert found.entropy.item() == pytest.approx(-(q * np.log(q)).sum() / 4, rel=1e-4)
 
 
+def test_a_memory_shares_in_the_balance_only():
+    torch.manual_seed(0)
+    cosines, memory = torch.rand(6, 4), torch.rand(20, 4)
+    found = assign_clusters(cosines, epsilon=0.1, memory=memory)
+    joined = sinkhorn(torch.cat([cosines, memory]), epsilon=0.1)
+    torch.testing.assert_close(found.probs, joined[:6])
+    assert not torch.allclose(found.probs, sinkhorn(cosines, epsilon=0.1), atol=1e-2)
+    assert torch.equal(found.cluster_ids, joined[:6].argmax(dim=1))
+    assert found.counts.sum() == 6
+    entropies = torch.distributions.Categorical(probs=joined[:6]).entropy()
+    torch.testing.assert_close(found.entropy, entropies.mean())
+
+
 @pytest.mark.parametrize(
     ("logits", "options", "message"),
     [

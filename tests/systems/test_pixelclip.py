@@ -194,6 +194,28 @@ def test_fewer_masks_than_clusters(build: Build) -> None:
     assert system.statistics.numbers()["clusters_in_use"] == 1
 
 
+def test_masks_of_earlier_batches_share_in_the_balance(build: Build) -> None:
+    system, alone = build(queue_size=5, epsilon=0.05), build(epsilon=0.05)
+    first, second = batch(counts=(3, 1)), batch(counts=(2, 2))
+    system(*first), alone(*first)
+    earlier = system.queue.vectors.clone()
+    assert len(earlier) == 4
+    system(*second), alone(*second)
+    with torch.no_grad():
+        feats = F.normalize(system.queue.vectors[:4], dim=1)
+        clusters = F.normalize(system.clusters(system.tower), dim=1)
+    joined = sinkhorn(torch.cat([feats, earlier]) @ clusters.t(), epsilon=0.05)
+    torch.testing.assert_close(system.statistics.assignment.probs, joined[:4])
+    assert not torch.allclose(alone.statistics.assignment.probs, joined[:4], atol=1e-3)
+    # The oldest are lost, evaluation remembers nothing, checkpoints hold what there is.
+    assert torch.equal(system.queue.vectors[4:], earlier[:1])
+    kept = system.queue.vectors.clone()
+    system.eval()(*first)
+    again = build(queue_size=5)
+    again.load_state_dict(system.state_dict())
+    assert torch.equal(again.queue.vectors, kept)
+
+
 # --- the teacher ---
 
 
