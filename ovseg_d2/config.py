@@ -198,6 +198,11 @@ def add_ovseg_config(cfg: CfgNode) -> None:
     # Least and greatest share of a crop's area that is seen; 1, 1 is all of it.
     cfg.INPUT.PAIRS.PART_AREA = [0.9, 1.0]
 
+    # A part of each picture with captions, drawn at random. Read by the caption mapper.
+    cfg.INPUT.CAPTION_CROP = CfgNode()
+    cfg.INPUT.CAPTION_CROP.SIZE = []  # pixels (h, w) it is resized to; [] leaves pictures whole
+    cfg.INPUT.CAPTION_CROP.AREA = [0.5, 1.0]  # least and greatest share of the picture
+
     # Unlabelled masks, and the two views that PixelCLIP trains on. Read by the mask mapper, which
     # resizes, crops and flips by detectron2's own keys.
     cfg.INPUT.MASKS_PER_IMAGE = 0  # at most, drawn at random; 0 takes all

@@ -30,7 +30,8 @@ def test_everything_a_file_names_exists(name):
     cfg = read(name)
     assert cfg.MODEL.META_ARCHITECTURE in META_ARCH_REGISTRY
     assert cfg.MODEL.CLIP.NAME in open_clip.list_models()
-    assert open_clip.get_pretrained_cfg(cfg.MODEL.CLIP.NAME, cfg.MODEL.CLIP.PRETRAINED)
+    weights = cfg.MODEL.CLIP.PRETRAINED
+    assert weights == "random" or open_clip.get_pretrained_cfg(cfg.MODEL.CLIP.NAME, weights)
     assert Path(name).stem in cfg.OUTPUT_DIR
     registered = DatasetCatalog.list()
     assert all(each in registered for each in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST))
@@ -108,6 +109,23 @@ def test_pixelclips_published_settings():
     assert convnext.MODEL.PIXELCLIP.EPSILON == 1.0
     assert vit.MODEL.PIXELCLIP.IMAGE_SIZE == [320, 320]
     assert convnext.MODEL.PIXELCLIP.IMAGE_SIZE == [640, 640]
+
+
+def test_masked_self_distillations_published_settings():
+    files = [name for name in FILES if name.startswith("masked_distill_clip_vitb16_yfcc15m")]
+    assert len(files) == 4
+    for name in files:
+        cfg = read(name)
+        options, words = cfg.MODEL.MASKED_DISTILL, cfg.MODEL.MASKED_DISTILL.LANGUAGE
+        assert (options.WEIGHT, options.MASK_RATIO, options.DECODER_LAYERS) == (0.05, 0.75, 1)
+        assert (words.MASK_RATIO, words.DECODER_LAYERS) == (0.2, 4)
+        assert cfg.SOLVER.IMS_PER_BATCH * cfg.SOLVER.MAX_ITER == pytest.approx(25 * 15e6, rel=0.001)
+        assert cfg.INPUT.CAPTION_CROP.SIZE == [224, 224] and cfg.MODEL.CLIP.NAME == "ViT-B-16"
+        plain = name.endswith("_clip.yaml")
+        assert (cfg.MODEL.META_ARCHITECTURE == "CLIPPretrain") == plain
+    targets = {name: read(name).MODEL.MASKED_DISTILL for name in files if "m_clip" not in name}
+    found = {(each.TARGET, each.LANGUAGE.WEIGHT) for each in targets.values()}
+    assert found == {("teacher", 0.05), ("teacher", 0.0), ("pixels", 0.0)}
 
 
 @pytest.mark.parametrize("name", ["maskclip_vitb16_voc20.yaml", "naclip_voc21.yaml"])

@@ -4,12 +4,17 @@ All functions take (H, W, 3) uint8 RGB and a generator that all randomness comes
 return is of its own memory.
 """
 
+import math
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-__all__ = ["StrongView", "distort_colors", "draw_box"]
+__all__ = ["StrongView", "distort_colors", "draw_box", "draw_part"]
+
+# Of the parts that are drawn, and how often one is drawn until it fits.
+_ASPECTS = (3 / 4, 4 / 3)
+_TRIES = 10
 
 
 @dataclass(frozen=True)
@@ -105,6 +110,37 @@ def draw_box(
     top = int(rng.integers(size[0] - height + 1))
     left = int(rng.integers(size[1] - width + 1))
     return left, top, left + width, top + height
+
+
+def draw_part(
+    size: tuple[int, int], area: tuple[float, float], rng: np.random.Generator
+) -> tuple[int, int, int, int]:
+    """Draw a part of a crop: its area uniformly, its aspect evenly about the square.
+
+    Source: as torchvision's RandomResizedCrop draws, which the official code of [ovseg] uses; but
+    where no part fits, which is the rule for long and thin crops, all of the crop is taken and
+    not its middle.
+
+    Args:
+        size: (h, w) of the crop.
+        area: least and greatest share of its area.
+        rng: source of all randomness.
+
+    Returns:
+        xyxy in pixels, right and bottom exclusive.
+    """
+    height, width = size
+    if area == (1, 1):
+        return 0, 0, width, height
+    for _ in range(_TRIES):
+        pixels = height * width * rng.uniform(*area)
+        aspect = math.exp(rng.uniform(math.log(_ASPECTS[0]), math.log(_ASPECTS[1])))
+        part_w, part_h = round(math.sqrt(pixels * aspect)), round(math.sqrt(pixels / aspect))
+        if 0 < part_w <= width and 0 < part_h <= height:
+            top = int(rng.integers(height - part_h + 1))
+            left = int(rng.integers(width - part_w + 1))
+            return left, top, left + part_w, top + part_h
+    return 0, 0, width, height
 
 
 def distort_colors(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -1,8 +1,10 @@
 """Pictures with some of their captions, for contrastive training."""
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 
 from ...d2.config import CfgNode
@@ -10,6 +12,7 @@ from .. import shapes
 from ..images import ImageReadError
 from ..readers import read_captions, read_picture
 from ..sampler import Draw, sample_rng
+from ..views import draw_part
 from .test import check_image_format, image_tensor, order_channels
 
 __all__ = ["FLIPPED_AXIS", "CaptionMapper", "check_flip"]
@@ -33,7 +36,7 @@ def check_flip(flip: str) -> str:
 
 
 class CaptionMapper:
-    """A picture, perhaps mirrored, and some of its captions drawn at random.
+    """A picture, or a part of it, perhaps mirrored, and some of its captions drawn at random.
 
     Captions come from the dict's ``captions`` (a list of texts) or, for the Shapes world, from the
     picture's name.
@@ -45,6 +48,8 @@ class CaptionMapper:
         num_captions: int = 1,
         num_negatives: int = 0,
         flip: str = "none",
+        crop_size: Sequence[int] = (),
+        crop_area: Sequence[float] = (0.5, 1.0),
         image_format: str = "RGB",
     ) -> None:
         """Describe the augmentation.
@@ -54,11 +59,14 @@ class CaptionMapper:
             num_negatives: wrong captions made of each drawn one, at most; pictures of the Shapes
                 world only.
             flip: "horizontal" or "vertical" mirrors half of the pictures, "none" leaves them.
+            crop_size: (h, w) in pixels that a part of each picture, drawn at random, is resized to;
+                () leaves pictures as they are.
+            crop_area: least and greatest share of the picture that the part is.
             image_format: RGB or BGR, the order of the channels handed on.
 
         Raises:
-            ValueError: numbers of captions below their least, another way to flip, or another
-                format.
+            ValueError: numbers of captions below their least, another way to flip, a size or share
+                that is none, or another format.
         """
         if num_captions < 1:
             raise ValueError(
@@ -70,16 +78,30 @@ class CaptionMapper:
             )
         self._num_captions = num_captions
         self._num_negatives = num_negatives
+        if len(crop_size) not in (0, 2) or any(side < 1 for side in crop_size):
+            raise ValueError(
+                f"crop_size={list(crop_size)}; set INPUT.CAPTION_CROP.SIZE to height and width in "
+                "pixels, or to [] to leave pictures as they are"
+            )
+        if len(crop_area) != 2 or not 0 < crop_area[0] <= crop_area[1] <= 1:
+            raise ValueError(
+                f"crop_area={list(crop_area)}; set INPUT.CAPTION_CROP.AREA to two shares above 0 "
+                "and up to 1, the smaller one first"
+            )
+        self._crop_size = tuple(crop_size)
+        self._crop_area = (float(crop_area[0]), float(crop_area[1]))
         self._flipped_axis = FLIPPED_AXIS[check_flip(flip)]
         self._image_format = check_image_format(image_format)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> "CaptionMapper":
-        """Read the ``INPUT`` keys of captions, mirroring and format."""
+        """Read the ``INPUT`` keys of captions, crops, mirroring and format."""
         return cls(
             num_captions=cfg.INPUT.CAPTIONS_PER_IMAGE,
             num_negatives=cfg.INPUT.NEGATIVES_PER_CAPTION,
             flip=cfg.INPUT.RANDOM_FLIP,
+            crop_size=cfg.INPUT.CAPTION_CROP.SIZE,
+            crop_area=cfg.INPUT.CAPTION_CROP.AREA,
             image_format=cfg.INPUT.FORMAT,
         )
 
@@ -109,6 +131,9 @@ class CaptionMapper:
         rounds = -(-self._num_captions // len(captions))
         order = np.concatenate([rng.permutation(len(captions)) for _ in range(rounds)])
         drawn = tuple(captions[i] for i in order[: self._num_captions])
+        if self._crop_size:
+            left, top, right, bottom = draw_part(image.shape[:2], self._crop_area, rng)
+            image = _resize(image[top:bottom, left:right], self._crop_size)
         if self._flipped_axis is not None and rng.random() < 0.5:
             image = np.flip(image, self._flipped_axis)
         wrong = {
@@ -123,3 +148,10 @@ class CaptionMapper:
             "drawn_captions": drawn,
             "wrong_captions": tuple(sorted(wrong)),
         }
+
+
+def _resize(image: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """(H, W, 3) uint8 resized to (h, w), with every pixel counted where it shrinks."""
+    shrinks = size[0] < image.shape[0] or size[1] < image.shape[1]
+    way = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    return cv2.resize(np.ascontiguousarray(image), (size[1], size[0]), interpolation=way)

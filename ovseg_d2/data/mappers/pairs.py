@@ -1,7 +1,6 @@
 """Mask-category pairs as crops of their masks, for MaskAdaptedCLIP."""
 
 import logging
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,15 +12,13 @@ from ...masks import MaskPair
 from ...ops import CropOptions, expand_boxes, mask_boxes
 from ..readers import read_picture
 from ..sampler import Draw, sample_rng
+from ..views import draw_part
 from .captions import FLIPPED_AXIS, check_flip
 from .test import check_image_format, image_tensor, order_channels
 
 __all__ = ["PairMapper", "draw_part"]
 
 _logger = logging.getLogger(__name__)
-# Of the parts that are drawn, and how often one is drawn until it fits.
-_ASPECTS = (3 / 4, 4 / 3)
-_TRIES = 10
 
 
 class PairMapper:
@@ -121,34 +118,3 @@ class PairMapper:
         part = mask[top:bottom, left:right]
         # A thin mask may lie in what is cut off.
         return (image[top:bottom, left:right], part) if part.any() else (image, mask)
-
-
-def draw_part(
-    size: tuple[int, int], area: tuple[float, float], rng: np.random.Generator
-) -> tuple[int, int, int, int]:
-    """Draw a part of a crop: its area uniformly, its aspect evenly about the square.
-
-    Source: as torchvision's RandomResizedCrop draws, which the official code of [ovseg] uses; but
-    where no part fits, which is the rule for long and thin crops, all of the crop is taken and
-    not its middle.
-
-    Args:
-        size: (h, w) of the crop.
-        area: least and greatest share of its area.
-        rng: source of all randomness.
-
-    Returns:
-        xyxy in pixels, right and bottom exclusive.
-    """
-    height, width = size
-    if area == (1, 1):
-        return 0, 0, width, height
-    for _ in range(_TRIES):
-        pixels = height * width * rng.uniform(*area)
-        aspect = math.exp(rng.uniform(math.log(_ASPECTS[0]), math.log(_ASPECTS[1])))
-        part_w, part_h = round(math.sqrt(pixels * aspect)), round(math.sqrt(pixels / aspect))
-        if 0 < part_w <= width and 0 < part_h <= height:
-            top = int(rng.integers(height - part_h + 1))
-            left = int(rng.integers(width - part_w + 1))
-            return left, top, left + part_w, top + part_h
-    return 0, 0, width, height

@@ -142,3 +142,31 @@ def test_wrong_captions_belong_to_those_drawn(entry):
     assert mapper(entry, draws(1)[0])["wrong_captions"] == ()
     with pytest.raises(ValueError, match=r"num_negatives=-1.*NEGATIVES_PER_CAPTION"):
         CaptionMapper(num_negatives=-1)
+
+
+def test_a_part_of_each_picture_is_resized():
+    mapper = CaptionMapper(crop_size=(20, 30), crop_area=(0.1, 0.3))
+    whole = CaptionMapper()
+    for number in range(6):
+        entry, draw = {"file_name": f"shapes://dev/0/{number}"}, Draw(number, 0, number)
+        found, plain = mapper(entry, draw), whole(entry, draw)
+        assert found["image"].shape == (3, 20, 30) and plain["image"].shape == (3, 96, 96)
+        assert found["drawn_captions"] == plain["drawn_captions"]  # nothing else draws anew
+        assert torch.equal(mapper(entry, draw)["image"], found["image"])
+    everything = CaptionMapper(crop_size=(96, 96), crop_area=(1.0, 1.0))
+    assert torch.equal(everything(entry, draw)["image"], plain["image"])
+    small = CaptionMapper(crop_size=(24, 24), crop_area=(1.0, 1.0))(entry, draw)["image"]
+    means = plain["image"].float().unfold(1, 4, 4).unfold(2, 4, 4).mean(dim=(3, 4))
+    assert (small.float() - means).abs().max() <= 1  # every pixel counts
+
+
+@pytest.mark.parametrize("size", [(0, 10), (10,), (10, 10, 3)])
+def test_crop_sizes_that_are_none(size):
+    with pytest.raises(ValueError, match="set INPUT.CAPTION_CROP.SIZE to height and width"):
+        CaptionMapper(crop_size=size)
+
+
+@pytest.mark.parametrize("area", [(0.0, 1.0), (0.9, 0.5), (0.5, 1.1), (0.5,)])
+def test_crop_areas_that_are_none(area):
+    with pytest.raises(ValueError, match="set INPUT.CAPTION_CROP.AREA to two shares"):
+        CaptionMapper(crop_size=(8, 8), crop_area=area)

@@ -1,0 +1,64 @@
+"""Files of captions as datasets: what is read, what is left out, and where they are looked for."""
+
+import json
+import logging
+
+import pytest
+
+from ovseg_d2.d2.data import DatasetCatalog, MetadataCatalog
+from ovseg_d2.data.datasets import CAPTION_SETS, caption_dicts
+
+LINES = [
+    {"file_name": "images/1.jpg", "captions": ["a dog", "two dogs"]},
+    {"file_name": "/elsewhere/2.jpg", "captions": ["grass"]},
+]
+BROKEN = [
+    '{"file_name": "cut',
+    "[]",
+    '{"file_name": "3.jpg"}',
+    '{"file_name": "3.jpg", "captions": []}',
+    '{"file_name": "3.jpg", "captions": "a dog"}',
+    '{"captions": ["a dog"]}',
+    '{"file_name": "3.jpg", "captions": [1]}',
+]
+
+
+def write(path, lines):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def test_names_count_from_the_files_folder(tmp_path):
+    path = write(tmp_path / "captions.jsonl", map(json.dumps, LINES))
+    assert caption_dicts(path) == [
+        {"file_name": str(tmp_path / "images/1.jpg"), "image_id": 1, **_captions(0)},
+        {"file_name": "/elsewhere/2.jpg", "image_id": 2, **_captions(1)},
+    ]
+
+
+def _captions(number):
+    return {"captions": LINES[number]["captions"]}
+
+
+def test_broken_lines_are_left_out_and_told(tmp_path, caplog):
+    path = write(tmp_path / "captions.jsonl", [*BROKEN, json.dumps(LINES[0])])
+    with caplog.at_level(logging.WARNING):
+        assert [each["image_id"] for each in caption_dicts(path)] == [len(BROKEN) + 1]
+    assert f"{len(BROKEN)} lines are left out: line 1: " in caplog.text
+    assert caplog.text.strip().endswith("; ...")
+
+
+def test_files_without_any_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="holds no picture with captions; write"):
+        caption_dicts(write(tmp_path / "captions.jsonl", BROKEN))
+
+
+def test_sets_are_looked_for_when_they_are_used(tmp_path, monkeypatch):
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    for name, (file, evaluator_type) in CAPTION_SETS.items():
+        assert MetadataCatalog.get(name).evaluator_type == evaluator_type
+        with pytest.raises(FileNotFoundError, match=f"dataset '{name}': there is no .*{file}"):
+            DatasetCatalog.get(name)
+        write(tmp_path / file, map(json.dumps, LINES))
+        assert len(DatasetCatalog.get(name)) == 2
