@@ -73,6 +73,9 @@ def add_ovseg_config(cfg: CfgNode) -> None:
     model.TIMM.IN_CHANNELS = 0  # of the images; 0 takes the length of MODEL.PIXEL_MEAN
     # Pixels, what images are padded to a multiple of; 0 is what the network needs.
     model.TIMM.SIZE_DIVISIBILITY = 0
+    # Pixels from location to location of the coarsest map, 8, 16 or 32: later stages are dilated
+    # instead of halved, in networks that can; 0 leaves them as they are.
+    model.TIMM.OUTPUT_STRIDE = 0
     model.TIMM.FROZEN = False  # nothing is trained, batch statistics included
     # MODEL.CLIP's tower: res2 to res5 or, of a ViT, clip_tokens; and clip_dense. [] gives all.
     model.CLIP_BACKBONE = CfgNode()
@@ -183,6 +186,45 @@ def add_ovseg_config(cfg: CfgNode) -> None:
     model.PIXELCLIP.OFFICIAL = False
     # --- end of PixelCLIP
 
+    # --- MODEL.DENSE_HEAD, .MASKCLIP_PLUS and .FINE_TUNE: networks with text for a classifier. Read
+    # by plugin.dense_head, plugin.maskclip_plus and plugin.clip_fine_tune. Of detectron2's keys,
+    # MODEL.BACKBONE.NAME names the backbone and MODEL.SEM_SEG_HEAD describes the head: NAME is
+    # OVSegDeepLabV2Head, OVSegDeepLabV3PlusHead, OVSegPSPHead or OVSegNoHead, IN_FEATURES ends in
+    # the map it stands on (of DeepLabv3+, a finer one comes first), NORM, IGNORE_VALUE and
+    # LOSS_WEIGHT are what they are elsewhere. Heads are as wide as the joint embedding.
+    model.DENSE_HEAD = CfgNode()
+    # Locations, one for each branch of a DeepLab; 1 is a convolution of 1x1.
+    model.DENSE_HEAD.DILATIONS = [6, 12, 18, 24]
+    model.DENSE_HEAD.LOW_CHANNELS = 48  # of DeepLabv3+'s finer map
+    model.DENSE_HEAD.SEPARABLE = True  # DeepLabv3+'s convolutions are depthwise
+    model.DENSE_HEAD.POOL_SCALES = [1, 2, 3, 6]  # sides of PSPNet's grids
+
+    # MaskCLIP+. The teacher is MODEL.CLIP's tower with MODEL.MASKCLIP's refinement.
+    model.MASKCLIP_PLUS = CfgNode()
+    # annotation_free | zero_shot, in which INPUT.SEMANTIC.UNSEEN says what has no labels
+    model.MASKCLIP_PLUS.SETTING = "annotation_free"
+    # The student's own labels in place of the teacher's: auto (where zero_shot) | on | off
+    model.MASKCLIP_PLUS.SELF_TRAINING = "auto"
+    model.MASKCLIP_PLUS.SELF_TRAINING_START = 0.1  # share of SOLVER.MAX_ITER that goes before
+    # Pseudo-labels less probable than this are not trained on; 0 trusts all.
+    model.MASKCLIP_PLUS.CONFIDENCE = 0.0
+    # What the student learns of the teacher: labels | features, its embedding of each location
+    model.MASKCLIP_PLUS.TARGET = "labels"
+    model.MASKCLIP_PLUS.FEATURE_WEIGHT = 1.0  # of the loss of features
+    # A learnt vector in place of the text of the vocabulary's background classes.
+    model.MASKCLIP_PLUS.LEARN_BACKGROUND = False
+    # The release's loss, divided by all pixels, ignored ones too.
+    model.MASKCLIP_PLUS.OFFICIAL = False
+
+    # The fine-tuning that MaskCLIP+ argues against. Whether the encoder is trained says its
+    # backbone's FROZEN: MODEL.CLIP_BACKBONE.FROZEN or MODEL.TIMM.FROZEN.
+    model.FINE_TUNE = CfgNode()
+    # From text embeddings to the classifier's weights: none | linear | mlp
+    model.FINE_TUNE.MAPPER = "none"
+    # Factor of the cosines; 0 compares features at their own length.
+    model.FINE_TUNE.LOGIT_SCALE = 0.0
+    # --- end of networks with text for a classifier
+
     # Which mapper makes training samples of dataset dicts; see data.mappers.TRAIN_MAPPERS.
     cfg.INPUT.TRAIN_MAPPER = "captions"
     # Captions each training picture brings to a step. Read by the caption mapper.
@@ -197,6 +239,17 @@ def add_ovseg_config(cfg: CfgNode) -> None:
     cfg.INPUT.PAIRS.EXPAND_RATIO = 1.0  # by what the tight box of a mask is scaled, at least 1
     # Least and greatest share of a crop's area that is seen; 1, 1 is all of it.
     cfg.INPUT.PAIRS.PART_AREA = [0.9, 1.0]
+    # What the mapper semantic leaves of labels. Read by it and by the models it feeds.
+    cfg.INPUT.SEMANTIC = CfgNode()
+    # Classes, or class sets of the training dataset ("unseen"; "novel"), whose labels are hidden.
+    cfg.INPUT.SEMANTIC.UNSEEN = []
+    # Hide all classes and keep what the dataset ignores: MaskCLIP+'s official annotation-free way.
+    cfg.INPUT.SEMANTIC.ONLY_IGNORED = False
+    # Distort colours as SSD does. Read by the mapper pictures, too.
+    cfg.INPUT.SEMANTIC.DISTORT = True
+    # Largest share of a crop that one class may take, where another place can be found; 1 takes any
+    # crop, and all else needs labels. Read by the mapper semantic.
+    cfg.INPUT.CROP.SINGLE_CATEGORY_MAX_AREA = 1.0
 
     # A part of each picture with captions, drawn at random. Read by the caption mapper.
     cfg.INPUT.CAPTION_CROP = CfgNode()
@@ -249,6 +302,7 @@ def add_ovseg_config(cfg: CfgNode) -> None:
     # place of detectron2's WEIGHT_DECAY_NORM and WEIGHT_DECAY_BIAS.
     cfg.SOLVER.WEIGHT_DECAY_VECTORS = 0.0
     cfg.SOLVER.POLY_LR_POWER = 0.9
+    cfg.SOLVER.POLY_LR_FLOOR = 0.0  # share of BASE_LR at which WarmupPolyLR ends
     # Pairs of a module's or parameter's name and what the learning rate below it is multiplied by,
     # such as ["system.decoder", 10.0]; of several that fit, the longest name counts.
     cfg.SOLVER.LR_MULTIPLIERS = []

@@ -6,18 +6,22 @@ from pathlib import Path
 import numpy as np
 import open_clip
 import pytest
+import timm
 from PIL import Image
 
 from ovseg_d2.config import load_config
 from ovseg_d2.d2.data import DatasetCatalog, MetadataCatalog
 from ovseg_d2.d2.modeling import META_ARCH_REGISTRY, build_model
+from ovseg_d2.data.loaders import build_train_loader
 from ovseg_d2.engine.evaluate import evaluate
 from ovseg_d2.plugin.base import config_word_list, dataset_vocabulary
 from ovseg_d2.text.templates import get_templates
+from ovseg_d2.vocab import find_classes
 
 FOLDER = Path(__file__).resolve().parents[1] / "configs" / "paper"
 FILES = sorted(path.name for path in FOLDER.glob("*.yaml") if not path.stem.endswith("_base"))
 _FREE = ("maskclip_vitb16_", "maskclip_rn50", "sclip_", "clearclip_", "naclip_")
+PLUS = [name for name in FILES if name.startswith("maskclip_plus_")]
 TRAINING_FREE = [name for name in FILES if name.startswith(_FREE)]
 
 
@@ -145,3 +149,68 @@ def test_a_file_runs_on_the_datasets_own_layout(name, tiny_opts, tmp_path, monke
     evaluate(cfg, build_model(cfg).eval())
     (found,) = json.loads((tmp_path / "output" / "results.json").read_text()).values()
     assert found["images"] == 1 and 0 <= found["mIoU"] <= 100
+
+
+def test_maskclip_plus_published_settings():
+    files = {name.removeprefix("maskclip_plus_")[:-5]: read(name) for name in PLUS}
+    assert len(files) == 12
+    steps = {"voc20": 2000, "context59": 4000, "coco_stuff171": 8000}
+    steps |= {"zero_shot_voc20": 20000, "zero_shot_context60": 40000}
+    steps |= {"zero_shot_coco_stuff171": 80000}
+    for name, cfg in files.items():
+        zero_shot = name.startswith("zero_shot")
+        options, crop = cfg.MODEL.MASKCLIP_PLUS, cfg.INPUT.CROP
+        assert cfg.SOLVER.MAX_ITER == steps[name if zero_shot else name.partition("_")[2]]
+        assert options.SETTING == ("zero_shot" if zero_shot else "annotation_free")
+        assert options.SELF_TRAINING == ("on" if zero_shot else "off")
+        assert options.SELF_TRAINING_START == 0.1 and options.CONFIDENCE == 0
+        assert crop.SIZE == ([480, 480] if "context" in name else [512, 512])
+        assert crop.SINGLE_CATEGORY_MAX_AREA == (0.75 if zero_shot else 1.0)
+        assert cfg.INPUT.SEMANTIC.ONLY_IGNORED == (not zero_shot)
+        resnet = "resnet50c" if name.startswith("vitb16") else "resnet101c"
+        assert cfg.MODEL.TIMM.NAME == f"{resnet}.gluon_in1k" and timm.is_model(resnet)
+        context = name == "zero_shot_context60"
+        assert cfg.SOLVER.BASE_LR == (0.004 if context else 0.01)
+        assert cfg.SOLVER.BASE_LR * cfg.SOLVER.POLY_LR_FLOOR == pytest.approx(1e-4)
+        assert cfg.SOLVER.WEIGHT_DECAY == (1e-4 if context else 5e-4)
+        dilations = [1, 12, 24, 36] if context else [6, 12, 18, 24]
+        assert cfg.MODEL.DENSE_HEAD.DILATIONS == dilations
+        assert options.LEARN_BACKGROUND == context
+        vocabulary = dataset_vocabulary(cfg.DATASETS.TRAIN[0])
+        assert vocabulary == dataset_vocabulary(cfg.DATASETS.TEST[0])
+        unseen = find_classes(cfg.INPUT.SEMANTIC.UNSEEN, vocabulary.names, vocabulary.class_sets)
+        assert len(unseen) == (
+            {"voc20": 5, "context60": 10, "coco_stuff171": 15}[name.removeprefix("zero_shot_")]
+            if zero_shot
+            else 0
+        )
+
+
+def test_a_zero_shot_run_of_maskclip_plus_on_vocs_own_layout(tiny_opts, tmp_path, monkeypatch):
+    """The published file, on a network and crops that are tiny; one step, then the results."""
+    voc = tmp_path / "VOCdevkit/VOC2012"
+    rng = np.random.default_rng(0)
+    folders = [voc / "JPEGImages", *(voc / "annotations_detectron2" / s for s in ("train", "val"))]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    for number, split in enumerate(("train", "val")):
+        pixels = rng.integers(0, 256, (40, 60, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folders[0] / f"{number}.jpg")
+        labels = rng.integers(0, 20, (40, 60), dtype=np.uint8)
+        Image.fromarray(labels).save(voc / "annotations_detectron2" / split / f"{number}.png")
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    small = (
+        *("MODEL.TIMM.NAME", "test_resnet", "MODEL.TIMM.PRETRAINED", ""),
+        *("MODEL.SEM_SEG_HEAD.NORM", "BN", "MODEL.TEXT.TEMPLATES", "['{}']"),
+        *("INPUT.CROP.SIZE", "[32, 32]", "INPUT.MIN_SIZE_TRAIN", "(20, 40)"),
+        *("INPUT.MIN_SIZE_TEST", "24", "DATALOADER.NUM_WORKERS", "0"),
+        *("SOLVER.IMS_PER_BATCH", "2", "SOLVER.MAX_ITER", "1"),
+        *("OUTPUT_DIR", str(tmp_path / "output")),
+    )
+    name = "maskclip_plus_zero_shot_voc20.yaml"
+    cfg = load_config(FOLDER / name, [*tiny_opts, *small])
+    model = build_model(cfg).train()
+    model(next(iter(build_train_loader(cfg))))["loss_sem_seg"].backward()
+    evaluate(cfg, model.eval())
+    (found,) = json.loads((tmp_path / "output" / "results.json").read_text()).values()
+    assert {"mIoU_seen", "mIoU_unseen", "hIoU"} <= set(found)

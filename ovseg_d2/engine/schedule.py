@@ -1,7 +1,7 @@
 """Learning rate schedules: detectron2's, and the polynomial one."""
 
 import torch
-from fvcore.common.param_scheduler import PolynomialDecayParamScheduler
+from fvcore.common.param_scheduler import ParamScheduler, PolynomialDecayParamScheduler
 
 from ..d2.config import CfgNode
 from ..d2.solver import LRMultiplier, WarmupParamScheduler
@@ -15,18 +15,36 @@ def build_lr_scheduler(
 ) -> torch.optim.lr_scheduler.LRScheduler:
     """The schedule that ``SOLVER.LR_SCHEDULER_NAME`` names.
 
-    ``WarmupPolyLR`` is (1 - t / T)^power with a warm-up. Departs: detectron2's DeepLab project
+    ``WarmupPolyLR`` is floor + (1 - floor) (1 - t / T)^power with a warm-up; MMSegmentation, which
+    [maskclip] is trained with, has such a floor. Departs: detectron2's DeepLab project
     keeps T in the checkpoint, so that a resumed run cannot have a larger ``MAX_ITER``; here T is
     the config's.
+
+    Raises:
+        ValueError: a floor that is no share.
     """
     solver = cfg.SOLVER
     if solver.LR_SCHEDULER_NAME != "WarmupPolyLR":
         return build_d2_scheduler(cfg, optimizer)
+    if not 0 <= solver.POLY_LR_FLOOR <= 1:
+        raise ValueError(
+            f"SOLVER.POLY_LR_FLOOR is {solver.POLY_LR_FLOOR}; give a share of BASE_LR, 0 to 1"
+        )
     schedule = WarmupParamScheduler(
-        PolynomialDecayParamScheduler(1.0, solver.POLY_LR_POWER),
+        _AboveFloor(PolynomialDecayParamScheduler(1.0, solver.POLY_LR_POWER), solver.POLY_LR_FLOOR),
         solver.WARMUP_FACTOR,
         min(solver.WARMUP_ITERS / solver.MAX_ITER, 1.0),
         solver.WARMUP_METHOD,
         solver.RESCALE_INTERVAL,
     )
     return LRMultiplier(optimizer, multiplier=schedule, max_iter=solver.MAX_ITER)
+
+
+class _AboveFloor(ParamScheduler):
+    """A decay from 1 to 0, as one from 1 to a floor."""
+
+    def __init__(self, decay: ParamScheduler, floor: float) -> None:
+        self._decay, self._floor = decay, floor
+
+    def __call__(self, where: float) -> float:
+        return self._floor + (1 - self._floor) * self._decay(where)

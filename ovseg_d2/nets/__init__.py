@@ -1,5 +1,7 @@
 """Networks beside CLIP: what stands on feature maps, and what gives them."""
 
+from .dense_heads import DeepLabV2Head, DeepLabV3PlusHead, PSPHead
+from .dense_network import DenseNetwork
 from .feature_queue import FeatureQueue
 from .matcher import HungarianMatcher
 from .online_tokenizer import OnlineTokenizer
@@ -7,20 +9,27 @@ from .pixel_decoder import PixelDecoder
 from .pixelclip_decoder import PixelCLIPDecoder
 from .position_encoding import sine_positions
 from .proposal_head import ProposalHead, Proposals, build_proposal_head
+from .text_classifier import MapperKind, TextClassifier
 from .timm_features import TimmFeatures, build_timm_features
 from .token_decoder import PatchDecoder, TokenDecoder
 from .transformer_decoder import TransformerDecoder
 from .transformer_encoder import TransformerEncoder
 
 __all__ = [
+    "DeepLabV2Head",
+    "DeepLabV3PlusHead",
+    "DenseNetwork",
     "FeatureQueue",
     "HungarianMatcher",
+    "MapperKind",
     "OnlineTokenizer",
+    "PSPHead",
     "PatchDecoder",
     "PixelCLIPDecoder",
     "PixelDecoder",
     "ProposalHead",
     "Proposals",
+    "TextClassifier",
     "TimmFeatures",
     "TokenDecoder",
     "TransformerDecoder",

@@ -127,6 +127,7 @@ def build_timm_features(
     out_indices: Sequence[int] | None = None,
     in_channels: int = 3,
     size_divisibility: int = 0,
+    output_stride: int = 0,
 ) -> TimmFeatures:
     """Build a network of timm by its name, for images of any size where timm allows that.
 
@@ -141,6 +142,8 @@ def build_timm_features(
         size_divisibility: as for `TimmFeatures`; but 0 takes the native size of a network that
             refuses a single tile of its strides. MaxViT, whose windows must come out whole, is then
             fed multiples of that; a network of one size takes images up to it.
+        output_stride: pixels from location to location of the coarsest map, where timm can dilate
+            the network to that: 8, 16 or 32; 0 leaves its own.
 
     Returns:
         The network, on the CPU.
@@ -153,6 +156,8 @@ def build_timm_features(
     options: dict[str, Any] = {"features_only": True, "in_chans": in_channels}
     if out_indices is not None:
         options["out_indices"] = tuple(out_indices)
+    if output_stride:
+        options["output_stride"] = output_stride
     if isinstance(pretrained, bool):
         network = _create(name, pretrained=pretrained, **options)
     else:
@@ -219,6 +224,11 @@ def _create(name: str, **options: Any) -> nn.Module:
         try:
             return timm.create_model(name, **any_size, **options)
         except TypeError as error:
+            if "output_stride" in str(error):
+                raise ValueError(
+                    f"timm cannot dilate {name!r} to output_stride={options['output_stride']}; "
+                    "give 0, or choose a network of convolutions, such as 'resnet50'."
+                ) from error
             if not any(option in str(error) for option in any_size):
                 raise
         except (RuntimeError, AssertionError, IndexError, AttributeError) as error:

@@ -28,6 +28,7 @@ from ovseg_d2.ops.overlap import overlap_labels
 from ovseg_d2.ops.patch_masks import patch_masks
 from ovseg_d2.ops.patch_pixels import patch_pixels
 from ovseg_d2.ops.pooling import pool_masks
+from ovseg_d2.ops.pseudo_labels import UNLABELLED, check_labels, fill_unlabelled
 from ovseg_d2.ops.random_masks import (
     check_mask_ratio,
     draw_patch_masks,
@@ -47,6 +48,7 @@ from ovseg_d2.ops.windows import average_windows, score_bands, window_boxes
 
 __all__ = [
     "REMOVED_SCORE",
+    "UNLABELLED",
     "Assignment",
     "Background",
     "CropOptions",
@@ -57,6 +59,7 @@ __all__ = [
     "average_windows",
     "background_by_threshold",
     "binarize_masks",
+    "check_labels",
     "check_mask_ratio",
     "class_lambdas",
     "class_shares",
@@ -67,6 +70,7 @@ __all__ = [
     "draw_word_masks",
     "expand_boxes",
     "fill_background",
+    "fill_unlabelled",
     "filter_small_areas",
     "find_background",
     "fuse_masks",

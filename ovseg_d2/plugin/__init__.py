@@ -3,18 +3,32 @@
 from .backbones import OVSegCLIPBackbone, OVSegTimmBackbone
 from .base import OpenVocabularyModel
 from .build import build_text_bank, build_tower
+from .clip_fine_tune import CLIPFineTune
 from .clip_pretrain import CLIPPretrain
+from .dense_head import (
+    OVSegDeepLabV2Head,
+    OVSegDeepLabV3PlusHead,
+    OVSegNoHead,
+    OVSegPSPHead,
+)
 from .maskclip import MaskCLIP
+from .maskclip_plus import MaskCLIPPlus
 from .masked_distill_clip import MaskedDistillCLIP
 from .pixelclip import ClusterDescription, PixelCLIP
 from .pixelclip_head import OVSegPixelCLIPClusterHead
 
 __all__ = [
+    "CLIPFineTune",
     "CLIPPretrain",
     "ClusterDescription",
     "MaskCLIP",
+    "MaskCLIPPlus",
     "MaskedDistillCLIP",
     "OVSegCLIPBackbone",
+    "OVSegDeepLabV2Head",
+    "OVSegDeepLabV3PlusHead",
+    "OVSegNoHead",
+    "OVSegPSPHead",
     "OVSegPixelCLIPClusterHead",
     "OVSegTimmBackbone",
     "OpenVocabularyModel",

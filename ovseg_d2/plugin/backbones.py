@@ -15,7 +15,7 @@ from ..d2.modeling import BACKBONE_REGISTRY, Backbone
 from ..nets import TimmFeatures, build_timm_features
 from .build import build_last_block, build_tower
 
-__all__ = ["OVSegCLIPBackbone", "OVSegTimmBackbone"]
+__all__ = ["OVSegCLIPBackbone", "OVSegTimmBackbone", "parameters_behind"]
 
 
 class _FeatureBackbone(Backbone):
@@ -61,7 +61,7 @@ class _FeatureBackbone(Backbone):
             self.eval()
             images = torch.zeros(1, in_channels, self._divisibility, self._divisibility)
             with torch.enable_grad():
-                reached = _parameters_behind(self(images).values())
+                reached = parameters_behind(self(images).values())
         for parameter in self.parameters():
             if frozen or id(parameter) not in reached:
                 parameter.requires_grad_(False)
@@ -197,6 +197,7 @@ class OVSegTimmBackbone(_FeatureBackbone):
             out_indices=timm.OUT_INDICES or None,
             in_channels=in_channels,
             size_divisibility=timm.SIZE_DIVISIBILITY,
+            output_stride=timm.OUTPUT_STRIDE,
         )
         return {
             "network": network,
@@ -222,7 +223,7 @@ def _level_names(strides: Sequence[int], numbers: Sequence[int] | None = None) -
     return names
 
 
-def _parameters_behind(outputs: Iterable[Tensor]) -> set[int]:
+def parameters_behind(outputs: Iterable[Tensor]) -> set[int]:
     """Ids of the parameters that outputs depend on, found in their graph."""
     pending = [output.grad_fn for output in outputs]
     seen, found = set(), set()

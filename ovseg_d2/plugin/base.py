@@ -201,3 +201,17 @@ class OpenVocabularyModel(nn.Module):
         if self.image_format == "BGR":
             image = image.flip(0)
         return image[None]
+
+    def rgb_batch(self, batched_inputs: Sequence[dict[str, Any]]) -> Tensor:
+        """(B, 3, H, W) of training inputs, as :meth:`rgb_image` gives each.
+
+        Raises:
+            ValueError: images of different sizes.
+        """
+        shapes = {tuple(each["image"].shape) for each in batched_inputs}
+        if len(shapes) > 1:
+            raise ValueError(
+                f"training images must be of one size, got {sorted(shapes)}; crop them, see "
+                "INPUT.CROP"
+            )
+        return torch.cat([self.rgb_image(each) for each in batched_inputs])

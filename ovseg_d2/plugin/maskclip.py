@@ -3,9 +3,6 @@
 import logging
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from ..clip import CLIPTower, local_feature_advice
 from ..d2.config import CfgNode, configurable
 from ..d2.modeling import META_ARCH_REGISTRY
@@ -13,8 +10,9 @@ from ..ops import Background, Refinement
 from ..systems import MaskCLIP as MaskCLIPSystem
 from ..text import TextBank
 from ..vocab import Vocabulary
-from .base import OpenVocabularyModel, config_vocabulary, config_word_list
+from .base import config_vocabulary, config_word_list
 from .build import build_last_block, build_text_bank, build_tower
+from .pixel_scores import PixelScoringModel
 
 __all__ = ["MaskCLIP", "maskclip_options"]
 
@@ -49,7 +47,7 @@ def maskclip_options(cfg: CfgNode, tower: CLIPTower) -> dict[str, Any]:
 
 
 @META_ARCH_REGISTRY.register()
-class MaskCLIP(OpenVocabularyModel):
+class MaskCLIP(PixelScoringModel):
     """Training-free segmentation by frozen CLIP features (adapter of the system)."""
 
     @configurable
@@ -99,39 +97,7 @@ class MaskCLIP(OpenVocabularyModel):
         """The module that scores patches."""
         return self.system
 
-    @torch.no_grad()
-    def forward(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Tensor]]:
-        """Segment a batch; images may differ in size and in vocabulary.
-
-        Args:
-            batched_inputs: dicts with ``image`` (3, h, w) of 0 to 255, and optionally ``height``
-                and ``width`` of the answer, ``classes``, ``dataset_name``.
-
-        Returns:
-            For each, ``sem_seg``: (K, height, width) scores, the best of which is a pixel's label;
-            see :meth:`~ovseg_d2.systems.MaskCLIP.score_pixels`.
-        """
-        return [
-            {"sem_seg": self.maskclip.score_pixels(*args, **words)[0]}
-            for args, words in map(self._arguments, batched_inputs)
-        ]
-
-    @torch.no_grad()
-    def segment(self, batched_inputs: list[dict[str, Any]]) -> list[Tensor]:
-        """Labels alone, (height, width) long for each input; never holds all classes' scores."""
-        return [
-            self.maskclip.segment(*args, **words)[0]
-            for args, words in map(self._arguments, batched_inputs)
-        ]
-
-    def _arguments(self, batched_input: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """What the system is asked: image, embeddings and size; classes of the embeddings."""
-        image = self.rgb_image(batched_input)
-        text_embeds, class_ids = self.embed_vocabulary(batched_input)
-        size = batched_input.get("height", image.shape[-2])
-        size = size, batched_input.get("width", image.shape[-1])
-        words = {
-            "class_ids": class_ids,
-            "background_ids": self.vocabulary_of(batched_input).background_ids,
-        }
-        return (image, text_embeds, size), words
+    @property
+    def scorer(self) -> MaskCLIPSystem:
+        """What answers: the same."""
+        return self.maskclip

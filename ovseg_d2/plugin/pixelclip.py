@@ -147,17 +147,11 @@ class PixelCLIP(MaskCLIP):
         """
         if not self.training:
             return super().forward(batched_inputs)
-        shapes = {tuple(each["image"].shape) for each in batched_inputs}
-        if len(shapes) > 1:
-            raise ValueError(
-                f"training images must be of one size, got {sorted(shapes)}; crop them, see "
-                "INPUT.CROP"
-            )
         if any("masks" not in each for each in batched_inputs):
             raise ValueError("training images come without masks; set INPUT.TRAIN_MAPPER to masks")
-        strong = torch.cat([self.rgb_image(each) for each in batched_inputs])
+        strong = self.rgb_batch(batched_inputs)
         weak = [{"image": each.get("teacher_image", each["image"])} for each in batched_inputs]
-        images = torch.cat([self.rgb_image(each) for each in weak])
+        images = self.rgb_batch(weak)
         masks = [each["masks"].to(self.device) for each in batched_inputs]
         losses = self.system(images, masks, strong)
         self._count()

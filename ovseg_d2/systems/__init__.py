@@ -1,9 +1,11 @@
 """The systems: one file each, built from parts, tensors in and tensors out."""
 
+from .clip_fine_tune import CLIPFineTune
 from .clip_pretrain import CLIPPretrain
 from .image_proposals import ImageProposals
 from .mask_adapted_clip import MaskAdaptedCLIP
 from .maskclip import MaskCLIP
+from .maskclip_plus import MaskCLIPPlus, MaskCLIPPlusStatistics
 from .masked_distill_clip import MaskedDistillCLIP
 from .masked_distillation import (
     DistillationStatistics,
@@ -24,9 +26,11 @@ from .ovseg_proposals import (
 )
 from .pixelclip import PixelCLIP, PixelCLIPStatistics
 from .pixelclip_inference import PixelCLIPInference
+from .text_segmenter import TextSegmenter
 
 __all__ = [
     "OTHERS",
+    "CLIPFineTune",
     "CLIPPretrain",
     "DistillationStatistics",
     "DistillationTarget",
@@ -34,6 +38,8 @@ __all__ = [
     "ImageProposals",
     "MaskAdaptedCLIP",
     "MaskCLIP",
+    "MaskCLIPPlus",
+    "MaskCLIPPlusStatistics",
     "MaskClasses",
     "MaskFormerProposals",
     "MaskProposals",
@@ -47,6 +53,7 @@ __all__ = [
     "PixelCLIPInference",
     "PixelCLIPStatistics",
     "ProposalSource",
+    "TextSegmenter",
     "oracle_proposals",
     "truth_proposals",
     "with_others",

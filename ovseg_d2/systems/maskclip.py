@@ -117,6 +117,25 @@ class MaskCLIP(nn.Module):
         return _cosines(feats, text_embeds)
 
     @torch.no_grad()
+    def score_patches(self, images: Tensor, text_embeds: Tensor) -> Tensor:
+        """Score every patch for every class, refined; images are seen as a whole.
+
+        Args:
+            images: (B, 3, H, W) RGB in 0..255, any size.
+            text_embeds: (K, D) unit norm, a row a class.
+
+        Returns:
+            (B, K, h, w) scores, as `refine_scores` gives them, on the grid of `forward`.
+
+        Raises:
+            ValueError: text embeddings that are not (K, D) with the tower's D.
+        """
+        self._check_text(text_embeds)
+        with evaluating(self):
+            scores, keys = self._encode(images, text_embeds)
+        return refine_scores(scores, keys, self.refine, self.scale, official=self.official)
+
+    @torch.no_grad()
     def score_pixels(
         self,
         images: Tensor | Sequence[Tensor],
@@ -221,15 +240,10 @@ class MaskCLIP(nn.Module):
         crops = [image[:, top:bottom, left:right] for left, top, right, bottom in boxes]
         scores, keys = [], []
         for start in range(0, len(crops), _CROPS_AT_ONCE):
-            batch = self.tower.normalize(torch.stack(crops[start : start + _CROPS_AT_ONCE]))
-            if self.refine.key_smoothing is None:
-                feats = self.tower.dense_feats(batch, self.last_block, official=self.official)
-            else:
-                feats, some_keys = self.tower.dense_feats_and_keys(
-                    batch, self.last_block, official=self.official
-                )
-                keys.append(some_keys)
-            scores.append(_cosines(feats, text_embeds))
+            batch = torch.stack(crops[start : start + _CROPS_AT_ONCE])
+            some_scores, some_keys = self._encode(batch, text_embeds)
+            scores.append(some_scores)
+            keys += [] if some_keys is None else [some_keys]
         grid_scores = torch.cat(scores)  # (n, K, h, w)
         num_classes = len(text_embeds) if class_ids is None else int(class_ids.max()) + 1
         if class_ids is not None and self.refine != Refinement():
@@ -240,7 +254,7 @@ class MaskCLIP(nn.Module):
             _put_together(grid_scores),
             _put_together(torch.cat(keys)) if keys else None,
             self.refine,
-            self._scale,
+            self.scale,
             official=self.official,
         )
         grid_scores = refined[0].unflatten(1, (len(crops), -1)).transpose(0, 1)
@@ -252,6 +266,18 @@ class MaskCLIP(nn.Module):
             padded_size = (box_size[0], box_size[1])
         return _Grids(grid_scores, boxes, size, padded_size, class_ids, num_classes)
 
+    def _encode(self, images: Tensor, text_embeds: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Cosines (B, K, h, w) of images (B, 3, H, W), and keys where they are to be smoothed."""
+        images = self.tower.normalize(images)
+        keys: Tensor | None = None
+        if self.refine.key_smoothing is None:
+            feats = self.tower.dense_feats(images, self.last_block, official=self.official)
+        else:
+            feats, keys = self.tower.dense_feats_and_keys(
+                images, self.last_block, official=self.official
+            )
+        return _cosines(feats, text_embeds), keys
+
     def _probs(self, grids: _Grids, out_size: Size | None) -> Iterator[Tensor]:
         """Scores (K, rows, W) at pixels; probabilities where something is going to compare them."""
         wants_probs = self.background != Background() or grids.class_ids is not None
@@ -259,13 +285,14 @@ class MaskCLIP(nn.Module):
             grids.scores, grids.boxes, grids.size, padded_size=grids.padded_size, out_size=out_size
         ):
             if wants_probs and self.refine.key_smoothing is None:
-                band = (band * self._scale).softmax(dim=0)
+                band = (band * self.scale).softmax(dim=0)
             if grids.class_ids is not None:
                 band = max_over_words(band, grids.class_ids, grids.num_classes)
             yield band
 
     @property
-    def _scale(self) -> Tensor | float:
+    def scale(self) -> Tensor | float:
+        """Factor of the cosines before any softmax."""
         return self.tower.logit_scale.float() if self.logit_scale is None else self.logit_scale
 
     def _check_text(self, text_embeds: Tensor) -> None:

@@ -113,3 +113,12 @@ def test_detectron2s_schedules_are_handed_on():
 def test_unknown_schedule():
     with pytest.raises(ValueError, match="Unknown LR scheduler: Sawtooth"):
         build(cfg_of(LR_SCHEDULER_NAME="Sawtooth"))
+
+
+def test_a_floor_is_where_the_polynomial_ends():
+    cfg = cfg_of(POLY_LR_POWER=2.0, POLY_LR_FLOOR=0.25)
+    found = rates(*build(cfg), 10)
+    expected = [BASE_LR * (0.25 + 0.75 * (1 - t / 10) ** 2) for t in range(10)]
+    assert found == pytest.approx(expected)
+    with pytest.raises(ValueError, match="POLY_LR_FLOOR is 1.5; give a share"):
+        build(cfg_of(POLY_LR_FLOOR=1.5))

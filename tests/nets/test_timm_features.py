@@ -211,3 +211,23 @@ def test_networks_that_do_not_pad_are_refused():
         net = build_timm_features("inception_v3", out_indices=(0,))
         with pytest.raises(ValueError, match=r"\(29, 29\) instead of \(32, 32\).*choose another"):
             net(torch.zeros(1, 3, 64, 64))
+
+
+def test_later_stages_are_dilated_instead_of_halved():
+    torch.manual_seed(0)
+    plain = build_timm_features("resnet18")
+    torch.manual_seed(0)
+    dilated = build_timm_features("resnet18", output_stride=8)
+    assert dilated.strides == (2, 4, 8, 8, 8) and dilated.channels == plain.channels
+    maps = dilated.eval()(torch.rand(1, 3, 32, 40))
+    assert [tuple(each.shape[2:]) for each in maps[2:]] == [(4, 5)] * 3
+    # The same weights: only where they look differs.
+    assert [v.shape for v in dilated.state_dict().values()] == [
+        v.shape for v in plain.state_dict().values()
+    ]
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "resnet18"])
+def test_what_cannot_be_dilated_is_refused(name):
+    with pytest.raises(ValueError, match="timm cannot (dilate|build)"):
+        build_timm_features(name, output_stride=8 if "vit" in name else 5)

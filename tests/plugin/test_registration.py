@@ -16,7 +16,7 @@ from ovseg_d2.d2.modeling import (
 
 SYSTEMS = {
     *("CLIPPretrain", "MaskedDistillCLIP", "MaskCLIP", "MaskCLIPPlus", "PixelCLIP", "OVSeg"),
-    *("MaskAdaptedCLIP", "OVSegMaskFormer"),
+    *("MaskAdaptedCLIP", "OVSegMaskFormer", "CLIPFineTune"),
 }
 # What MaskFormer, OVSeg, CAT-Seg and PixelCLIP register when they are imported.
 NEIGHBOUR = """

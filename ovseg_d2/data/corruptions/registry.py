@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
-__all__ = ["CORRUPTIONS", "LEVELS", "corrupt", "corruption_rng", "corruption", "length_scale"]
+__all__ = ["CORRUPTIONS", "LEVELS", "corrupt", "corruption", "corruption_rng", "length_scale"]
 
 LEVELS = 5
 

@@ -7,7 +7,7 @@ the package, read when somebody first asks the metadata for them, which needs no
 
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +181,7 @@ _VOC = "VOCdevkit/VOC2012"
 _CONTEXT = "VOCdevkit/VOC2010"
 _ADE_FULL = "ADE20K_2021_17_01"
 
-BENCHMARKS: tuple[Benchmark, ...] = (
+_TESTS: tuple[Benchmark, ...] = (
     Benchmark(
         name="ovseg_voc20_val",
         image_folder=f"{_VOC}/JPEGImages",
@@ -298,6 +298,35 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         label_dtype="uint8",
         num_images=500,
         script="prepare_cityscapes.py",
+    ),
+)
+
+# The sets that are trained on, where they are not those of the same name's tests: labels, number of
+# pictures, and the pictures where they lie elsewhere.
+_TRAININGS: dict[str, tuple[str, int, str]] = {
+    "ovseg_voc20": (f"{_VOC}/annotations_detectron2/train", 10582, ""),
+    "ovseg_context59": (f"{_CONTEXT}/annotations_detectron2/context59_train", 4996, ""),
+    "ovseg_context60": (f"{_CONTEXT}/annotations_detectron2/context60_train", 4996, ""),
+    "ovseg_coco_stuff171": (
+        "coco/stuffthingmaps_detectron2/train2017",
+        118287,
+        "coco/train2017",
+    ),
+}
+
+BENCHMARKS: tuple[Benchmark, ...] = (
+    *_TESTS,
+    *(
+        replace(
+            test,
+            name=f"{stem}_train",
+            label_folder=labels,
+            num_images=count,
+            image_folder=pictures or test.image_folder,
+        )
+        for test in _TESTS
+        for stem, (labels, count, pictures) in _TRAININGS.items()
+        if test.name == f"{stem}_val"
     ),
 )
 

@@ -15,9 +15,6 @@ from ...d2.data.transforms import (
     CropTransform,
     HFlipTransform,
     NoOpTransform,
-    RandomCrop,
-    RandomFlip,
-    ResizeShortestEdge,
     ResizeTransform,
     Transform,
     VFlipTransform,
@@ -28,6 +25,7 @@ from ..masks import build_mask_source
 from ..readers import read_picture
 from ..sampler import Draw, numpy_seeded, sample_rng
 from ..views import StrongView, distort_colors
+from .geometry import geometry_from_config
 from .test import check_image_format, image_tensor, order_channels
 
 __all__ = ["MaskMapper", "transform_masks"]
@@ -92,7 +90,7 @@ class MaskMapper:
             strong=strong,
             distort_weak=views.DISTORT_WEAK,
             max_masks=cfg.INPUT.MASKS_PER_IMAGE,
-            geometry=_geometry_from_config(cfg),
+            geometry=geometry_from_config(cfg),
             image_format=cfg.INPUT.FORMAT,
         )
 
@@ -150,14 +148,14 @@ class MaskMapper:
 
 
 def transform_masks(masks: np.ndarray, transforms: Sequence[Transform]) -> np.ndarray:
-    """Resize, crop and flip masks, taking the nearest pixel.
+    """Resize, crop and flip masks or label maps, taking the nearest pixel.
 
     Args:
-        masks: (Q, H, W) bool.
+        masks: (Q, H, W) bool, or of another type.
         transforms: of detectron2, as an augmentation has drawn them.
 
     Returns:
-        (Q, h, w) bool of its own memory, contiguous.
+        (Q, h, w) of the same type, of its own memory, contiguous.
 
     Raises:
         TypeError: a transform of another kind.
@@ -208,18 +206,3 @@ def _source_from_config(cfg: CfgNode) -> MaskSource | None:
         )
     source = build_mask_source(masks.SOURCE, **made[masks.SOURCE])
     return CachedMasks(source, masks.CACHE_MB * 2**20) if masks.CACHE_MB > 0 else source
-
-
-def _geometry_from_config(cfg: CfgNode) -> list[Augmentation]:
-    low = cfg.INPUT.MIN_SIZE_TRAIN
-    geometry: list[Augmentation] = [
-        ResizeShortestEdge(low, cfg.INPUT.MAX_SIZE_TRAIN, cfg.INPUT.MIN_SIZE_TRAIN_SAMPLING)
-    ]
-    if cfg.INPUT.CROP.ENABLED:
-        geometry.append(RandomCrop(cfg.INPUT.CROP.TYPE, cfg.INPUT.CROP.SIZE))
-    flip = cfg.INPUT.RANDOM_FLIP
-    if flip not in ("none", "horizontal", "vertical"):
-        raise ValueError(f"INPUT.RANDOM_FLIP {flip!r} is not one of none, horizontal, vertical")
-    if flip != "none":
-        geometry.append(RandomFlip(horizontal=flip == "horizontal", vertical=flip == "vertical"))
-    return geometry

@@ -2,11 +2,13 @@
 
 from .jobs import Claim, Job, format_table, run_jobs
 from .maskclip import corruptions_claim, maskclip_claim
+from .maskclip_plus import maskclip_plus_claim
 from .masked_distill_clip import masked_distill_clip_claim
 
 CLAIMS = {
-    "maskclip": maskclip_claim,
     "corruptions": corruptions_claim,
+    "maskclip": maskclip_claim,
+    "maskclip_plus": maskclip_plus_claim,
     "masked_distill_clip": masked_distill_clip_claim,
 }
 

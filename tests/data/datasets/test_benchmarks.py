@@ -64,6 +64,22 @@ _FILES = {
         "cityscapes/leftImg8bit/val/munster/munster_000000_000019_leftImg8bit.png",
         "cityscapes/gtFine/val/munster/munster_000000_000019_gtFine_labelTrainIds.png",
     ),
+    "ovseg_voc20_train": (
+        "VOCdevkit/VOC2012/JPEGImages/2007_000032.jpg",
+        "VOCdevkit/VOC2012/annotations_detectron2/train/2007_000032.png",
+    ),
+    "ovseg_context59_train": (
+        "VOCdevkit/VOC2010/JPEGImages/2008_000003.jpg",
+        "VOCdevkit/VOC2010/annotations_detectron2/context59_train/2008_000003.png",
+    ),
+    "ovseg_context60_train": (
+        "VOCdevkit/VOC2010/JPEGImages/2008_000003.jpg",
+        "VOCdevkit/VOC2010/annotations_detectron2/context60_train/2008_000003.png",
+    ),
+    "ovseg_coco_stuff171_train": (
+        "coco/train2017/000000000009.jpg",
+        "coco/stuffthingmaps_detectron2/train2017/000000000009.png",
+    ),
 }
 
 
@@ -98,10 +114,14 @@ def test_names_and_classes() -> None:
         "ovseg_ade847_val": 847,
         "ovseg_cityscapes_val": 19,
         "ovseg_coco_object_val": 81,
+        "ovseg_coco_stuff171_train": 171,
         "ovseg_coco_stuff171_val": 171,
         "ovseg_context459_val": 459,
+        "ovseg_context59_train": 59,
         "ovseg_context59_val": 59,
+        "ovseg_context60_train": 60,
         "ovseg_context60_val": 60,
+        "ovseg_voc20_train": 20,
         "ovseg_voc20_val": 20,
         "ovseg_voc21_val": 21,
     }

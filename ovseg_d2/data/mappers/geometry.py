@@ -1,0 +1,46 @@
+"""Resizing, cropping and flipping of training pictures, as detectron2's own keys describe them."""
+
+from ...d2.config import CfgNode
+from ...d2.data.transforms import (
+    Augmentation,
+    RandomCrop,
+    RandomCrop_CategoryAreaConstraint,
+    RandomFlip,
+    ResizeShortestEdge,
+)
+
+__all__ = ["geometry_from_config"]
+
+
+def geometry_from_config(cfg: CfgNode, *, balance: bool = False) -> list[Augmentation]:
+    """detectron2's augmentations, in their order.
+
+    Args:
+        cfg: reads ``INPUT``'s training sizes, ``CROP`` and ``RANDOM_FLIP``.
+        balance: crops are those of which no class takes too much, ``SINGLE_CATEGORY_MAX_AREA``;
+            they are drawn from picture and labels.
+
+    Raises:
+        ValueError: another way to flip.
+    """
+    low, crop = cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.CROP
+    geometry: list[Augmentation] = [
+        ResizeShortestEdge(low, cfg.INPUT.MAX_SIZE_TRAIN, cfg.INPUT.MIN_SIZE_TRAIN_SAMPLING)
+    ]
+    if crop.ENABLED and balance:
+        geometry.append(
+            RandomCrop_CategoryAreaConstraint(
+                crop.TYPE,
+                crop.SIZE,
+                crop.SINGLE_CATEGORY_MAX_AREA,
+                cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE,
+            )
+        )
+    elif crop.ENABLED:
+        geometry.append(RandomCrop(crop.TYPE, crop.SIZE))
+    flip = cfg.INPUT.RANDOM_FLIP
+    if flip not in ("none", "horizontal", "vertical"):
+        raise ValueError(f"INPUT.RANDOM_FLIP {flip!r} is not one of none, horizontal, vertical")
+    if flip != "none":
+        geometry.append(RandomFlip(horizontal=flip == "horizontal", vertical=flip == "vertical"))
+    return geometry

@@ -1,0 +1,73 @@
+"""MaskCLIP+ on the Shapes world: its teacher, its settings, and the fine-tuning beside it."""
+
+from collections.abc import Iterator
+
+from .jobs import Claim, Job
+from .maskclip import COLUMNS
+
+__all__ = ["maskclip_plus_claim"]
+
+_TEACHER = "configs/maskclip.yaml"
+_FREE = "configs/maskclip_plus.yaml"
+_ZERO_SHOT = "configs/maskclip_plus_zero_shot.yaml"
+_FINE_TUNE = "configs/finetune_baseline.yaml"
+
+_SMOOTH = ("MODEL.MASKCLIP.KEY_SMOOTHING", "1.0")
+_DENOISE = ("MODEL.MASKCLIP.PROMPT_DENOISING", "0.5")
+_SELF_TRAINING = "MODEL.MASKCLIP_PLUS.SELF_TRAINING"
+_FROZEN = ("MODEL.CLIP_BACKBONE.FROZEN", "True")
+_DIRECT = ("MODEL.FINE_TUNE.MAPPER", "none")
+# The dense features of CLIP itself, compared by cosines as MaskCLIP compares them; 100 is about
+# the scale that CLIP's own training ends with.
+_NO_HEAD = (
+    *("MODEL.SEM_SEG_HEAD.NAME", "OVSegNoHead"),
+    *("MODEL.SEM_SEG_HEAD.IN_FEATURES", "['clip_dense']"),
+    *("MODEL.FINE_TUNE.LOGIT_SCALE", "100.0"),
+)
+# Steps at that scale have to be smaller.
+_ENCODER_ALONE = ("SOLVER.LR_MULTIPLIERS", "[['system.segmenter.network.backbone', 0.01]]")
+
+_TEACHERS = {
+    "MaskCLIP, the teacher": (),
+    "MaskCLIP, key smoothing and prompt denoising": (*_SMOOTH, *_DENOISE),
+}
+_TRAININGS = {
+    "MaskCLIP+, annotation-free": (_FREE, ()),
+    "MaskCLIP+, annotation-free, key smoothing": (_FREE, _SMOOTH),
+    "MaskCLIP+, annotation-free, prompt denoising": (_FREE, _DENOISE),
+    "MaskCLIP+, annotation-free, both": (_FREE, (*_SMOOTH, *_DENOISE)),
+    "MaskCLIP+, annotation-free, features for a target": (
+        _FREE,
+        ("MODEL.MASKCLIP_PLUS.TARGET", "features"),
+    ),
+    "MaskCLIP+, zero-shot, CLIP's guidance throughout": (_ZERO_SHOT, (_SELF_TRAINING, "off")),
+    "MaskCLIP+, zero-shot, self-training": (_ZERO_SHOT, ()),
+    "fine-tuning: head, trained encoder, mapper": (_FINE_TUNE, ()),
+    "fine-tuning: head, trained encoder": (_FINE_TUNE, _DIRECT),
+    "fine-tuning: head, frozen encoder, mapper": (_FINE_TUNE, _FROZEN),
+    "fine-tuning: head, frozen encoder": (_FINE_TUNE, (*_FROZEN, *_DIRECT)),
+    "fine-tuning: trained encoder": (_FINE_TUNE, (*_NO_HEAD, *_DIRECT, *_ENCODER_ALONE)),
+    "fine-tuning: frozen encoder, mapper": (_FINE_TUNE, (*_NO_HEAD, *_FROZEN)),
+}
+
+
+def maskclip_plus_claim(split: str = "val", seeds: int = 3) -> Claim:
+    """The table of settings on a split of the Shapes world, base, novel and their harmonic mean.
+
+    Args:
+        split: ``dev`` for choosing, ``val`` for reporting.
+        seeds: trainings of each row.
+    """
+    jobs = tuple(_jobs(split, seeds))
+    columns = {**COLUMNS, "base and novel, harmonic": "hIoU"}
+    return Claim(f"MaskCLIP+ on ShapesCLIP, Shapes {split}, mIoU", jobs, columns)
+
+
+def _jobs(split: str, seeds: int) -> Iterator[Job]:
+    test = ("DATASETS.TEST", f"('ovseg_shapes_{split}',)", "TEST.MAX_IMAGES", "0")
+    for row, opts in _TEACHERS.items():
+        yield Job(row, _TEACHER, (*opts, *test))
+    for row, (config_file, opts) in _TRAININGS.items():
+        for seed in range(seeds):
+            # Evaluated once, at its end.
+            yield Job(row, config_file, (*opts, *test, "TEST.EVAL_PERIOD", "0"), seed=seed)

@@ -1,0 +1,55 @@
+"""A backbone and a head on it: from pixels to features of the joint space."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["DenseNetwork"]
+
+
+class DenseNetwork(nn.Module):
+    """Images of 0 to 255 to dense features, by any backbone and any head."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        head: nn.Module,
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        stride: int,
+        bgr: bool = False,
+    ) -> None:
+        """Put built parts together.
+
+        Args:
+            backbone: normalised images (B, 3, H, W) -> what the head reads.
+            head: -> (B, D, h, w), with h = ceil(H / stride).
+            mean: of the channels, of 0 to 255, in the backbone's order.
+            std: likewise.
+            stride: of the head's features, in pixels.
+            bgr: the backbone wants blue first.
+
+        Raises:
+            ValueError: statistics that are not of three channels, or a stride below 1.
+        """
+        super().__init__()
+        if len(mean) != 3 or len(std) != 3 or not all(value > 0 for value in std):
+            raise ValueError(f"mean={tuple(mean)}, std={tuple(std)}; give three numbers each")
+        if stride < 1:
+            raise ValueError(f"stride is {stride}; give pixels, 1 or more")
+        self.backbone = backbone
+        self.head = head
+        self.stride = stride
+        self.bgr = bgr
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) RGB of 0 to 255 -> (B, D, ceil(H / stride), ceil(W / stride)) raw."""
+        pixels = images.flip(1) if self.bgr else images
+        return self.head(self.backbone((pixels - self.mean) / self.std))

@@ -1,0 +1,89 @@
+"""Text embeddings as the classifier of dense features, and what may be learnt about them."""
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["MapperKind", "TextClassifier"]
+
+MapperKind = Literal["none", "linear", "mlp"]
+
+
+class TextClassifier(nn.Module):
+    """Text embeddings t_k as a 1x1 convolution: s_kij = t_k . f_ij.
+
+    Frozen text embeddings are the classifier of MaskCLIP+; through a learnt mapper M, with
+    phi = M(t), they are that of the fine-tuning which [maskclip] argues against.
+
+    Paper: [maskclip] Sec. 3.1, Eq. (1) and (2), and Sec. 3.3.
+    Departs: a learnt background takes the place of the text of the vocabulary's background classes;
+    the release, whose word lists have none, puts it before all classes.
+    """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        *,
+        mapper: MapperKind = "none",
+        learn_background: bool = False,
+        logit_scale: float | None = None,
+    ) -> None:
+        """Build what is learnt, with random weights.
+
+        Args:
+            embed_dim: D.
+            mapper: of text embeddings to weights: none leaves them, linear is one layer, mlp two
+                of width D with a ReLU in between.
+            learn_background: learn a vector, of unit norm where it is used, for background.
+            logit_scale: None compares features as they are, at any length, as the release does;
+                a number is the factor of their cosines.
+
+        Raises:
+            ValueError: another mapper, or a scale that is not positive.
+        """
+        super().__init__()
+        if mapper not in get_args(MapperKind):
+            raise ValueError(f"mapper is {mapper!r}; choose one of {get_args(MapperKind)}")
+        if logit_scale is not None and not logit_scale > 0:
+            raise ValueError(f"logit_scale is {logit_scale}; give a positive factor, or None")
+        self.logit_scale = logit_scale
+        self.mapper: nn.Module | None = None
+        if mapper == "linear":
+            self.mapper = nn.Linear(embed_dim, embed_dim)
+        elif mapper == "mlp":
+            self.mapper = nn.Sequential(
+                nn.Linear(embed_dim, embed_dim), nn.ReLU(), nn.Linear(embed_dim, embed_dim)
+            )
+        self.background: nn.Parameter | None = None
+        if learn_background:
+            self.background = nn.Parameter(torch.randn(embed_dim))
+
+    def forward(
+        self, feats: Tensor, text_embeds: Tensor, background_rows: Sequence[int] = ()
+    ) -> Tensor:
+        """Score every location for every class.
+
+        Args:
+            feats: (B, D, h, w) raw.
+            text_embeds: (K, D) unit norm.
+            background_rows: which of them the learnt background takes the place of, if there is
+                one.
+
+        Returns:
+            (B, K, h, w) logits, float32 at least.
+        """
+        feats = feats.float() if feats.dtype in (torch.float16, torch.bfloat16) else feats
+        weights = text_embeds.to(feats)
+        if self.mapper is not None:
+            weights = self.mapper(weights)
+        if self.background is not None and len(background_rows):
+            chosen = torch.zeros(len(weights), 1, dtype=torch.bool, device=weights.device)
+            chosen[list(background_rows)] = True
+            weights = torch.where(chosen, F.normalize(self.background, dim=0), weights)
+        if self.logit_scale is not None:
+            feats = F.normalize(feats, dim=1)
+            weights = self.logit_scale * F.normalize(weights, dim=1)
+        return torch.einsum("bdhw,kd->bkhw", feats, weights)

@@ -1,0 +1,127 @@
+"""The fine-tuning that MaskCLIP+ argues against, as a meta-architecture."""
+
+from typing import Any
+
+from torch import Tensor
+
+from ..clip import CLIPTower
+from ..d2.config import CfgNode, configurable
+from ..d2.modeling import META_ARCH_REGISTRY, build_backbone
+from ..nets import TextClassifier
+from ..systems import CLIPFineTune as CLIPFineTuneSystem
+from ..systems import TextSegmenter
+from ..text import TextBank
+from ..vocab import Vocabulary
+from .backbones import OVSegCLIPBackbone
+from .base import config_vocabulary, config_word_list
+from .build import build_text_bank, build_tower
+from .dense_head import build_dense_network
+from .pixel_labels import LabelledTraining, check_unseen
+
+__all__ = ["CLIPFineTune"]
+
+
+@META_ARCH_REGISTRY.register()
+class CLIPFineTune(LabelledTraining):
+    """A network on CLIP's image encoder, trained on labels of seen classes (adapter of the system).
+
+    It bears the system's name, as every meta-architecture does, and that says what is done: CLIP is
+    fine-tuned. (The method has no name of its own; [maskclip] calls it the conventional one.) The
+    backbone is CLIP's image half, `OVSegCLIPBackbone`, or one of timm that begins as it, such as
+    the dilated ``resnet50_clip.openai``.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        system: CLIPFineTuneSystem,
+        text_bank: TextBank,
+        unseen: tuple[str, ...] = (),
+        text_tower: CLIPTower | None = None,
+        vocabulary: Vocabulary | None = None,
+        word_list: Vocabulary | None = None,
+        image_format: str = "RGB",
+        loss_weight: float = 1.0,
+    ) -> None:
+        """Put built parts together.
+
+        Args:
+            system: the plain module.
+            text_bank: on a tower that is never trained in its text half.
+            unseen: classes and class sets that are not trained.
+            text_tower: that tower, where it is not the backbone's.
+            vocabulary: the default words.
+            word_list: other words for the datasets' classes, in their order.
+            image_format: order of the input's channels, RGB or BGR.
+            loss_weight: of the pixels' loss.
+        """
+        super().__init__(
+            text_bank=text_bank,
+            unseen=unseen,
+            vocabulary=vocabulary,
+            word_list=word_list,
+            image_format=image_format,
+        )
+        self.system = system
+        self.text_tower = text_tower
+        self._loss_weight = loss_weight
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        """Read ``MODEL.FINE_TUNE`` and what network, tower and text bank read.
+
+        Raises:
+            ValueError: nothing to train, a mapper that is none, unseen classes that a training set
+                does not have, or what the parts refuse.
+        """
+        options = cfg.MODEL.FINE_TUNE
+        check_unseen(cfg)
+        backbone = build_backbone(cfg)
+        text_tower = None
+        if isinstance(backbone, OVSegCLIPBackbone):
+            tower = backbone.tower
+        else:
+            tower = text_tower = build_tower(cfg).requires_grad_(False)
+        network = build_dense_network(cfg, backbone, tower.embed_dim)
+        classifier = TextClassifier(
+            tower.embed_dim, mapper=options.MAPPER, logit_scale=options.LOGIT_SCALE or None
+        )
+        system = CLIPFineTuneSystem(
+            TextSegmenter(network, classifier), ignore=cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE
+        )
+        return {
+            "system": system,
+            "text_bank": build_text_bank(cfg, tower),
+            "unseen": tuple(cfg.INPUT.SEMANTIC.UNSEEN),
+            "text_tower": text_tower,
+            "vocabulary": config_vocabulary(cfg),
+            "word_list": config_word_list(cfg),
+            "image_format": cfg.INPUT.FORMAT,
+            "loss_weight": cfg.MODEL.SEM_SEG_HEAD.LOSS_WEIGHT,
+        }
+
+    @property
+    def scorer(self) -> TextSegmenter:
+        """The network of the moment."""
+        return self.system.segmenter
+
+    def forward(
+        self, batched_inputs: list[dict[str, Any]]
+    ) -> dict[str, Tensor] | list[dict[str, Tensor]]:
+        """Losses in training, segmentations in evaluation.
+
+        Training reads ``image`` and ``sem_seg``, (H, W) int64 as
+        :class:`~ovseg_d2.systems.CLIPFineTune` describes it.
+
+        Raises:
+            ValueError: see the system; images of different sizes or without labels, or inputs of
+                several vocabularies.
+        """
+        if not self.training:
+            return super().forward(batched_inputs)
+        images = self.rgb_batch(batched_inputs)
+        labels = self.labels_of(batched_inputs)
+        text_embeds, words = self.training_words(batched_inputs)
+        losses = self.system(images, text_embeds, labels, **words)
+        return {name: self._loss_weight * loss for name, loss in losses.items()}

@@ -1,0 +1,238 @@
+"""Segmentation networks that end in features: heads by name, on backbones by name."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..d2.config import CfgNode, configurable
+from ..d2.layers import ShapeSpec, get_norm
+from ..d2.modeling import SEM_SEG_HEADS_REGISTRY, Backbone
+from ..nets import DeepLabV2Head, DeepLabV3PlusHead, DenseNetwork, PSPHead
+from .backbones import OVSegCLIPBackbone, OVSegTimmBackbone, parameters_behind
+
+__all__ = [
+    "OVSegDeepLabV2Head",
+    "OVSegDeepLabV3PlusHead",
+    "OVSegNoHead",
+    "OVSegPSPHead",
+    "build_dense_network",
+]
+
+
+class _DenseHead(nn.Module):
+    """Feature maps by name -> (B, D, h, w), the features of the joint space.
+
+    Departs from detectron2's heads: they classify nothing, which the system does, and building them
+    takes the size of the joint embedding beside config and shapes.
+    """
+
+    @configurable
+    def __init__(self, *, layers: nn.Module, in_features: tuple[str, ...], stride: int) -> None:
+        """Put built parts together.
+
+        Args:
+            layers: take maps in the order of their names reversed: the one the head stands on
+                first.
+            in_features: names of the maps.
+            stride: of the answer, in pixels.
+        """
+        super().__init__()
+        self.layers = layers
+        self.in_features = in_features
+        self.stride = stride
+
+    def forward(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Maps of a backbone to features (B, D, h, w)."""
+        return self.layers(*(features[name] for name in reversed(self.in_features)))
+
+
+@SEM_SEG_HEADS_REGISTRY.register()
+class OVSegDeepLabV2Head(_DenseHead):
+    """`DeepLabV2Head` on the last of ``IN_FEATURES``."""
+
+    @classmethod
+    def from_config(
+        cls, cfg: CfgNode, input_shape: Mapping[str, ShapeSpec], *, out_channels: int
+    ) -> dict[str, Any]:
+        """Read ``MODEL.SEM_SEG_HEAD`` and ``MODEL.DENSE_HEAD``."""
+        shape = _one_map(cfg, input_shape)
+        layers = DeepLabV2Head(
+            shape.channels,
+            out_channels,
+            dilations=cfg.MODEL.DENSE_HEAD.DILATIONS,
+            norm=_norm_from_config(cfg),
+        )
+        return _parts(cfg, layers, shape, 1)
+
+
+@SEM_SEG_HEADS_REGISTRY.register()
+class OVSegPSPHead(_DenseHead):
+    """`PSPHead` on the last of ``IN_FEATURES``."""
+
+    @classmethod
+    def from_config(
+        cls, cfg: CfgNode, input_shape: Mapping[str, ShapeSpec], *, out_channels: int
+    ) -> dict[str, Any]:
+        """Read ``MODEL.SEM_SEG_HEAD`` and ``MODEL.DENSE_HEAD``."""
+        shape = _one_map(cfg, input_shape)
+        layers = PSPHead(
+            shape.channels,
+            out_channels,
+            pool_scales=cfg.MODEL.DENSE_HEAD.POOL_SCALES,
+            norm=_norm_from_config(cfg),
+        )
+        return _parts(cfg, layers, shape, 1)
+
+
+@SEM_SEG_HEADS_REGISTRY.register()
+class OVSegDeepLabV3PlusHead(_DenseHead):
+    """`DeepLabV3PlusHead` on the last of ``IN_FEATURES``, refined by the first."""
+
+    @classmethod
+    def from_config(
+        cls, cfg: CfgNode, input_shape: Mapping[str, ShapeSpec], *, out_channels: int
+    ) -> dict[str, Any]:
+        """Read ``MODEL.SEM_SEG_HEAD`` and ``MODEL.DENSE_HEAD``.
+
+        Raises:
+            ValueError: not two maps.
+        """
+        names = list(cfg.MODEL.SEM_SEG_HEAD.IN_FEATURES)
+        if len(names) != 2:
+            raise ValueError(
+                f"MODEL.SEM_SEG_HEAD.IN_FEATURES is {names}; DeepLabv3+ takes two maps, the finer "
+                "one first, such as ['res2', 'res5']"
+            )
+        low, coarse = (_shape_of(name, input_shape) for name in names)
+        options = cfg.MODEL.DENSE_HEAD
+        layers = DeepLabV3PlusHead(
+            coarse.channels,
+            low.channels,
+            out_channels,
+            dilations=options.DILATIONS,
+            reduced_channels=options.LOW_CHANNELS,
+            separable=options.SEPARABLE,
+            norm=_norm_from_config(cfg),
+        )
+        return _parts(cfg, layers, low, 2)
+
+
+@SEM_SEG_HEADS_REGISTRY.register()
+class OVSegNoHead(_DenseHead):
+    """A map of the joint space as it is, such as ``clip_dense``: nothing is added to CLIP."""
+
+    @classmethod
+    def from_config(
+        cls, cfg: CfgNode, input_shape: Mapping[str, ShapeSpec], *, out_channels: int
+    ) -> dict[str, Any]:
+        """Read ``MODEL.SEM_SEG_HEAD.IN_FEATURES``.
+
+        Raises:
+            ValueError: the map is not of the joint embedding's size.
+        """
+        shape = _one_map(cfg, input_shape)
+        if shape.channels != out_channels:
+            raise ValueError(
+                f"MODEL.SEM_SEG_HEAD.NAME OVSegNoHead takes features of the joint space, which "
+                f"has {out_channels} channels, and {cfg.MODEL.SEM_SEG_HEAD.IN_FEATURES[-1]!r} has "
+                f"{shape.channels}; set IN_FEATURES to ['clip_dense']"
+            )
+        return _parts(cfg, nn.Identity(), shape, 1)
+
+
+def build_dense_network(cfg: CfgNode, backbone: Backbone, embed_dim: int) -> DenseNetwork:
+    """The head that ``MODEL.SEM_SEG_HEAD`` describes on a backbone.
+
+    What its features do not depend on is frozen, for `DistributedDataParallel` would wait for it.
+
+    Args:
+        cfg: reads ``MODEL.SEM_SEG_HEAD``, ``MODEL.DENSE_HEAD``, ``INPUT.CROP`` and, for backbones
+            that know no statistics, ``MODEL.PIXEL_MEAN``, ``MODEL.PIXEL_STD`` and ``INPUT.FORMAT``.
+        backbone: any of detectron2's.
+        embed_dim: D.
+
+    Raises:
+        ValueError: a name that is not registered, or of another kind of head; maps that are not
+            there; or crops that the stride does not divide.
+    """
+    name = cfg.MODEL.SEM_SEG_HEAD.NAME
+    kind = SEM_SEG_HEADS_REGISTRY.get(name) if name in SEM_SEG_HEADS_REGISTRY else None
+    if not (isinstance(kind, type) and issubclass(kind, _DenseHead)):
+        known = ", ".join(each.__name__ for each in _DenseHead.__subclasses__())
+        raise ValueError(
+            f"MODEL.SEM_SEG_HEAD.NAME {name!r} gives no features for text to classify; choose one "
+            f"of {known}"
+        )
+    head = kind(cfg, backbone.output_shape(), out_channels=embed_dim)
+    _check_crop(cfg, head.stride)
+    mean, std, bgr = _statistics(cfg, backbone)
+    network = DenseNetwork(backbone, head, mean=mean, std=std, stride=head.stride, bgr=bgr)
+    _freeze_unused(network, max(backbone.size_divisibility, head.stride))
+    return network
+
+
+def _statistics(
+    cfg: CfgNode, backbone: Backbone
+) -> tuple[tuple[float, ...], tuple[float, ...], bool]:
+    """Mean and deviation of 0 to 255 in the backbone's order of channels; whether that is BGR."""
+    known: Any = None
+    if isinstance(backbone, OVSegCLIPBackbone):
+        known = backbone.tower
+    elif isinstance(backbone, OVSegTimmBackbone):
+        known = backbone.network
+    if known is None:
+        return tuple(cfg.MODEL.PIXEL_MEAN), tuple(cfg.MODEL.PIXEL_STD), cfg.INPUT.FORMAT == "BGR"
+    mean, std = (tuple(255 * value for value in each) for each in (known.mean, known.std))
+    return mean, std, False
+
+
+def _freeze_unused(network: DenseNetwork, side: int) -> None:
+    training = network.training
+    network.eval()
+    with torch.enable_grad():
+        features = network(torch.zeros(1, 3, side, side))
+    network.train(training)
+    reached = parameters_behind([features])
+    for parameter in network.parameters():
+        if id(parameter) not in reached:
+            parameter.requires_grad_(False)
+
+
+def _check_crop(cfg: CfgNode, stride: int) -> None:
+    """Refuse crops that are not whole strides, long before the first of them is made."""
+    crop = cfg.INPUT.CROP
+    if crop.ENABLED and crop.TYPE == "absolute" and any(side % stride for side in crop.SIZE):
+        fitting = [math.ceil(side / stride) * stride for side in crop.SIZE]
+        raise ValueError(
+            f"INPUT.CROP.SIZE is {list(crop.SIZE)}, and the network's stride of {stride} does not "
+            f"divide it; set it to {fitting}, or choose other IN_FEATURES"
+        )
+
+
+def _shape_of(name: str, shapes: Mapping[str, ShapeSpec]) -> ShapeSpec:
+    if name not in shapes:
+        raise ValueError(
+            f"MODEL.SEM_SEG_HEAD.IN_FEATURES has {name!r}, and the backbone gives "
+            f"{', '.join(shapes)}; choose of them"
+        )
+    return shapes[name]
+
+
+def _one_map(cfg: CfgNode, shapes: Mapping[str, ShapeSpec]) -> ShapeSpec:
+    names = cfg.MODEL.SEM_SEG_HEAD.IN_FEATURES
+    if not names:
+        raise ValueError("MODEL.SEM_SEG_HEAD.IN_FEATURES is empty; name a map of the backbone")
+    return _shape_of(names[-1], shapes)
+
+
+def _norm_from_config(cfg: CfgNode) -> Callable[[int], nn.Module]:
+    name = cfg.MODEL.SEM_SEG_HEAD.NORM
+    return lambda channels: get_norm(name, channels) or nn.Identity()
+
+
+def _parts(cfg: CfgNode, layers: nn.Module, shape: ShapeSpec, count: int) -> dict[str, Any]:
+    names = tuple(cfg.MODEL.SEM_SEG_HEAD.IN_FEATURES)
+    return {"layers": layers, "in_features": names[-count:], "stride": shape.stride}

@@ -1,0 +1,173 @@
+"""MaskCLIP+ as a meta-architecture: a frozen MaskCLIP labels what its student is trained on."""
+
+from typing import Any
+
+from torch import Tensor
+
+from ..d2.config import CfgNode, configurable
+from ..d2.modeling import META_ARCH_REGISTRY, build_backbone
+from ..d2.utils.events import get_event_storage, has_event_storage
+from ..nets import TextClassifier
+from ..systems import MaskCLIP as MaskCLIPSystem
+from ..systems import MaskCLIPPlus as MaskCLIPPlusSystem
+from ..systems import TextSegmenter
+from ..text import TextBank
+from ..vocab import Vocabulary
+from .base import config_vocabulary, config_word_list
+from .build import build_text_bank, build_tower
+from .dense_head import build_dense_network
+from .maskclip import maskclip_options
+from .pixel_labels import LabelledTraining, check_unseen
+
+__all__ = ["MaskCLIPPlus"]
+
+_SELF_TRAINING = ("auto", "on", "off")
+_TARGETS = ("labels", "features")
+
+
+@META_ARCH_REGISTRY.register()
+class MaskCLIPPlus(LabelledTraining):
+    """Training of a segmentation network on a frozen MaskCLIP's labels (adapter of the system).
+
+    It bears the system's name, as every meta-architecture does. In evaluation the student answers,
+    to any words. Checkpoints hold the teacher, too, whose text half embeds them.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        system: MaskCLIPPlusSystem,
+        text_bank: TextBank,
+        unseen: tuple[str, ...] = (),
+        self_training_from: int | None = None,
+        vocabulary: Vocabulary | None = None,
+        word_list: Vocabulary | None = None,
+        image_format: str = "RGB",
+        loss_weight: float = 1.0,
+    ) -> None:
+        """Put built parts together.
+
+        Args:
+            system: the plain module.
+            text_bank: on the teacher's tower.
+            unseen: classes and class sets that have no labels.
+            self_training_from: the iteration from which on the student labels for itself; None
+                leaves it to the teacher throughout.
+            vocabulary: the default words.
+            word_list: other words for the datasets' classes, in their order.
+            image_format: order of the input's channels, RGB or BGR.
+            loss_weight: of the pixels' loss.
+        """
+        super().__init__(
+            text_bank=text_bank,
+            unseen=unseen,
+            vocabulary=vocabulary,
+            word_list=word_list,
+            image_format=image_format,
+        )
+        self.system = system
+        self._self_training_from = self_training_from
+        self._loss_weight = loss_weight
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        """Read ``MODEL.MASKCLIP_PLUS``, what the network and :class:`MaskCLIP` read, and SOLVER.
+
+        Raises:
+            ValueError: a value out of range, unseen classes that a training set does not have, or
+                what the parts refuse.
+        """
+        options = cfg.MODEL.MASKCLIP_PLUS
+        if options.TARGET not in _TARGETS:
+            raise ValueError(
+                f"MODEL.MASKCLIP_PLUS.TARGET {options.TARGET!r} is not one of {', '.join(_TARGETS)}"
+            )
+        check_unseen(cfg)
+        tower = build_tower(cfg).requires_grad_(False)
+        teacher = MaskCLIPSystem(tower, **maskclip_options(cfg, tower))
+        network = build_dense_network(cfg, build_backbone(cfg), tower.embed_dim)
+        classifier = TextClassifier(tower.embed_dim, learn_background=options.LEARN_BACKGROUND)
+        system = MaskCLIPPlusSystem(
+            teacher,
+            TextSegmenter(network, classifier),
+            setting=options.SETTING,
+            confidence=options.CONFIDENCE or None,
+            distill_features=options.TARGET == "features",
+            feature_weight=options.FEATURE_WEIGHT,
+            ignore=cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE,
+            official=options.OFFICIAL,
+        )
+        return {
+            "system": system,
+            "text_bank": build_text_bank(cfg, tower),
+            "unseen": tuple(cfg.INPUT.SEMANTIC.UNSEEN),
+            "self_training_from": _self_training_from(cfg),
+            "vocabulary": config_vocabulary(cfg),
+            "word_list": config_word_list(cfg),
+            "image_format": cfg.INPUT.FORMAT,
+            "loss_weight": cfg.MODEL.SEM_SEG_HEAD.LOSS_WEIGHT,
+        }
+
+    @property
+    def scorer(self) -> TextSegmenter:
+        """The student of the moment."""
+        return self.system.student
+
+    @property
+    def self_training(self) -> bool:
+        """Whether the step at hand is one of self-training; never outside of a training."""
+        if self._self_training_from is None or not has_event_storage():
+            return False
+        return get_event_storage().iter >= self._self_training_from
+
+    def forward(
+        self, batched_inputs: list[dict[str, Any]]
+    ) -> dict[str, Tensor] | list[dict[str, Tensor]]:
+        """Losses in training, segmentations in evaluation.
+
+        Training reads ``image`` and ``sem_seg``, (H, W) int64 as
+        :class:`~ovseg_d2.systems.MaskCLIPPlus` describes it; annotation-free, no input needs the
+        latter.
+
+        Raises:
+            ValueError: see the system; images of different sizes, or inputs of several
+                vocabularies.
+        """
+        if not self.training:
+            return super().forward(batched_inputs)
+        images = self.rgb_batch(batched_inputs)
+        labels = None
+        if self.system.setting == "zero_shot" or any("sem_seg" in each for each in batched_inputs):
+            labels = self.labels_of(batched_inputs)
+        text_embeds, words = self.training_words(batched_inputs)
+        if self.system.setting == "annotation_free":
+            words["unseen_ids"] = ()
+        losses = self.system(images, text_embeds, labels, **words, self_training=self.self_training)
+        if has_event_storage():
+            for name, value in self.system.statistics.numbers().items():
+                get_event_storage().put_scalar(f"maskclip_plus/{name}", value)
+        losses["loss_sem_seg"] = self._loss_weight * losses["loss_sem_seg"]
+        return losses
+
+
+def _self_training_from(cfg: CfgNode) -> int | None:
+    """The iteration at which self-training starts; None for never."""
+    options = cfg.MODEL.MASKCLIP_PLUS
+    if options.SELF_TRAINING not in _SELF_TRAINING:
+        raise ValueError(
+            f"MODEL.MASKCLIP_PLUS.SELF_TRAINING {options.SELF_TRAINING!r} is not one of "
+            f"{', '.join(_SELF_TRAINING)}"
+        )
+    share = options.SELF_TRAINING_START
+    if not 0 <= share <= 1:
+        raise ValueError(
+            f"MODEL.MASKCLIP_PLUS.SELF_TRAINING_START is {share}; give a share of SOLVER.MAX_ITER, "
+            "0 to 1"
+        )
+    automatic = options.SELF_TRAINING == "auto" and options.SETTING == "zero_shot"
+    if options.SELF_TRAINING == "off" or (options.SELF_TRAINING == "auto" and not automatic):
+        return None
+    if options.TARGET == "features":
+        return None
+    return round(share * cfg.SOLVER.MAX_ITER)

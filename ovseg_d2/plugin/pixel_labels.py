@@ -1,0 +1,86 @@
+"""Training of pixel-scoring models on label maps that hide some of a dataset's classes."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..d2.config import CfgNode
+from ..text import TextBank
+from ..vocab import Vocabulary, find_classes
+from .base import dataset_vocabulary
+from .pixel_scores import PixelScoringModel
+
+__all__ = ["LabelledTraining", "check_unseen"]
+
+
+def check_unseen(cfg: CfgNode) -> None:
+    """Refuse unseen classes that a training set does not have, before anything is built.
+
+    Args:
+        cfg: reads ``INPUT.SEMANTIC.UNSEEN`` and ``DATASETS.TRAIN``; sets that are not registered
+            are left to whoever loads them.
+
+    Raises:
+        ValueError: neither a class nor a class set of a training set.
+    """
+    for name in cfg.DATASETS.TRAIN:
+        vocabulary = dataset_vocabulary(name)
+        if vocabulary is not None:
+            _unseen_ids(cfg.INPUT.SEMANTIC.UNSEEN, vocabulary, f"dataset {name!r}")
+
+
+def _unseen_ids(unseen: Sequence[str], vocabulary: Vocabulary, where: str) -> tuple[int, ...]:
+    try:
+        return find_classes(unseen, vocabulary.names, vocabulary.class_sets)
+    except ValueError as error:
+        raise ValueError(f"INPUT.SEMANTIC.UNSEEN, {where}: {error}") from error
+
+
+class LabelledTraining(PixelScoringModel):
+    """What training on label maps takes of a batch: labels, words, and which words are unseen."""
+
+    def __init__(self, *, text_bank: TextBank, unseen: tuple[str, ...] = (), **words: Any) -> None:
+        """Keep the names of unseen classes.
+
+        Args:
+            text_bank: turns vocabularies into embeddings.
+            unseen: classes and class sets that have no labels.
+            words: further arguments of an open-vocabulary model.
+        """
+        super().__init__(text_bank=text_bank, **words)
+        self._unseen = unseen
+
+    def labels_of(self, batched_inputs: Sequence[dict[str, Any]]) -> Tensor:
+        """(B, H, W) int64 of inputs with ``sem_seg``.
+
+        Raises:
+            ValueError: one is without.
+        """
+        if any("sem_seg" not in each for each in batched_inputs):
+            raise ValueError(
+                "training images come without sem_seg; set INPUT.TRAIN_MAPPER to semantic"
+            )
+        return torch.stack([each["sem_seg"] for each in batched_inputs]).to(self.device)
+
+    def training_words(
+        self, batched_inputs: Sequence[dict[str, Any]]
+    ) -> tuple[Tensor, dict[str, Any]]:
+        """Embeddings (K, D) of a batch's classes, and which of them are unseen or background.
+
+        Raises:
+            ValueError: inputs of several vocabularies, unseen classes that are none of it, or
+                several vectors a class.
+        """
+        vocabularies = {self.vocabulary_of(each) for each in batched_inputs}
+        if len(vocabularies) > 1:
+            raise ValueError(
+                f"a training batch has {len(vocabularies)} vocabularies; train on datasets of the "
+                "same classes"
+            )
+        (vocabulary,) = vocabularies
+        return self.text_bank.embed(vocabulary), {
+            "unseen_ids": _unseen_ids(self._unseen, vocabulary, "the vocabulary"),
+            "background_ids": vocabulary.background_ids,
+        }

@@ -1,0 +1,102 @@
+"""The conventional way that MaskCLIP+ argues against: CLIP's image encoder, trained to segment.
+
+Source: [maskclip] arXiv 2112.01071, Sec. 3.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ovseg_d2.losses import pixel_cross_entropy_loss
+from ovseg_d2.ops import UNLABELLED, check_labels
+
+from .text_segmenter import TextSegmenter
+
+__all__ = ["CLIPFineTune"]
+
+# No place among the seen classes, as the dataset's own ignore label may be.
+_IGNORED = -100
+
+
+class CLIPFineTune(nn.Module):
+    """Train a network on CLIP's image encoder from labels of seen classes.
+
+    DeepLab(x) = C_phi(H(V(x))), phi = M(t): the classifier's weights phi come from the text
+    embeddings t through a mapper M, so that unseen classes have some too.
+
+    Paper: [maskclip] Sec. 3.1, Eq. (1) and (2), which suspects three causes of why unseen classes
+    are lost. Each is a choice of the parts: the network is changed by its head (features of the
+    joint space, taken as they are, change nothing), the weights by whether the backbone is frozen,
+    and M is the classifier's mapper (without one, phi = t).
+
+    Args:
+        segmenter: the network to be trained, with its classifier.
+        ignore: label of pixels that do not count.
+    """
+
+    def __init__(self, segmenter: TextSegmenter, *, ignore: int = 255) -> None:
+        """Put built parts together.
+
+        Raises:
+            ValueError: nothing to train.
+        """
+        super().__init__()
+        if not any(p.requires_grad for p in segmenter.parameters()):
+            raise ValueError(
+                "nothing is to be trained: the encoder is frozen, the head has no weights and "
+                "there is no mapper; free one of them, or evaluate MaskCLIP, which this is"
+            )
+        self.segmenter = segmenter
+        self.ignore = ignore
+
+    def forward(
+        self,
+        images: Tensor,
+        text_embeds: Tensor,
+        labels: Tensor,
+        *,
+        unseen_ids: Sequence[int] = (),
+        background_ids: Sequence[int] = (),
+    ) -> dict[str, Tensor]:
+        """Give the loss of one batch.
+
+        Args:
+            images: (B, 3, H, W) RGB in 0..255, in whole strides of the network.
+            text_embeds: (K, D) unit norm, of all classes.
+            labels: (B, H, W) int64: seen classes, `UNLABELLED` or the ignore label; the last two
+                have no loss.
+            unseen_ids: the classes that are not trained. They are no rivals in a softmax either,
+                for nobody has named them yet.
+            background_ids: classes of background, where that is learnt.
+
+        Returns:
+            ``loss_sem_seg``, 0-dim.
+
+        Raises:
+            ValueError: labels of an unseen class, of another size or that are none, fewer than two
+                seen classes, or images that are not whole strides.
+        """
+        size, num_classes = (images.shape[2], images.shape[3]), len(text_embeds)
+        self.segmenter.check_size(size)
+        if labels.shape != (len(images), *size):
+            raise ValueError(
+                f"labels have shape {tuple(labels.shape)}; give {(len(images), *size)}"
+            )
+        check_labels(labels, num_classes, ignore=self.ignore, forbidden=unseen_ids)
+        seen_ids = [each for each in range(num_classes) if each not in set(unseen_ids)]
+        if len(seen_ids) < 2:
+            raise ValueError(
+                f"of {num_classes} classes {len(seen_ids)} are seen; training needs two or more"
+            )
+        seen = torch.tensor(seen_ids, device=labels.device)
+        rows = [row for row, each in enumerate(seen_ids) if each in background_ids]
+        logits = self.segmenter(images, text_embeds[seen], background_rows=rows)
+        # From class to place among the seen ones.
+        places = torch.full((num_classes,), _IGNORED, device=labels.device)
+        places[seen] = torch.arange(len(seen), device=labels.device)
+        known = (labels != UNLABELLED) & (labels != self.ignore)
+        targets = torch.where(known, places[labels.clamp(0, num_classes - 1)], _IGNORED)
+        return {"loss_sem_seg": pixel_cross_entropy_loss(logits, targets, ignore=_IGNORED)}

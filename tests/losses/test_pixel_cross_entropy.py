@@ -1,0 +1,45 @@
+"""Cross-entropy of pixels against a loop."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from ovseg_d2.losses import pixel_cross_entropy_loss
+
+LABELS = torch.tensor([[[0, 2, 255, 1], [1, 255, 0, 0]]])
+
+
+def by_loops(logits: torch.Tensor) -> list[float]:
+    logits = F.interpolate(logits, (2, 4), mode="bilinear", align_corners=False)
+    found = []
+    for i in range(2):
+        for j in range(4):
+            label = int(LABELS[0, i, j])
+            if label != 255:
+                scores = logits[0, :, i, j].tolist()
+                found.append(math.log(sum(math.exp(s) for s in scores)) - scores[label])
+    return found
+
+
+def test_the_mean_is_over_pixels_that_have_a_label():
+    logits = torch.randn(1, 3, 1, 2)
+    values = by_loops(logits)
+    assert len(values) == 6
+    torch.testing.assert_close(
+        pixel_cross_entropy_loss(logits, LABELS), torch.tensor(sum(values) / 6)
+    )
+    torch.testing.assert_close(
+        pixel_cross_entropy_loss(logits, LABELS, over_all=True), torch.tensor(sum(values) / 8)
+    )
+
+
+def test_nothing_to_learn_is_zero_with_gradients():
+    logits = torch.randn(2, 3, 2, 2, requires_grad=True)
+    loss = pixel_cross_entropy_loss(logits, torch.full((2, 4, 4), 7), ignore=7)
+    loss.backward()
+    assert loss.item() == 0 and logits.grad is not None and not logits.grad.any()
+
+
+def test_half_precision_logits_are_summed_in_full():
+    assert pixel_cross_entropy_loss(torch.randn(1, 3, 1, 2).half(), LABELS).dtype == torch.float32

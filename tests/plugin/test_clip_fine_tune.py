@@ -1,0 +1,181 @@
+"""The fine-tuning baseline as detectron2 sees it: its three suspected causes apart, and runs."""
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+from ovseg_d2.config import load_config
+from ovseg_d2.d2.engine import DefaultPredictor
+from ovseg_d2.d2.modeling import META_ARCH_REGISTRY, build_model
+from ovseg_d2.engine import Trainer
+from ovseg_d2.engine.checkpointing import Checkpointer
+from ovseg_d2.ops import UNLABELLED
+from ovseg_d2.plugin import CLIPFineTune
+
+OPTS = (
+    *("MODEL.META_ARCHITECTURE", "CLIPFineTune", "MODEL.BACKBONE.NAME", "OVSegCLIPBackbone"),
+    *("MODEL.SEM_SEG_HEAD.NAME", "OVSegDeepLabV2Head", "MODEL.SEM_SEG_HEAD.NORM", "BN"),
+    *("MODEL.SEM_SEG_HEAD.IN_FEATURES", "['clip_tokens']", "MODEL.DENSE_HEAD.DILATIONS", "[1, 2]"),
+    *("INPUT.SEMANTIC.UNSEEN", "['sand']"),
+)
+NO_HEAD = (
+    *("MODEL.SEM_SEG_HEAD.NAME", "OVSegNoHead"),
+    *("MODEL.SEM_SEG_HEAD.IN_FEATURES", "['clip_dense']"),
+)
+FROZEN = ("MODEL.CLIP_BACKBONE.FROZEN", "True")
+MAPPER = ("MODEL.FINE_TUNE.MAPPER", "linear")
+WORDS = ["red star", "grass", "sand"]
+ENCODER = "system.segmenter.network.backbone.tower.model.visual."
+
+
+@pytest.fixture
+def tuned(build):
+    """Give a function from further keys and values to a tiny baseline in evaluation mode."""
+    return lambda *opts: build(*OPTS, *opts)
+
+
+def batch(size=(32, 32)):
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.zeros(size).long()
+    labels[:16] = 1
+    labels[:4] = UNLABELLED
+    return [
+        {
+            "image": torch.randint(0, 256, (3, *size), dtype=torch.uint8, generator=generator),
+            "sem_seg": labels.clone(),
+            "classes": WORDS,
+        }
+        for _ in range(2)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("opts", "head", "encoder", "mapper"),
+    [
+        ((), True, True, False),
+        (FROZEN, True, False, False),
+        ((*FROZEN, *MAPPER), True, False, True),
+        (MAPPER, True, True, True),
+        (NO_HEAD, False, True, False),
+        ((*NO_HEAD, *FROZEN, *MAPPER), False, False, True),
+    ],
+)
+def test_each_suspect_can_be_put_on_trial_alone(tuned, opts, head, encoder, mapper):
+    model = tuned(*opts)
+    assert META_ARCH_REGISTRY.get("CLIPFineTune") is type(model) is CLIPFineTune
+    model.train()(batch())["loss_sem_seg"].backward()
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert trained == {name for name, p in model.named_parameters() if p.grad is not None}
+    assert any(name.startswith("system.segmenter.network.head.") for name in trained) == head
+    assert any(name.startswith(ENCODER) for name in trained) == encoder
+    assert any("classifier.mapper" in name for name in trained) == mapper
+
+
+def test_untouched_it_is_maskclip(tuned, build):
+    """No head, cosines at the tower's scale: before any step its answers are MaskCLIP's."""
+    model, maskclip = tuned(*NO_HEAD, "MODEL.FINE_TUNE.LOGIT_SCALE", "1.0"), build()
+    maskclip.system.tower.load_state_dict(
+        model.system.segmenter.network.backbone.tower.state_dict()
+    )
+    inputs = [{"image": batch()[0]["image"], "classes": WORDS}]
+    torch.testing.assert_close(model(inputs)[0]["sem_seg"], maskclip(inputs)[0]["sem_seg"])
+
+
+def test_other_backbones_get_a_text_tower_beside_them(tuned):
+    model = tuned(
+        *("MODEL.BACKBONE.NAME", "OVSegTimmBackbone", "MODEL.TIMM.NAME", "test_resnet"),
+        *("MODEL.SEM_SEG_HEAD.IN_FEATURES", "['res5']"),
+    )
+    assert not any(p.requires_grad for p in model.text_tower.parameters())
+    model.train()(batch())["loss_sem_seg"].backward()
+    assert tuned().text_tower is None
+
+
+@pytest.mark.parametrize(
+    ("opts", "words"),
+    [
+        ((*NO_HEAD, *FROZEN), "nothing is to be trained"),
+        (("MODEL.FINE_TUNE.MAPPER", "deep"), "mapper is 'deep'"),
+        (("MODEL.FINE_TUNE.LOGIT_SCALE", "-1.0"), "logit_scale is -1.0"),
+        (("DATASETS.TRAIN", "('ovseg_shapes_train',)"), "'sand' is neither"),
+        (
+            (
+                *("INPUT.CROP.ENABLED", "True", "INPUT.CROP.TYPE", "absolute"),
+                *("INPUT.CROP.SIZE", "[32, 36]"),
+            ),
+            "the network's stride of 8 does not divide it",
+        ),
+    ],
+)
+def test_bad_values(tiny_cfg, opts, words):
+    opts = (*OPTS, *opts)
+    if "DATASETS.TRAIN" in opts:
+        opts = (*opts, "INPUT.SEMANTIC.UNSEEN", "['sand', 'cow']")
+        words = "'cow' is neither one of the 80 classes"
+    with pytest.raises(ValueError, match=words):
+        build_model(tiny_cfg(*opts))
+
+
+def test_labels_of_unseen_classes_are_refused_and_labels_are_needed(tuned):
+    model = tuned().train()
+    samples = batch()
+    samples[0]["sem_seg"][0] = 2
+    with pytest.raises(ValueError, match=r"unseen classes \[2\]"):
+        model(samples)
+    with pytest.raises(ValueError, match="without sem_seg"):
+        model([{"image": each["image"], "classes": WORDS} for each in samples])
+
+
+def test_the_default_predictor_takes_a_checkpoint_and_any_words(tuned, tiny_cfg, tmp_path):
+    model = tuned(*MAPPER)
+    torch.nn.init.normal_(model.system.segmenter.classifier.mapper.weight)
+    Checkpointer(model, str(tmp_path)).save("trained")
+    weights = ("MODEL.WEIGHTS", str(tmp_path / "trained.pth"), "MODEL.TEXT.CLASSES", "['sky']")
+    predictor = DefaultPredictor(tiny_cfg(*OPTS, *MAPPER, *weights))
+    predictor.model.set_vocabulary("sky, sea")
+    image = batch()[0]["image"]
+    bgr = np.ascontiguousarray(image.flip(0).permute(1, 2, 0).numpy())
+    expected = model([{"image": image, "classes": ["sky", "sea"]}])[0]["sem_seg"]
+    torch.testing.assert_close(predictor(bgr)["sem_seg"], expected)
+
+
+def test_a_resumed_run_repeats_the_uninterrupted_one(tiny_opts, own_logs, tmp_path):
+    solver = {"IMS_PER_BATCH": 2, "MAX_ITER": 3, "BASE_LR": 0.01, "CHECKPOINT_PERIOD": 2}
+    solver["WARMUP_ITERS"] = 0
+
+    def train(name, max_iter, resume):
+        cfg = load_config(
+            None,
+            [
+                *(*tiny_opts, *OPTS),
+                *("INPUT.SEMANTIC.UNSEEN", "['novel', 'withheld']"),
+                *("DATASETS.TRAIN", "('ovseg_shapes_train',)", "INPUT.TRAIN_MAPPER", "semantic"),
+                *("INPUT.MIN_SIZE_TRAIN", "(96,)", "OUTPUT_DIR", str(tmp_path / name)),
+                *("SOLVER.LR_SCHEDULER_NAME", "WarmupMultiStepLR", "SOLVER.OPTIMIZER", "SGD"),
+                *(str(word) for k, v in solver.items() for word in (f"SOLVER.{k}", v)),
+                *("SOLVER.MAX_ITER", str(max_iter)),
+            ],
+        )
+        torch.manual_seed(7 if resume else 0)
+        trainer = Trainer(cfg)
+        trainer.resume_or_load(resume=resume)
+        trainer.train()
+        return trainer.model.state_dict()
+
+    expected = train("whole", 3, False)
+    train("parts", 2, False)
+    found = train("parts", 3, True)
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+
+
+def test_it_works_inside_distributed_data_parallel(tuned, tmp_path):
+    model = tuned(*MAPPER).train()
+    dist.init_process_group("gloo", f"file://{tmp_path / 'group'}", rank=0, world_size=1)
+    try:
+        wrapped = DistributedDataParallel(model)
+        for _ in range(2):
+            wrapped(batch())["loss_sem_seg"].backward()
+    finally:
+        dist.destroy_process_group()

@@ -1,0 +1,323 @@
+"""MaskCLIP+ as detectron2 sees it: settings, schedule, checkpoints, runs and answers."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+from ovseg_d2.config import load_config
+from ovseg_d2.d2.engine import DefaultPredictor, HookBase
+from ovseg_d2.d2.modeling import META_ARCH_REGISTRY, build_model
+from ovseg_d2.d2.utils.events import EventStorage
+from ovseg_d2.data import readers, shapes
+from ovseg_d2.data.mappers import semantic as semantic_module
+from ovseg_d2.engine import Trainer, build_optimizer, evaluate
+from ovseg_d2.engine.checkpointing import Checkpointer
+from ovseg_d2.ops import UNLABELLED, Refinement
+from ovseg_d2.plugin import MaskCLIPPlus
+
+OPTS = (
+    *("MODEL.META_ARCHITECTURE", "MaskCLIPPlus", "MODEL.BACKBONE.NAME", "OVSegTimmBackbone"),
+    *("MODEL.TIMM.NAME", "test_resnet", "MODEL.TIMM.OUTPUT_STRIDE", "8"),
+    *("MODEL.TIMM.OUT_INDICES", "[1, 2]", "MODEL.SEM_SEG_HEAD.NORM", "BN"),
+    *("MODEL.SEM_SEG_HEAD.NAME", "OVSegDeepLabV2Head"),
+    *("MODEL.SEM_SEG_HEAD.IN_FEATURES", "['res3']", "MODEL.DENSE_HEAD.DILATIONS", "[1, 2]"),
+)
+ZERO_SHOT = ("MODEL.MASKCLIP_PLUS.SETTING", "zero_shot", "INPUT.SEMANTIC.UNSEEN", "['novel']")
+WORDS = ["red star", "grass", "sand"]
+
+
+def key(name, value):
+    return f"MODEL.MASKCLIP_PLUS.{name}", str(value)
+
+
+@pytest.fixture
+def plus(build):
+    """Give a function from further keys and values to a tiny MaskCLIP+ in evaluation mode."""
+    return lambda *opts: build(*OPTS, *opts)
+
+
+def batch(size=(32, 32), **entries):
+    generator = torch.Generator().manual_seed(0)
+    return [
+        {
+            "image": torch.randint(0, 256, (3, *size), dtype=torch.uint8, generator=generator),
+            **{name: value.clone() for name, value in entries.items()},
+            "classes": WORDS,
+        }
+        for _ in range(2)
+    ]
+
+
+# --- what it is built of
+
+
+def test_it_is_registered_and_only_the_student_is_trained(plus):
+    assert META_ARCH_REGISTRY.get("MaskCLIPPlus") is MaskCLIPPlus
+    model = plus()
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert trained and all(name.startswith("system.student.network.") for name in trained)
+    assert plus(*key("LEARN_BACKGROUND", True)).system.student.classifier.background is not None
+
+
+def test_options_reach_the_plain_system(plus):
+    system = plus(
+        *key("CONFIDENCE", 0.25),
+        *key("TARGET", "features"),
+        *key("FEATURE_WEIGHT", 2.0),
+        *key("OFFICIAL", True),
+        *("MODEL.MASKCLIP.KEY_SMOOTHING", "1.0", "MODEL.MASKCLIP.PROMPT_DENOISING", "0.5"),
+        *("MODEL.SEM_SEG_HEAD.IGNORE_VALUE", "254", "MODEL.CLIP.LAST_BLOCK.RESIDUAL", "none"),
+    ).system
+    assert (system.setting, system.confidence, system.ignore) == ("annotation_free", 0.25, 254)
+    assert system.distill_features and system.feature_weight == 2.0 and system.official
+    assert system.teacher.refine == Refinement(prompt_denoising=0.5, key_smoothing=1.0)
+    assert system.teacher.last_block.residual == "none"
+    assert plus().system.confidence is None and not plus().system.distill_features
+
+
+@pytest.mark.parametrize(
+    ("opts", "words"),
+    [
+        (key("SETTING", "free"), "setting is 'free'; choose one of"),
+        (key("SELF_TRAINING", "maybe"), "SELF_TRAINING 'maybe' is not one of auto, on, off"),
+        (key("SELF_TRAINING_START", 1.5), "SELF_TRAINING_START is 1.5; give a share"),
+        (key("TARGET", "pixels"), "TARGET 'pixels' is not one of labels, features"),
+        (key("CONFIDENCE", 2.0), "confidence is 2.0"),
+        (("MODEL.MASKCLIP.WINDOW", "16"), "leave MODEL.MASKCLIP.WINDOW 0"),
+        (
+            (
+                *ZERO_SHOT[:2],
+                *("INPUT.SEMANTIC.UNSEEN", "['cow']", "DATASETS.TRAIN", "('ovseg_shapes_train',)"),
+            ),
+            "UNSEEN, dataset 'ovseg_shapes_train': 'cow' is neither one of the 80 classes nor of",
+        ),
+        (
+            (
+                *("INPUT.CROP.ENABLED", "True", "INPUT.CROP.TYPE", "absolute"),
+                *("INPUT.CROP.SIZE", "[30, 32]"),
+            ),
+            r"CROP.SIZE is \[30, 32\], and the network's stride of 8",
+        ),
+    ],
+)
+def test_bad_values(tiny_cfg, opts, words):
+    with pytest.raises(ValueError, match=words):
+        build_model(tiny_cfg(*OPTS, *opts))
+
+
+# --- training
+
+
+def test_it_is_the_plain_systems_loss(plus):
+    model = plus("MODEL.SEM_SEG_HEAD.LOSS_WEIGHT", "2.0").eval()
+    model.training = True  # the adapter alone: norms keep their statistics
+    samples = batch(sem_seg=torch.full((32, 32), UNLABELLED))
+    images = torch.stack([each["image"] for each in samples]).float()
+    expected = model.system(images, model.text_bank.embed(WORDS))
+    found = model(samples)
+    torch.testing.assert_close(found["loss_sem_seg"], 2 * expected["loss_sem_seg"])
+    torch.testing.assert_close(model(batch()), found)  # no labels are needed
+    bgr = plus("INPUT.FORMAT", "BGR", "MODEL.SEM_SEG_HEAD.LOSS_WEIGHT", "2.0").eval()
+    bgr.training = True
+    flipped = [{**each, "image": each["image"].flip(0)} for each in samples]
+    torch.testing.assert_close(bgr(flipped), found)
+
+
+def test_zero_shot_training_fills_gaps_with_unseen_words(plus):
+    model = plus(*ZERO_SHOT[:2], "INPUT.SEMANTIC.UNSEEN", "['sand']").train()
+    labels = torch.zeros(32, 32).long()
+    labels[:8] = UNLABELLED
+    with EventStorage(0) as storage:
+        model(batch(sem_seg=labels))["loss_sem_seg"].backward()
+        latest = {name: value for name, (value, _) in storage.latest().items()}
+    assert latest == {
+        "maskclip_plus/labelled": 0.75,
+        "maskclip_plus/pseudo_labelled": 0.25,
+        "maskclip_plus/self_training": 0.0,
+    }
+    labels[9] = 2
+    with pytest.raises(ValueError, match=r"unseen classes \[2\]"):
+        model(batch(sem_seg=labels))
+
+
+@pytest.mark.parametrize(
+    ("opts", "start"),
+    [
+        ((), None),
+        (key("SELF_TRAINING", "on"), 4),
+        (ZERO_SHOT, 4),
+        ((*ZERO_SHOT, *key("SELF_TRAINING_START", 0.5)), 20),
+        ((*ZERO_SHOT, *key("SELF_TRAINING", "off")), None),
+    ],
+)
+def test_when_the_student_labels_for_itself(plus, opts, start):
+    model = plus(*opts, "SOLVER.MAX_ITER", "40")
+    assert not model.self_training  # outside of a training
+    found = []
+    for iteration in range(40):
+        with EventStorage(iteration):
+            found.append(model.self_training)
+    expected = 40 if start is None else start
+    assert found == [False] * expected + [True] * (40 - expected)
+
+
+def test_samples_that_cannot_be_trained_on(plus):
+    model = plus(*ZERO_SHOT[:2], "INPUT.SEMANTIC.UNSEEN", "['sand']").train()
+    with pytest.raises(ValueError, match="without sem_seg; set INPUT.TRAIN_MAPPER to semantic"):
+        model(batch())
+    labels = torch.full((32, 32), UNLABELLED)
+    with pytest.raises(ValueError, match="of one size, got .*; crop them"):
+        model([*batch(sem_seg=labels), *batch(size=(32, 40), sem_seg=labels)])
+    mixed = batch(sem_seg=labels)
+    mixed[1]["classes"] = ["red star", "sand"]
+    with pytest.raises(ValueError, match="a training batch has 2 vocabularies"):
+        model(mixed)
+    other = plus(*ZERO_SHOT).train()
+    with pytest.raises(ValueError, match="UNSEEN, the vocabulary: 'novel' is neither"):
+        other(batch(sem_seg=labels))
+    free = plus().train()
+    with pytest.raises(ValueError, match="annotation-free training takes none"):
+        free(batch(sem_seg=torch.zeros(32, 32).long()))
+
+
+# --- evaluation
+
+
+def test_the_student_answers_at_the_pictures_size_to_any_words(plus):
+    model = plus()
+    image = batch()[0]["image"][:, :20]
+    asked = [{"image": image, "height": 11, "width": 30, "classes": "a, b, c, d"}]
+    (found,) = model(asked)
+    texts = model.text_bank.embed(["a", "b", "c", "d"])
+    expected = model.system.student.score_pixels(image[None].float(), texts, (11, 30))[0]
+    torch.testing.assert_close(found["sem_seg"], expected)
+    assert torch.equal(model.segment(asked)[0], expected.argmax(dim=0))
+
+
+def test_the_default_predictor_takes_a_checkpoint_and_any_words(plus, tiny_cfg, tmp_path):
+    model = plus()
+    torch.nn.init.normal_(model.system.student.network.head.layers.branches[0][0].weight)
+    Checkpointer(model, str(tmp_path)).save("trained")
+    weights = ("MODEL.WEIGHTS", str(tmp_path / "trained.pth"))
+    predictor = DefaultPredictor(tiny_cfg(*OPTS, *weights, "MODEL.TEXT.CLASSES", "['sky', 'sea']"))
+    image = batch()[0]["image"]
+    bgr = np.ascontiguousarray(image.flip(0).permute(1, 2, 0).numpy())
+    expected = model([{"image": image, "classes": ["sky", "sea"]}])[0]["sem_seg"]
+    torch.testing.assert_close(predictor(bgr)["sem_seg"], expected)
+    predictor.model.set_vocabulary("red star, grass, sand")
+    assert predictor(bgr)["sem_seg"].shape == (3, 32, 32)
+
+
+# --- runs
+
+
+class _Losses(HookBase):
+    def __init__(self, losses, stop_after=None):
+        self._losses, self._stop_after = losses, stop_after
+
+    def after_step(self):
+        self._losses[self.trainer.iter] = self.trainer.storage.latest()["total_loss"][0]
+        if self.trainer.iter == self._stop_after:
+            raise KeyboardInterrupt
+
+
+def run(cfg, losses, *, resume=False, stop_after=None):
+    trainer = Trainer(cfg)
+    trainer.register_hooks([_Losses(losses, stop_after)])
+    trainer.resume_or_load(resume=resume)
+    trainer.train()
+    return trainer
+
+
+@pytest.fixture
+def run_cfg(tiny_opts, tmp_path):
+    """Give a function from a folder and keys to the config of four steps on the Shapes world."""
+    solver = {"IMS_PER_BATCH": 2, "MAX_ITER": 4, "BASE_LR": 0.01, "WARMUP_ITERS": 0}
+    solver |= {"OPTIMIZER": "SGD", "LR_SCHEDULER_NAME": "WarmupPolyLR", "CHECKPOINT_PERIOD": 2}
+
+    def make(name, *opts):
+        return load_config(
+            None,
+            [
+                *tiny_opts,
+                *OPTS,
+                *("DATASETS.TRAIN", "('ovseg_shapes_dev',)", "INPUT.TRAIN_MAPPER", "pictures"),
+                *("INPUT.MIN_SIZE_TRAIN", "(96,)", "OUTPUT_DIR", str(tmp_path / name)),
+                *("INPUT.CROP.ENABLED", "True", "INPUT.CROP.TYPE", "absolute"),
+                *("INPUT.CROP.SIZE", "[32, 32]"),
+                *(str(word) for k, v in solver.items() for word in (f"SOLVER.{k}", v)),
+                *opts,
+            ],
+        )
+
+    return make
+
+
+def test_a_resumed_run_repeats_the_uninterrupted_one(run_cfg, own_logs, tmp_path):
+    """Zero-shot, the student labelling for itself from the third step on."""
+    opts = (*ZERO_SHOT, "INPUT.TRAIN_MAPPER", "semantic", *key("SELF_TRAINING_START", 0.5))
+    whole, parts = {}, {}
+    torch.manual_seed(0)
+    expected = run(run_cfg("whole", *opts), whole).model.state_dict()
+    torch.manual_seed(0)
+    with pytest.raises(KeyboardInterrupt):
+        run(run_cfg("parts", *opts), parts, stop_after=2)
+    torch.manual_seed(12345)
+    found = run(run_cfg("parts", *opts), parts, resume=True).model.state_dict()
+    assert sorted(whole) == [0, 1, 2, 3] and parts == whole
+    for name, value in expected.items():
+        assert torch.equal(found[name], value), name
+    lines = (tmp_path / "whole" / "metrics.json").read_text().splitlines()
+    logged = json.loads(lines[-1])
+    assert {"total_loss", "maskclip_plus/labelled"} <= set(logged)
+    assert 0 < logged["maskclip_plus/labelled"] < 1
+
+
+def test_annotation_free_training_reads_no_label(run_cfg, own_logs, monkeypatch):
+    def barred(*_, **__):
+        raise AssertionError("a label was read")
+
+    for module in (readers, semantic_module, shapes):
+        monkeypatch.setattr(module, "read_labels", barred)
+    losses = {}
+    run(run_cfg("free"), losses)
+    assert sorted(losses) == [0, 1, 2, 3] and all(np.isfinite(list(losses.values())))
+    with pytest.raises(AssertionError, match="a label was read"):
+        run(run_cfg("official", "INPUT.TRAIN_MAPPER", "semantic"), {})
+
+
+def test_the_official_way_reads_the_ignore_mask_alone(run_cfg, own_logs):
+    opts = ("INPUT.TRAIN_MAPPER", "semantic", "INPUT.SEMANTIC.ONLY_IGNORED", "True")
+    losses = {}
+    run(run_cfg("official", *opts), losses)
+    assert len(losses) == 4
+    with pytest.raises(ValueError, match="annotation-free training takes none"):
+        run(run_cfg("labels", *opts[:2]), {})
+
+
+def test_results_have_the_harmonic_mean_of_base_and_novel(run_cfg, tmp_path):
+    test = ("DATASETS.TEST", "('ovseg_shapes_dev',)", "TEST.MAX_IMAGES", "3")
+    cfg = run_cfg("results", *test)
+    evaluate(cfg, build_model(cfg).eval())
+    (found,) = json.loads((tmp_path / "results" / "results.json").read_text()).values()
+    assert {"mIoU_base", "mIoU_novel", "hIoU"} <= set(found)
+
+
+def test_it_works_inside_distributed_data_parallel(plus, tiny_cfg, tmp_path):
+    model = plus().train()
+    optimizer = build_optimizer(tiny_cfg(*OPTS, "SOLVER.OPTIMIZER", "SGD"), model)
+    dist.init_process_group("gloo", f"file://{tmp_path / 'group'}", rank=0, world_size=1)
+    try:
+        wrapped = DistributedDataParallel(model)
+        for labels in (UNLABELLED, 255):
+            losses = wrapped(batch(sem_seg=torch.full((32, 32), labels)))
+            losses["loss_sem_seg"].backward()
+            optimizer.step()
+        wrapped.eval()
+        assert wrapped(batch())[0]["sem_seg"].shape == (3, 32, 32)
+    finally:
+        dist.destroy_process_group()

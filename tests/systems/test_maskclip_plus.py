@@ -1,0 +1,234 @@
+"""MaskCLIP+: which pixels are trained on what, in both settings, against slow oracles."""
+
+from typing import Any
+
+import open_clip
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ovseg_d2.clip import CLIPTower
+from ovseg_d2.nets import DenseNetwork, TextClassifier
+from ovseg_d2.ops import UNLABELLED, Refinement
+from ovseg_d2.systems import MaskCLIP, MaskCLIPPlus, TextSegmenter
+
+STRIDE, K, D = 4, 5, 32
+MEAN, STD = (120.0,) * 3, (60.0,) * 3
+
+
+@pytest.fixture
+def tower(tiny_clip_config: dict[str, Any]) -> CLIPTower:
+    model = open_clip.CLIP(**tiny_clip_config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    mean, std = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
+    return CLIPTower(model, open_clip.SimpleTokenizer(), mean, std)
+
+
+@pytest.fixture
+def build(tower):
+    """Give a function from options to a tiny MaskCLIP+, the teacher's among them."""
+
+    def make(learn_background=False, teacher=None, **options):
+        backbone = nn.Sequential(nn.Conv2d(3, D, STRIDE, stride=STRIDE), nn.BatchNorm2d(D))
+        network = DenseNetwork(backbone, nn.Identity(), mean=MEAN, std=STD, stride=STRIDE)
+        classifier = TextClassifier(D, learn_background=learn_background)
+        return MaskCLIPPlus(
+            MaskCLIP(tower, **(teacher or {})), TextSegmenter(network, classifier), **options
+        )
+
+    return make
+
+
+TEXTS = F.normalize(torch.randn(K, D, generator=torch.Generator().manual_seed(3)), dim=1)
+IMAGES = 255 * torch.rand(2, 3, 32, 24, generator=torch.Generator().manual_seed(4))
+
+
+def teachers_labels(system, images, ids):
+    """The teacher's labels of some classes, image by image, through its public answer."""
+    chosen = torch.tensor(ids)
+    return chosen[torch.stack([system.teacher.segment(x[None], TEXTS[chosen])[0] for x in images])]
+
+
+def cross_entropy(logits, targets):
+    logits = F.interpolate(logits, targets.shape[1:], mode="bilinear", align_corners=False)
+    return F.cross_entropy(logits, targets, ignore_index=255)
+
+
+# --- annotation-free
+
+
+@pytest.mark.parametrize(
+    "refine", [Refinement(), Refinement(prompt_denoising=0.3, key_smoothing=1.0)]
+)
+def test_without_labels_the_teacher_labels_every_pixel(build, refine):
+    system = build(teacher={"refine": refine})
+    targets = teachers_labels(system, IMAGES, range(K))
+    assert len(targets.unique()) > 1
+    expected = cross_entropy(system.student(IMAGES, TEXTS), targets)
+    assert system(IMAGES, TEXTS).keys() == {"loss_sem_seg"}
+    torch.testing.assert_close(system(IMAGES, TEXTS)["loss_sem_seg"], expected)
+    found = system.statistics.numbers()
+    assert found == {"labelled": 0.0, "pseudo_labelled": 1.0, "self_training": 0.0}
+
+
+def test_an_ignore_mask_leaves_pixels_out(build):
+    system = build()
+    labels = torch.full((2, 32, 24), UNLABELLED)
+    labels[:, 5:] = 255
+    targets = teachers_labels(system, IMAGES, range(K)).masked_fill(labels == 255, 255)
+    expected = cross_entropy(system.student(IMAGES, TEXTS), targets)
+    torch.testing.assert_close(system(IMAGES, TEXTS, labels)["loss_sem_seg"], expected)
+    assert system.statistics.numbers()["pseudo_labelled"] == pytest.approx(5 / 32)
+    official = build(official=True)
+    official.load_state_dict(system.state_dict())
+    torch.testing.assert_close(official(IMAGES, TEXTS, labels)["loss_sem_seg"], expected * 5 / 32)
+
+
+def test_images_that_are_no_whole_patches_of_the_teacher(build):
+    images = IMAGES[:, :, :20, :12]
+    system = build()
+    targets = teachers_labels(system, images, range(K))
+    expected = cross_entropy(system.student(images, TEXTS), targets)
+    torch.testing.assert_close(system(images, TEXTS)["loss_sem_seg"], expected)
+
+
+def test_a_learnt_background_is_nothing_a_teacher_looks_for(build):
+    system = build(learn_background=True)
+    logits = system.student(IMAGES, TEXTS, background_rows=(0,))
+    expected = cross_entropy(logits, teachers_labels(system, IMAGES, range(1, K)))
+    losses = system(IMAGES, TEXTS, background_ids=(0,))
+    torch.testing.assert_close(losses["loss_sem_seg"], expected)
+    losses["loss_sem_seg"].backward()
+    assert system.student.classifier.background.grad.any()
+
+
+def test_labels_are_refused_annotation_free(build):
+    labels = torch.full((2, 32, 24), UNLABELLED)
+    labels[1, 3, 3] = 2
+    with pytest.raises(ValueError, match="annotation-free training takes none; set INPUT.TRAIN_M"):
+        build()(IMAGES, TEXTS, labels)
+
+
+# --- zero-shot
+
+
+def zero_shot_labels():
+    labels = torch.randint(0, 3, (2, 32, 24), generator=torch.Generator().manual_seed(5))
+    labels[:, 8:16] = UNLABELLED
+    labels[:, 16:18] = 255
+    return labels
+
+
+def test_given_labels_stay_and_gaps_get_unseen_classes_of_the_teacher(build):
+    system = build(setting="zero_shot")
+    labels = zero_shot_labels()
+    pseudo = teachers_labels(system, IMAGES, (3, 4))
+    targets = torch.where(labels == UNLABELLED, pseudo, labels)
+    assert set(targets[:, 8:16].unique().tolist()) <= {3, 4}
+    expected = cross_entropy(system.student(IMAGES, TEXTS), targets)
+    losses = system(IMAGES, TEXTS, labels, unseen_ids=(4, 3))
+    torch.testing.assert_close(losses["loss_sem_seg"], expected)
+    found = system.statistics.numbers()
+    assert found["labelled"] == pytest.approx(22 / 32)
+    assert found["pseudo_labelled"] == pytest.approx(8 / 32)
+
+
+def test_in_self_training_the_students_own_argmax_fills_the_gaps(build, monkeypatch):
+    system = build(setting="zero_shot")
+    monkeypatch.setattr(system.teacher, "score_patches", None)  # nobody asks the teacher
+    labels = zero_shot_labels()
+    logits = system.student(IMAGES, TEXTS)
+    pixels = F.interpolate(logits, (32, 24), mode="bilinear", align_corners=False)
+    own = 3 + pixels[:, 3:].argmax(dim=1)
+    targets = torch.where(labels == UNLABELLED, own, labels)
+    losses = system(IMAGES, TEXTS, labels, unseen_ids=(3, 4), self_training=True)
+    torch.testing.assert_close(losses["loss_sem_seg"], cross_entropy(logits, targets))
+    assert system.statistics.numbers()["self_training"] == 1.0
+
+
+def test_no_unseen_class_leaks(build):
+    labels = zero_shot_labels()
+    labels[0, 0, 0] = 4
+    with pytest.raises(ValueError, match=r"unseen classes \[4\]: training must not see them"):
+        build(setting="zero_shot")(IMAGES, TEXTS, labels, unseen_ids=(3, 4))
+
+
+@pytest.mark.parametrize("unseen", [(), (3, K), (-1,)])
+def test_unseen_classes_must_be_some_of_the_vocabulary(build, unseen):
+    with pytest.raises(ValueError, match=r"unseen_ids are .* of 5 classes; the zero-shot"):
+        build(setting="zero_shot")(IMAGES, TEXTS, zero_shot_labels(), unseen_ids=unseen)
+
+
+def test_the_zero_shot_setting_needs_labels_of_the_images_size(build):
+    system = build(setting="zero_shot")
+    with pytest.raises(ValueError, match="labels is None, and the zero-shot setting"):
+        system(IMAGES, TEXTS, unseen_ids=(3,))
+    with pytest.raises(ValueError, match=r"labels have shape \(2, 32, 12\); give"):
+        system(IMAGES, TEXTS, zero_shot_labels()[..., :12], unseen_ids=(3,))
+
+
+# --- options
+
+
+def test_doubtful_pseudo_labels_are_left_out(build):
+    system = build(confidence=0.5)
+    scores = system.teacher.score_pixels(IMAGES, TEXTS)
+    probs, targets = (scores * system.teacher.tower.logit_scale).softmax(dim=1).max(dim=1)
+    assert 0.05 < (probs < 0.5).float().mean() < 0.95
+    expected = cross_entropy(system.student(IMAGES, TEXTS), targets.masked_fill(probs < 0.5, 255))
+    torch.testing.assert_close(system(IMAGES, TEXTS)["loss_sem_seg"], expected)
+
+
+def test_features_may_be_the_target(build):
+    system = build(distill_features=True, feature_weight=3.0)
+    labels = torch.full((2, 32, 24), UNLABELLED)
+    labels[:, :, 12:] = 255
+    losses = system(IMAGES, TEXTS, labels)
+    tower = system.teacher.tower
+    target = F.normalize(tower.dense_feats(tower.normalize(IMAGES)), dim=1)  # 4 x 3 of 8 pixels
+    target = F.interpolate(target, (8, 6), mode="bilinear", align_corners=False)
+    distance = (system.student.network(IMAGES) - target).abs()[..., :3].mean()
+    torch.testing.assert_close(losses["loss_distill"], 3 * distance)
+    assert losses["loss_sem_seg"].item() == 0
+    sum(losses.values()).backward()
+    assert all(p.grad is not None for p in system.student.parameters())
+
+
+def test_the_teacher_is_frozen_and_the_student_learns(build):
+    system = build()
+    assert not any(p.requires_grad for p in system.teacher.parameters())
+    assert not system.train().teacher.training and system.student.training
+    optimizer = torch.optim.SGD(system.student.parameters(), lr=0.1)
+    losses = []
+    for _ in range(15):
+        loss = system(IMAGES, TEXTS)["loss_sem_seg"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.8 * losses[0]
+    assert all(p.grad is None for p in system.teacher.parameters())
+
+
+def test_a_batch_that_nobody_labels_trains_on(build):
+    system = build()
+    loss = system(IMAGES, TEXTS, torch.full((2, 32, 24), 255))["loss_sem_seg"]
+    loss.backward()
+    assert loss.item() == 0
+    assert all(not p.grad.any() for p in system.student.parameters())
+
+
+def test_bad_values(build):
+    for options, words in (
+        ({"setting": "free"}, "setting is 'free'; choose one of"),
+        ({"confidence": 1.5}, "confidence is 1.5"),
+        ({"feature_weight": -1.0}, "feature_weight is -1.0"),
+        ({"teacher": {"window": 16}}, r"windows of \(16, 16\), .*MODEL.MASKCLIP.WINDOW 0"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            build(**options)
+    with pytest.raises(ValueError, match="30x24 pixels, and the network's stride of 4 does not"):
+        build()(IMAGES[:, :, :30], TEXTS)
