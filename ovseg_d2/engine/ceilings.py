@@ -106,10 +106,15 @@ def with_ceiling(name: str, model: nn.Module) -> nn.Module:
     """The pseudo-model that ``TEST.CEILING`` names, on a model; the model itself for "".
 
     Raises:
-        ValueError: an unknown name.
+        ValueError: an unknown name, or a model that does not answer as MaskCLIP.
     """
     if not name:
         return model
     if name not in CEILINGS:
         raise ValueError(f"TEST.CEILING {name!r} is not one of {', '.join(CEILINGS)}")
+    if not isinstance(model, MaskCLIP):
+        raise ValueError(
+            f"TEST.CEILING {name!r} is about MaskCLIP's patches, which {type(model).__name__} does "
+            "not answer with; leave it empty, or evaluate MaskCLIP"
+        )
     return CEILINGS[name](model)

@@ -85,3 +85,5 @@ def test_no_name_is_the_model_itself(model):
     assert isinstance(with_ceiling("patch", model), PatchOracle)
     with pytest.raises(ValueError, match=r"TEST\.CEILING 'roof' is not one of patch, gt_masks"):
         with_ceiling("roof", model)
+    with pytest.raises(ValueError, match="MaskCLIP's patches, which Identity does not answer with"):
+        with_ceiling("patch", torch.nn.Identity())

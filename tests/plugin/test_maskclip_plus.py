@@ -1,6 +1,8 @@
 """MaskCLIP+ as detectron2 sees it: settings, schedule, checkpoints, runs and answers."""
 
 import json
+import runpy
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from ovseg_d2.config import load_config
-from ovseg_d2.d2.engine import DefaultPredictor, HookBase
+from ovseg_d2.d2.engine import DefaultPredictor, HookBase, launch
 from ovseg_d2.d2.modeling import META_ARCH_REGISTRY, build_model
 from ovseg_d2.d2.utils.events import EventStorage
 from ovseg_d2.data import readers, shapes
@@ -28,6 +30,7 @@ OPTS = (
 )
 ZERO_SHOT = ("MODEL.MASKCLIP_PLUS.SETTING", "zero_shot", "INPUT.SEMANTIC.UNSEEN", "['novel']")
 WORDS = ["red star", "grass", "sand"]
+WORKER = Path(__file__).with_name("masked_distill_worker.py")
 
 
 def key(name, value):
@@ -234,27 +237,27 @@ def run(cfg, losses, *, resume=False, stop_after=None):
 
 
 @pytest.fixture
-def run_cfg(tiny_opts, tmp_path):
-    """Give a function from a folder and keys to the config of four steps on the Shapes world."""
+def run_opts(tiny_opts, tmp_path):
+    """Give a function from a folder and keys to those of four steps on the Shapes world."""
     solver = {"IMS_PER_BATCH": 2, "MAX_ITER": 4, "BASE_LR": 0.01, "WARMUP_ITERS": 0}
     solver |= {"OPTIMIZER": "SGD", "LR_SCHEDULER_NAME": "WarmupPolyLR", "CHECKPOINT_PERIOD": 2}
 
-    def make(name, *opts):
-        return load_config(
-            None,
-            [
-                *tiny_opts,
-                *OPTS,
-                *("DATASETS.TRAIN", "('ovseg_shapes_dev',)", "INPUT.TRAIN_MAPPER", "pictures"),
-                *("INPUT.MIN_SIZE_TRAIN", "(96,)", "OUTPUT_DIR", str(tmp_path / name)),
-                *("INPUT.CROP.ENABLED", "True", "INPUT.CROP.TYPE", "absolute"),
-                *("INPUT.CROP.SIZE", "[32, 32]"),
-                *(str(word) for k, v in solver.items() for word in (f"SOLVER.{k}", v)),
-                *opts,
-            ],
-        )
+    return lambda name, *opts: [
+        *tiny_opts,
+        *OPTS,
+        *("DATASETS.TRAIN", "('ovseg_shapes_dev',)", "INPUT.TRAIN_MAPPER", "pictures"),
+        *("INPUT.MIN_SIZE_TRAIN", "(96,)", "OUTPUT_DIR", str(tmp_path / name)),
+        *("INPUT.CROP.ENABLED", "True", "INPUT.CROP.TYPE", "absolute"),
+        *("INPUT.CROP.SIZE", "[32, 32]"),
+        *(str(word) for k, v in solver.items() for word in (f"SOLVER.{k}", v)),
+        *opts,
+    ]
 
-    return make
+
+@pytest.fixture
+def run_cfg(run_opts):
+    """Give a function from a folder and further keys to the config of such a run."""
+    return lambda *opts: load_config(None, run_opts(*opts))
 
 
 def test_a_resumed_run_repeats_the_uninterrupted_one(run_cfg, own_logs, tmp_path):
@@ -274,7 +277,10 @@ def test_a_resumed_run_repeats_the_uninterrupted_one(run_cfg, own_logs, tmp_path
     lines = (tmp_path / "whole" / "metrics.json").read_text().splitlines()
     logged = json.loads(lines[-1])
     assert {"total_loss", "maskclip_plus/labelled"} <= set(logged)
-    assert 0 < logged["maskclip_plus/labelled"] < 1
+    assert 0 < logged["maskclip_plus/labelled"] <= 1
+    shares = logged["maskclip_plus/labelled"] + logged["maskclip_plus/pseudo_labelled"]
+    assert shares == pytest.approx(1)
+    assert logged["maskclip_plus/self_training"] == 0.5  # the median of four steps
 
 
 def test_annotation_free_training_reads_no_label(run_cfg, own_logs, monkeypatch):
@@ -305,6 +311,22 @@ def test_results_have_the_harmonic_mean_of_base_and_novel(run_cfg, tmp_path):
     evaluate(cfg, build_model(cfg).eval())
     (found,) = json.loads((tmp_path / "results" / "results.json").read_text()).values()
     assert {"mIoU_base", "mIoU_novel", "hIoU"} <= set(found)
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_student(run_opts, tmp_path):
+    """Each sees its own pictures; weights stay equal, statistics of norms are each one's own."""
+    opts = run_opts("two", "SOLVER.IMS_PER_BATCH", "4", "SOLVER.MAX_ITER", "2")
+    keys = {"OPTS": opts, "FOLDER": str(tmp_path)}
+    launch(runpy.run_path, 2, dist_url="auto", args=(str(WORKER), keys))
+    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    start = build_model(load_config(None, opts)).state_dict()
+    assert set(first) == set(second) == set(start)
+    own = ("running_mean", "running_var")
+    for name, value in first.items():
+        assert torch.equal(second[name], value) or name.endswith(own), name
+    weights = [name for name in first if ".student." in name and name.endswith("weight")]
+    assert any(not torch.equal(first[name], start[name]) for name in weights)
 
 
 def test_it_works_inside_distributed_data_parallel(plus, tiny_cfg, tmp_path):

@@ -158,7 +158,8 @@ class SemanticMapper(PictureMapper):
         Raises:
             ValueError: crops are to be balanced by labels of which nothing is left.
         """
-        semantic, share = cfg.INPUT.SEMANTIC, cfg.INPUT.CROP.SINGLE_CATEGORY_MAX_AREA
+        semantic = cfg.INPUT.SEMANTIC
+        share = cfg.INPUT.CROP.SINGLE_CATEGORY_MAX_AREA
         if semantic.ONLY_IGNORED and share < 1:
             raise ValueError(
                 f"INPUT.CROP.SINGLE_CATEGORY_MAX_AREA is {share}, and INPUT.SEMANTIC.ONLY_IGNORED "
