@@ -34,7 +34,7 @@ class LinearProbeEvaluator(DatasetEvaluator):
         dataset_name: str,
         *,
         category_fn: Callable[[Mapping[str, Any]], int],
-        penalty: float = 1e-3,
+        penalty: float = 0.1,
         distributed: bool = True,
     ) -> None:
         """Read the dataset's metadata.

@@ -1,6 +1,10 @@
 """Whole images through any model that stands on a CLIP: vectors, scores, and whole evaluations."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,11 +17,13 @@ from ovseg_d2.d2.data import MetadataCatalog
 from ovseg_d2.d2.modeling import build_model
 from ovseg_d2.data import shapes
 from ovseg_d2.data.loaders import build_test_loader
+from ovseg_d2.engine.checkpointing import Checkpointer
 from ovseg_d2.engine.embedders import EMBEDDERS, with_embedder
 from ovseg_d2.engine.evaluate import evaluate
 from ovseg_d2.engine.trainer import Trainer
 
 VIEWS = ("crops", "captions", "probe")
+TOOL = Path(__file__).resolve().parents[2] / "tools" / "train_net.py"
 
 
 @pytest.fixture
@@ -138,6 +144,31 @@ def test_what_cannot_be_evaluated_so_is_told(cfg, model):
 def test_images_of_one_vector_each_come_in_batches(cfg):
     batches = [len(batch) for batch in build_test_loader(cfg, cfg.DATASETS.TEST[0])]
     assert batches == [32, 8]
+
+
+@pytest.mark.slow
+def test_two_processes_find_what_one_does(tiny_opts, tmp_path):
+    """The probe's fit too: features are gathered before it."""
+    Checkpointer(build_model(load_config(None, tiny_opts)), str(tmp_path)).save("weights")
+    names = repr(tuple(f"ovseg_shapes_dev_{view}" for view in VIEWS))
+    opts = [*tiny_opts, "DATASETS.TEST", names, "TEST.MAX_IMAGES", "30"]
+    opts += ["MODEL.WEIGHTS", str(tmp_path / "weights.pth")]
+    path = os.pathsep.join(filter(None, [str(TOOL.parents[1]), os.environ.get("PYTHONPATH")]))
+    found = []
+    for processes in (1, 2):
+        folder = tmp_path / str(processes)
+        command = [sys.executable, str(TOOL), "--eval-only", "--num-gpus", str(processes)]
+        done = subprocess.run(
+            [*command, "--dist-url", "auto", *opts, "OUTPUT_DIR", str(folder)],
+            env={**os.environ, "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": ""},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        found.append(json.loads((folder / "results.json").read_text()))
+    assert list(found[0]) == list(found[1])
+    for name, numbers in found[0].items():
+        assert found[1][name] == pytest.approx(numbers, abs=1e-3), name
 
 
 def test_a_training_evaluates_all_of_them(tiny_train_opts, own_logs, tmp_path):

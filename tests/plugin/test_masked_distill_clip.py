@@ -4,11 +4,12 @@ import json
 import runpy
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from ovseg_d2.config import load_config
-from ovseg_d2.d2.engine import HookBase, launch
+from ovseg_d2.d2.engine import DefaultPredictor, HookBase, launch
 from ovseg_d2.d2.modeling import META_ARCH_REGISTRY, build_model
 from ovseg_d2.engine import Trainer
 from ovseg_d2.engine.checkpointing import Checkpointer
@@ -121,6 +122,19 @@ def test_weights_of_clip_pretrain_start_it_and_its_teacher(build, tmp_path, own_
     teacher = model.system.distillation.teacher["visual"].state_dict()
     for name, value in pretrained.system.tower.model.visual.state_dict().items():
         assert torch.equal(teacher[name], value), name
+
+
+def test_the_predictor_takes_any_words(tiny_cfg, build, tmp_path):
+    model = build(*OPTS)
+    Checkpointer(model, str(tmp_path)).save("trained")
+    weights = ("MODEL.WEIGHTS", str(tmp_path / "trained.pth"))
+    predictor = DefaultPredictor(tiny_cfg(*OPTS, *weights, "MODEL.TEXT.CLASSES", "['sky', 'sea']"))
+    image = batch()[0]["image"]
+    bgr = np.ascontiguousarray(image.flip(0).permute(1, 2, 0).numpy())
+    expected = model([{"image": image, "classes": ["sky", "sea"]}])[0]["sem_seg"]
+    torch.testing.assert_close(predictor(bgr)["sem_seg"], expected)
+    predictor.model.set_vocabulary("red star, grass, sand")
+    assert predictor(bgr)["sem_seg"].shape == (3, 32, 32)
 
 
 class _Losses(HookBase):
