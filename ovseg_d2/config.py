@@ -13,6 +13,7 @@ import torch
 import yaml
 
 from .d2.config import CfgNode, get_cfg
+from .d2.projects.deeplab import add_deeplab_config
 
 __all__ = ["add_ovseg_config", "load_config", "resolve_device"]
 
@@ -35,6 +36,9 @@ def add_ovseg_config(cfg: CfgNode) -> None:
     Args:
         cfg: what ``get_cfg()`` gives; changed in place.
     """
+    # Keys of detectron2's DeepLab project: the ResNet with the stem of three convolutions.
+    add_deeplab_config(cfg)
+
     model = cfg.MODEL
     # The CLIP every system stands on. Read by plugin.build.build_tower.
     model.CLIP = CfgNode()
@@ -76,6 +80,10 @@ def add_ovseg_config(cfg: CfgNode) -> None:
     # Pixels from location to location of the coarsest map, 8, 16 or 32: later stages are dilated
     # instead of halved, in networks that can; 0 leaves them as they are.
     model.TIMM.OUTPUT_STRIDE = 0
+    # Swin as detectors have it, which released weights are of: see ovseg_d2.nets.SwinFeatures. All
+    # its maps are computed; and how often its last block is passed over in training.
+    model.TIMM.DETECTOR_SWIN = False
+    model.TIMM.DROP_PATH = 0.0
     model.TIMM.FROZEN = False  # nothing is trained, batch statistics included
     # MODEL.CLIP's tower: res2 to res5 or, of a ViT, clip_tokens; and clip_dense. [] gives all.
     model.CLIP_BACKBONE = CfgNode()
@@ -225,6 +233,61 @@ def add_ovseg_config(cfg: CfgNode) -> None:
     model.FINE_TUNE.LOGIT_SCALE = 0.0
     # --- end of networks with text for a classifier
 
+    # --- MODEL.OVSEG: masks of a MaskFormer or of somebody else, named by their maker and by CLIP.
+    # Read by plugin.ovseg, plugin.ovseg_maskformer and plugin.ovseg_head. Images are normalised by
+    # the backbone's own statistics, or by MODEL.PIXEL_MEAN and _STD, in the order of INPUT.FORMAT,
+    # where it has none.
+    model.OVSEG = CfgNode()
+    # Whose masks: maskformer | sam | felzenszwalb | dino | stored, of INPUT.MASKS.FOLDER. The last
+    # four know no classes, so that CLIP alone names them; the options are INPUT.MASKS'.
+    model.OVSEG.PROPOSALS = "maskformer"
+    model.OVSEG.SAM_CHECKPOINT = ""  # a file of SAM's authors, for "sam"
+    # lambda in [0, 1]: 0 is what the proposals say alone, 1 is what CLIP says.
+    model.OVSEG.LAMBDA = 0.7
+    # Of the classes that training has not seen, by DATASETS.TRAIN and INPUT.SEMANTIC.UNSEEN; a
+    # negative number: the same.
+    model.OVSEG.UNSEEN_LAMBDA = -1.0
+    # For one or a few words: CLIP alone, binary masks, of each word the best, and "others".
+    model.OVSEG.DEMO = False
+    model.OVSEG.OFFICIAL = False  # the release's reading of lambda 0: CLIP alone
+    # A checkpoint of MaskAdaptedCLIP or of a CLIP; its image half and, if it has some, mask prompts
+    # take the place of MODEL.CLIP's, whatever MODEL.WEIGHTS holds. "" keeps MODEL.CLIP.
+    model.OVSEG.CLIP_WEIGHTS = ""
+    # Blocks that mask prompts enter; with CLIP_WEIGHTS it is the file's.
+    model.OVSEG.PROMPT_DEPTH = 0
+    model.OVSEG.CROP = CfgNode()  # see ovseg_d2.ops.CropOptions
+    model.OVSEG.CROP.THRESHOLD = 0.4
+    model.OVSEG.CROP.EXPAND_RATIO = 1.0
+    model.OVSEG.CROP.FILL = "mean"  # what the background becomes: mean | zero | none, it stays
+    model.OVSEG.CROP.MATTING = False
+    model.OVSEG.CROP.BATCH_SIZE = 32  # crops encoded at once
+    # The MaskFormer, where MODEL.SEM_SEG_HEAD.NAME is OVSegMaskFormerHead.
+    model.OVSEG.MASKFORMER = CfgNode()
+    model.OVSEG.MASKFORMER.IN_FEATURES = []  # names of the backbone's maps; [] takes all it gives
+    model.OVSEG.MASKFORMER.QUERIES = 100
+    model.OVSEG.MASKFORMER.CONV_CHANNELS = 256  # of the pixel decoder, a multiple of 32
+    model.OVSEG.MASKFORMER.MASK_CHANNELS = 256
+    model.OVSEG.MASKFORMER.DIM = 256  # of the transformer
+    model.OVSEG.MASKFORMER.LAYERS = 6  # of the transformer's decoder
+    model.OVSEG.MASKFORMER.ENCODER_LAYERS = 0  # of a transformer encoder on the coarsest map
+    model.OVSEG.MASKFORMER.HEADS = 8
+    model.OVSEG.MASKFORMER.HIDDEN_DIM = 2048  # of feed-forward blocks
+    model.OVSEG.MASKFORMER.EMBED_HIDDEN_DIM = 1024  # of the network behind proposal embeddings
+    model.OVSEG.MASKFORMER.DROPOUT = 0.1
+    model.OVSEG.MASKFORMER.LOGIT_SCALE = 100.0  # of the cosines with texts, whatever CLIP's own
+    # Pixels that images are padded to a multiple of, beside what the backbone needs.
+    model.OVSEG.MASKFORMER.SIZE_DIVISIBILITY = 32
+    model.OVSEG.MASKFORMER.DEEP_SUPERVISION = True
+    # Weights of the losses; those of classes and masks are the matcher's too.
+    model.OVSEG.MASKFORMER.CLASS_WEIGHT = 1.0
+    model.OVSEG.MASKFORMER.MASK_WEIGHT = 20.0
+    model.OVSEG.MASKFORMER.DICE_WEIGHT = 1.0
+    model.OVSEG.MASKFORMER.NO_OBJECT_WEIGHT = 0.1
+    # Leave pixels without a class out of mask losses and matching: what lies there, unseen classes
+    # above all, may belong to a mask. False takes them for outside of all, as the release does.
+    model.OVSEG.MASKFORMER.LEAVE_OUT_IGNORED = True
+    # --- end of OVSeg
+
     # Which mapper makes training samples of dataset dicts; see data.mappers.TRAIN_MAPPERS.
     cfg.INPUT.TRAIN_MAPPER = "captions"
     # Captions each training picture brings to a step. Read by the caption mapper.
@@ -316,8 +379,11 @@ def add_ovseg_config(cfg: CfgNode) -> None:
     # Weight of the squared norm in the regression of linear probes; of 0.0001 to 0.3 the best for
     # ShapesCLIP on dev. Read by engine.evaluate.
     cfg.TEST.PROBE_PENALTY = 0.1
-    # Evaluate a ceiling in place of the model: "" | patch | gt_masks. Read by engine.evaluate.
+    # Evaluate a ceiling in place of the model: "" | patch | gt_masks, the truth's masks with the
+    # model's names | gt_labels, OVSeg's masks with the truth's names. Read by engine.evaluate.
     cfg.TEST.CEILING = ""
+    # Evaluate OVSeg at these lambdas too, in one pass. Read by engine.evaluate.
+    cfg.TEST.LAMBDAS = []
     # Evaluations use the first so many images of each dataset; 0 is all of them. Read by
     # data.loaders.
     cfg.TEST.MAX_IMAGES = 0

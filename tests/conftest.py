@@ -3,7 +3,6 @@
 import json
 import logging
 import random
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -181,48 +180,6 @@ def pixelclip_decoder_weights() -> Callable[..., dict[str, torch.Tensor]]:
                     renamed[f"{names[layer]}.{number}.{leaf}"] = value
                 else:
                     renamed[f"{names.get(part, part)}.{leaf}"] = value
-        return renamed
-
-    return rename
-
-
-@pytest.fixture
-def proposal_head_weights() -> Callable[..., dict[str, torch.Tensor]]:
-    """Give a function that renames the official weights of a MaskFormer's head to ours."""
-    names = (
-        (r"pixel_decoder\.(adapter|layer)_(\d)\.norm", r"pixel_decoder.\1.\2.norm"),
-        (r"pixel_decoder\.(adapter|layer)_(\d)\.weight", r"pixel_decoder.\1.\2.conv.weight"),
-        (r"pixel_decoder\.(transformer\.encoder|input_proj)", r"pixel_decoder.encoder.\1"),
-        (r"transformer\.encoder\.", ""),
-        (r"pixel_decoder\.mask_features", "pixel_decoder.mask_conv"),
-        (r"predictor\.(transformer\.decoder|input_proj)", r"transformer_decoder.\1"),
-        (r"transformer\.decoder\.", ""),
-        (r"input_proj", "project"),
-        (r"predictor\.query_embed", "transformer_decoder.query_positions"),
-        (r"self_attn", "self_attention.attention"),
-        (r"multihead_attn", "cross_attention.attention"),
-        (r"linear1", "feed_forward.hidden"),
-        (r"linear2", "feed_forward.out"),
-        (r"(\.layers\.\d+)\.norm1", r"\1.self_attention.norm"),
-        (r"(transformer_decoder\.layers\.\d+)\.norm2", r"\1.cross_attention.norm"),
-        (r"(\.layers\.\d+)\.norm[23]", r"\1.feed_forward.norm"),
-        (r"predictor\.mask_embed", "mask_network"),
-        (r"predictor\.class_embed", "query_network"),
-    )
-
-    def rename(weights: dict[str, torch.Tensor], prefix: str = "") -> dict[str, torch.Tensor]:
-        renamed = {}
-        for key, value in weights.items():
-            if not key.startswith(prefix):
-                continue
-            key = key.removeprefix(prefix)
-            for pattern, replacement in names:
-                key = re.sub(pattern, replacement, key)
-            # Maps are counted from 1, and a ReLU stands between each two linear layers.
-            key = re.sub(r"adapter\.(\d)", lambda m: f"laterals.{int(m[1]) - 1}", key)
-            key = re.sub(r"layer\.(\d)", lambda m: f"convs.{int(m[1]) - 1}", key)
-            key = re.sub(r"network\.layers\.(\d)", lambda m: f"network.{2 * int(m[1])}", key)
-            renamed[key] = value
         return renamed
 
     return rename

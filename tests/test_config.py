@@ -12,6 +12,7 @@ import torch
 
 from ovseg_d2.config import add_ovseg_config, load_config, resolve_device
 from ovseg_d2.d2.config import CfgNode, get_cfg
+from ovseg_d2.d2.projects.deeplab import add_deeplab_config
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "ovseg_d2"
@@ -238,7 +239,9 @@ def _chain(node: ast.AST, aliases: dict[str, tuple[str, ...]]) -> tuple[str, ...
 
 
 def keys_nobody_reads(cfg: CfgNode, sources: list[str]) -> set[str]:
-    ours = set(leaves(cfg)) - set(leaves(get_cfg()))
+    theirs = get_cfg()
+    add_deeplab_config(theirs)
+    ours = set(leaves(cfg)) - set(leaves(theirs))
     read = set().union(*map(keys_read, sources))
     return {".".join(key) for key in ours - read}
 

@@ -132,6 +132,36 @@ def test_masked_self_distillations_published_settings():
     assert found == {("teacher", 0.05), ("teacher", 0.0), ("pixels", 0.0)}
 
 
+def test_ovsegs_published_settings():
+    swin, resnet = read("ovseg_swinb_vitl14.yaml"), read("ovseg_r101c_vitb16.yaml")
+    for cfg in (swin, resnet):
+        options = cfg.MODEL.OVSEG
+        assert (options.LAMBDA, options.PROMPT_DEPTH, options.CROP.FILL) == (0.7, 3, "mean")
+        former = options.MASKFORMER
+        assert (former.QUERIES, former.LAYERS, former.ENCODER_LAYERS, former.DIM) == (
+            100,
+            6,
+            0,
+            256,
+        )
+        assert (former.MASK_WEIGHT, former.DICE_WEIGHT, former.NO_OBJECT_WEIGHT) == (20, 1, 0.1)
+        assert not former.LEAVE_OUT_IGNORED and cfg.DATASETS.TRAIN == ("ovseg_coco_stuff171_train",)
+        solver = cfg.SOLVER
+        assert (solver.IMS_PER_BATCH, solver.MAX_ITER, solver.WARMUP_ITERS) == (32, 120000, 1500)
+        assert (solver.MAX_GRAD_NORM, solver.LR_SCHEDULER_NAME) == (0.01, "WarmupPolyLR")
+        assert len(get_templates(cfg.MODEL.TEXT.TEMPLATES[0])) == 14
+        assert cfg.MODEL.TEXT.SYNONYMS == "joined" and len(cfg.DATASETS.TEST) == 5
+    assert (swin.SOLVER.BASE_LR, swin.SOLVER.WEIGHT_DECAY) == (6e-5, 0.01)
+    assert (resnet.SOLVER.BASE_LR, resnet.SOLVER.WEIGHT_DECAY) == (2e-4, 1e-4)
+    assert [*swin.SOLVER.LR_MULTIPLIERS] == []
+    assert dict(resnet.SOLVER.LR_MULTIPLIERS) == {"system.backbone": 0.1}
+    assert (swin.MODEL.OVSEG.CROP.THRESHOLD, resnet.MODEL.OVSEG.CROP.THRESHOLD) == (0.4, 0.5)
+    assert swin.INPUT.MIN_SIZE_TRAIN == tuple(range(320, 1281, 64))
+    assert (swin.INPUT.CROP.SIZE, resnet.INPUT.CROP.SIZE) == ([640, 640], [512, 512])
+    assert swin.MODEL.TIMM.DETECTOR_SWIN and swin.MODEL.TIMM.DROP_PATH == 0.3
+    assert resnet.MODEL.RESNETS.STEM_TYPE == "deeplab"
+
+
 @pytest.mark.parametrize("name", ["maskclip_vitb16_voc20.yaml", "naclip_voc21.yaml"])
 def test_a_file_runs_on_the_datasets_own_layout(name, tiny_opts, tmp_path, monkeypatch):
     voc = tmp_path / "VOCdevkit/VOC2012"

@@ -1,11 +1,14 @@
 """Take the CLIP out of a training checkpoint, as a small file that open_clip reads too.
 
 Mask prompts that were learnt with it are kept; open_clip then refuses the file, and
-MODEL.OVSEG.CLIP_WEIGHTS takes it.
+MODEL.OVSEG.CLIP_WEIGHTS takes it. With --release a whole released model is renamed to a checkpoint
+for MODEL.WEIGHTS instead; the configs under configs/paper/ say what it is a model of.
 
-Example:
+Examples:
     python tools/convert_weights.py --model ShapesCLIP --weights output/clip/model_final.pth \
         --output shapes_clip.safetensors --note "configs/clip.yaml, seed 0"
+    python tools/convert_weights.py --release ovseg --weights ovseg_swinbase_vitL14_ft_mpt.pth \
+        --output ovseg.pth
 """
 
 import argparse
@@ -13,9 +16,12 @@ from pathlib import Path
 
 import torch
 
-from ovseg_d2.clip import load_clip, read_mask_prompts, save_weights
+from ovseg_d2.checkpoints import convert_ovseg
+from ovseg_d2.clip import load_clip, read_mask_prompts, read_state, save_weights
 from ovseg_d2.engine.cli import sentence_for_bad_input
+from ovseg_d2.files import write_atomically
 
+RELEASES = {"ovseg": convert_ovseg}
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
@@ -24,16 +30,29 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", required=True, help="name of open_clip, or a config file")
+    kind = parser.add_mutually_exclusive_group(required=True)
+    kind.add_argument("--model", help="name of open_clip, or a config file")
+    kind.add_argument("--release", choices=RELEASES, help="project of a whole released model")
     parser.add_argument("--weights", required=True, help="checkpoint or weight file")
-    parser.add_argument("--output", required=True, help="the .safetensors file to write")
+    parser.add_argument("--output", required=True, help="the file to write, .safetensors or .pth")
     parser.add_argument("--dtype", choices=DTYPES, default="float16")
     parser.add_argument("--note", default="", help="kept in the file: how the weights came about")
     return parser.parse_args()
 
 
+def convert_release(args: argparse.Namespace) -> None:
+    """Rename a released model's weights; types stay as they are."""
+    renamed = RELEASES[args.release](read_state(Path(args.weights)))
+    with write_atomically(Path(args.output)) as file:
+        torch.save({"model": renamed}, file)
+    print(f"{args.output}: {len(renamed)} tensors")
+
+
 def main(args: argparse.Namespace) -> None:
     """Read, check against the model, write."""
+    if args.release:
+        convert_release(args)
+        return
     weights, output = Path(args.weights), Path(args.output)
     tower, prompts = load_clip(args.model, weights), read_mask_prompts(weights)
     dtype = DTYPES[args.dtype]

@@ -5,6 +5,7 @@ import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -41,7 +42,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], bool]:
         FileNotFoundError: there is no such file.
         ValueError: the file is none of the above, or holds several towers.
     """
-    content = _read_state(path)
+    content = read_state(path)
     prefix = _find_prefix(content, path)
     weights = {
         key.removeprefix(prefix): value
@@ -69,7 +70,7 @@ def read_mask_prompts(path: Path) -> Tensor | None:
         FileNotFoundError: there is no such file.
         ValueError: as for `read_weights`.
     """
-    content = _read_state(path)
+    content = read_state(path)
     prefix = _find_prefix(content, path)
     tower, prompts = _BESIDE_TOWER
     names = [prefix + _MASK_PROMPTS]
@@ -81,8 +82,16 @@ def read_mask_prompts(path: Path) -> Tensor | None:
     return None
 
 
-def _read_state(path: Path) -> dict[str, object]:
-    """The state dict in a file, under the names it has there."""
+def read_state(path: Path) -> dict[str, Any]:
+    """Read the state dict in a file, whole and under the names it has there.
+
+    Args:
+        path: of a kind that `read_weights` reads.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: as for `read_weights`.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"there is no weight file {str(path)!r}; check the path.")
     try:

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from ..data.readers import read_labels
 from ..ops import max_over_words, pool_masks, upsample_scores
-from ..plugin import MaskCLIP
+from ..plugin import MaskCLIP, OVSeg
+from .oracles import TruthLabels, TruthMasks
 
-__all__ = ["CEILINGS", "GroundTruthMasks", "PatchOracle", "patch_shares", "with_ceiling"]
+__all__ = ["CEILINGS", "ORACLES", "GroundTruthMasks", "PatchOracle", "patch_shares", "with_ceiling"]
 
 
 def patch_shares(labels: Tensor, num_classes: int, patch_size: tuple[int, int]) -> Tensor:
@@ -99,22 +100,28 @@ class GroundTruthMasks(nn.Module):
         return F.one_hot(painted, num_classes).permute(2, 0, 1).float()
 
 
+# Of models that score patches as MaskCLIP does, and of those that name masks.
 CEILINGS: dict[str, type[nn.Module]] = {"patch": PatchOracle, "gt_masks": GroundTruthMasks}
+ORACLES: dict[str, type[nn.Module]] = {"gt_masks": TruthMasks, "gt_labels": TruthLabels}
 
 
 def with_ceiling(name: str, model: nn.Module) -> nn.Module:
     """The pseudo-model that ``TEST.CEILING`` names, on a model; the model itself for "".
 
     Raises:
-        ValueError: an unknown name, or a model that does not answer as MaskCLIP.
+        ValueError: an unknown name, or a model that it is not about.
     """
     if not name:
         return model
-    if name not in CEILINGS:
-        raise ValueError(f"TEST.CEILING {name!r} is not one of {', '.join(CEILINGS)}")
-    if not isinstance(model, MaskCLIP):
+    known = ORACLES if isinstance(model, OVSeg) else CEILINGS
+    if name not in known:
+        raise ValueError(
+            f"TEST.CEILING {name!r} is not one of {', '.join(known)}, which "
+            f"{type(model).__name__} has"
+        )
+    if not isinstance(model, MaskCLIP | OVSeg):
         raise ValueError(
             f"TEST.CEILING {name!r} is about MaskCLIP's patches, which {type(model).__name__} does "
             "not answer with; leave it empty, or evaluate MaskCLIP"
         )
-    return CEILINGS[name](model)
+    return known[name](model)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from ..d2.config import CfgNode
 from ..d2.data import DatasetCatalog, MetadataCatalog
@@ -23,6 +24,7 @@ from ..evaluation import (
 )
 from .ceilings import with_ceiling
 from .embedders import EMBEDDERS, with_embedder
+from .sweep import LambdaSweep, SweepEvaluator
 
 __all__ = ["build_evaluator", "evaluate"]
 
@@ -94,7 +96,8 @@ def evaluate(
         alone, as detectron2's ``DefaultTrainer.test`` does it.
 
     Raises:
-        ValueError: no test dataset, or not one evaluator for each.
+        ValueError: no test dataset, not one evaluator for each, or a ceiling or lambdas that the
+            model has not.
     """
     names = list(cfg.DATASETS.TEST)
     if not names:
@@ -103,10 +106,14 @@ def evaluate(
         evaluators = [evaluators]
     if evaluators is not None and len(evaluators) != len(names):
         raise ValueError(f"{len(evaluators)} evaluators for {len(names)} datasets; give one each")
+    lams = list(cfg.TEST.LAMBDAS)
     results: OrderedDict[str, Any] = OrderedDict()
     for number, name in enumerate(names):
         loader = build_loader(cfg, name)
         evaluator = evaluators[number] if evaluators else build_evaluator(cfg, name)
+        if lams and _evaluator_type(name) not in EMBEDDERS:
+            others = {lam: build_evaluator(cfg, name) for lam in lams}
+            evaluator = SweepEvaluator(evaluator, others)
         found = inference_on_dataset(_measured(cfg, name, model), loader, evaluator)
         if not comm.is_main_process():
             continue
@@ -127,7 +134,10 @@ def _measured(cfg: CfgNode, dataset_name: str, model: nn.Module) -> nn.Module:
     """The model as a dataset's evaluator needs it, or the ceiling in its place."""
     evaluator_type = _evaluator_type(dataset_name)
     if evaluator_type not in EMBEDDERS:
-        return with_ceiling(cfg.TEST.CEILING, model)
+        if cfg.TEST.CEILING or cfg.TEST.LAMBDAS:
+            model = model.module if isinstance(model, DistributedDataParallel) else model
+        measured = with_ceiling(cfg.TEST.CEILING, model)
+        return LambdaSweep(measured, cfg.TEST.LAMBDAS) if cfg.TEST.LAMBDAS else measured
     if cfg.TEST.CEILING:
         raise ValueError(
             f"TEST.CEILING {cfg.TEST.CEILING!r} is one of segmentation, and dataset "

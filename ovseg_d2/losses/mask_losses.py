@@ -14,7 +14,12 @@ _ALPHA, _GAMMA = 0.25, 2.0
 
 
 def focal_loss(
-    mask_logits: Tensor, gt_masks: Tensor, *, alpha: float = _ALPHA, gamma: float = _GAMMA
+    mask_logits: Tensor,
+    gt_masks: Tensor,
+    counted: Tensor | None = None,
+    *,
+    alpha: float = _ALPHA,
+    gamma: float = _GAMMA,
 ) -> Tensor:
     """Focal loss of each mask: cross entropy that forgets what is right already.
 
@@ -23,21 +28,24 @@ def focal_loss(
     Args:
         mask_logits: (M, P) floating.
         gt_masks: (M, P) bool, or 0 to 1.
+        counted: (M, P) bool, the pixels that the mean is over; None: all.
         alpha: weight of pixels inside; those outside have ``1 - alpha``.
         gamma: power of the probability of being wrong, which each pixel is weighed with.
 
     Returns:
-        (M,) float32.
+        (M,) float32; 0 where no pixel counts.
 
     Raises:
         ValueError: if shapes do not fit.
     """
     _check(mask_logits, gt_masks, mask_logits.shape == gt_masks.shape)
     losses = sigmoid_focal_loss(mask_logits.float(), gt_masks.float(), alpha=alpha, gamma=gamma)
-    return losses.mean(dim=1)
+    if counted is None:
+        return losses.mean(dim=1)
+    return (losses * counted).sum(dim=1) / counted.sum(dim=1).clamp(min=1)
 
 
-def dice_loss(mask_logits: Tensor, gt_masks: Tensor) -> Tensor:
+def dice_loss(mask_logits: Tensor, gt_masks: Tensor, counted: Tensor | None = None) -> Tensor:
     """Dice loss of each mask: 1 - (2 |p g| + 1) / (|p| + |g| + 1), with sums for ``|.|``.
 
     Source: the official code of [maskformer]. The ones keep two empty masks at 0.
@@ -45,6 +53,7 @@ def dice_loss(mask_logits: Tensor, gt_masks: Tensor) -> Tensor:
     Args:
         mask_logits: (M, P) floating.
         gt_masks: (M, P) bool, or 0 to 1.
+        counted: (M, P) bool, the pixels that are summed over; None: all.
 
     Returns:
         (M,) float32 in [0, 1).
@@ -54,18 +63,26 @@ def dice_loss(mask_logits: Tensor, gt_masks: Tensor) -> Tensor:
     """
     _check(mask_logits, gt_masks, mask_logits.shape == gt_masks.shape)
     probs, truth = mask_logits.float().sigmoid(), gt_masks.float()
+    if counted is not None:
+        probs, truth = probs * counted, truth * counted
     overlaps = (probs * truth).sum(dim=1)
     return 1 - (2 * overlaps + 1) / (probs.sum(dim=1) + truth.sum(dim=1) + 1)
 
 
 def pairwise_focal_loss(
-    mask_logits: Tensor, gt_masks: Tensor, *, alpha: float = _ALPHA, gamma: float = _GAMMA
+    mask_logits: Tensor,
+    gt_masks: Tensor,
+    counted: Tensor | None = None,
+    *,
+    alpha: float = _ALPHA,
+    gamma: float = _GAMMA,
 ) -> Tensor:
     """`focal_loss` of every predicted with every true mask, by products of matrices.
 
     Args:
         mask_logits: (Q, P) floating.
         gt_masks: (N, P) bool, or 0 to 1.
+        counted: (P,) bool, the pixels that count, the same for all pairs; None: all.
         alpha: as for `focal_loss`.
         gamma: likewise.
 
@@ -80,17 +97,21 @@ def pairwise_focal_loss(
     probs = logits.sigmoid()
     inside = alpha * (1 - probs) ** gamma * F.softplus(-logits)
     outside = (1 - alpha) * probs**gamma * F.softplus(logits)
-    totals = torch.einsum("qp,np->qn", inside, truth)
-    totals += torch.einsum("qp,np->qn", outside, 1 - truth)
-    return totals / mask_logits.shape[1]
+    weights = logits.new_ones(logits.shape[1]) if counted is None else counted.to(logits)
+    totals = torch.einsum("qp,np->qn", inside, truth * weights)
+    totals += torch.einsum("qp,np->qn", outside, (1 - truth) * weights)
+    return totals / weights.sum().clamp(min=1)
 
 
-def pairwise_dice_loss(mask_logits: Tensor, gt_masks: Tensor) -> Tensor:
+def pairwise_dice_loss(
+    mask_logits: Tensor, gt_masks: Tensor, counted: Tensor | None = None
+) -> Tensor:
     """`dice_loss` of every predicted with every true mask, by a product of matrices.
 
     Args:
         mask_logits: (Q, P) floating.
         gt_masks: (N, P) bool, or 0 to 1.
+        counted: as for `pairwise_focal_loss`.
 
     Returns:
         (Q, N) float32 in [0, 1).
@@ -100,6 +121,8 @@ def pairwise_dice_loss(mask_logits: Tensor, gt_masks: Tensor) -> Tensor:
     """
     _check(mask_logits, gt_masks, mask_logits.shape[1:] == gt_masks.shape[1:])
     probs, truth = mask_logits.float().sigmoid(), gt_masks.float()
+    if counted is not None:
+        probs, truth = probs * counted, truth * counted
     overlaps = torch.einsum("qp,np->qn", probs, truth)
     areas = probs.sum(dim=1)[:, None] + truth.sum(dim=1)[None]
     return 1 - (2 * overlaps + 1) / (areas + 1)

@@ -5,7 +5,8 @@ Shape shorthand: B images, Q proposals, N objects of an image, K classes, H x W 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 import torch.distributed as dist
@@ -18,8 +19,21 @@ __all__ = ["Match", "Matcher", "SetCriterion"]
 
 # Proposals and the objects they answer for, both (M,) int64; M is the smaller of Q and N.
 Match = tuple[Tensor, Tensor]
-# From class logits (B, Q, K+1), mask logits (B, Q, h, w), class ids and masks of each image.
-Matcher = Callable[[Tensor, Tensor, Sequence[Tensor], Sequence[Tensor]], list[Match]]
+
+
+class Matcher(Protocol):
+    """Says which proposal answers for which object."""
+
+    def __call__(
+        self,
+        class_logits: Tensor,
+        mask_logits: Tensor,
+        gt_ids: Sequence[Tensor],
+        gt_masks: Sequence[Tensor],
+        ignored: Sequence[Tensor] | None = None,
+    ) -> list[Match]:
+        """Match each image of a batch; arguments as for `SetCriterion`."""
+        ...
 
 
 class SetCriterion(nn.Module):
@@ -73,6 +87,7 @@ class SetCriterion(nn.Module):
         predictions: Sequence[tuple[Tensor, Tensor]],
         gt_ids: Sequence[Tensor],
         gt_masks: Sequence[Tensor],
+        ignored: Sequence[Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """Loss of one batch; all ranks must call it together.
 
@@ -83,6 +98,8 @@ class SetCriterion(nn.Module):
             gt_masks: for each image (N, H, W) bool. Masks of different sizes are padded to the
                 largest at the bottom and right, which predictions cover; they are matched as they
                 are, so give them one size where that is to agree.
+            ignored: for each image (H, W) bool, pixels of which masks may say what they like:
+                neither matching nor losses look there. None: every pixel counts.
 
         Returns:
             ``loss_ce``, ``loss_mask`` and ``loss_dice`` of the last layer, weighted, 0-dim float32;
@@ -95,7 +112,9 @@ class SetCriterion(nn.Module):
         class_logits, mask_logits = predictions[-1]
         num_classes = class_logits.shape[2] - 1
         _check(class_logits, gt_ids, gt_masks, num_classes)
+        _check_ignored(gt_masks, ignored)
         padded = _pad(gt_masks)
+        left_out = None if ignored is None else _pad([each[None] for each in ignored])
         num_objects, class_total = self._totals(class_logits, gt_ids)
         losses = {}
         for number, (class_logits, mask_logits) in enumerate(predictions):
@@ -103,11 +122,13 @@ class SetCriterion(nn.Module):
             suffix = "" if last else f"_{number}"
             # Rounding must not decide who answers for what, nor sums over many pixels lose them.
             with torch.autocast(class_logits.device.type, enabled=False):
-                matches = self.matcher(class_logits, mask_logits, gt_ids, gt_masks)
+                asked = (gt_ids, gt_masks) if ignored is None else (gt_ids, gt_masks, ignored)
+                matches = self.matcher(class_logits, mask_logits, *asked)
                 loss_ce = self._class_loss(class_logits, gt_ids, matches) / class_total
                 logits, truth = _matched_masks(mask_logits, padded, matches)
-                loss_mask = focal_loss(logits, truth).sum() / num_objects
-                loss_dice = dice_loss(logits, truth).sum() / num_objects
+                counted = None if left_out is None else _counted(left_out, matches).to(truth.device)
+                loss_mask = focal_loss(logits, truth, counted).sum() / num_objects
+                loss_dice = dice_loss(logits, truth, counted).sum() / num_objects
             losses[f"loss_ce{suffix}"] = self.class_weight * loss_ce
             losses[f"loss_mask{suffix}"] = self.mask_weight * loss_mask
             losses[f"loss_dice{suffix}"] = self.dice_weight * loss_dice
@@ -160,6 +181,12 @@ def _matched_masks(
     return logits.flatten(1), truth.flatten(1)
 
 
+def _counted(ignored: Sequence[Tensor], matches: Sequence[Match]) -> Tensor:
+    """(M, H*W) bool, the pixels that count for each pair of the batch."""
+    pairs = zip(ignored, matches, strict=True)
+    return ~torch.cat([each.flatten(1).expand(len(queries), -1) for each, (queries, _) in pairs])
+
+
 def _pad(gt_masks: Sequence[Tensor]) -> list[Tensor]:
     """Masks (N, H, W) of each image with zeros at the bottom and right, all of one size."""
     height = max(each.shape[1] for each in gt_masks)
@@ -186,3 +213,13 @@ def _check(
                 f"gt_ids hold {sorted(set(ids.tolist()))}, and there are {num_classes} classes; "
                 f"give ids of 0..{num_classes - 1}, and leave ignored regions out"
             )
+
+
+def _check_ignored(gt_masks: Sequence[Tensor], ignored: Sequence[Tensor] | None) -> None:
+    sizes = [tuple(each.shape[1:]) for each in gt_masks]
+    found = sizes if ignored is None else [tuple(each.shape) for each in ignored]
+    if found != sizes:
+        raise ValueError(
+            f"ignored pixels are of {found}, and masks of {sizes}; give (H, W) of its masks' size "
+            "for each image"
+        )

@@ -9,6 +9,7 @@ from .pixel_decoder import PixelDecoder
 from .pixelclip_decoder import PixelCLIPDecoder
 from .position_encoding import sine_positions
 from .proposal_head import ProposalHead, Proposals, build_proposal_head
+from .swin_features import SwinFeatures, build_swin_features
 from .text_classifier import MapperKind, TextClassifier
 from .timm_features import TimmFeatures, build_timm_features
 from .token_decoder import PatchDecoder, TokenDecoder
@@ -29,12 +30,14 @@ __all__ = [
     "PixelDecoder",
     "ProposalHead",
     "Proposals",
+    "SwinFeatures",
     "TextClassifier",
     "TimmFeatures",
     "TokenDecoder",
     "TransformerDecoder",
     "TransformerEncoder",
     "build_proposal_head",
+    "build_swin_features",
     "build_timm_features",
     "sine_positions",
 ]

@@ -50,6 +50,7 @@ class HungarianMatcher:
         mask_logits: Tensor,
         gt_ids: Sequence[Tensor],
         gt_masks: Sequence[Tensor],
+        ignored: Sequence[Tensor] | None = None,
     ) -> list[Match]:
         """Match a batch; waits for the device once.
 
@@ -58,6 +59,7 @@ class HungarianMatcher:
             mask_logits: (B, Q, h, w).
             gt_ids: for each image (N,) int64, classes 0..K-1.
             gt_masks: for each image (N, H, W) bool, brought to (h, w) by nearest neighbours.
+            ignored: for each image (H, W) bool, pixels that mask costs leave out; None: none.
 
         Returns:
             For each image the matched proposals, ascending, and the object of each: both (M,)
@@ -66,9 +68,10 @@ class HungarianMatcher:
         Raises:
             FloatingPointError: a cost that is not finite.
         """
+        left_out = [None] * len(gt_masks) if ignored is None else ignored
         costs = [
             self.costs(*each)
-            for each in zip(class_logits, mask_logits, gt_ids, gt_masks, strict=True)
+            for each in zip(class_logits, mask_logits, gt_ids, gt_masks, left_out, strict=True)
         ]
         counts = [each.shape[1] for each in costs]
         joined = torch.cat(costs, dim=1).cpu()
@@ -89,15 +92,30 @@ class HungarianMatcher:
         return matches
 
     def costs(
-        self, class_logits: Tensor, mask_logits: Tensor, gt_ids: Tensor, gt_masks: Tensor
+        self,
+        class_logits: Tensor,
+        mask_logits: Tensor,
+        gt_ids: Tensor,
+        gt_masks: Tensor,
+        ignored: Tensor | None = None,
     ) -> Tensor:
-        """What each pair of one image costs: (Q, K+1), (Q, h, w), (N,), (N, H, W) -> (Q, N)."""
+        """What each pair of one image costs: (Q, K+1), (Q, h, w), (N,), (N, H, W) -> (Q, N).
+
+        ``ignored`` is (H, W), see the call.
+        """
         probs = class_logits.float().softmax(dim=1)
-        truth = gt_masks.to(mask_logits.device).float()[:, None]
-        truth = F.interpolate(truth, mask_logits.shape[1:], mode="nearest").flatten(1)
-        logits = mask_logits.flatten(1)
+        size = mask_logits.shape[1:]
+        logits, truth = mask_logits.flatten(1), _nearest(gt_masks.to(mask_logits.device), size)
+        counted = None
+        if ignored is not None:
+            counted = _nearest(ignored[None].to(mask_logits.device), size)[0] == 0
         return (
-            self.mask_weight * pairwise_focal_loss(logits, truth)
+            self.mask_weight * pairwise_focal_loss(logits, truth, counted)
             - self.class_weight * probs[:, gt_ids.to(probs.device)]
-            + self.dice_weight * pairwise_dice_loss(logits, truth)
+            + self.dice_weight * pairwise_dice_loss(logits, truth, counted)
         )
+
+
+def _nearest(masks: Tensor, size: Sequence[int]) -> Tensor:
+    """(N, H, W) bool -> (N, h*w) of 0 and 1."""
+    return F.interpolate(masks.float()[:, None], size, mode="nearest").flatten(1)

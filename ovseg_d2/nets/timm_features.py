@@ -152,21 +152,21 @@ def build_timm_features(
         ValueError: timm knows no such network, weights or maps; or a file that does not fit.
         FileNotFoundError: a file of weights that does not exist.
     """
-    _check_name(name)
+    check_name(name)
     options: dict[str, Any] = {"features_only": True, "in_chans": in_channels}
     if out_indices is not None:
         options["out_indices"] = tuple(out_indices)
     if output_stride:
         options["output_stride"] = output_stride
     if isinstance(pretrained, bool):
-        network = _create(name, pretrained=pretrained, **options)
+        network = create_network(name, pretrained=pretrained, **options)
     else:
-        network = _create_from_file(name, Path(pretrained), **options)
+        network = create_network_from_file(name, Path(pretrained), **options)
     divisibility = size_divisibility or _native_divisibility(network, in_channels)
     return TimmFeatures(network, size_divisibility=divisibility)
 
 
-def _create_from_file(name: str, path: Path, **options: Any) -> nn.Module:
+def create_network_from_file(name: str, path: Path, **options: Any) -> nn.Module:
     """Create a network with weights of a file, whose content is checked."""
     if not path.is_file():
         raise FileNotFoundError(
@@ -181,7 +181,7 @@ def _create_from_file(name: str, path: Path, **options: Any) -> nn.Module:
             "give a state dict saved with torch.save or as safetensors."
         ) from error
     overlay = {"file": str(path), "custom_load": False, "source": ""}
-    network = _create(name, pretrained=True, pretrained_cfg_overlay=overlay, **options)
+    network = create_network(name, pretrained=True, pretrained_cfg_overlay=overlay, **options)
     _check_arrival(network, weights, path)
     return network
 
@@ -204,7 +204,7 @@ def _native_divisibility(network: Any, in_channels: int) -> int:
     return 0
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
     """Refuse a name that timm does not know, with those that are most like it."""
     architecture = name.split(".")[0]
     # With a colon it is a place such as "hf-hub:owner/model", which only asking can tell.
@@ -218,7 +218,7 @@ def _check_name(name: str) -> None:
     )
 
 
-def _create(name: str, **options: Any) -> nn.Module:
+def create_network(name: str, **options: Any) -> nn.Module:
     """Create a network that takes any size, if there is a way to ask for that."""
     for any_size in _ANY_SIZE:
         try:

@@ -36,3 +36,17 @@ def class_shares(labels: Tensor, num_classes: int, ignore: int | None = None) ->
             f"0..{num_classes - 1}; pass that value as ignore, or the right number of classes"
         )
     return torch.bincount(counted, minlength=num_classes).double() / counted.numel()
+
+
+def split_labels(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """One mask for each class that a label map has.
+
+    Args:
+        labels: (H, W) int64; negative numbers are no class.
+
+    Returns:
+        (N,) int64 classes, rising, and their masks (N, H, W) bool; N may be 0.
+    """
+    found = labels.unique()
+    found = found[found >= 0]
+    return found, found[:, None, None] == labels

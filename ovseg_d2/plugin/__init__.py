@@ -14,6 +14,9 @@ from .dense_head import (
 from .maskclip import MaskCLIP
 from .maskclip_plus import MaskCLIPPlus
 from .masked_distill_clip import MaskedDistillCLIP
+from .ovseg import OVSeg
+from .ovseg_head import OVSegMaskFormerHead
+from .ovseg_maskformer import OVSegMaskFormer
 from .pixelclip import ClusterDescription, PixelCLIP
 from .pixelclip_head import OVSegPixelCLIPClusterHead
 
@@ -24,9 +27,12 @@ __all__ = [
     "MaskCLIP",
     "MaskCLIPPlus",
     "MaskedDistillCLIP",
+    "OVSeg",
     "OVSegCLIPBackbone",
     "OVSegDeepLabV2Head",
     "OVSegDeepLabV3PlusHead",
+    "OVSegMaskFormer",
+    "OVSegMaskFormerHead",
     "OVSegNoHead",
     "OVSegPSPHead",
     "OVSegPixelCLIPClusterHead",

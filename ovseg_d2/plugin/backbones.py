@@ -12,7 +12,7 @@ from ..clip import CLIPTower, LastBlock, encode_stages, stage_shapes
 from ..d2.config import CfgNode, configurable
 from ..d2.layers import ShapeSpec
 from ..d2.modeling import BACKBONE_REGISTRY, Backbone
-from ..nets import TimmFeatures, build_timm_features
+from ..nets import SwinFeatures, TimmFeatures, build_swin_features, build_timm_features
 from .build import build_last_block, build_tower
 
 __all__ = ["OVSegCLIPBackbone", "OVSegTimmBackbone", "parameters_behind"]
@@ -161,7 +161,7 @@ class OVSegTimmBackbone(_FeatureBackbone):
     def __init__(
         self,
         *,
-        network: TimmFeatures,
+        network: TimmFeatures | SwinFeatures,
         in_channels: int = 3,
         out_features: Sequence[str] = (),
         frozen: bool = False,
@@ -191,14 +191,24 @@ class OVSegTimmBackbone(_FeatureBackbone):
         """Read ``MODEL.TIMM``."""
         timm = cfg.MODEL.TIMM
         in_channels = timm.IN_CHANNELS or input_shape.channels
-        network = build_timm_features(
-            timm.NAME,
-            pretrained={"": False, "timm": True}.get(timm.PRETRAINED, timm.PRETRAINED),
-            out_indices=timm.OUT_INDICES or None,
-            in_channels=in_channels,
-            size_divisibility=timm.SIZE_DIVISIBILITY,
-            output_stride=timm.OUTPUT_STRIDE,
-        )
+        pretrained = {"": False, "timm": True}.get(timm.PRETRAINED, timm.PRETRAINED)
+        network: TimmFeatures | SwinFeatures
+        if timm.DETECTOR_SWIN:
+            network = build_swin_features(
+                timm.NAME,
+                pretrained=pretrained,
+                in_channels=in_channels,
+                drop_path=timm.DROP_PATH,
+            )
+        else:
+            network = build_timm_features(
+                timm.NAME,
+                pretrained=pretrained,
+                out_indices=timm.OUT_INDICES or None,
+                in_channels=in_channels,
+                size_divisibility=timm.SIZE_DIVISIBILITY,
+                output_stride=timm.OUTPUT_STRIDE,
+            )
         return {
             "network": network,
             "in_channels": in_channels,

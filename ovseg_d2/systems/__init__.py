@@ -21,6 +21,7 @@ from .ovseg_proposals import (
     MaskFormerProposals,
     MaskProposals,
     ProposalSource,
+    covering_proposals,
     oracle_proposals,
     truth_proposals,
 )
@@ -54,6 +55,7 @@ __all__ = [
     "PixelCLIPStatistics",
     "ProposalSource",
     "TextSegmenter",
+    "covering_proposals",
     "oracle_proposals",
     "truth_proposals",
     "with_others",

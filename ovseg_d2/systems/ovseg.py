@@ -169,6 +169,52 @@ class OVSeg(nn.Module):
         return torch.stack(found) if isinstance(images, Tensor) else found
 
     @torch.no_grad()
+    def sweep(
+        self,
+        image: Tensor,
+        text_embeds: Tensor,
+        lams: Sequence[float],
+        size: Size | None = None,
+        *,
+        class_ids: Tensor | None = None,
+        background_ids: Sequence[int] = (),
+        proposals: MaskProposals | None = None,
+    ) -> Iterator[Tensor]:
+        """Score one image with one lambda after the other; masks are made and named once.
+
+        Args:
+            image: (3, H, W) RGB in 0..255.
+            text_embeds: as for `segment`.
+            lams: each in [0, 1], for all classes alike; demo mode and the system's own lambdas
+                play no part.
+            size: (h, w) of the scores; None means that of the image.
+            class_ids: as for `segment`, like all that follow.
+            background_ids: likewise.
+            proposals: the image's masks, in place of the source's.
+
+        Yields:
+            (K, h, w) float32 for each lambda.
+
+        Raises:
+            ValueError: a lambda outside [0, 1], no classifier, or proposals without classes, of
+                which no lambda makes a difference.
+        """
+        with evaluating(self):
+            found = self._propose(image, text_embeds, class_ids, proposals)
+            if found.probs is None or self.classifier is None:
+                raise ValueError(
+                    "a sweep over lambda weighs two opinions, and there is one; give proposals "
+                    "with classes, and a classifier"
+                )
+            p = found.probs.float()
+            clip = self.classifier(image, found.masks, text_embeds, class_ids=class_ids)
+        masks = _resize(found.masks.float(), size)
+        for lam in lams:
+            probs = lambda_ensemble(p, clip.probs, clip.valid, lam, official=self.official)
+            bands = fused_bands(probs, masks)
+            yield torch.cat([merge_background(band, background_ids) for band in bands], dim=1)
+
+    @torch.no_grad()
     def name_masks(
         self,
         image: Tensor,
@@ -238,18 +284,27 @@ class OVSeg(nn.Module):
             )
         for index, (image, out_size) in enumerate(each_image(images, size)):
             with torch.no_grad(), evaluating(self):
-                if proposals is not None:
-                    found = proposals[index]
-                elif self.source is not None:
-                    found = self.source(image, text_embeds, class_ids)
-                else:
-                    raise ValueError("there is no source of masks; give one, or proposals")
+                given = None if proposals is None else proposals[index]
+                found = self._propose(image, text_embeds, class_ids, given)
                 probs = self.name_masks(image, found, text_embeds, class_ids=class_ids, seen=seen)
                 masks = found.masks
                 if self.demo:
                     probs, masks = self._best_masks(probs, masks)
                 masks = _resize(masks.float(), out_size)
             yield fused_bands(probs, masks)
+
+    def _propose(
+        self,
+        image: Tensor,
+        text_embeds: Tensor,
+        class_ids: Tensor | None,
+        proposals: MaskProposals | None,
+    ) -> MaskProposals:
+        if proposals is not None:
+            return proposals
+        if self.source is None:
+            raise ValueError("there is no source of masks; give one, or proposals")
+        return self.source(image, text_embeds, class_ids)
 
     def _best_masks(self, probs: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
         """For each class the mask that it fits best, and one that is the last class, the rest."""

@@ -42,6 +42,7 @@ class OVSegMaskFormer(nn.Module):
         std: likewise.
         in_features: names of the maps that the head takes, in its order; () takes all there are.
         criterion: the loss; None is the paper's.
+        deep_supervision: whether all layers of the decoder are judged, or the last alone.
         size_divisibility: what height and width are padded to a multiple of, with zeros at the
             bottom and right of normalised images; a multiple of the backbone's coarsest stride.
         logit_scale: 1 / tau.
@@ -60,6 +61,7 @@ class OVSegMaskFormer(nn.Module):
         std: Sequence[float],
         in_features: Sequence[str] = (),
         criterion: SetCriterion | None = None,
+        deep_supervision: bool = True,
         size_divisibility: int = 32,
         logit_scale: float = 100.0,
     ) -> None:
@@ -80,6 +82,7 @@ class OVSegMaskFormer(nn.Module):
         self.backbone = backbone
         self.head = head
         self.criterion = criterion or SetCriterion(matcher=HungarianMatcher())
+        self.deep_supervision = deep_supervision
         self.embed_dim = embed_dim
         self.in_features = tuple(in_features)
         self.size_divisibility = size_divisibility
@@ -96,6 +99,7 @@ class OVSegMaskFormer(nn.Module):
         gt_masks: Sequence[Tensor],
         *,
         class_ids: Tensor | None = None,
+        ignored: Sequence[Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """Loss of one batch.
 
@@ -106,6 +110,8 @@ class OVSegMaskFormer(nn.Module):
             gt_masks: for each image (N, H, W) bool, of the image's size.
             class_ids: (R,) the class of each row, from `TextBank.embed_rows`; None: rows are
                 classes.
+            ignored: for each image (H, W) bool, pixels of which masks may say what they like;
+                None: what is in no object is outside of all of them.
 
         Returns:
             ``loss_ce``, ``loss_mask``, ``loss_dice``, weighted, and of earlier layers the same with
@@ -123,15 +129,16 @@ class OVSegMaskFormer(nn.Module):
                 )
         height, width = batch.shape[2:]
         # Padded to what predictions cover, so that matching and losses see them in one place.
-        padded = [
-            F.pad(masks, (0, width - size[1], 0, height - size[0]))
-            for masks, size in zip(gt_masks, sizes, strict=False)
-        ]
+        edges = [(0, width - size[1], 0, height - size[0]) for size in sizes]
+        padded = [F.pad(each, edge) for each, edge in zip(gt_masks, edges, strict=False)]
+        left_out = None
+        if ignored is not None:
+            left_out = [F.pad(each, edge) for each, edge in zip(ignored, edges, strict=False)]
         predictions = [
             (self.class_logits(each.query_feats, text_embeds, class_ids), each.mask_logits)
-            for each in self.head(self._maps(batch), all_layers=True)
+            for each in self.head(self._maps(batch), all_layers=self.deep_supervision)
         ]
-        return self.criterion(predictions, gt_ids, padded)
+        return self.criterion(predictions, gt_ids, padded, left_out)
 
     def class_logits(
         self, query_feats: Tensor, text_embeds: Tensor, class_ids: Tensor | None = None

@@ -23,6 +23,7 @@ __all__ = [
     "MaskFormerProposals",
     "MaskProposals",
     "ProposalSource",
+    "covering_proposals",
     "oracle_proposals",
     "truth_proposals",
 ]
@@ -88,8 +89,13 @@ class GeneratedMasks:
         pixels = image.detach().clamp(0, 255).round().to(torch.uint8).permute(1, 2, 0)
         found = self.source(np.ascontiguousarray(pixels.cpu().numpy()))
         masks = torch.from_numpy(np.ascontiguousarray(found)).to(image.device)
-        rest = ~masks.any(dim=0, keepdim=True)
-        return MaskProposals(torch.cat([masks, rest]) if bool(rest.any()) else masks)
+        return covering_proposals(masks)
+
+
+def covering_proposals(masks: Tensor) -> MaskProposals:
+    """Masks (Q, H, W) bool without classes, and one more of what they leave uncovered, if any."""
+    rest = ~masks.any(dim=0, keepdim=True)
+    return MaskProposals(torch.cat([masks, rest]) if bool(rest.any()) else masks)
 
 
 def truth_proposals(labels: Tensor, num_classes: int, size: tuple[int, int]) -> MaskProposals:

@@ -83,7 +83,9 @@ def test_ground_truth_masks_take_the_class_nearest_to_their_mean_feature(model):
 def test_no_name_is_the_model_itself(model):
     assert with_ceiling("", model) is model
     assert isinstance(with_ceiling("patch", model), PatchOracle)
-    with pytest.raises(ValueError, match=r"TEST\.CEILING 'roof' is not one of patch, gt_masks"):
+    with pytest.raises(
+        ValueError, match=r"TEST\.CEILING 'roof' is not one of patch, gt_masks, which MaskCLIP"
+    ):
         with_ceiling("roof", model)
     with pytest.raises(ValueError, match="MaskCLIP's patches, which Identity does not answer with"):
         with_ceiling("patch", torch.nn.Identity())

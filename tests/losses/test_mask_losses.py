@@ -91,3 +91,22 @@ def test_no_masks_at_all():
 def test_shapes_that_do_not_fit(loss, shapes):
     with pytest.raises(ValueError, match="resize them to one size"):
         loss(torch.zeros(shapes[0]), torch.zeros(shapes[1]))
+
+
+def test_pixels_that_do_not_count_are_as_if_cut_out():
+    logits, truth = torch.randn(4, 12), torch.rand(4, 12) > 0.5
+    counted = torch.rand(12) > 0.4
+    kept = logits[:, counted], truth[:, counted]
+    rows = counted.expand(4, -1)
+    torch.testing.assert_close(focal_loss(logits, truth, rows), focal_loss(*kept))
+    torch.testing.assert_close(dice_loss(logits, truth, rows), dice_loss(*kept))
+    for pairwise in (pairwise_focal_loss, pairwise_dice_loss):
+        torch.testing.assert_close(
+            pairwise(logits, truth[:3], counted), pairwise(kept[0], kept[1][:3])
+        )
+    none = torch.zeros(4, 12, dtype=torch.bool)
+    assert (
+        focal_loss(logits, truth, none).tolist()
+        == dice_loss(logits, truth, none).tolist()
+        == [0] * 4
+    )

@@ -214,3 +214,21 @@ def test_objects_that_do_not_fit(ids, masks, words):
 def test_negative_weights():
     with pytest.raises(ValueError, match="are -0.1, 1.0, 20.0, 1.0; give numbers of at least 0"):
         SetCriterion(matcher=HungarianMatcher(), no_object_weight=-0.1)
+
+
+def test_ignored_pixels_have_no_loss_and_no_gradient():
+    class_logits, ids = torch.randn(2, 3, 4), [torch.tensor([1, 2]), torch.tensor([0])]
+    mask_logits = torch.randn(2, 3, 4, 6, requires_grad=True)
+    gt_masks = [torch.rand(2, 4, 6) > 0.5, torch.rand(1, 4, 6) > 0.5]
+    ignored = [torch.zeros(4, 6, dtype=torch.bool) for _ in range(2)]
+    for each in ignored:
+        each[:, 4:] = True
+    criterion = SetCriterion(matcher=HungarianMatcher())
+    losses = criterion([(class_logits, mask_logits)], ids, gt_masks, ignored)
+    cut = [masks[..., :4] for masks in gt_masks]
+    expected = criterion([(class_logits, mask_logits[..., :4])], ids, cut)
+    torch.testing.assert_close(losses, expected)
+    sum(losses.values()).backward()
+    assert mask_logits.grad[..., :4].any() and not mask_logits.grad[..., 4:].any()
+    with pytest.raises(ValueError, match=r"ignored pixels are of .*\(4, 4\).*of its masks' size"):
+        criterion([(class_logits, mask_logits)], ids, gt_masks, [each[:, :4] for each in ignored])

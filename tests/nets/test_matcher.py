@@ -97,3 +97,19 @@ def test_logits_that_are_not_finite():
 def test_weights_that_mean_nothing(weights):
     with pytest.raises(ValueError, match="numbers of at least 0, one of them positive"):
         HungarianMatcher(*weights)
+
+
+def test_ignored_pixels_do_not_decide():
+    """Cut out, the same pixels are missing; whatever a mask says there."""
+    logits, masks, ids, gt_masks = image(5, 3, size=(4, 6))
+    ignored = torch.zeros(4, 6, dtype=torch.bool)
+    ignored[:, 4:] = True
+    costs = HungarianMatcher().costs(logits, masks, ids, gt_masks, ignored)
+    cut = HungarianMatcher().costs(logits, masks[..., :4], ids, gt_masks[..., :4])
+    torch.testing.assert_close(costs, cut)
+    masks[..., 4:] += 7
+    torch.testing.assert_close(HungarianMatcher().costs(logits, masks, ids, gt_masks, ignored), cut)
+    assert not torch.allclose(HungarianMatcher().costs(logits, masks, ids, gt_masks), cut)
+    # Of another size than the grid: by its nearest pixels, as masks are.
+    large = [each.repeat_interleave(2, -1).repeat_interleave(2, -2) for each in (gt_masks, ignored)]
+    torch.testing.assert_close(HungarianMatcher().costs(logits, masks, ids, *large), cut)

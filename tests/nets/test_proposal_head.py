@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from ovseg_d2.checkpoints import convert_proposal_head
 from ovseg_d2.nets import PixelDecoder, ProposalHead, TransformerDecoder, build_proposal_head
 
 LEVELS = ("res2", "res3", "res4", "res5")
@@ -59,13 +60,12 @@ def official_head(case: Any) -> ProposalHead:
 )
 def test_official_numbers(
     parity: Callable[[str], Any],
-    proposal_head_weights: Callable[..., dict[str, torch.Tensor]],
     name: str,
     subcase_id: str,
 ) -> None:
     case = parity(name)
     head = official_head(case)
-    head.load_state_dict(proposal_head_weights(case.weights))
+    head.load_state_dict(convert_proposal_head(case.weights))
     call = case.subcases[subcase_id]
     feats = [call.inputs[level] for level in LEVELS]
     mask_feats, memory = head.pixel_decoder(feats)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ovseg_d2.ops import class_shares
+from ovseg_d2.ops import class_shares, split_labels
 
 
 def test_by_hand() -> None:
@@ -32,3 +32,11 @@ def test_refuses_labels_of_no_class(value: int, message: str) -> None:
 def test_refuses_what_is_no_label() -> None:
     with pytest.raises(ValueError, match=r"dtype torch\.float32"):
         class_shares(torch.zeros(3), 3)
+
+
+def test_a_mask_for_each_class_that_occurs() -> None:
+    ids, masks = split_labels(torch.tensor([[4, -1, 0], [0, 4, 4]]))
+    assert ids.tolist() == [0, 4]
+    assert masks.int().tolist() == [[[0, 0, 1], [1, 0, 0]], [[1, 0, 0], [0, 1, 1]]]
+    ids, masks = split_labels(torch.full((2, 3), -1))
+    assert ids.tolist() == [] and masks.shape == (0, 2, 3)

@@ -13,7 +13,7 @@ from ovseg_d2.d2.config import configurable
 from ovseg_d2.d2.layers import ShapeSpec
 from ovseg_d2.d2.modeling import META_ARCH_REGISTRY, Backbone, build_backbone, build_model
 from ovseg_d2.d2.structures import ImageList
-from ovseg_d2.nets import build_timm_features
+from ovseg_d2.nets import SwinFeatures, build_timm_features
 from ovseg_d2.plugin.backbones import OVSegCLIPBackbone, OVSegTimmBackbone
 
 CLIP = ("MODEL.BACKBONE.NAME", "OVSegCLIPBackbone")
@@ -271,3 +271,22 @@ def test_detectron2s_own_segmenter_trains_on_them(kind_cfg, tiny_cfg, kind):
     with torch.no_grad():
         scores = [each["sem_seg"] for each in model.eval()(batch)]
     assert [tuple(each.shape) for each in scores] == [(5, *size) for size in sizes]
+
+
+def test_a_swin_as_detectors_have_it(tiny_cfg):
+    cfg = tiny_cfg(
+        *("MODEL.BACKBONE.NAME", "OVSegTimmBackbone", "MODEL.TIMM.DETECTOR_SWIN", "True"),
+        *("MODEL.TIMM.NAME", "swin_tiny_patch4_window7_224", "MODEL.TIMM.DROP_PATH", "0.3"),
+        *("MODEL.TIMM.OUT_FEATURES", "['res2', 'res5']"),
+    )
+    backbone = build_backbone(cfg)
+    assert isinstance(backbone.network, SwinFeatures) and backbone.size_divisibility == 32
+    assert backbone.network.stages[-1].blocks[-1].drop_path1.drop_prob == pytest.approx(0.3)
+    found = backbone.eval()(torch.randn(1, 3, 40, 50))
+    assert {name: tuple(each.shape[1:]) for name, each in found.items()} == {
+        "res2": (96, 10, 13),
+        "res5": (768, 2, 2),
+    }
+    # A stage that gives no map is trained for the next one; a norm of no map is not.
+    frozen = {name for name, p in backbone.named_parameters() if not p.requires_grad}
+    assert frozen == {f"network.norms.{i}.{kind}" for i in (1, 2) for kind in ("weight", "bias")}

@@ -287,3 +287,25 @@ def test_segmenting_evaluates_and_leaves_modes_as_they_were(classifier: OVSegCla
     assert system.training
     assert classifier.training
     assert not scores.requires_grad
+
+
+def test_a_sweep_makes_and_names_masks_once(classifier: OVSegClassifier) -> None:
+    image, text_embeds, proposals = _inputs()
+    asked = []
+
+    def source(*args: Any) -> MaskProposals:
+        asked.append(args)
+        return proposals
+
+    lams, options = (0.0, 0.3, 1.0), {"background_ids": (1, 3)}
+    found = list(OVSeg(source, classifier).sweep(image, text_embeds, lams, (11, 53), **options))
+    assert len(asked) == 1
+    for lam, scores in zip(lams, found, strict=True):
+        plain = OVSeg(source, classifier, lam=lam)
+        expected = plain.score_pixels(image[None], text_embeds, (11, 53), **options)
+        torch.testing.assert_close(scores, expected[0])
+    with pytest.raises(ValueError, match="outside"):
+        list(OVSeg(source, classifier).sweep(image, text_embeds, (1.2,)))
+    nameless = MaskProposals(proposals.masks)
+    with pytest.raises(ValueError, match="weighs two opinions, and there is one"):
+        next(OVSeg(None, classifier).sweep(image, text_embeds, lams, proposals=nameless))

@@ -4,12 +4,16 @@ from .jobs import Claim, Job, format_table, run_jobs
 from .maskclip import corruptions_claim, maskclip_claim
 from .maskclip_plus import maskclip_plus_claim
 from .masked_distill_clip import masked_distill_clip_claim
+from .ovseg import lambda_claim, oracles_claim, ovseg_claim
 
 CLAIMS = {
     "corruptions": corruptions_claim,
     "maskclip": maskclip_claim,
     "maskclip_plus": maskclip_plus_claim,
     "masked_distill_clip": masked_distill_clip_claim,
+    "ovseg": ovseg_claim,
+    "ovseg_lambda": lambda_claim,
+    "ovseg_oracles": oracles_claim,
 }
 
 __all__ = ["CLAIMS", "Claim", "Job", "format_table", "run_jobs"]

@@ -96,6 +96,8 @@ class Claim:
         curves: the numbers of all jobs -> name -> (x, y) points of a plot; None draws none.
         x_label: what x is, with its unit.
         y_label: what y is, with its unit.
+        expand: the numbers of one job -> those of several rows, by name, in the place of its own;
+            None leaves it at one row.
     """
 
     title: str
@@ -104,6 +106,7 @@ class Claim:
     curves: Callable[[Sequence[Mapping[str, Any]]], Mapping[str, Sequence[Point]]] | None = None
     x_label: str = ""
     y_label: str = "mIoU (%)"
+    expand: Callable[[Mapping[str, Any]], Mapping[str, Mapping[str, Any]]] | None = None
 
 
 def run_jobs(jobs: Sequence[Job], folder: Path) -> list[dict[str, Any]]:
@@ -187,7 +190,8 @@ def format_table(claim: Claim, numbers: Sequence[Mapping[str, Any]]) -> str:
     """
     rows: OrderedDict[str, list[Mapping[str, Any]]] = OrderedDict()
     for job, found in zip(claim.jobs, numbers, strict=True):
-        rows.setdefault(job.row, []).append(found)
+        for row, shown in (claim.expand(found) if claim.expand else {job.row: found}).items():
+            rows.setdefault(row, []).append(shown)
     body = [
         [row, *(_cell([found.get(key) for found in group]) for key in claim.columns.values())]
         for row, group in rows.items()

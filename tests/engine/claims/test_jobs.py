@@ -130,3 +130,23 @@ def test_every_claim_is_a_valid_set_of_configs(method, split, monkeypatch, reque
     for job in claim.jobs:
         assert job.command.startswith("python tools/train_net.py --config-file configs/")
         assert f"ovseg_shapes_{split}" in job.command
+
+
+def test_a_sweep_is_one_job_and_a_row_for_each_lambda():
+    claim = CLAIMS["ovseg_lambda"](split="dev", seeds=2)
+    assert len(claim.jobs) == 2
+    keys = list(claim.columns.values())
+    numbers = [
+        {
+            f"{key}_lambda_{lam:g}": 100 * lam + seed
+            for key in keys
+            for lam in (i / 10 for i in range(11))
+        }
+        for seed in (0, 2)
+    ]
+    lines = format_table(claim, numbers).splitlines()[2:]
+    assert [line.split("|")[1].strip() for line in lines] == [f"lambda {i / 10}" for i in range(11)]
+    assert lines[3].split("|")[2].strip() == "31.0 ± 1.4"
+    curves = claim.curves(numbers)
+    assert list(curves) == list(claim.columns)
+    assert curves["base"][3] == (0.3, 31.0)

@@ -1,0 +1,105 @@
+"""OVSeg on the Shapes world: its two oracles, its lambda, and itself against its branches."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..sweep import lambda_key
+from .jobs import Claim, Job, Point
+from .maskclip import COLUMNS
+
+__all__ = ["LAMBDAS", "lambda_claim", "oracles_claim", "ovseg_claim"]
+
+_CONFIG = "configs/ovseg.yaml"
+LAMBDAS = tuple(round(0.1 * step, 1) for step in range(11))
+
+
+def _tests(split: str) -> tuple[str, ...]:
+    return "DATASETS.TEST", f"('ovseg_shapes_{split}',)", "TEST.MAX_IMAGES", "0"
+
+
+def _trainings(seeds: int) -> list[Job]:
+    """The trainings all rows start from; what they report themselves is of dev."""
+    return [Job("training", _CONFIG, seed=seed) for seed in range(seeds)]
+
+
+def _after(row: str, seeds: int, opts: Sequence[str], config: str = _CONFIG) -> list[Job]:
+    return [Job(row, config, tuple(opts), weights_of=each) for each in _trainings(seeds)]
+
+
+def oracles_claim(split: str = "val", seeds: int = 3) -> Claim:
+    """Where the bottleneck is: perfect masks with CLIP's names, or proposals with perfect names.
+
+    Args:
+        split: ``dev`` for choosing, ``val`` for reporting.
+        seeds: trainings of the MaskFormer; ground-truth masks need none.
+    """
+    test = _tests(split)
+    masks = (*test, "TEST.CEILING", "gt_masks")
+    background = ("MODEL.OVSEG.CROP.FILL", "none")
+    jobs = (
+        Job("ground-truth masks, CLIP's names, background masked", _CONFIG, masks),
+        Job("ground-truth masks, CLIP's names, background left in", _CONFIG, (*masks, *background)),
+        *_after("proposals, CLIP's names, background masked", seeds, (*test, *_lambda(1.0))),
+        *_after(
+            "proposals, CLIP's names, background left in",
+            seeds,
+            (*test, *_lambda(1.0), *background),
+        ),
+        *_after("proposals, names of the truth", seeds, (*test, "TEST.CEILING", "gt_labels")),
+    )
+    return Claim(f"OVSeg's oracles, Shapes {split}, mIoU", jobs, COLUMNS)
+
+
+def _lambda(lam: float) -> tuple[str, str]:
+    return "MODEL.OVSEG.LAMBDA", str(lam)
+
+
+def lambda_claim(split: str = "dev", seeds: int = 3) -> Claim:
+    """Every lambda's mIoU, all of them in one pass a training.
+
+    Args:
+        split: ``dev`` for choosing, ``val`` for reporting.
+        seeds: trainings of the MaskFormer.
+    """
+    opts = (*_tests(split), "TEST.LAMBDAS", str(list(LAMBDAS)))
+    jobs = tuple(_after("lambda", seeds, opts))
+    title = f"OVSeg over lambda, Shapes {split}, mIoU"
+    label = "lambda (0: proposals alone, 1: CLIP alone)"
+    return Claim(title, jobs, COLUMNS, _curves, label, expand=_rows)
+
+
+def _rows(found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """One row for each lambda of a sweep."""
+    return {
+        f"lambda {lam:.1f}": {key: found[lambda_key(key, lam)] for key in COLUMNS.values()}
+        for lam in LAMBDAS
+    }
+
+
+def _curves(numbers: Sequence[Mapping[str, Any]]) -> dict[str, list[Point]]:
+    """Each column against lambda, the mean over trainings."""
+    return {
+        name: [
+            (lam, statistics.mean(found[lambda_key(key, lam)] for found in numbers))
+            for lam in LAMBDAS
+        ]
+        for name, key in COLUMNS.items()
+    }
+
+
+def ovseg_claim(split: str = "val", seeds: int = 3) -> Claim:
+    """OVSeg against each of its branches and against MaskCLIP.
+
+    Args:
+        split: ``dev`` for choosing, ``val`` for reporting.
+        seeds: trainings of the MaskFormer.
+    """
+    test = _tests(split)
+    jobs = (
+        Job("MaskCLIP", "configs/maskclip.yaml", test),
+        *_after("MaskFormer's names alone, lambda 0", seeds, (*test, *_lambda(0.0))),
+        *_after("CLIP's names alone, lambda 1", seeds, (*test, *_lambda(1.0))),
+        *_after("OVSeg, configs/ovseg.yaml's lambda", seeds, test),
+    )
+    return Claim(f"OVSeg on untuned ShapesCLIP, Shapes {split}, mIoU", jobs, COLUMNS)

@@ -1,0 +1,71 @@
+"""What OVSeg could reach with perfect masks, or with perfect names: pseudo-models that read labels.
+
+Paper: [ovseg] Sec. 1, where the first is low and the second high: CLIP's names are the bottleneck.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..data.readers import read_labels
+from ..plugin import OVSeg
+from ..systems import OVSeg as OVSegSystem
+from ..systems import oracle_proposals, truth_proposals
+
+__all__ = ["TruthLabels", "TruthMasks"]
+
+
+class TruthMasks(nn.Module):
+    """The truth's masks, one for each class of the image, named by CLIP from their crops.
+
+    Crops are the model's: ``MODEL.OVSEG.CROP.FILL`` says what becomes of their background.
+    """
+
+    def __init__(self, model: OVSeg) -> None:
+        """Take crops, CLIP and vocabulary from a model."""
+        super().__init__()
+        self.model = model
+        self.train(model.training)  # evaluation puts the mode back that it finds here
+
+    @torch.no_grad()
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Tensor]]:
+        """``sem_seg`` scores from each input's ``image`` and ``sem_seg_file_name``."""
+        outputs = []
+        for each in batched_inputs:
+            size = each["image"].shape[-2:]
+            num_classes = len(self.model.vocabulary_of(each))
+            found = truth_proposals(_labels(each, self.model.device), num_classes, tuple(size))
+            outputs.append({"sem_seg": self.model.score(each, found)})
+        return outputs
+
+
+class TruthLabels(nn.Module):
+    """The model's proposals, each with the class of the object that it overlaps most."""
+
+    def __init__(self, model: OVSeg) -> None:
+        """Take proposals and vocabulary from a model."""
+        super().__init__()
+        self.model = model
+        self.train(model.training)  # evaluation puts the mode back that it finds here
+
+    @torch.no_grad()
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Tensor]]:
+        """``sem_seg`` scores from each input's ``image`` and ``sem_seg_file_name``."""
+        return [{"sem_seg": self._score(each)} for each in batched_inputs]
+
+    def _score(self, batched_input: dict[str, Any]) -> Tensor:
+        labels = _labels(batched_input, self.model.device)
+        num_classes = len(self.model.vocabulary_of(batched_input))
+        found = oracle_proposals(self.model.propose(batched_input), labels, num_classes)
+        image = self.model.rgb_image(batched_input)
+        height, width = image.shape[-2:]
+        size = batched_input.get("height", height), batched_input.get("width", width)
+        # Of no words: the truth has named the masks.
+        words = image.new_zeros(num_classes, 0)
+        nobody = OVSegSystem(None, None, lam=0.0)
+        return nobody.score_pixels(image, words, size, proposals=[found])[0]
+
+
+def _labels(batched_input: dict[str, Any], device: torch.device) -> Tensor:
+    return torch.from_numpy(read_labels(batched_input["sem_seg_file_name"])).to(device)

@@ -1,0 +1,147 @@
+"""Feature maps of a Swin Transformer as detectors have them, from the parts of timm's.
+
+Shape shorthand: B images, C channels, H x W pixels or locations.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from timm.models.swin_transformer import (
+    SwinTransformer,
+    SwinTransformerBlock,
+    window_partition,
+    window_reverse,
+)
+from torch import Tensor, nn
+
+from .timm_features import check_name, create_network, create_network_from_file
+
+__all__ = ["SwinFeatures", "build_swin_features"]
+
+
+class SwinFeatures(nn.Module):
+    """Swin for images of any size, with a norm on each output.
+
+    Source: the official detection and segmentation code of Swin, and of [ovseg] after it.
+    Departs from timm's: maps are padded to whole windows before they are shifted, every second
+    block shifts them whatever their size, and each output is normed; weights are the same.
+
+    Attributes:
+        channels: of the maps.
+        strides: of the maps, in pixels.
+        indices: timm's numbers of the maps.
+        size_divisibility: pixels, the coarsest stride; images of other sizes are padded to whole
+            patches only, and a map covers what remains of them, rounded up.
+        mean: of RGB in [0, 1], what the network was trained with.
+        std: likewise.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        """Take a network apart.
+
+        Args:
+            network: of timm, built with ``always_partition`` and ``strict_img_size=False``; its
+                parts become this module's.
+
+        Raises:
+            ValueError: a network of another kind, or built otherwise.
+        """
+        super().__init__()
+        if not isinstance(network, SwinTransformer) or not network.dynamic_img_size:
+            raise ValueError(
+                f"a {type(network).__name__} is no Swin Transformer for any size; give one of "
+                "build_swin_features"
+            )
+        info: list[dict[str, Any]] = network.feature_info
+        self.channels: tuple[int, ...] = tuple(each["num_chs"] for each in info)
+        self.strides: tuple[int, ...] = tuple(each["reduction"] for each in info)
+        self.indices: tuple[int, ...] = tuple(range(len(info)))
+        self.size_divisibility = self.strides[-1]
+        about: Any = getattr(network, "pretrained_cfg", None) or {}
+        self.mean: tuple[float, ...] = tuple(about.get("mean") or IMAGENET_DEFAULT_MEAN)
+        self.std: tuple[float, ...] = tuple(about.get("std") or IMAGENET_DEFAULT_STD)
+        self.patch_embed = network.patch_embed
+        self.stages: Any = network.layers
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for width in self.channels)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Give the maps of images.
+
+        Args:
+            images: (B, C, H, W) normalised; any H and W.
+
+        Returns:
+            Maps (B, C_i, H_i, W_i), the finest first; H_0 is H / 4, and each is half of the one
+            before, rounded up.
+        """
+        patch = self.strides[0]
+        height, width = images.shape[-2:]
+        images = F.pad(images, (0, -width % patch, 0, -height % patch))
+        feats = self.patch_embed(images)  # (B, H, W, C)
+        maps = []
+        for stage, norm in zip(self.stages, self.norms, strict=True):
+            feats = stage.downsample(feats)
+            for block in stage.blocks:
+                feats = _run_block(block, feats)
+            maps.append(norm(feats).permute(0, 3, 1, 2).contiguous())
+        return maps
+
+
+def _run_block(block: SwinTransformerBlock, feats: Tensor) -> Tensor:
+    """One block on (B, H, W, C)."""
+    feats = feats + block.drop_path1(_attend(block, block.norm1(feats)))
+    return feats + block.drop_path2(block.mlp(block.norm2(feats)))
+
+
+def _attend(block: SwinTransformerBlock, feats: Tensor) -> Tensor:
+    """Attention within windows of the padded, then shifted map; what was padded takes part."""
+    _, height, width, channels = feats.shape
+    window_h, window_w = block.window_size
+    padded = F.pad(feats, (0, 0, 0, -width % window_w, 0, -height % window_h))
+    shift_h, shift_w = block.shift_size
+    shifted = torch.roll(padded, (-shift_h, -shift_w), dims=(1, 2))
+    windows = window_partition(shifted, block.window_size).flatten(1, 2)
+    attended = block.attn(windows, mask=block.get_attn_mask(shifted))
+    attended = attended.view(-1, window_h, window_w, channels)
+    whole = window_reverse(attended, block.window_size, shifted.shape[1], shifted.shape[2])
+    return torch.roll(whole, (shift_h, shift_w), dims=(1, 2))[:, :height, :width]
+
+
+def build_swin_features(
+    name: str,
+    *,
+    pretrained: bool | str | Path = False,
+    in_channels: int = 3,
+    drop_path: float = 0.0,
+    options: Sequence[tuple[str, Any]] = (),
+) -> SwinFeatures:
+    """Build a Swin Transformer by timm's name.
+
+    Args:
+        name: such as "swin_base_patch4_window12_384.ms_in22k".
+        pretrained: as for `build_timm_features`.
+        in_channels: of the images.
+        drop_path: how often the last block is passed over in training, those before less.
+        options: further ones of timm's ``SwinTransformer``, for sizes that no name has.
+
+    Returns:
+        The network, on the CPU; the norms of its outputs are new.
+
+    Raises:
+        ValueError: as `build_timm_features`, or a network of another kind.
+        FileNotFoundError: a file of weights that does not exist.
+    """
+    check_name(name)
+    chosen: dict[str, Any] = {"in_chans": in_channels, "num_classes": 0, **dict(options)}
+    if "swin_" not in name or name.startswith("swinv2"):
+        raise ValueError(f"{name!r} is no Swin Transformer of timm; choose one such as swin_tiny_*")
+    chosen |= {"always_partition": True, "drop_path_rate": drop_path}
+    if isinstance(pretrained, bool):
+        network = create_network(name, pretrained=pretrained, **chosen)
+    else:
+        network = create_network_from_file(name, Path(pretrained), **chosen)
+    return SwinFeatures(network)

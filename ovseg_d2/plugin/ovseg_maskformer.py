@@ -1,0 +1,195 @@
+"""OVSegMaskFormer as a meta-architecture: trains on labelled pictures, answers any words."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..clip import MaskPromptedTower
+from ..d2.config import CfgNode, configurable
+from ..d2.modeling import META_ARCH_REGISTRY
+from ..ops import split_labels
+from ..systems import OVSegMaskFormer as OVSegMaskFormerSystem
+from ..text import TextBank
+from ..vocab import Vocabulary, find_classes
+from .base import config_vocabulary, config_word_list, dataset_vocabulary
+from .build import build_text_bank, build_tower
+from .ovseg_head import build_maskformer
+from .pixel_labels import check_unseen
+from .pixel_scores import PixelScoringModel
+
+__all__ = ["OVSegMaskFormer", "seen_classes", "training_options"]
+
+
+@META_ARCH_REGISTRY.register()
+class OVSegMaskFormer(PixelScoringModel):
+    """Proposals of masks named by text embeddings (adapter of the system).
+
+    CLIP is frozen; checkpoints hold it, so that they are whole.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        system: OVSegMaskFormerSystem | None,
+        prompted: MaskPromptedTower,
+        text_bank: TextBank,
+        leave_out_ignored: bool = True,
+        unseen: Sequence[str] = (),
+        ignore_label: int = 255,
+        vocabulary: Vocabulary | None = None,
+        word_list: Vocabulary | None = None,
+        image_format: str = "RGB",
+    ) -> None:
+        """Put built parts together.
+
+        Args:
+            system: the plain module; None where masks come from elsewhere.
+            prompted: the CLIP, with or without mask prompts; it is frozen here.
+            text_bank: on its tower.
+            leave_out_ignored: whether masks may say what they like of pixels without a class.
+            unseen: classes and class sets of the training dataset that are not trained on.
+            ignore_label: of training pixels that are of no class.
+            vocabulary: the default words.
+            word_list: other words for the datasets' classes, in their order; not in training.
+            image_format: order of the input's channels, RGB or BGR.
+        """
+        super().__init__(
+            text_bank=text_bank,
+            vocabulary=vocabulary,
+            word_list=word_list,
+            image_format=image_format,
+        )
+        self.system = system
+        self.prompted = prompted.requires_grad_(False).eval()
+        self._leave_out_ignored = leave_out_ignored
+        self._unseen = tuple(unseen)
+        self._ignore_label = ignore_label
+        self._training_words: dict[str, tuple[int, tuple[int, ...], Vocabulary]] = {}
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        """Read ``MODEL.OVSEG.MASKFORMER``, ``INPUT.SEMANTIC.UNSEEN``, and the backbone's keys.
+
+        Raises:
+            ValueError: what the parts refuse, or unseen classes that are none.
+        """
+        check_unseen(cfg)
+        tower = build_tower(cfg)
+        return {
+            "system": build_maskformer(cfg, tower.embed_dim),
+            "prompted": MaskPromptedTower(tower, depth=0),
+            "text_bank": build_text_bank(cfg, tower),
+            **training_options(cfg),
+            "vocabulary": config_vocabulary(cfg),
+            "word_list": config_word_list(cfg),
+            "image_format": cfg.INPUT.FORMAT,
+        }
+
+    def train(self, mode: bool = True) -> nn.Module:
+        """As of any module; but CLIP stays in evaluation mode."""
+        super().train(mode)
+        self.prompted.eval()
+        return self
+
+    @property
+    def scorer(self) -> Any:
+        """What answers."""
+        return self.system
+
+    def forward(
+        self, batched_inputs: list[dict[str, Any]]
+    ) -> dict[str, Tensor] | list[dict[str, Tensor]]:
+        """Losses in training, segmentations in evaluation.
+
+        Training reads ``image`` (3, H, W) and ``sem_seg`` (H, W), classes of the dataset, the
+        ignore label, or a negative number; images may differ in size. Those of unseen classes
+        count as ignored.
+
+        Raises:
+            ValueError: training images without ``sem_seg``, of datasets with other classes than
+                each other, or with a label that is no class.
+        """
+        return self._losses(batched_inputs) if self.training else super().forward(batched_inputs)
+
+    def _losses(self, batched_inputs: list[dict[str, Any]]) -> dict[str, Tensor]:
+        if self.system is None:
+            raise ValueError(
+                "there is no MaskFormer to train; set MODEL.OVSEG.PROPOSALS to maskformer"
+            )
+        if any("sem_seg" not in each for each in batched_inputs):
+            raise ValueError(
+                "training images come without sem_seg; set INPUT.TRAIN_MAPPER to semantic"
+            )
+        num_classes, seen_ids, seen = self._words_of(batched_inputs)
+        labels = [self._number(each, num_classes, seen_ids) for each in batched_inputs]
+        objects = [split_labels(each) for each in labels]
+        text_embeds, class_ids = self.text_bank.embed_rows(seen)
+        return self.system(
+            [self.rgb_image(each)[0] for each in batched_inputs],
+            text_embeds,
+            [ids for ids, _ in objects],
+            [masks for _, masks in objects],
+            class_ids=None if len(text_embeds) == len(seen) else class_ids,
+            ignored=[each < 0 for each in labels] if self._leave_out_ignored else None,
+        )
+
+    def _number(
+        self, batched_input: dict[str, Any], num_classes: int, seen_ids: Sequence[int]
+    ) -> Tensor:
+        """(H, W) labels numbered as the seen classes are; -1 where a pixel is of none of them."""
+        labels = batched_input["sem_seg"].to(self.device)
+        known = (labels >= 0) & (labels != self._ignore_label)
+        if bool((known & (labels >= num_classes)).any()):
+            raise ValueError(
+                f"the labels of {batched_input.get('file_name', 'an image')} hold "
+                f"{int(labels[known].max())}, and its dataset has {num_classes} classes; map them "
+                f"to 0..{num_classes - 1}, or to MODEL.SEM_SEG_HEAD.IGNORE_VALUE"
+            )
+        table = labels.new_full((num_classes,), -1)
+        table[list(seen_ids)] = torch.arange(len(seen_ids), device=labels.device)
+        return torch.where(known, table[labels.where(known, 0)], -1)
+
+    def _words_of(
+        self, batched_inputs: list[dict[str, Any]]
+    ) -> tuple[int, tuple[int, ...], Vocabulary]:
+        """How many classes a batch's dataset has, which of them are seen, and their words."""
+        names = {each.get("dataset_name", "") for each in batched_inputs}
+        for name in names - self._training_words.keys():
+            vocabulary = dataset_vocabulary(name)
+            if vocabulary is None:
+                raise ValueError(
+                    f"training images are of the dataset {name!r}, which has no stuff_classes; set "
+                    "them in its metadata"
+                )
+            seen_ids = seen_classes(vocabulary, self._unseen)
+            words = len(vocabulary), seen_ids, vocabulary.subset(seen_ids)
+            self._training_words[name] = words
+        found = {self._training_words[name] for name in names}
+        if len(found) > 1:
+            raise ValueError(
+                f"training images are of {sorted(names)}, whose classes differ; train on datasets "
+                "of the same classes"
+            )
+        return found.pop()
+
+
+def training_options(cfg: CfgNode) -> dict[str, Any]:
+    """What a config says of labels."""
+    return {
+        "leave_out_ignored": cfg.MODEL.OVSEG.MASKFORMER.LEAVE_OUT_IGNORED,
+        "unseen": tuple(cfg.INPUT.SEMANTIC.UNSEEN),
+        "ignore_label": cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE,
+    }
+
+
+def seen_classes(vocabulary: Vocabulary, unseen: Sequence[str]) -> tuple[int, ...]:
+    """The classes of a dataset that are trained on.
+
+    Raises:
+        ValueError: unseen ones that are none of it.
+    """
+    left_out = find_classes(unseen, vocabulary.names, vocabulary.class_sets)
+    return tuple(i for i in range(len(vocabulary)) if i not in left_out)

@@ -1,0 +1,140 @@
+"""OVSeg's two oracles, and a sweep over lambda, on pictures whose labels are known."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from ovseg_d2.config import load_config
+from ovseg_d2.d2.data import DatasetCatalog
+from ovseg_d2.d2.modeling import build_model
+from ovseg_d2.data.loaders import build_test_loader
+from ovseg_d2.data.readers import read_labels
+from ovseg_d2.engine.ceilings import with_ceiling
+from ovseg_d2.engine.evaluate import evaluate
+from ovseg_d2.engine.oracles import TruthLabels, TruthMasks
+from ovseg_d2.engine.sweep import LambdaSweep, lambda_key
+from ovseg_d2.ops import overlap_labels
+from ovseg_d2.systems import MaskProposals
+
+WORDS = ["red star", "grass", "blue dots"]
+SIZES = {"QUERIES": 6, "CONV_CHANNELS": 32, "MASK_CHANNELS": 8, "DIM": 16, "LAYERS": 1}
+SIZES |= {"HEADS": 2, "HIDDEN_DIM": 16, "EMBED_HIDDEN_DIM": 16}
+
+
+@pytest.fixture
+def make(tiny_opts, toy_dataset, tmp_path):
+    """Give a function from further keys and values to the config of a tiny OVSeg, and the model."""
+    labels = [np.indices((24, 32))[1] // 11, np.full((32, 24), 1)]
+    labels[0][:4] = 255
+    name = toy_dataset("ovseg_toy_oracles", WORDS, labels=labels, class_sets={"all": [0, 1, 2]})
+
+    def build(*opts):
+        sizes = (str(w) for k, v in SIZES.items() for w in (f"MODEL.OVSEG.MASKFORMER.{k}", v))
+        backbone = ("MODEL.BACKBONE.NAME", "OVSegTimmBackbone", "MODEL.TIMM.NAME", "test_resnet")
+        cfg = load_config(
+            None,
+            [
+                *(*tiny_opts, *backbone, "MODEL.TIMM.OUT_INDICES", "[1, 2]"),
+                *("MODEL.META_ARCHITECTURE", "OVSeg"),
+                *("MODEL.SEM_SEG_HEAD.NAME", "OVSegMaskFormerHead", *sizes),
+                *("DATASETS.TEST", f"('{name}',)", "OUTPUT_DIR", str(tmp_path / "output")),
+                *opts,
+            ],
+        )
+        torch.manual_seed(0)
+        return cfg, build_model(cfg).eval()
+
+    return build
+
+
+def inputs(cfg):
+    return [each for batch in build_test_loader(cfg, cfg.DATASETS.TEST[0]) for each in batch]
+
+
+def test_masks_of_the_truth_have_one_name_each(make):
+    cfg, model = make()
+    oracle = with_ceiling("gt_masks", model)
+    assert isinstance(oracle, TruthMasks)
+    for each in inputs(cfg):
+        (found,) = oracle([each])
+        labels = torch.from_numpy(read_labels(each["sem_seg_file_name"]))
+        image, texts = each["image"].float(), model.text_bank.embed(WORDS)
+        for number in range(3):
+            mask = labels == number
+            if mask.any():
+                q = model.ovseg.classifier(image, mask[None], texts).probs[0]
+                expected = q[:, None].expand(3, int(mask.sum()))
+                torch.testing.assert_close(found["sem_seg"][:, mask], expected)
+        assert not found["sem_seg"][:, labels == 255].any()
+
+
+def test_proposals_with_names_of_the_truth(make):
+    cfg, model = make()
+    oracle = with_ceiling("gt_labels", model)
+    assert isinstance(oracle, TruthLabels)
+    for each in inputs(cfg):
+        labels = torch.from_numpy(read_labels(each["sem_seg_file_name"]))
+        masks = model.propose(each).masks
+        names = overlap_labels(masks > 0.5, labels, 3)
+        expected = torch.zeros(3, *labels.shape)
+        for mask, name in zip(masks, names.tolist(), strict=True):
+            if name >= 0:
+                expected[name] += mask
+        torch.testing.assert_close(oracle([each])[0]["sem_seg"], expected)
+
+
+def test_perfect_proposals_have_perfect_names(make, monkeypatch):
+    cfg, model = make("TEST.CEILING", "gt_labels")
+
+    def propose(batched_input):
+        labels = torch.from_numpy(read_labels(batched_input["sem_seg_file_name"]))
+        return MaskProposals(torch.stack([labels == 2, labels == 0, labels == 1]))
+
+    monkeypatch.setattr(model, "propose", propose)
+    assert evaluate(cfg, model)["sem_seg"]["mIoU"] == 100
+
+
+def test_ceilings_of_other_models(make):
+    _, model = make()
+    with pytest.raises(ValueError, match="'patch' is not one of gt_masks, gt_labels, which OVSeg"):
+        with_ceiling("patch", model)
+
+
+def test_a_sweep_has_the_numbers_of_evaluations_one_by_one(make, tmp_path, monkeypatch):
+    opts = ("TEST.OWN_WORDS", "True", "MODEL.OVSEG.LAMBDA", "0.6")
+    cfg, model = make(*opts, "TEST.LAMBDAS", "[0.0, 0.3, 1.0]")
+    asked = []
+    propose = type(model).propose
+    monkeypatch.setattr(type(model), "propose", lambda *args: asked.append(1) or propose(*args))
+    found = evaluate(cfg, model)["sem_seg"]
+    assert len(asked) == len(DatasetCatalog.get(cfg.DATASETS.TEST[0]))
+    monkeypatch.undo()
+    for lam in (0.0, 0.3, 0.6, 1.0):
+        alone_cfg, alone = make(*opts[:2], "MODEL.OVSEG.LAMBDA", str(lam))
+        alone.load_state_dict(model.state_dict())
+        expected = evaluate(alone_cfg, alone)["sem_seg"]
+        for key in ("mIoU", "mIoU_all", "mIoU_own_words"):
+            name = key if lam == 0.6 else lambda_key(key, lam)
+            assert found[name] == pytest.approx(expected[key], abs=1e-6)
+    evaluate(cfg, model)
+    (kept,) = json.loads((tmp_path / "output" / "results.json").read_text()).values()
+    assert {"mIoU", "mIoU_lambda_0", "mIoU_all_lambda_0.3", "mIoU_own_words_lambda_1"} <= set(kept)
+
+
+@pytest.mark.parametrize(
+    ("opts", "words"),
+    [
+        (("MODEL.OVSEG.DEMO", "True"), "has no lambda to change"),
+        (("MODEL.OVSEG.PROPOSALS", "felzenszwalb"), "has no lambda to change"),
+        (("TEST.CEILING", "gt_labels"), "a TruthLabels has no lambda to change; leave it empty"),
+        (("TEST.LAMBDAS", "[0.5, 1.5]"), "TEST.LAMBDAS has 1.5; give numbers from 0.0 to 1.0"),
+    ],
+)
+def test_models_without_a_lambda_to_sweep(make, opts, words):
+    cfg, model = make("TEST.LAMBDAS", "[0.5]", *opts)
+    with pytest.raises(ValueError, match=words):
+        evaluate(cfg, model)
+    with pytest.raises(ValueError, match="a Linear has no lambda to change"):
+        LambdaSweep(torch.nn.Linear(1, 1), [0.5])

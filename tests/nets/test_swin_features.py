@@ -1,0 +1,76 @@
+"""Swin as detectors have it: the official numbers, any size, and what it refuses."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import timm
+import torch
+
+from ovseg_d2.checkpoints import convert_swin
+from ovseg_d2.nets import SwinFeatures, build_swin_features
+
+_NAME = "swin_tiny_patch4_window7_224"
+
+
+def tiny(**options: Any) -> SwinFeatures:
+    sizes = {"embed_dim": 8, "depths": (2, 2, 2, 2), "num_heads": (1, 2, 4, 8), "window_size": 7}
+    return build_swin_features(_NAME, options=tuple({**sizes, **options}.items()))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("subcase_id", ["divisible", "not_divisible"])
+def test_official_numbers(parity: Callable[[str], Any], subcase_id: str) -> None:
+    case = parity("ovseg_swin_backbone")
+    about = case.construct
+    model = tiny(
+        embed_dim=about["embed_dim"],
+        depths=tuple(about["depths"]),
+        num_heads=tuple(about["num_heads"]),
+        window_size=about["window_size"],
+    ).eval()
+    model.load_state_dict(convert_swin(case.weights))
+    call = case.subcases[subcase_id]
+    for number, found in enumerate(model(call.inputs["image"])):
+        call.check(f"res{number + 2}", found)
+
+
+@torch.no_grad()
+def test_where_windows_come_out_whole_only_the_norms_are_new() -> None:
+    """At its native size, where each map is whole windows, it is timm's but for the last shift."""
+    options = {"embed_dim": 8, "depths": (2, 2), "num_heads": (1, 2), "window_size": 4}
+    torch.manual_seed(0)
+    network = timm.create_model(
+        _NAME, features_only=True, out_indices=(0, 1), img_size=32, **options
+    ).eval()
+    model = tiny(depths=(2, 2), num_heads=(1, 2), window_size=4, img_size=32).eval()
+    theirs = {
+        key.replace("layers_", "stages."): value for key, value in network.state_dict().items()
+    }
+    model.load_state_dict(theirs, strict=False)
+    images = torch.randn(1, 3, 32, 32)
+    expected, found = network(images)[0], model(images)[0]
+    torch.testing.assert_close(found.permute(0, 2, 3, 1), model.norms[0](expected))
+
+
+def test_any_size_and_a_gradient_everywhere() -> None:
+    model = tiny()
+    maps = model(torch.randn(1, 3, 37, 50))
+    assert [tuple(each.shape[1:]) for each in maps] == [
+        (8, 10, 13),
+        (16, 5, 7),
+        (32, 3, 4),
+        (64, 2, 2),
+    ]
+    assert (model.channels, model.strides) == ((8, 16, 32, 64), (4, 8, 16, 32))
+    sum(each.square().sum() for each in maps).backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_networks_that_are_no_swin() -> None:
+    with pytest.raises(ValueError, match="'resnet18' is no Swin Transformer of timm; choose one"):
+        build_swin_features("resnet18")
+    with pytest.raises(ValueError, match="timm has no network 'swin_tidy'"):
+        build_swin_features("swin_tidy")
+    with pytest.raises(ValueError, match="a SwinTransformer is no Swin Transformer for any size"):
+        SwinFeatures(timm.create_model(_NAME, embed_dim=8, num_heads=(1, 2, 4, 8)))

@@ -1,0 +1,540 @@
+"""OVSeg and its MaskFormer as detectron2 sees them: what is built, trained, saved and answered."""
+
+import copy
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+from ovseg_d2.clip import load_clip, save_weights
+from ovseg_d2.config import load_config
+from ovseg_d2.d2.data import MetadataCatalog
+from ovseg_d2.d2.engine import DefaultPredictor, HookBase
+from ovseg_d2.d2.modeling import META_ARCH_REGISTRY, SEM_SEG_HEADS_REGISTRY, build_model
+from ovseg_d2.engine import Trainer
+from ovseg_d2.engine.checkpointing import Checkpointer
+from ovseg_d2.masks import MaskFileError, write_masks
+from ovseg_d2.ops import CropOptions
+from ovseg_d2.plugin import OVSeg, OVSegMaskFormer, OVSegMaskFormerHead
+from ovseg_d2.segmenter import Segmenter
+
+ROOT = Path(__file__).resolve().parents[2]
+KEYS = {
+    "QUERIES": 5,
+    "CONV_CHANNELS": 32,
+    "MASK_CHANNELS": 8,
+    "DIM": 16,
+    "LAYERS": 2,
+    "HEADS": 2,
+    "HIDDEN_DIM": 16,
+    "EMBED_HIDDEN_DIM": 16,
+    "DROPOUT": 0.0,
+}
+TIMM = (
+    *("MODEL.BACKBONE.NAME", "OVSegTimmBackbone", "MODEL.TIMM.NAME", "test_resnet"),
+    *("MODEL.TIMM.OUT_INDICES", "[1, 2]"),
+)
+OPTS = (
+    *("MODEL.META_ARCHITECTURE", "OVSeg", "MODEL.SEM_SEG_HEAD.NAME", "OVSegMaskFormerHead"),
+    *TIMM,
+    *(str(w) for key, value in KEYS.items() for w in (f"MODEL.OVSEG.MASKFORMER.{key}", value)),
+)
+WORDS = ["red star", "grass", "blue dots"]
+
+
+@pytest.fixture
+def ovseg(build):
+    """Give a function from further keys and values to a tiny OVSeg in evaluation mode."""
+    return lambda *opts: build(*OPTS, *opts)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _labelled():
+    """Give the words of the training pictures to their dataset, for all tests."""
+    MetadataCatalog.get("ovseg_test_words").set(stuff_classes=WORDS)
+    yield
+    MetadataCatalog.remove("ovseg_test_words")
+
+
+def key(name, value):
+    return f"MODEL.OVSEG.{name}", str(value)
+
+
+def picture(size=(32, 40), **entries):
+    image = torch.randint(0, 256, (3, *size), dtype=torch.uint8)
+    return {"image": image, "classes": WORDS, **entries}
+
+
+def labelled(*sizes, low=-1):
+    samples = []
+    for size in sizes:
+        labels = torch.randint(low, 3, (size[0] // 8, size[1] // 8))
+        labels = labels.repeat_interleave(8, 0).repeat_interleave(8, 1)
+        samples.append({**picture(size), "sem_seg": labels, "dataset_name": "ovseg_test_words"})
+    return samples
+
+
+# --- what it is built of
+
+
+def test_it_is_registered_with_its_head(ovseg):
+    assert META_ARCH_REGISTRY.get("OVSeg") is OVSeg
+    assert META_ARCH_REGISTRY.get("OVSegMaskFormer") is OVSegMaskFormer
+    assert SEM_SEG_HEADS_REGISTRY.get("OVSegMaskFormerHead") is OVSegMaskFormerHead
+    assert isinstance(ovseg().system.head, OVSegMaskFormerHead)
+
+
+def test_options_reach_the_plain_systems(ovseg):
+    model = ovseg(
+        *key("LAMBDA", 0.3),
+        *key("OFFICIAL", True),
+        *key("PROMPT_DEPTH", 2),
+        *key("CROP.FILL", "zero"),
+        *key("CROP.EXPAND_RATIO", 1.5),
+        *key("CROP.THRESHOLD", 0.25),
+        *key("CROP.MATTING", True),
+        *key("CROP.BATCH_SIZE", 7),
+        *key("MASKFORMER.NO_OBJECT_WEIGHT", 0.4),
+        *key("MASKFORMER.MASK_WEIGHT", 5.0),
+        *key("MASKFORMER.LOGIT_SCALE", 30.0),
+        *key("MASKFORMER.DEEP_SUPERVISION", False),
+        *key("MASKFORMER.SIZE_DIVISIBILITY", 20),
+    )
+    plain, former = model.ovseg, model.system
+    assert (plain.lam, plain.unseen_lam, plain.official, plain.demo) == (0.3, None, True, False)
+    assert plain.classifier.crop == CropOptions(0.25, 1.5, "zero", True)
+    assert plain.classifier.batch_size == 7 and plain.classifier.prompted.depth == 2
+    assert (former.criterion.no_object_weight, former.criterion.mask_weight) == (0.4, 5.0)
+    assert former.criterion.matcher.mask_weight == 5.0
+    assert (former.logit_scale, former.deep_supervision) == (30.0, False)
+    # A multiple of the backbone's coarsest stride, of at least what was asked for.
+    assert former.size_divisibility == 24 and former.backbone.size_divisibility == 8
+    assert len(former.head.transformer_decoder.query_positions.weight) == 5
+
+
+@pytest.mark.parametrize(
+    ("opts", "channels"),
+    [
+        (TIMM, 3),
+        ((*TIMM, "INPUT.FORMAT", "BGR"), 3),
+        (("MODEL.BACKBONE.NAME", "OVSegCLIPBackbone"), 3),
+        (
+            (
+                *("MODEL.BACKBONE.NAME", "build_resnet_deeplab_backbone"),
+                *("MODEL.RESNETS.DEPTH", "50", "MODEL.RESNETS.STEM_OUT_CHANNELS", "128"),
+                *("MODEL.RESNETS.OUT_FEATURES", "['res5', 'res2']"),
+            ),
+            3,
+        ),
+    ],
+)
+def test_backbones(ovseg, opts, channels):
+    model = ovseg(*opts)
+    shapes = model.system.backbone.output_shape()
+    names = sorted(shapes, key=lambda name: shapes[name].stride)
+    assert list(model.system.in_features) == names
+    assert model.system.head.pixel_decoder.channels == tuple(shapes[n].channels for n in names)
+    (found,) = model([picture()])
+    assert found["sem_seg"].shape == (channels, 32, 40)
+    losses = model.train()(labelled((32, 40), (24, 24)))
+    sum(losses.values()).backward()
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert trained and not any(name.startswith("prompted.") for name in trained)
+
+
+def test_some_maps_of_a_backbone(ovseg):
+    model = ovseg(*key("MASKFORMER.IN_FEATURES", ["res3"]))
+    assert model.system.head.pixel_decoder.channels == (
+        model.system.backbone.output_shape()["res3"].channels,
+    )
+
+
+def test_a_resnet_of_detectron2_sees_the_channels_it_was_trained_on(ovseg):
+    resnet = (
+        *("MODEL.BACKBONE.NAME", "build_resnet_backbone", "MODEL.RESNETS.OUT_FEATURES"),
+        *("['res2']", "MODEL.PIXEL_MEAN", "[10.0, 20.0, 30.0]", "MODEL.PIXEL_STD", "[2., 4., 8.]"),
+    )
+    for image_format in ("RGB", "BGR"):
+        model = ovseg(*resnet, "INPUT.FORMAT", image_format)
+        seen = []
+        model.system.backbone.stem.register_forward_pre_hook(
+            lambda _, args, seen=seen: seen.append(args[0])
+        )
+        given = picture()
+        model([given])
+        # In the order of the file, whatever that is, as detectron2 does it.
+        for channel, (mean, std) in enumerate([(10, 2), (20, 4), (30, 8)]):
+            expected = (given["image"][channel].float() - mean) / std
+            torch.testing.assert_close(seen[0][0, channel, :32, :40], expected)
+
+
+# --- words
+
+
+def test_words_come_from_the_input_then_from_what_was_set(ovseg):
+    model = ovseg("MODEL.TEXT.CLASSES", "['sky', 'sea', 'sand', 'grass']")
+    image = picture()["image"]
+    assert model([{"image": image}])[0]["sem_seg"].shape[0] == 4
+    model.set_vocabulary("a, b")
+    assert model([{"image": image, "height": 10, "width": 12}])[0]["sem_seg"].shape == (2, 10, 12)
+    both = model([picture(), {**picture((16, 24)), "classes": "one"}])
+    assert [tuple(each["sem_seg"].shape) for each in both] == [(3, 32, 40), (1, 16, 24)]
+
+
+def test_answers_are_the_plain_systems(ovseg):
+    model, given = ovseg(*key("LAMBDA", 0.4)), picture(height=20, width=30)
+    texts = model.text_bank.embed(WORDS)
+    expected = model.ovseg.score_pixels(given["image"].float()[None], texts, (20, 30))[0]
+    torch.testing.assert_close(model([given])[0]["sem_seg"], expected)
+    assert torch.equal(model.segment([given])[0], expected.argmax(dim=0))
+    alone = ovseg("MODEL.META_ARCHITECTURE", "OVSegMaskFormer")
+    assert type(alone) is OVSegMaskFormer
+    alone.load_state_dict(model.state_dict())
+    model = ovseg(*key("LAMBDA", 0.0))
+    model.load_state_dict(alone.state_dict())
+    torch.testing.assert_close(alone([given])[0]["sem_seg"], model([given])[0]["sem_seg"])
+    assert torch.equal(alone.segment([given])[0], model.segment([given])[0])
+
+
+def test_unseen_classes_have_their_own_lambda(ovseg):
+    model = ovseg(
+        *key("LAMBDA", 0.0), *key("UNSEEN_LAMBDA", 1.0), "DATASETS.TRAIN", "('ovseg_test_words',)"
+    )
+    given = {**picture(), "classes": ["Grass", "green ring"]}
+    scores = model([given])[0]["sem_seg"]
+    proposals, plain = model.propose(given), model.ovseg
+    clip = plain.classifier(
+        given["image"].float(), proposals.masks, model.text_bank.embed(given["classes"])
+    )
+    q = torch.where(clip.valid[:, None], clip.probs, 1.0)
+    probs = torch.stack([proposals.probs[:, 0], q[:, 1]], dim=1)
+    expected = torch.einsum("qk,qhw->khw", probs, proposals.masks)
+    torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="UNSEEN_LAMBDA is 0.5, and nothing says which classes"):
+        ovseg(*key("UNSEEN_LAMBDA", 0.5))
+
+
+def test_demo_mode_adds_others(ovseg):
+    model = ovseg(*key("DEMO", True))
+    given = {**picture(), "classes": "red star"}
+    assert model.vocabulary_of(given).names == ("red star", "others")
+    assert model([given])[0]["sem_seg"].shape[0] == 2
+    # Words that went through it once have it already.
+    again = {**given, "classes": model.vocabulary_of(given)}
+    assert model.vocabulary_of(again).names == ("red star", "others")
+
+
+# --- masks of other makers
+
+
+def test_masks_of_another_maker(ovseg):
+    model = ovseg(*key("PROPOSALS", "felzenszwalb"), "INPUT.MASKS.FELZENSZWALB.MIN_SIZE", "30")
+    assert model.system is None
+    given = picture()
+    proposals = model.propose(given)
+    assert proposals.probs is None and proposals.masks.any(dim=0).all()
+    names = model.ovseg.name_masks(given["image"].float(), proposals, model.text_bank.embed(WORDS))
+    labels = model.segment([given])[0]
+    for mask, name in zip(proposals.masks, names.argmax(dim=1), strict=True):
+        assert set(labels[mask].tolist()) == {int(name)}
+    with pytest.raises(ValueError, match="no MaskFormer to train; set MODEL.OVSEG.PROPOSALS"):
+        model.train()(labelled((32, 32)))
+
+
+def test_masks_that_were_stored(ovseg, tmp_path):
+    masks = np.zeros((1, 64, 80), dtype=bool)
+    masks[0, 10:40, 20:60] = True
+    write_masks(tmp_path / "a.json", masks)
+    model = ovseg(*key("PROPOSALS", "stored"), "INPUT.MASKS.FOLDER", str(tmp_path))
+    given = picture(file_name="b/a.jpg", height=64, width=80)
+    found = model.propose(given).masks
+    assert found.shape == (2, 32, 40)
+    assert torch.equal(found[0], torch.from_numpy(masks[0, ::2, ::2]))
+    assert torch.equal(found[1], ~found[0])
+    assert model([given])[0]["sem_seg"].shape == (3, 64, 80)
+    # Masks that are larger than their image.
+    with pytest.raises(MaskFileError, match="64 x 80"):
+        model([{**given, "height": 32, "width": 40}])
+    with pytest.raises(MaskFileError, match="gone.json"):
+        model([{**given, "file_name": "gone.jpg"}])
+
+
+@pytest.mark.parametrize(
+    ("opts", "words"),
+    [
+        (key("LAMBDA", 1.5), r"lam=1.5 is outside \[0, 1\]"),
+        (key("LAMBDA", -0.1), r"lam=-0.1 is outside \[0, 1\]"),
+        (key("PROPOSALS", "sam"), "set MODEL.OVSEG.SAM_CHECKPOINT to a file"),
+        (key("PROPOSALS", "stored"), "set INPUT.MASKS.FOLDER"),
+        (key("PROPOSALS", "edges"), "PROPOSALS 'edges' is not one of maskformer, sam"),
+        (key("CROP.FILL", "blue"), "fill='blue'"),
+        (key("CROP.BATCH_SIZE", 0), "batch_size=0"),
+        (key("PROMPT_DEPTH", 3), "depth is 3; give 0 for no prompts"),
+        (key("MASKFORMER.IN_FEATURES", ["res9"]), "IN_FEATURES has 'res9', and the backbone gives"),
+        (("MODEL.SEM_SEG_HEAD.NAME", "SemSegFPNHead"), "is no head of a MaskFormer; set it to OVS"),
+    ],
+)
+def test_options_that_mean_nothing(tiny_cfg, opts, words):
+    with pytest.raises(ValueError, match=words):
+        build_model(tiny_cfg(*OPTS, *opts))
+
+
+def test_a_sam_that_is_not_there(tiny_cfg):
+    with pytest.raises(FileNotFoundError, match="no SAM checkpoint 'gone.pth'"):
+        build_model(tiny_cfg(*OPTS, *key("PROPOSALS", "sam"), *key("SAM_CHECKPOINT", "gone.pth")))
+
+
+@torch.no_grad()
+def test_an_image_without_any_valid_mask(ovseg):
+    model = ovseg()
+    model.system.head.mask_network[-1].weight.zero_()
+    model.system.head.mask_network[-1].bias.zero_()
+    # Every pixel has the probability 1/2 of every mask.
+    assert not (model.propose(picture()).masks > 0.5).any()
+    for threshold in (0.4, 0.6):
+        model._crop = CropOptions(threshold=threshold)
+        scores = model([picture()])[0]["sem_seg"]
+        assert scores.isfinite().all() and scores.sum() > 0
+
+
+# --- training
+
+
+def test_losses_are_the_plain_systems(ovseg):
+    model, samples = ovseg().train(), labelled((32, 40), (24, 24))
+    losses = model(samples)
+    texts = model.text_bank.embed(WORDS)
+    ids = [each["sem_seg"].unique() for each in samples]
+    ids = [each[each >= 0] for each in ids]
+    masks = [
+        torch.stack([each["sem_seg"] == i for i in found])
+        for each, found in zip(samples, ids, strict=True)
+    ]
+    images = [each["image"].float() for each in samples]
+    ignored = [each["sem_seg"] < 0 for each in samples]
+    expected = model.system(images, texts, ids, masks, ignored=ignored)
+    torch.testing.assert_close(losses, expected)
+    strict = ovseg(*key("MASKFORMER.LEAVE_OUT_IGNORED", False)).train()
+    expected = strict.system(images, texts, ids, masks)
+    torch.testing.assert_close(strict(samples), expected)
+    assert losses["loss_mask"] != expected["loss_mask"]
+    assert not model.prompted.training and model.system.training
+
+
+def test_unseen_classes_are_neither_words_nor_objects(ovseg):
+    train = ("DATASETS.TRAIN", "('ovseg_test_words',)", "INPUT.SEMANTIC.UNSEEN", "['grass']")
+    model, (sample,) = ovseg(*train).train(), labelled((32, 40), low=0)
+    sample["sem_seg"][:8] = 255
+    sample["sem_seg"][8:16, :20], sample["sem_seg"][16:, :20] = 0, 2
+    labels = sample["sem_seg"]
+    texts = model.text_bank.embed(["red star", "blue dots"])
+    masks, ignored = torch.stack([labels == 0, labels == 2]), (labels == 1) | (labels == 255)
+    image = sample["image"].float()
+    expected = model.system([image], texts, [torch.tensor([0, 1])], [masks], ignored=[ignored])
+    torch.testing.assert_close(model([sample]), expected)
+    # Whether the mapper has hidden them already makes no difference.
+    hidden = {**sample, "sem_seg": labels.where(labels != 1, -1)}
+    torch.testing.assert_close(model([hidden]), expected)
+    with pytest.raises(ValueError, match="UNSEEN, dataset 'ovseg_test_words': 'sea' is neither"):
+        ovseg(*train[:3], "['sea']")
+
+
+def test_a_picture_without_objects_trains_too(ovseg):
+    model = ovseg().train()
+    samples = labelled((32, 40))
+    samples[0]["sem_seg"][:] = -1
+    losses = model(samples)
+    sum(losses.values()).backward()
+    assert losses["loss_mask"] == 0 and losses["loss_ce"] > 0
+
+
+def test_samples_that_cannot_be_trained_on(ovseg, toy_dataset):
+    model = ovseg().train()
+    with pytest.raises(ValueError, match="without sem_seg; set INPUT.TRAIN_MAPPER to semantic"):
+        model([picture()])
+    other = toy_dataset("ovseg_toy_other_words", ["a", "b"])
+    mixed = labelled((32, 32), (32, 32))
+    mixed[1]["dataset_name"] = other
+    with pytest.raises(ValueError, match="whose classes differ; train on datasets of the same"):
+        model(mixed)
+    strange = labelled((32, 32))
+    strange[0]["sem_seg"][0, 0] = 9
+    with pytest.raises(ValueError, match="hold 9, and its dataset has 3 classes; map them to 0..2"):
+        model(strange)
+
+
+def test_it_works_inside_distributed_data_parallel(ovseg, tmp_path):
+    model, samples = ovseg().train(), labelled((32, 40), (24, 24))
+    alone = copy.deepcopy(model)(samples)
+    dist.init_process_group("gloo", f"file://{tmp_path / 'group'}", rank=0, world_size=1)
+    try:
+        wrapped = DistributedDataParallel(model, broadcast_buffers=False)
+        losses = wrapped(samples)
+        torch.testing.assert_close(losses, alone)
+        sum(losses.values()).backward()
+        empty = labelled((32, 40))
+        empty[0]["sem_seg"][:] = -1
+        sum(wrapped(empty).values()).backward()
+        wrapped.eval()
+        assert wrapped([picture()])[0]["sem_seg"].ndim == 3
+    finally:
+        dist.destroy_process_group()
+
+
+# --- weights
+
+
+def test_an_adapted_clip_stays_whatever_is_loaded(ovseg, tiny_opts, tmp_path):
+    torch.manual_seed(3)
+    adapted = load_clip(tiny_opts[3], "random")
+    prompts = torch.randn(2, 16, 32)
+    path = tmp_path / "adapted.safetensors"
+    save_weights(adapted.model, path, dtype=torch.float32, mask_prompts=prompts)
+    trained = ovseg()
+    torch.nn.init.normal_(trained.system.no_object_embed)
+    Checkpointer(trained, str(tmp_path)).save("trained")
+    model = ovseg(*key("CLIP_WEIGHTS", path))
+    Checkpointer(model).load(str(tmp_path / "trained.pth"))
+    assert torch.equal(model.prompted.prompts, prompts)
+    assert torch.equal(model.system.no_object_embed, trained.system.no_object_embed)
+    own = model.prompted.tower.model.visual.conv1.weight
+    assert torch.equal(own, adapted.model.visual.conv1.weight)
+    assert not torch.equal(own, trained.prompted.tower.model.visual.conv1.weight)
+    # What it saves has the adapted one, for which no file is needed any more.
+    Checkpointer(model, str(tmp_path)).save("both")
+    again = ovseg(*key("PROMPT_DEPTH", 2))
+    Checkpointer(again).load(str(tmp_path / "both.pth"))
+    given = picture()
+    torch.testing.assert_close(again([given])[0]["sem_seg"], model([given])[0]["sem_seg"])
+
+
+def test_prompts_for_another_grid(tiny_cfg, tiny_opts, tmp_path):
+    path = tmp_path / "adapted.safetensors"
+    tower = load_clip(tiny_opts[3], "random")
+    save_weights(tower.model, path, mask_prompts=torch.randn(1, 9, 32))
+    with pytest.raises(ValueError, match=r"are \(1, 9, 32\), and this tower of 4 x 4 patches"):
+        build_model(tiny_cfg(*OPTS, *key("CLIP_WEIGHTS", path)))
+
+
+def test_the_default_predictor_takes_a_checkpoint_and_any_words(ovseg, tiny_cfg, tmp_path):
+    model = ovseg()
+    Checkpointer(model, str(tmp_path)).save("trained")
+    weights = ("MODEL.WEIGHTS", str(tmp_path / "trained.pth"))
+    predictor = DefaultPredictor(tiny_cfg(*OPTS, *weights, "MODEL.TEXT.CLASSES", "['sky', 'sea']"))
+    image = picture()["image"]
+    bgr = np.ascontiguousarray(image.flip(0).permute(1, 2, 0).numpy())
+    expected = model([{"image": image, "classes": ["sky", "sea"]}])[0]["sem_seg"]
+    torch.testing.assert_close(predictor(bgr)["sem_seg"], expected)
+    predictor.model.set_vocabulary("red star, grass, sand")
+    assert predictor(bgr)["sem_seg"].shape == (3, 32, 40)
+
+
+# --- runs
+
+
+class _Losses(HookBase):
+    def __init__(self, losses, stop_after=None):
+        self._losses, self._stop_after = losses, stop_after
+
+    def after_step(self):
+        self._losses[self.trainer.iter] = self.trainer.storage.latest()["total_loss"][0]
+        if self.trainer.iter == self._stop_after:
+            raise KeyboardInterrupt
+
+
+def run(cfg, losses, *, resume=False, stop_after=None):
+    trainer = Trainer(cfg)
+    trainer.register_hooks([_Losses(losses, stop_after)])
+    trainer.resume_or_load(resume=resume)
+    trainer.train()
+    return trainer
+
+
+def run_words(folder):
+    solver = {"IMS_PER_BATCH": 2, "MAX_ITER": 4, "BASE_LR": 0.001, "WARMUP_ITERS": 2}
+    solver |= {"LR_SCHEDULER_NAME": "WarmupPolyLR", "CHECKPOINT_PERIOD": 2}
+    return [
+        *OPTS,
+        *(
+            "DATASETS.TRAIN",
+            "('ovseg_shapes_train',)",
+            "INPUT.TRAIN_MAPPER",
+            "semantic",
+            "INPUT.SEMANTIC.UNSEEN",
+        ),
+        *("['novel', 'withheld']", "INPUT.MIN_SIZE_TRAIN", "(48,)", "OUTPUT_DIR", str(folder)),
+        *key("MASKFORMER.DROPOUT", 0.1),
+        *(str(word) for k, v in solver.items() for word in (f"SOLVER.{k}", v)),
+    ]
+
+
+def test_a_resumed_run_repeats_the_uninterrupted_one(tiny_opts, own_logs, tmp_path):
+    whole, parts = {}, {}
+
+    def cfg(name):
+        return load_config(None, [*tiny_opts, *run_words(tmp_path / name)])
+
+    torch.manual_seed(0)
+    expected = run(cfg("whole"), whole).model.state_dict()
+    torch.manual_seed(0)
+    with pytest.raises(KeyboardInterrupt):
+        run(cfg("parts"), parts, stop_after=2)
+    torch.manual_seed(12345)
+    found = run(cfg("parts"), parts, resume=True).model.state_dict()
+    assert sorted(whole) == [0, 1, 2, 3] and parts == whole
+    for name, value in expected.items():
+        assert torch.equal(found[name], value), name
+    assert any(name.startswith("prompted.tower.model.") for name in expected)
+
+
+def test_pictures_and_words_through_the_segmenter(tiny_cfg):
+    segment = Segmenter(tiny_cfg(*OPTS))
+    pixels = picture((20, 30))["image"].permute(1, 2, 0).numpy()
+    found = segment(pixels, "red star, grass")
+    assert found.labels.shape == (20, 30) and found.vocabulary.names == ("red star", "grass")
+    demo = Segmenter(tiny_cfg(*OPTS, *key("DEMO", True)))
+    assert demo(pixels, "red star").vocabulary.names == ("red star", "others")
+    with pytest.raises(ValueError, match="META_ARCHITECTURE OVSeg has no heat maps"):
+        segment.heatmaps(pixels, "red star")
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_does(tiny_opts, tmp_path):
+    """Without batch norm, whose statistics are each process's own."""
+    words = [
+        *("--config-file", str(ROOT / "configs" / "ovseg.yaml"), *tiny_opts),
+        *run_words(tmp_path),
+        *("MODEL.BACKBONE.NAME", "OVSegCLIPBackbone"),
+        *key("MASKFORMER.DROPOUT", 0.0),
+        *("DATASETS.TEST", "('ovseg_shapes_dev',)", "TEST.MAX_IMAGES", "2"),
+        *("TEST.OWN_WORDS", "True", "SOLVER.MAX_ITER", "3", "TEST.EVAL_PERIOD", "0"),
+    ]
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    hidden = {"PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    last = {}
+    for name, processes in (("one", 1), ("two", 2)):
+        options = ("--num-gpus", str(processes), "--dist-url", "auto")
+        done = subprocess.run(
+            [
+                *(sys.executable, str(ROOT / "tools" / "train_net.py"), *words[:2], *options),
+                *(*words[2:], "OUTPUT_DIR", str(tmp_path / name)),
+            ],
+            env={**os.environ, **hidden},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        lines = (tmp_path / name / "metrics.json").read_text().splitlines()
+        last[name] = json.loads(lines[0])
+        results = json.loads((tmp_path / name / "results.json").read_text())
+        assert results["ovseg_shapes_dev"]["images"] == 2
+        assert "mIoU_base_novel_own_words" in results["ovseg_shapes_dev"]
+    assert last["two"]["iteration"] == last["one"]["iteration"] == 2
+    assert last["two"]["total_loss"] == pytest.approx(last["one"]["total_loss"], rel=1e-4)
