@@ -70,8 +70,9 @@ class Heatmaps:
     def draw(self, word: str, *, alpha: float = 0.6) -> Image.Image:
         """The picture under the map of one word; see :func:`draw_heatmap`.
 
-        Colours span 0 to 1 for probabilities, so that the words' pictures can be compared. For
-        the other measures they span what occurs in the picture, for cosines lie close together.
+        Colours span 0 to 1 for probabilities, so that the words' pictures can be compared, and 0
+        to what is highest here for attention. For cosines they span what occurs in the picture, for
+        cosines lie close together.
 
         Raises:
             ValueError: no map of that word.
@@ -80,8 +81,11 @@ class Heatmaps:
             raise ValueError(f"{word!r} has no heat map; there are {list(self.maps)}")
         if self.measure == "probability":
             span, label = (0.0, 1.0), f"probability among {len(self.maps)} words"
+        elif self.measure == "attention":
+            highest = float(self.maps[word].max())
+            span, label = (0.0, highest) if highest > 0 else None, "attention, up to the most here"
         else:
-            span, label = None, f"{self.measure}, lowest to highest here"
+            span, label = None, "cosine, lowest to highest here"
         return draw_heatmap(self.image, self.maps[word], word, span=span, label=label, alpha=alpha)
 
     def save(self, folder: str | os.PathLike[str], name: str = "segmentation") -> dict[str, Path]:

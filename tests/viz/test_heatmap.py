@@ -169,6 +169,19 @@ def test_probabilities_span_0_to_1_and_cosines_what_occurs(drawn):
         maps_of("sky").draw("tree")
 
 
+def test_attention_spans_0_to_the_most_and_has_files_of_its_own(tmp_path, drawn):
+    values = np.full((4, 6), 0.25, np.float32)
+    values[0, 0] = 0.5
+    for confidence, end in ((values, "0.5"), (np.zeros_like(values), "0")):
+        found = Heatmaps(image_of(4, 6), {"a red star": confidence}, "attention")
+        drawn.clear()
+        assert [path.name for path in found.save(tmp_path, "x").values()] == [
+            "x_attention_a-red-star.png"
+        ]
+        assert [text for _, text in drawn][1:] == ["attention, up to the most here", "0", end]
+    assert found.summary("x")["words"]["a red star"]["file"] == "x_attention_a-red-star.png"
+
+
 def test_summary_and_saved_files(tmp_path):
     heatmaps = maps_of("red star", "sea")
     paths = heatmaps.save(tmp_path / "new", "name")
