@@ -12,12 +12,15 @@ from torch import nn
 
 from ovseg_d2.checkpoints import convert_ovseg, convert_proposal_head
 from ovseg_d2.clip import CLIPTower, MaskPromptedTower
+from ovseg_d2.config import load_config
+from ovseg_d2.d2.modeling import build_backbone
 from ovseg_d2.nets import build_proposal_head, build_swin_features
 from ovseg_d2.ops import CropOptions
 from ovseg_d2.systems import MaskFormerProposals, OVSeg, OVSegClassifier, OVSegMaskFormer
 from ovseg_d2.text import TextBank
 
-_LAYOUTS = Path(__file__).resolve().parents[3] / "shared" / "parity" / "layouts"
+_ROOT = Path(__file__).resolve().parents[2]
+_LAYOUTS = _ROOT.parent / "shared" / "parity" / "layouts"
 _MEAN, _STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
 
@@ -158,6 +161,13 @@ def layout(name: str) -> dict[str, torch.Tensor]:
     }
 
 
+def published_backbone(name: str) -> nn.Module:
+    cfg = load_config(_ROOT / "configs" / "paper" / f"ovseg_{name}.yaml")
+    if "swin" in name:  # as the adapter holds it, whose constructor would run it
+        return Backbone(build_swin_features(cfg.MODEL.TIMM.NAME))
+    return build_backbone(cfg)
+
+
 @pytest.mark.parametrize("backbone", ["swinb_vitl14", "r101c_vitb16"])
 def test_every_name_of_a_release_finds_its_place(backbone: str) -> None:
     weights = layout(f"ovseg_{backbone}_mp3")
@@ -169,6 +179,10 @@ def test_every_name_of_a_release_finds_its_place(backbone: str) -> None:
     channels = (128, 256, 512, 1024) if "swin" in backbone else (256, 512, 1024, 2048)
     with torch.device("meta"):
         head = build_proposal_head(channels, width)
+        network = published_backbone(backbone)
+    shapes = {f"system.backbone.{k}": v.shape for k, v in network.state_dict().items()}
+    prefix = "system.backbone."
+    assert {k: v.shape for k, v in found.items() if k.startswith(prefix)} == shapes
     shapes = {f"system.head.{k}": v.shape for k, v in head.state_dict().items()}
     prefix = "system.head."
     assert {k: v.shape for k, v in found.items() if k.startswith(prefix)} == shapes

@@ -62,3 +62,17 @@ def test_weights_of_another_model_end_in_a_sentence(run_tool, config_file, tmp_p
         )
     assert "do not fit the model" in str(ended.value.code)
     assert not (tmp_path / "o").exists()
+
+
+def test_a_whole_released_model(run_tool, tmp_path, capsys):
+    weights = {
+        "clip_adapter.non_object_embedding": torch.ones(1, 4),
+        "clip_adapter.clip_model.logit_scale": torch.ones(()),
+        "criterion.empty_weight": torch.ones(3),
+    }
+    torch.save({"model": weights}, tmp_path / "released.pth")
+    out = tmp_path / "converted.pth"
+    run_tool("--release", "ovseg", "--weights", tmp_path / "released.pth", "--output", out)
+    assert f"{out}: 2 tensors" in capsys.readouterr().out
+    found = torch.load(out, weights_only=True)["model"]
+    assert set(found) == {"system.no_object_embed", "prompted.tower.model.logit_scale"}
