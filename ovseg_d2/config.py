@@ -159,6 +159,19 @@ def add_ovseg_config(cfg: CfgNode) -> None:
     model.MASKED_DISTILL.LANGUAGE.DECODER_HEADS = 0  # 0 is as many as the text half has
     # --- end of masked self-distillation
 
+    # --- MODEL.MASK_ADAPTED_CLIP: CLIP learns to name masked crops. Read by
+    # plugin.mask_adapted_clip and, when pairs are mined, by engine.mine_pairs.
+    model.MASK_ADAPTED_CLIP = CfgNode()
+    model.MASK_ADAPTED_CLIP.TRAIN = "prompts"  # prompts | image | both
+    model.MASK_ADAPTED_CLIP.PROMPT_DEPTH = 3  # blocks that mask prompts enter; 0 does without
+    # Around nouns in training, as in MODEL.TEXT.TEMPLATES; [] takes those.
+    model.MASK_ADAPTED_CLIP.TEMPLATES = []
+    model.MASK_ADAPTED_CLIP.FILL = "mean"  # what the background becomes: mean | zero | none
+    model.MASK_ADAPTED_CLIP.MAX_LOGIT_SCALE = 100.0  # of the learnt factor of the cosines
+    # The release's loss: what shares a noun counts as each other's negatives.
+    model.MASK_ADAPTED_CLIP.OFFICIAL = False
+    # --- end of MaskAdaptedCLIP
+
     # --- MODEL.PIXELCLIP: unlabelled masks teach the image encoder. Read by plugin.pixelclip and
     # plugin.pixelclip_head, where MODEL.SEM_SEG_HEAD.NAME is OVSegPixelCLIPClusterHead; the last
     # block is MODEL.CLIP's, and pictures of a training are drawn every VIS_PERIOD iterations.
@@ -373,6 +386,9 @@ def add_ovseg_config(cfg: CfgNode) -> None:
     # CLIP_GRADIENTS knows single parameters only, and works beside it.)
     cfg.SOLVER.MAX_GRAD_NORM = 0.0
 
+    # What is evaluated: segmentation, or mask_crops, the classes of the truth's masks. Read by
+    # engine.evaluate and data.loaders.
+    cfg.TEST.TASK = "segmentation"
     # Read by engine.evaluate: also evaluate with each image's own words, that is with the classes
     # that its labels hold.
     cfg.TEST.OWN_WORDS = False

@@ -162,6 +162,27 @@ def test_ovsegs_published_settings():
     assert resnet.MODEL.RESNETS.STEM_TYPE == "deeplab"
 
 
+def test_ovsegs_adaptation_settings():
+    files = [name for name in FILES if name.startswith("ovseg_adapt_")]
+    assert len(files) == 5
+    for name in files:
+        cfg = read(name)
+        solver, options = cfg.SOLVER, cfg.MODEL.MASK_ADAPTED_CLIP
+        large = "vitl14" in name
+        assert solver.IMS_PER_BATCH == (256 if large else 1024)
+        # Five epochs of the paper's pairs.
+        assert solver.MAX_ITER == round(5 * 442117 / solver.IMS_PER_BATCH)
+        assert (solver.BETAS, solver.EPS, solver.WARMUP_ITERS) == ([0.9, 0.98], 1e-6, 100)
+        prompts = "mpt" in name
+        assert (options.TRAIN, options.PROMPT_DEPTH) == (
+            ("prompts", 3) if prompts else ("image", 0)
+        )
+        assert (solver.BASE_LR, solver.WEIGHT_DECAY) == ((0.02, 0.0) if prompts else (5e-6, 0.2))
+        assert cfg.INPUT.TRAIN_MAPPER == "pairs" and cfg.TEST.TASK == "mask_crops"
+        before = cfg.MODEL.WEIGHTS.split("/")[-2] if "ft_mpt" in name else None
+        assert before == (name.replace("_mpt", "").removesuffix(".yaml") if before else None)
+
+
 @pytest.mark.parametrize("name", ["maskclip_vitb16_voc20.yaml", "naclip_voc21.yaml"])
 def test_a_file_runs_on_the_datasets_own_layout(name, tiny_opts, tmp_path, monkeypatch):
     voc = tmp_path / "VOCdevkit/VOC2012"

@@ -20,23 +20,19 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Any
-
-import torch
-import yaml
 
 # detectron2 and fvcore compile small functions when they are imported.
 warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
 
-from ovseg_d2.config import resolve_device  # noqa: E402
 from ovseg_d2.d2.engine import launch  # noqa: E402
 from ovseg_d2.data.masks import MASK_SOURCES  # noqa: E402
-from ovseg_d2.engine.cli import sentence_for_bad_input  # noqa: E402
+from ovseg_d2.engine.cli import parse_options, sentence_for_bad_input  # noqa: E402
 from ovseg_d2.engine.generate_masks import (  # noqa: E402
     PATIENCE,
     MaskJob,
     join_torchrun,
     plan_job,
+    process_device,
 )
 from ovseg_d2.engine.run import check_output_dir, check_processes  # noqa: E402
 
@@ -61,24 +57,14 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", default="auto", help="of the models of dino and sam")
     parser.add_argument("--num-gpus", type=int, default=1, help="processes on this machine")
     args = parser.parse_args(argv)
-    for word in args.options:
-        if "=" not in word:
-            parser.error(f"--options {word}: write NAME=VALUE")
+    args.options = parse_options(parser, args.options)
     return args
-
-
-def parse_options(words: Sequence[str]) -> dict[str, Any]:
-    """NAME=VALUE words into options; values are numbers, true, false or text."""
-    pairs = (word.split("=", 1) for word in words)
-    return {name: yaml.safe_load(value) if value else "" for name, value in pairs}
 
 
 def work(job: MaskJob, device: str) -> None:
     """Do one process's share of the job."""
     with sentence_for_bad_input():
-        device = resolve_device(device)
-        if device == "cuda" and "LOCAL_RANK" in os.environ:
-            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        device = process_device(device)
         takes_device = "device" in inspect.signature(MASK_SOURCES[job.source]).parameters
         job.run(**({"device": device} if takes_device else {}))
 
@@ -93,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with sentence_for_bad_input(), join_torchrun(args.num_gpus):
         check_processes(args.num_gpus, 1)
         # Here, so that bad input shows once and before processes start.
-        job = plan_job(args.images, args.source, parse_options(args.options), args.output)
+        job = plan_job(args.images, args.source, args.options, args.output)
         check_output_dir(args.output)
         launch(work, args.num_gpus, dist_url="auto", args=(job, args.device), timeout=PATIENCE)
     missing = job.missing()

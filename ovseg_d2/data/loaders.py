@@ -10,7 +10,7 @@ from ..d2.data import DatasetCatalog, MetadataCatalog, build_detection_test_load
 from ..d2.data.samplers import InferenceSampler
 from ..d2.utils import comm
 from .datasets import is_pair_file, pair_dicts
-from .mappers import TRAIN_MAPPERS, TestMapper
+from .mappers import TEST_MAPPERS, TRAIN_MAPPERS
 from .sampler import Draw, SampleStream
 
 __all__ = ["TrainLoader", "build_test_loader", "build_train_loader", "load_dataset_dicts"]
@@ -140,20 +140,24 @@ def build_test_loader(cfg: CfgNode, dataset_name: str) -> DataLoader:
     Images are evaluated one by one; where each becomes one vector, in batches.
 
     Args:
-        cfg: reads what :class:`~.mappers.TestMapper` does, ``DATALOADER.NUM_WORKERS`` and
-            ``TEST.MAX_IMAGES``.
+        cfg: reads what :class:`~.mappers.TestMapper` does, ``DATALOADER.NUM_WORKERS``,
+            ``TEST.MAX_IMAGES`` and ``TEST.TASK``.
         dataset_name: a registered dataset.
 
     Raises:
-        ValueError: the dataset is unknown or empty.
+        ValueError: the dataset is unknown or empty, or there is no such task.
     """
+    if cfg.TEST.TASK not in TEST_MAPPERS:
+        raise ValueError(
+            f"TEST.TASK {cfg.TEST.TASK!r} is unknown; choose one of {', '.join(TEST_MAPPERS)}"
+        )
     dicts = load_dataset_dicts([dataset_name])
     if cfg.TEST.MAX_IMAGES > 0:
         dicts = dicts[: cfg.TEST.MAX_IMAGES]
     evaluator_type = MetadataCatalog.get(dataset_name).get("evaluator_type", "sem_seg")
     return build_detection_test_loader(
         dicts,
-        mapper=TestMapper.from_config(cfg),
+        mapper=TEST_MAPPERS[cfg.TEST.TASK].from_config(cfg),
         sampler=InferenceSampler(len(dicts)),
         batch_size=1 if evaluator_type == "sem_seg" else _IMAGES_TOGETHER,
         num_workers=cfg.DATALOADER.NUM_WORKERS,

@@ -7,10 +7,12 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import yaml
 from torch.multiprocessing import ProcessExitedException
 
-__all__ = ["refuse_misplaced_options", "sentence_for_bad_input"]
+__all__ = ["parse_options", "refuse_misplaced_options", "sentence_for_bad_input"]
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
@@ -62,3 +64,17 @@ def refuse_misplaced_options(parser: argparse.ArgumentParser, opts: Sequence[str
     for word in opts:
         if word.startswith("--"):
             parser.error(f"{word} stands among the config keys, which come last; put it before")
+
+
+def parse_options(parser: argparse.ArgumentParser, words: Sequence[str]) -> dict[str, Any]:
+    """NAME=VALUE words into options; values are numbers, true, false or text.
+
+    Args:
+        parser: of the tool; it ends with a sentence where a word is of another form.
+        words: of the command line.
+    """
+    for word in words:
+        if "=" not in word:
+            parser.error(f"{word}: write NAME=VALUE")
+    pairs = (word.split("=", 1) for word in words)
+    return {name: yaml.safe_load(value) if value else "" for name, value in pairs}

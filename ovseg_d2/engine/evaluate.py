@@ -18,6 +18,7 @@ from ..data.readers import read_category, read_labels
 from ..evaluation import (
     ClassificationEvaluator,
     LinearProbeEvaluator,
+    MaskCropEvaluator,
     OVSegSemSegEvaluator,
     RetrievalEvaluator,
     write_results,
@@ -29,6 +30,8 @@ from .sweep import LambdaSweep, SweepEvaluator
 __all__ = ["build_evaluator", "evaluate"]
 
 _logger = logging.getLogger(__name__)
+# Numbers of class sets, whose names may bear hyphens as numbers of single classes do.
+_OF_SETS = ("mIoU_", "class_accuracy_")
 
 
 def build_evaluator(
@@ -37,7 +40,8 @@ def build_evaluator(
     """The evaluator of a dataset, by the ``evaluator_type`` of its metadata.
 
     ``classification`` and ``linear_probe`` ask each dict for ``category_id``, the latter for
-    ``probe_part`` too, and ``retrieval`` for ``captions``; all other types are segmentation.
+    ``probe_part`` too, and ``retrieval`` for ``captions``; all other types are segmentation, or
+    what else ``TEST.TASK`` asks.
 
     Raises:
         ValueError: a dataset whose metadata lacks ``stuff_classes`` or ``ignore_label``, or that
@@ -66,6 +70,8 @@ def build_evaluator(
             f"dataset {dataset_name!r} has no labels to evaluate with: "
             f"{unlabelled[0].get('file_name')} is without 'sem_seg_file_name'; add it to its dicts"
         )
+    if cfg.TEST.TASK == "mask_crops":
+        return MaskCropEvaluator(dataset_name)
     return OVSegSemSegEvaluator(
         dataset_name,
         output_dir=output_dir,
@@ -148,7 +154,7 @@ def _measured(cfg: CfgNode, dataset_name: str, model: nn.Module) -> nn.Module:
 
 def _main(numbers: dict[str, Any]) -> dict[str, Any]:
     """All but the numbers of single classes, which bear a hyphen; so may names of class sets."""
-    return {k: value for k, value in numbers.items() if "-" not in k or k.startswith("mIoU_")}
+    return {k: value for k, value in numbers.items() if "-" not in k or k.startswith(_OF_SETS)}
 
 
 def _main_numbers(found: dict[str, dict[str, Any]]) -> OrderedDict[str, dict[str, Any]]:

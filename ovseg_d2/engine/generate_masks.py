@@ -10,9 +10,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import torch
 import torch.distributed as dist
 from tqdm import tqdm
 
+from ..config import resolve_device
 from ..d2.data import DatasetCatalog
 from ..d2.utils import comm
 from ..data import shapes
@@ -22,7 +24,15 @@ from ..data.masks import build_mask_source
 from ..data.readers import read_picture
 from ..masks import mask_file_name, read_info, write_masks
 
-__all__ = ["PATIENCE", "MaskJob", "join_torchrun", "list_pictures", "plan_job"]
+__all__ = [
+    "PATIENCE",
+    "MaskJob",
+    "join_torchrun",
+    "list_pictures",
+    "plan_job",
+    "process_device",
+    "remove_leftovers",
+]
 
 # How long a process that has done its share waits for the others.
 PATIENCE = timedelta(days=30)
@@ -63,7 +73,7 @@ class MaskJob:
         todo = [(name, path) for name, path in share if not path.is_file()]
         info = {"source": self.source, **self.options}
         _check_kept(next((path for _, path in share if path.is_file()), None), info)
-        _remove_leftovers({path for _, path in share})
+        remove_leftovers({path for _, path in share})
         if not todo:
             return
         source = build_mask_source(self.source, **self.options, **more_options)
@@ -167,6 +177,18 @@ def join_torchrun(num_processes: int) -> Iterator[None]:
         dist.destroy_process_group()
 
 
+def process_device(name: str) -> str:
+    """The device of one of several processes, ``auto`` resolved; of CUDA each gets its own.
+
+    Raises:
+        ValueError: no name of a device.
+    """
+    device = resolve_device(name)
+    if device == "cuda" and "LOCAL_RANK" in os.environ:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    return device
+
+
 def _shapes_names(item: str) -> list[str]:
     match = _SHAPES_RANGE.fullmatch(item)
     if match is None:
@@ -194,8 +216,12 @@ def _check_kept(path: Path | None, info: Mapping[str, Any]) -> None:
         )
 
 
-def _remove_leftovers(paths: set[Path]) -> None:
-    """Remove what a killed run was writing: hidden files that no name leads to."""
+def remove_leftovers(paths: set[Path]) -> None:
+    """Remove what a killed run was writing: hidden files that no name leads to.
+
+    Args:
+        paths: the files that were to be written, of this process alone.
+    """
     prefixes = {f".{path.name[:40]}." for path in paths}
     for folder in {path.parent for path in paths if path.parent.is_dir()}:
         for name in os.listdir(folder):

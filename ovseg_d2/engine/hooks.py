@@ -16,6 +16,8 @@ from ..viz import plot_curves
 __all__ = ["PlotScores", "SeedEachStep", "drop_unfinished_line", "read_curves"]
 
 _logger = logging.getLogger(__name__)
+# What is plotted, the first that was measured: part of its scalars' names -> label with unit.
+_MEASURES = {"mIoU": "mIoU (%)", "class_accuracy": "mean accuracy of classes (%)"}
 
 
 class SeedEachStep(HookBase):
@@ -62,12 +64,14 @@ class PlotScores(HookBase):
         self._draw()
 
     def _draw(self) -> None:
-        curves = read_curves(self._folder / "metrics.json", "mIoU")
+        metrics_file = self._folder / "metrics.json"
+        found = ((read_curves(metrics_file, part), part) for part in _MEASURES)
+        curves, part = next((each for each in found if each[0]), ({}, ""))
         if not curves:
             return
         path = self._folder / "scores.png"
         try:
-            plot_curves(path, curves, x_label="iteration", y_label="mIoU (%)")
+            plot_curves(path, curves, x_label="iteration", y_label=_MEASURES[part])
         except WriteError as error:
             # The numbers are in metrics.json; a picture of them is not worth a training.
             _logger.warning("%s; the training goes on without the plot", error)

@@ -25,7 +25,7 @@ def parameter_groups(
     """Trainable parameters, each once, in two groups for each rate of learning.
 
     Matrices and convolutions decay by ``weight_decay``; biases, norms, scales and embeddings (of
-    tokens and of positions) by ``weight_decay_vectors``.
+    tokens and of positions, and mask prompts) by ``weight_decay_vectors``.
 
     Paper: [clip] Sec. 2.5: all weights decay that are not gains or biases.
     Departs: embeddings are spared too; a row of theirs is a vector of its own, which most batches
@@ -60,7 +60,7 @@ def parameter_groups(
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        spared = parameter.ndim < 2 or id(parameter) in embeddings or "positional" in name
+        spared = parameter.ndim < 2 or id(parameter) in embeddings or _is_embedding(name)
         prefix = max((each for each in rates if _is_below(name, each)), key=len)
         members[prefix][spared].append(parameter)
     groups = [
@@ -72,6 +72,11 @@ def parameter_groups(
     if not groups:
         raise ValueError(f"{type(model).__name__} has no trainable parameters; nothing to train")
     return groups
+
+
+def _is_embedding(name: str) -> bool:
+    """Whether a parameter that no module of embeddings owns is one, of a place or of a prompt."""
+    return "positional" in name or name.rpartition(".")[2] == "prompts"
 
 
 def _is_below(name: str, prefix: str) -> bool:

@@ -1,7 +1,8 @@
-"""Evaluation: segmentation by detectron2's numbers, whole images by others, all in one file."""
+"""Evaluation: segmentation by detectron2's numbers, masks and whole images by others; one file."""
 
 from .classification import ClassificationEvaluator
 from .linear_probe import LinearProbeEvaluator
+from .mask_crops import MaskCropEvaluator
 from .results import numbers_of, read_results, write_results
 from .retrieval import RetrievalEvaluator
 from .sem_seg import OVSegSemSegEvaluator
@@ -9,6 +10,7 @@ from .sem_seg import OVSegSemSegEvaluator
 __all__ = [
     "ClassificationEvaluator",
     "LinearProbeEvaluator",
+    "MaskCropEvaluator",
     "OVSegSemSegEvaluator",
     "RetrievalEvaluator",
     "numbers_of",

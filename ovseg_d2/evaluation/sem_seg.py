@@ -12,7 +12,7 @@ from ..d2.data import MetadataCatalog
 from ..d2.evaluation import SemSegEvaluator
 from ..d2.utils import comm
 
-__all__ = ["OVSegSemSegEvaluator", "mean_iou_of_sets"]
+__all__ = ["OVSegSemSegEvaluator", "mean_of_present", "means_of_sets"]
 
 
 class OVSegSemSegEvaluator(SemSegEvaluator):
@@ -136,42 +136,52 @@ class OVSegSemSegEvaluator(SemSegEvaluator):
         numbers = results["sem_seg"]
         # From the counts, which are gathered by now: names of classes need not be unique.
         iou = _iou_of(self._conf_matrix[:-1, :-1])
-        numbers.update(mean_iou_of_sets(iou, self._class_sets))
+        numbers.update(means_of_sets(iou, self._class_sets))
         if self._own_words:
             own_iou = _iou_of(own_conf_matrix[:-1, :-1])
-            own = {"mIoU": _mean(own_iou), **mean_iou_of_sets(own_iou, self._class_sets)}
+            own = {"mIoU": mean_of_present(own_iou), **means_of_sets(own_iou, self._class_sets)}
             numbers.update({f"{key}_own_words": value for key, value in own.items()})
         numbers["images"] = num_images
         numbers["seconds"] = seconds
         return results
 
 
-def mean_iou_of_sets(iou: np.ndarray, class_sets: Mapping[str, Sequence[int]]) -> dict[str, float]:
+def means_of_sets(
+    values: np.ndarray,
+    class_sets: Mapping[str, Sequence[int]],
+    measure: str = "mIoU",
+    harmonic: str = "hIoU",
+) -> dict[str, float]:
     """Means over sets of classes.
 
     Args:
-        iou: (K,) per class; NaN where a class does not occur.
+        values: (K,) IoU or another measure per class; NaN where a class does not occur.
         class_sets: name -> class ids.
+        measure: what the means are called.
+        harmonic: what their harmonic mean is called.
 
     Returns:
         ``mIoU_<name>`` for each set (NaN where none of its classes occurs), and where base and
         novel, or seen and unseen, are given ``hIoU``, their harmonic mean (NaN where one of them
         is), and ``mIoU_base_novel``, the mean over the classes of both.
     """
-    means = {f"mIoU_{name}": _mean(iou[list(ids)]) for name, ids in class_sets.items()}
+    means = {
+        f"{measure}_{name}": mean_of_present(values[[*ids]]) for name, ids in class_sets.items()
+    }
     for known, new in (("base", "novel"), ("seen", "unseen")):
         if not {known, new} <= set(class_sets):
             continue
-        first, second = means[f"mIoU_{known}"], means[f"mIoU_{new}"]
-        means["hIoU"] = 0.0 if first + second == 0 else 2 * first * second / (first + second)
+        first, second = means[f"{measure}_{known}"], means[f"{measure}_{new}"]
+        means[harmonic] = 0.0 if first + second == 0 else 2 * first * second / (first + second)
         # Both sets together, class by class, which is not the mean of the two means.
         both = [*class_sets[known], *class_sets[new]]
-        means[f"mIoU_{known}_{new}"] = _mean(iou[both])
+        means[f"{measure}_{known}_{new}"] = mean_of_present(values[both])
     return means
 
 
-def _mean(iou: np.ndarray) -> float:
-    return float(np.nanmean(iou)) if np.isfinite(iou).any() else float("nan")
+def mean_of_present(values: np.ndarray) -> float:
+    """Mean of those that are numbers; NaN where none is."""
+    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
 
 
 def _iou_of(counts: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 from .dino import DinoClusters
 from .felzenszwalb import Felzenszwalb
 from .labels import masks_of_labels, nearest_pixels
-from .pairs import MaskPair, PairFile, PairFileError, read_pairs, write_pairs
+from .pairs import MaskPair, PairFile, PairFileError, read_pair_info, read_pairs, write_pairs
 from .rle import decode_masks, encode_masks
 from .sam import SamMasks
 from .source import CachedMasks, MaskFolder, MaskSource
@@ -27,6 +27,7 @@ __all__ = [
     "nearest_pixels",
     "read_info",
     "read_masks",
+    "read_pair_info",
     "read_pairs",
     "write_masks",
     "write_pairs",

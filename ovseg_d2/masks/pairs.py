@@ -16,7 +16,7 @@ import numpy as np
 from ovseg_d2.files import write_atomically
 from ovseg_d2.masks.rle import decode_masks
 
-__all__ = ["MaskPair", "PairFile", "PairFileError", "read_pairs", "write_pairs"]
+__all__ = ["MaskPair", "PairFile", "PairFileError", "read_pair_info", "read_pairs", "write_pairs"]
 
 _MAKE_AGAIN = "make it again with tools/mine_pairs.py"
 _SCHEME = "://"
@@ -158,6 +158,24 @@ def _read_lines(lines: Iterable[str]) -> tuple[dict[str, Any], list[MaskPair], l
         except ValueError as error:
             problems.append(f"line {number} {error}")
     return info, pairs, problems
+
+
+def read_pair_info(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read how the pairs of a file came about, from its first line; {} where that is unknown.
+
+    Raises:
+        PairFileError: the file cannot be read.
+    """
+    try:
+        with open(path, encoding="utf-8", errors="replace", newline="\n") as file:
+            entry = _parse(file.readline())
+    except ValueError:
+        return {}
+    except OSError as error:
+        problem = f"the system says {error.strerror!r}"
+        raise _error(path, problem, "check the path and its permissions") from error
+    info = entry.get("info")
+    return info if isinstance(info, dict) else {}
 
 
 def _parse(line: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from .dense_head import (
     OVSegNoHead,
     OVSegPSPHead,
 )
+from .mask_adapted_clip import MaskAdaptedCLIP
 from .maskclip import MaskCLIP
 from .maskclip_plus import MaskCLIPPlus
 from .masked_distill_clip import MaskedDistillCLIP
@@ -24,6 +25,7 @@ __all__ = [
     "CLIPFineTune",
     "CLIPPretrain",
     "ClusterDescription",
+    "MaskAdaptedCLIP",
     "MaskCLIP",
     "MaskCLIPPlus",
     "MaskedDistillCLIP",

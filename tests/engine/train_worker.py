@@ -33,7 +33,7 @@ class Record(HookBase):
         if module.training:
             for sample in args[0]:
                 digest.update(sample["image"].numpy().tobytes())
-                digest.update(repr(sample["drawn_captions"]).encode())
+                digest.update(repr(sample.get("drawn_captions", sample.get("noun"))).encode())
             self._digest = digest.hexdigest()
 
     def after_step(self) -> None:

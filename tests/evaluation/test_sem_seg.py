@@ -12,7 +12,7 @@ from PIL import Image
 from ovseg_d2.d2.evaluation import SemSegEvaluator
 from ovseg_d2.data.readers import read_labels
 from ovseg_d2.evaluation import OVSegSemSegEvaluator
-from ovseg_d2.evaluation.sem_seg import mean_iou_of_sets
+from ovseg_d2.evaluation.sem_seg import means_of_sets
 
 CLASSES = ["base a", "novel", "base b", "withheld"]
 SETS = {"base": [0, 2], "novel": [1], "withheld": [3]}
@@ -233,26 +233,26 @@ def test_ids_beyond_8_bits(toy_dataset, tmp_path):
 def test_means_by_hand():
     iou = np.array([10.0, 30.0, math.nan, 60.0, math.nan])
     sets = {"base": [0, 1, 2], "novel": (3,), "withheld": [4]}
-    found = mean_iou_of_sets(iou, sets)
+    found = means_of_sets(iou, sets)
     assert found.pop("mIoU_withheld") is not None
     assert found == pytest.approx(
         # 2 * 20 * 60 / 80, and (10 + 30 + 60) / 3.
         {"mIoU_base": 20.0, "mIoU_novel": 60.0, "hIoU": 30.0, "mIoU_base_novel": 100 / 3}
     )
-    assert math.isnan(mean_iou_of_sets(iou, sets)["mIoU_withheld"])
+    assert math.isnan(means_of_sets(iou, sets)["mIoU_withheld"])
 
 
 def test_harmonic_mean_at_its_limits():
     sets = {"base": [0], "novel": [1]}
-    assert mean_iou_of_sets(np.array([0.0, 0.0]), sets)["hIoU"] == 0
-    assert mean_iou_of_sets(np.array([50.0, 0.0]), sets)["hIoU"] == 0
+    assert means_of_sets(np.array([0.0, 0.0]), sets)["hIoU"] == 0
+    assert means_of_sets(np.array([50.0, 0.0]), sets)["hIoU"] == 0
     # What does not exist has no mean: null in results.json, and not the worst result there is.
     for iou in ([math.nan, 50.0], [50.0, math.nan], [math.nan, math.nan]):
-        assert math.isnan(mean_iou_of_sets(np.array(iou), sets)["hIoU"])
+        assert math.isnan(means_of_sets(np.array(iou), sets)["hIoU"])
 
 
 def test_harmonic_mean_needs_base_and_novel():
     iou = np.array([1.0, 2.0])
-    assert mean_iou_of_sets(iou, {}) == {}
-    assert set(mean_iou_of_sets(iou, {"base": [0], "rare": [1]})) == {"mIoU_base", "mIoU_rare"}
-    assert math.isnan(mean_iou_of_sets(iou, {"rare": []})["mIoU_rare"])
+    assert means_of_sets(iou, {}) == {}
+    assert set(means_of_sets(iou, {"base": [0], "rare": [1]})) == {"mIoU_base", "mIoU_rare"}
+    assert math.isnan(means_of_sets(iou, {"rare": []})["mIoU_rare"])

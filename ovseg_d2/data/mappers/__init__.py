@@ -5,6 +5,7 @@ from .masks import MaskMapper
 from .pairs import PairMapper
 from .semantic import PictureMapper, SemanticMapper
 from .test import TestMapper
+from .truth_masks import TruthMaskMapper
 
 TRAIN_MAPPERS = {
     "captions": CaptionMapper,
@@ -13,8 +14,11 @@ TRAIN_MAPPERS = {
     "pictures": PictureMapper,
     "semantic": SemanticMapper,
 }
+# By what is tested.
+TEST_MAPPERS = {"segmentation": TestMapper, "mask_crops": TruthMaskMapper}
 
 __all__ = [
+    "TEST_MAPPERS",
     "TRAIN_MAPPERS",
     "CaptionMapper",
     "MaskMapper",
@@ -22,4 +26,5 @@ __all__ = [
     "PictureMapper",
     "SemanticMapper",
     "TestMapper",
+    "TruthMaskMapper",
 ]

@@ -1,6 +1,7 @@
 """What stands behind each row of the README's results tables, as jobs that can be resumed."""
 
 from .jobs import Claim, Job, format_table, run_jobs
+from .mask_adapted_clip import mask_adapted_clip_claim
 from .maskclip import corruptions_claim, maskclip_claim
 from .maskclip_plus import maskclip_plus_claim
 from .masked_distill_clip import masked_distill_clip_claim
@@ -8,6 +9,7 @@ from .ovseg import lambda_claim, oracles_claim, ovseg_claim
 
 CLAIMS = {
     "corruptions": corruptions_claim,
+    "mask_adapted_clip": mask_adapted_clip_claim,
     "maskclip": maskclip_claim,
     "maskclip_plus": maskclip_plus_claim,
     "masked_distill_clip": masked_distill_clip_claim,

@@ -41,6 +41,8 @@ class Job:
         seed: trains with it; None evaluates only.
         weights_of: the training whose result this job starts from; None starts from what the
             config says.
+        prepare: words of a Python command that makes the data it reads, and does nothing where
+            they are there.
     """
 
     row: str
@@ -48,6 +50,7 @@ class Job:
     opts: tuple[str, ...] = ()
     seed: int | None = None
     weights_of: "Job | None" = None
+    prepare: tuple[str, ...] = ()
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -60,15 +63,18 @@ class Job:
         words = ["python tools/train_net.py --config-file", self.config_file]
         words += ["--eval-only"] if self.seed is None else []
         words += [shlex.quote(word) for word in self.words]
-        if self.weights_of is None:
-            return " ".join(words)
-        words.append("MODEL.WEIGHTS <its OUTPUT_DIR>/model_final.pth")
-        return f"{self.weights_of.command}\n  then {' '.join(words)}"
+        if self.weights_of is not None:
+            words.append("MODEL.WEIGHTS <its OUTPUT_DIR>/model_final.pth")
+            return f"{self.weights_of.command}\n  then {' '.join(words)}"
+        if self.prepare:
+            return f"python {shlex.join(self.prepare)}\n  then {' '.join(words)}"
+        return " ".join(words)
 
     def key(self) -> str:
         """Changes with whatever the result depends on: configs and the packaged weights."""
         digest = hashlib.sha256(load_config(self.config_file, self.words).dump().encode())
         digest.update(b"train" if self.seed is not None else b"evaluate")
+        digest.update(repr(self.prepare).encode() if self.prepare else b"")
         if self.weights_of is not None:
             digest.update(self.weights_of.key().encode())
         digest.update(_assets_digest())
@@ -140,6 +146,8 @@ def _finish(job: Job, folder: Path) -> dict[str, Any]:
     if job.weights_of is not None:
         before = _finish(job.weights_of, folder)
         opts = (*opts, "MODEL.WEIGHTS", str(Path(before["output"]) / "model_final.pth"))
+    if job.prepare:
+        _run([sys.executable, *job.prepare], "preparing data failed")
     numbers = (
         evaluate_config(job.config_file, opts)
         if job.seed is None
@@ -160,15 +168,18 @@ def _finish(job: Job, folder: Path) -> dict[str, Any]:
 def _train(config_file: str, opts: Sequence[str], output: Path) -> dict[str, Any]:
     """Train in a process of its own, from its last checkpoint if it has one."""
     command = [sys.executable, "tools/train_net.py", "--config-file", config_file, "--resume"]
-    done = subprocess.run([*command, *opts], check=False)
-    if done.returncode:
-        raise RuntimeError(
-            f"training failed with exit code {done.returncode}: {shlex.join([*command, *opts])}; "
-            f"its log is in {output}"
-        )
+    _run([*command, *opts], "training failed", f"; its log is in {output}")
     numbers = numbers_of(read_results(output), load_config(config_file, opts).DATASETS.TEST)
     curves = read_curves(output / "metrics.json", "/")
     return numbers | {"curves": {name: c for name, c in curves.items() if "-" not in name}}
+
+
+def _run(command: Sequence[str], what_failed: str, more: str = "") -> None:
+    done = subprocess.run(command, check=False)
+    if done.returncode:
+        raise RuntimeError(
+            f"{what_failed} with exit code {done.returncode}: {shlex.join(command)}{more}"
+        )
 
 
 def _read(path: Path) -> dict[str, Any] | None:

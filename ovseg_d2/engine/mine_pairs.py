@@ -1,0 +1,230 @@
+"""Pairs of many pictures: listed once, shared out to processes in parts, resumable, then joined.
+
+A part is the pairs of some neighbouring pictures, in a file of its own that appears whole or not at
+all. When all are there they become one file, the same however many processes made them.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from ..d2.config import CfgNode
+from ..d2.utils import comm
+from ..data import shapes
+from ..files import write_atomically
+from ..masks import MaskPair, PairFile, read_pair_info, read_pairs, write_pairs
+from ..mining import read_coco_captions
+from .generate_masks import list_pictures
+from .pair_miner import MiningOptions, PairMiner, find_labels
+
+__all__ = ["PAIR_FILE", "PairJob", "describe_summary", "plan_pairs"]
+
+PAIR_FILE = "pairs.jsonl"
+_SUMMARY = "summary.json"
+_PARTS = "parts"
+_PART_SIZE = 64  # pictures: what a killed process has to do again, at most
+_MOST_COMMON = 20
+
+
+@dataclass(frozen=True)
+class PairJob:
+    """Which pairs to make, and where.
+
+    Attributes:
+        pictures: their names.
+        labels: of those that have some, see `find_labels`.
+        options: what pairs are made of.
+        info: all that the result depends on, as JSON.
+        output: the folder.
+    """
+
+    pictures: tuple[str, ...]
+    labels: Mapping[str, tuple[str, str]]
+    options: MiningOptions
+    info: Mapping[str, Any]
+    output: Path
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the pairs are there.
+
+        Raises:
+            ValueError: there are pairs, and they were made otherwise.
+        """
+        return self._is_made(self.output / PAIR_FILE)
+
+    def run(self, cfg: CfgNode, device: str) -> None:
+        """Make this process's share of the parts: those that are not there yet.
+
+        A picture without masks, nouns or captions, or that cannot be read, is reported and left
+        out.
+
+        Args:
+            cfg: see `PairMiner`.
+            device: likewise.
+
+        Raises:
+            ValueError: options that cannot be met, or a folder with pairs made otherwise.
+            WriteError: a file cannot be written.
+        """
+        if self.is_done:
+            return
+        share = range(len(self._parts()))[comm.get_rank() :: comm.get_world_size()]
+        todo = [number for number in share if not self._is_made(self._part(number))]
+        if not todo:
+            return
+        miner = PairMiner(self.options, self.labels, cfg, device)
+        counts = {number: len(self._parts()[number]) for number in share}
+        done = sum(counts[number] for number in share if number not in todo)
+        # Of several processes the first one's bar stands for all: their shares are alike.
+        disable = comm.get_rank() > 0
+        with tqdm(total=sum(counts.values()), initial=done, unit="picture", disable=disable) as bar:
+            for number in todo:
+                self._make_part(number, miner, bar)
+
+    def finish(self) -> dict[str, Any] | None:
+        """Join the parts, in one process and when all have run, and sum up.
+
+        Returns:
+            What ``summary.json`` holds; None while parts are missing.
+
+        Raises:
+            PairFileError: a part is damaged.
+            WriteError: a file cannot be written.
+        """
+        path, parts = self.output / PAIR_FILE, range(len(self._parts()))
+        if not self.is_done:
+            if not all(self._is_made(self._part(number)) for number in parts):
+                return None
+            left_out: dict[str, str] = {}
+            for number in parts:
+                left_out |= read_pair_info(self._part(number)).get("left_out", {})
+            write_pairs(path, self._joined(), {**self.info, "left_out": left_out})
+        shutil.rmtree(self.output / _PARTS, ignore_errors=True)
+        summary = _sum_up(read_pairs(path))
+        with write_atomically(self.output / _SUMMARY, "w") as file:
+            json.dump(summary, file, indent=2)
+        return summary
+
+    def _parts(self) -> list[tuple[str, ...]]:
+        starts = range(0, len(self.pictures), _PART_SIZE)
+        return [self.pictures[start : start + _PART_SIZE] for start in starts]
+
+    def _part(self, number: int) -> Path:
+        return self.output / _PARTS / f"{number:06d}.jsonl"
+
+    def _make_part(self, number: int, miner: PairMiner, bar: tqdm) -> None:
+        names = self._parts()[number]
+        nouns = {name: miner.nouns_of(name) for name in names}
+        miner.remember([noun for of_picture in nouns.values() for noun in of_picture])
+        pairs: list[MaskPair] = []
+        left_out: dict[str, str] = {}
+        for name in names:
+            found, why_not = miner.mine(name, nouns[name])
+            if why_not:
+                left_out[name] = why_not
+                tqdm.write(f"left out: {why_not}", file=sys.stderr)
+            pairs += [replace(pair, image=self._relative(name)) for pair in found]
+            bar.update()
+        write_pairs(self._part(number), pairs, {**self.info, "left_out": left_out})
+
+    def _relative(self, name: str) -> str:
+        if shapes.is_shapes_name(name):
+            return name
+        return os.path.relpath(os.path.abspath(name), self.info["image_root"])
+
+    def _joined(self) -> Iterator[MaskPair]:
+        root = self.info.get("image_root", "")
+        for number in range(len(self._parts())):
+            part = read_pairs(self._part(number))
+            for problem in part.problems:
+                tqdm.write(f"left out: {self._part(number)}: {problem}", file=sys.stderr)
+            for pair in part.pairs:
+                virtual = shapes.is_shapes_name(pair.image)
+                yield pair if virtual else replace(pair, image=os.path.relpath(pair.image, root))
+
+    def _is_made(self, path: Path) -> bool:
+        if not path.is_file():
+            return False
+        kept = read_pair_info(path)
+        kept.pop("left_out", None)
+        if kept != self.info:
+            differing = sorted(
+                name
+                for name in {*kept, *self.info}
+                if kept.get(name, self) != self.info.get(name, self)
+            )
+            raise ValueError(
+                f"{path} was made by another command (it differs in {', '.join(differing)}); "
+                "choose another output folder, or remove this one to make its pairs anew"
+            )
+        return True
+
+
+def plan_pairs(
+    inputs: Sequence[str], options: MiningOptions, cfg: CfgNode, output: str | os.PathLike[str]
+) -> PairJob:
+    """List the pictures, and what the pairs will depend on.
+
+    Args:
+        inputs: see `list_pictures`.
+        options: what pairs are made of.
+        cfg: of the CLIP that matches.
+        output: the folder.
+
+    Raises:
+        ValueError: no such pictures, or captions that cannot be read.
+    """
+    pictures = tuple(list_pictures(inputs))
+    captions: Mapping[str, Sequence[str]] = {}
+    if options.captions:
+        read = read_coco_captions(options.captions)
+        captions = read.captions
+        if read.num_broken:
+            tqdm.write(f"{options.captions}: {read.num_broken} broken entries are left out")
+    info = options.describe()
+    if options.nouns != "classes":
+        clip = cfg.MODEL.CLIP
+        info["clip"] = [clip.NAME, clip.PRETRAINED, cfg.MODEL.MASK_ADAPTED_CLIP.FILL]
+        info["templates"] = list(cfg.MODEL.TEXT.TEMPLATES)
+        info["expand_ratio"] = cfg.INPUT.PAIRS.EXPAND_RATIO
+    info["pictures"] = len(pictures)
+    info["digest"] = hashlib.sha256(json.dumps([pictures, captions]).encode()).hexdigest()[:16]
+    folders = {
+        os.path.dirname(os.path.abspath(p)) for p in pictures if not shapes.is_shapes_name(p)
+    }
+    if folders:
+        info["image_root"] = os.path.commonpath(sorted(folders))
+    folder = Path(output).expanduser()
+    return PairJob(pictures, find_labels(inputs), options, json.loads(json.dumps(info)), folder)
+
+
+def _sum_up(found: PairFile) -> dict[str, Any]:
+    nouns = Counter(pair.noun for pair in found.pairs)
+    left_out = found.info.get("left_out", {})
+    return {
+        "pictures": found.info.get("pictures"),
+        "left_out": len(left_out),
+        "pairs": len(found.pairs),
+        "unique_nouns": len(nouns),
+        "most_common": nouns.most_common(_MOST_COMMON),
+        "why_left_out": left_out,
+    }
+
+
+def describe_summary(summary: Mapping[str, Any]) -> str:
+    """A summary in a few lines, for people."""
+    common = ", ".join(f"{noun} {count}" for noun, count in summary["most_common"])
+    return (
+        f"{summary['pairs']} pairs of {summary['unique_nouns']} nouns from {summary['pictures']} "
+        f"pictures, {summary['left_out']} of them left out\nmost common: {common or 'none'}"
+    )

@@ -1,0 +1,228 @@
+"""The mask-category pairs of single pictures: their nouns, their masks, and which fit together."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..clip import MaskPromptedTower
+from ..d2.config import CfgNode
+from ..d2.data import DatasetCatalog, MetadataCatalog
+from ..data import shapes
+from ..data.images import ImageReadError
+from ..data.masks import MASK_SOURCES, build_mask_source
+from ..data.readers import read_labels, read_picture
+from ..masks import MaskFileError, MaskPair, encode_masks, masks_of_labels
+from ..mining import MaskMatcher, build_tagger, find_nouns, read_coco_captions
+from ..ops import CropOptions
+from ..plugin.build import build_text_bank, build_tower
+from ..systems import OVSegClassifier
+
+__all__ = ["NOUNS", "TRUTH", "MiningOptions", "PairMiner", "build_matcher", "find_labels"]
+
+NOUNS = ("phrases", "nouns", "classes")
+TRUTH = "labels"  # beside the names of `MASK_SOURCES`
+
+
+@dataclass(frozen=True)
+class MiningOptions:
+    """What pairs are made of.
+
+    Paper: [ovseg] Sec. 3.2 mines proposals with the nouns of captions; its alternatives are the
+    truth's masks with their class names ("labels" and "classes"), and with the nouns of captions.
+
+    Attributes:
+        masks: a name of `MASK_SOURCES`; or "labels", one mask for each class of the labels.
+        mask_options: of the source.
+        nouns: "phrases" or "nouns" of captions, or the "classes" of the labels.
+        captions: a file of COCO's captions; "" takes the Shapes world's own.
+        captions_per_image: the first so many of a picture's captions; 0 takes all.
+        tagger: a name of `mining.TAGGERS`.
+        tagger_options: of the tagger.
+
+    Raises:
+        ValueError: a value that is none of these, or classes of masks that have none.
+    """
+
+    masks: str = "shapes"
+    mask_options: Mapping[str, Any] = field(default_factory=dict)
+    nouns: str = "phrases"
+    captions: str = ""
+    captions_per_image: int = 0
+    tagger: str = "hanta"
+    tagger_options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        for name, value, known in (
+            ("masks", self.masks, (TRUTH, *MASK_SOURCES)),
+            ("nouns", self.nouns, NOUNS),
+        ):
+            if value not in known:
+                raise ValueError(f"{name}={value!r}; choose one of {', '.join(known)}")
+        if self.nouns == "classes" and self.masks != TRUTH:
+            raise ValueError(
+                f"masks={self.masks!r} have no classes; choose nouns='phrases', or masks='{TRUTH}'"
+            )
+        if self.masks == TRUTH and self.mask_options:
+            raise ValueError(f"masks='{TRUTH}' take no options, and got {dict(self.mask_options)}")
+        if self.captions_per_image < 0:
+            raise ValueError(
+                f"captions_per_image={self.captions_per_image}; give 1 or more, or 0 for all"
+            )
+
+    def describe(self) -> dict[str, Any]:
+        """The same as JSON; of a file of captions its name alone, for it may be moved."""
+        return asdict(self) | {"captions": Path(self.captions).name}
+
+
+def find_labels(inputs: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Label file and dataset of each picture of the registered datasets among some inputs."""
+    return {
+        entry["file_name"]: (entry["sem_seg_file_name"], name)
+        for name in inputs
+        if name in DatasetCatalog.list()
+        for entry in DatasetCatalog.get(name)
+        if "sem_seg_file_name" in entry
+    }
+
+
+def build_matcher(cfg: CfgNode, device: str) -> MaskMatcher:
+    """CLIP as it is before any adaptation, looking at masked crops.
+
+    Args:
+        cfg: reads the tower's and the text's keys, ``MODEL.MASK_ADAPTED_CLIP.FILL`` and
+            ``INPUT.PAIRS.EXPAND_RATIO``.
+        device: where it works.
+    """
+    tower = build_tower(cfg).eval().to(device)
+    crop = CropOptions(
+        fill=cfg.MODEL.MASK_ADAPTED_CLIP.FILL, expand_ratio=cfg.INPUT.PAIRS.EXPAND_RATIO
+    )
+    classifier = OVSegClassifier(MaskPromptedTower(tower, depth=0), crop=crop)
+    return MaskMatcher(classifier, build_text_bank(cfg, tower))
+
+
+class _LeftOut(Exception):
+    """A picture that gives no pair; the text says why."""
+
+
+class PairMiner:
+    """Makes the pairs of pictures."""
+
+    def __init__(
+        self,
+        options: MiningOptions,
+        labels: Mapping[str, tuple[str, str]],
+        cfg: CfgNode,
+        device: str = "cpu",
+    ) -> None:
+        """Build what the options ask for, and no more.
+
+        Args:
+            options: what pairs are made of.
+            labels: of pictures, from `find_labels`; those of the Shapes world need none.
+            cfg: see `build_matcher`.
+            device: of CLIP, and of the mask source if it has a model.
+
+        Raises:
+            ValueError: captions that cannot be read, a source or tagger that cannot be built.
+        """
+        self._options = options
+        self._labels = labels
+        self._captions = read_coco_captions(options.captions).captions if options.captions else {}
+        self._tagger = self._matcher = None
+        if options.nouns != "classes":
+            self._tagger = build_tagger(options.tagger, **options.tagger_options)
+            self._matcher = build_matcher(cfg, device)
+        self._source = None
+        if options.masks != TRUTH:
+            takes_device = "device" in inspect.signature(MASK_SOURCES[options.masks]).parameters
+            more = {"device": device} if takes_device else {}
+            self._source = build_mask_source(options.masks, **options.mask_options, **more)
+
+    def nouns_of(self, name: str) -> dict[str, str]:
+        """Nouns of a picture's captions, and the first caption that each is in; {} of classes."""
+        if self._tagger is None:
+            return {}
+        if self._options.captions:
+            captions = self._captions.get(Path(name).name, ())
+        else:
+            captions = shapes.read_captions(name) if shapes.is_shapes_name(name) else ()
+        found: dict[str, str] = {}
+        for caption in captions[: self._options.captions_per_image or None]:
+            phrases = self._options.nouns == "phrases"
+            for noun in find_nouns(self._tagger(caption), phrases=phrases):
+                found.setdefault(noun, caption)
+        return found
+
+    def remember(self, nouns: Sequence[str]) -> None:
+        """Encode nouns of several pictures at once."""
+        if self._matcher is not None:
+            self._matcher.remember(nouns)
+
+    def mine(self, name: str, nouns: Mapping[str, str]) -> tuple[list[MaskPair], str]:
+        """Make the pairs of one picture.
+
+        Args:
+            name: of the picture.
+            nouns: from `nouns_of`.
+
+        Returns:
+            Its pairs, and why there are none ("" where there are).
+
+        Raises:
+            ValueError: the mask source or the labels do not know such pictures at all.
+        """
+        try:
+            return self._mine(name, nouns), ""
+        except (_LeftOut, ImageReadError, MaskFileError) as error:
+            return [], str(error)
+
+    def _mine(self, name: str, nouns: Mapping[str, str]) -> list[MaskPair]:
+        if self._options.nouns != "classes" and not nouns:
+            raise _LeftOut(f"{name}: no noun in its captions, or no captions")
+        if self._source is None:
+            masks, classes = self._truth_of(name)
+        else:
+            masks, classes = np.empty(0), []
+        if self._source is not None or self._matcher is not None:
+            image = read_picture(name)
+            masks = masks if self._source is None else self._source(image, name)
+            _check_size(name, masks, image)
+        if not masks.any():
+            raise _LeftOut(f"{name}: no masks")
+        rles = encode_masks(masks)
+        if self._matcher is None:
+            return [MaskPair(name, rle, noun) for rle, noun in zip(rles, classes, strict=True)]
+        return [
+            MaskPair(name, rles[match.mask], match.noun, nouns[match.noun], match.score)
+            for match in self._matcher(image, masks, list(nouns))
+        ]
+
+    def _truth_of(self, name: str) -> tuple[np.ndarray, list[str]]:
+        """(Q, H, W) masks of the labels as training sees them, and their classes' names."""
+        if shapes.is_shapes_name(name):
+            labels, classes = shapes.read_labels(name, hide_novel=True), list(shapes.CLASSES)
+        elif name in self._labels:
+            label_file, dataset = self._labels[name]
+            labels, classes = read_labels(label_file), MetadataCatalog.get(dataset).stuff_classes
+        else:
+            raise ValueError(
+                f"{name} has no labels; for masks='{TRUTH}' name a registered dataset that has, or "
+                "pictures of the Shapes world"
+            )
+        found = np.unique(labels)
+        known = (found >= 0) & (found < len(classes))
+        return masks_of_labels(labels)[known], [classes[number] for number in found[known]]
+
+
+def _check_size(name: str, masks: np.ndarray, image: np.ndarray) -> None:
+    if masks.shape[1:] != image.shape[:2]:
+        raise _LeftOut(
+            f"{name}: its masks are {masks.shape[1]} x {masks.shape[2]} pixels and the picture is "
+            f"{image.shape[0]} x {image.shape[1]}"
+        )

@@ -1,0 +1,51 @@
+"""The claim of MaskAdaptedCLIP: its rows, what they start from, and data made before."""
+
+import pytest
+
+from ovseg_d2.config import load_config
+from ovseg_d2.engine.claims import CLAIMS, Job, run_jobs
+from ovseg_d2.engine.claims import jobs as jobs_module
+
+
+@pytest.fixture
+def claim(monkeypatch, request):
+    monkeypatch.chdir(request.config.rootpath)
+    return CLAIMS["mask_adapted_clip"](split="dev", seeds=2)
+
+
+def test_every_row_has_a_job_for_each_seed(claim):
+    rows = [job.row for job in claim.jobs]
+    assert rows[:2] == ["untuned", "untuned, background left in"]
+    trained = [job for job in claim.jobs if job.seed is not None]
+    assert len(trained) == 2 * (5 + 2 * 3 + 3)
+    for job in trained:
+        cfg = load_config(job.config_file, job.words)
+        assert cfg.TEST.TASK == "mask_crops" and list(cfg.DATASETS.TEST) == ["ovseg_shapes_dev"]
+        # What it trains on is what is made before.
+        folder = job.prepare[job.prepare.index("--output") + 1]
+        assert list(cfg.DATASETS.TRAIN) == [f"{folder}/pairs.jsonl"]
+        if "then" in job.row:
+            assert job.weights_of.seed == job.seed
+            assert job.row.startswith(job.weights_of.row)
+        else:
+            assert job.weights_of is None
+    depths = {
+        load_config(job.config_file, job.words).MODEL.MASK_ADAPTED_CLIP.PROMPT_DEPTH
+        for job in trained
+        if job.row.startswith("MPT") and job.weights_of is None
+    }
+    assert depths == {1, 2, 3, 4}
+
+
+def test_data_are_made_before_they_are_read(monkeypatch, request, tmp_path):
+    monkeypatch.chdir(request.config.rootpath)
+    done = []
+    monkeypatch.setattr(jobs_module, "evaluate_config", lambda *_: done.append("read") or {})
+    code = "import sys; sys.exit(int(sys.argv[1]))"
+    job = Job("a", "configs/maskclip.yaml", prepare=("-c", code, "0"))
+    assert run_jobs([job], tmp_path) == [{}] and done == ["read"]
+    assert job.command.startswith("python -c 'import sys; sys.exit(int(sys.argv[1]))' 0\n  then py")
+    bad = Job("a", "configs/maskclip.yaml", prepare=("-c", code, "3"))
+    with pytest.raises(RuntimeError, match="preparing data failed with exit code 3: "):
+        run_jobs([bad], tmp_path)
+    assert done == ["read"]
