@@ -232,6 +232,8 @@ def add_ovseg_config(cfg: CfgNode) -> None:
     # What the student learns of the teacher: labels | features, its embedding of each location
     model.MASKCLIP_PLUS.TARGET = "labels"
     model.MASKCLIP_PLUS.FEATURE_WEIGHT = 1.0  # of the loss of features
+    # Factor of the student's cosines; 0 compares its features at their own length, as published.
+    model.MASKCLIP_PLUS.LOGIT_SCALE = 0.0
     # A learnt vector in place of the text of the vocabulary's background classes.
     model.MASKCLIP_PLUS.LEARN_BACKGROUND = False
     # The release's loss, divided by all pixels, ignored ones too.

@@ -87,7 +87,11 @@ class MaskCLIPPlus(LabelledTraining):
         tower = build_tower(cfg).requires_grad_(False)
         teacher = MaskCLIPSystem(tower, **maskclip_options(cfg, tower))
         network = build_dense_network(cfg, build_backbone(cfg), tower.embed_dim)
-        classifier = TextClassifier(tower.embed_dim, learn_background=options.LEARN_BACKGROUND)
+        classifier = TextClassifier(
+            tower.embed_dim,
+            learn_background=options.LEARN_BACKGROUND,
+            logit_scale=options.LOGIT_SCALE or None,
+        )
         system = MaskCLIPPlusSystem(
             teacher,
             TextSegmenter(network, classifier),

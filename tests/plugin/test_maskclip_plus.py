@@ -72,6 +72,7 @@ def test_options_reach_the_plain_system(plus):
         *key("TARGET", "features"),
         *key("FEATURE_WEIGHT", 2.0),
         *key("OFFICIAL", True),
+        *key("LOGIT_SCALE", 20.0),
         *("MODEL.MASKCLIP.KEY_SMOOTHING", "1.0", "MODEL.MASKCLIP.PROMPT_DENOISING", "0.5"),
         *("MODEL.SEM_SEG_HEAD.IGNORE_VALUE", "254", "MODEL.CLIP.LAST_BLOCK.RESIDUAL", "none"),
     ).system
@@ -79,6 +80,8 @@ def test_options_reach_the_plain_system(plus):
     assert system.distill_features and system.feature_weight == 2.0 and system.official
     assert system.teacher.refine == Refinement(prompt_denoising=0.5, key_smoothing=1.0)
     assert system.teacher.last_block.residual == "none"
+    assert system.student.classifier.logit_scale == 20
+    assert plus().system.student.classifier.logit_scale is None
     assert plus().system.confidence is None and not plus().system.distill_features
 
 
@@ -90,6 +93,7 @@ def test_options_reach_the_plain_system(plus):
         (key("SELF_TRAINING_START", 1.5), "SELF_TRAINING_START is 1.5; give a share"),
         (key("TARGET", "pixels"), "TARGET 'pixels' is not one of labels, features"),
         (key("CONFIDENCE", 2.0), "confidence is 2.0"),
+        (key("LOGIT_SCALE", -2.0), "logit_scale is -2.0; give a positive"),
         (("MODEL.MASKCLIP.WINDOW", "16"), "leave MODEL.MASKCLIP.WINDOW 0"),
         (
             (
