@@ -6,6 +6,7 @@ from .maskclip import corruptions_claim, maskclip_claim
 from .maskclip_plus import maskclip_plus_claim
 from .masked_distill_clip import masked_distill_clip_claim
 from .ovseg import lambda_claim, oracles_claim, ovseg_claim
+from .pixelclip import pixelclip_ablations_claim, pixelclip_claim
 
 CLAIMS = {
     "corruptions": corruptions_claim,
@@ -16,6 +17,8 @@ CLAIMS = {
     "ovseg": ovseg_claim,
     "ovseg_lambda": lambda_claim,
     "ovseg_oracles": oracles_claim,
+    "pixelclip": pixelclip_claim,
+    "pixelclip_ablations": pixelclip_ablations_claim,
 }
 
 __all__ = ["CLAIMS", "Claim", "Job", "format_table", "run_jobs"]

@@ -1,0 +1,85 @@
+"""PixelCLIP on the Shapes world: against the MaskCLIP it starts from, and its ablations."""
+
+from ...data.shapes import CLASS_SETS, CLASSES
+from .jobs import Claim, Job
+from .maskclip import COLUMNS
+
+__all__ = ["pixelclip_ablations_claim", "pixelclip_claim"]
+
+_CONFIG = "configs/pixelclip.yaml"
+_KEY = "MODEL.PIXELCLIP."
+# Rates of systems that have no clusters to learn.
+_FIXED = ("SOLVER.LR_MULTIPLIERS", "[['system.tower', 0.05]]")
+_NAMES = [CLASSES[number] for name in ("base", "novel") for number in CLASS_SETS[name]]
+
+_ABLATIONS: dict[str, tuple[str, ...]] = {
+    "no clustering": (_KEY + "CLUSTERING", "none", *_FIXED),
+    "clusters without the text encoder": (_KEY + "CLUSTERING", "vectors"),
+    "no class prompt: names drawn once, not learnt": (_KEY + "LEARNABLE", "False", *_FIXED),
+    "no class prompt: the bare tokens, no sentence": (_KEY + "TEMPLATES", "['bare']"),
+    "fixed names of all base and novel classes": (
+        *(_KEY + "CLUSTERING", "names", _KEY + "CLASS_NAMES", str(_NAMES)),
+        *_FIXED,
+    ),
+    "no momentum encoder": (_KEY + "MOMENTUM", "0.0"),
+    "momentum 0.99": (_KEY + "MOMENTUM", "0.99"),
+    "momentum 0.9999": (_KEY + "MOMENTUM", "0.9999"),
+    "balanced over the latest 1,024 masks": (_KEY + "QUEUE", "1024"),
+    "not balanced": (_KEY + "SINKHORN_ITERS", "0"),
+    "the paper's views": (
+        *("INPUT.VIEWS.DISTORT_WEAK", "True", "INPUT.VIEWS.JITTER", "[0.5, 0.5, 0.5, 0.25]"),
+        *("INPUT.VIEWS.GREY_PROB", "0.2"),
+    ),
+    "pictures of 96 px": (_KEY + "IMAGE_SIZE", "[96, 96]", _KEY + "MASK_SIZE", "[32, 32]"),
+    "pictures of 120 px": (_KEY + "IMAGE_SIZE", "[120, 120]", _KEY + "MASK_SIZE", "[40, 40]"),
+    "k = 8": (_KEY + "CLUSTERS", "8"),
+    "k = 16": (_KEY + "CLUSTERS", "16"),
+    "k = 64": (_KEY + "CLUSTERS", "64"),
+    "l = 1": (_KEY + "PROMPT_LENGTH", "1"),
+    "l = 2": (_KEY + "PROMPT_LENGTH", "2"),
+    "l = 8": (_KEY + "PROMPT_LENGTH", "8"),
+    "three templates in training": (
+        _KEY + "TEMPLATES",
+        "['a photo of {}', 'a picture of {}', 'there is {}']",
+    ),
+}
+
+
+def pixelclip_claim(split: str = "val", seeds: int = 3) -> Claim:
+    """What unlabelled masks teach, against MaskCLIP on the same CLIP.
+
+    Args:
+        split: ``dev`` for choosing, ``val`` for reporting.
+        seeds: trainings of each mask source.
+    """
+    test = _test(split)
+    jobs = [
+        Job("MaskCLIP (configs/maskclip.yaml)", "configs/maskclip.yaml", test),
+        Job("the same at PixelCLIP's picture size, untrained", _CONFIG, test),
+    ]
+    for source in ("shapes", "felzenszwalb"):
+        opts = ("INPUT.MASKS.SOURCE", source, *test)
+        row = f"PixelCLIP, masks of {source}"
+        jobs += [Job(row, _CONFIG, opts, seed=seed) for seed in range(seeds)]
+    return Claim(f"PixelCLIP, Shapes {split}, mIoU", tuple(jobs), COLUMNS)
+
+
+def pixelclip_ablations_claim(split: str = "val", seeds: int = 3) -> Claim:
+    """The paper's ablations, and those of our own departures.
+
+    Args:
+        split: ``dev`` for choosing, ``val`` for reporting.
+        seeds: trainings a row.
+    """
+    jobs = [
+        Job(row, _CONFIG, (*opts, *_test(split)), seed=seed)
+        for row, opts in _ABLATIONS.items()
+        for seed in range(seeds)
+    ]
+    return Claim(f"PixelCLIP's ablations, Shapes {split}, mIoU", tuple(jobs), COLUMNS)
+
+
+def _test(split: str) -> tuple[str, ...]:
+    """All pictures of a split, once, after the training."""
+    dataset = f"('ovseg_shapes_{split}',)"
+    return ("DATASETS.TEST", dataset, "TEST.MAX_IMAGES", "0", "TEST.EVAL_PERIOD", "0")
