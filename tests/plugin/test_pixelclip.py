@@ -103,15 +103,18 @@ def test_options_reach_the_plain_system(pixelclip):
         *key("MOMENTUM", 0.5),
         *key("EPSILON", 0.3),
         *key("SINKHORN_ITERS", 7),
+        *key("QUEUE", 9),
         *key("IMAGE_SIZE", [24, 16]),
         *key("OFFICIAL", True),
         *("MODEL.CLIP.LAST_BLOCK.RESIDUAL", "class_token"),
     ).system
     assert (system.momentum, system.epsilon, system.num_iters) == (0.5, 0.3, 7)
+    assert len(system.queue.rows) == 9
     assert (system.mask_size, system.image_size) == ((16, 16), (24, 16))
     assert system.official and system.last_block == LastBlock(residual="class_token")
     assert pixelclip(*key("MOMENTUM", 0.0)).system.teacher is None
     assert pixelclip().system.image_size is None
+    assert pixelclip().system.queue is None
 
 
 def test_the_kinds_of_clusters(pixelclip):
