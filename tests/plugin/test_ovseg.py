@@ -415,6 +415,19 @@ def test_an_adapted_clip_stays_whatever_is_loaded(ovseg, tiny_opts, tmp_path):
     torch.testing.assert_close(again([given])[0]["sem_seg"], model([given])[0]["sem_seg"])
 
 
+def test_what_mask_adapted_clip_has_learnt_is_one_key_away(build, ovseg, tmp_path):
+    adapted = build(
+        *("MODEL.META_ARCHITECTURE", "MaskAdaptedCLIP", "MODEL.MASK_ADAPTED_CLIP.TRAIN", "both"),
+        *("MODEL.MASK_ADAPTED_CLIP.PROMPT_DEPTH", "2"),
+    )
+    torch.nn.init.normal_(adapted.system.prompted.tower.model.visual.conv1.weight)
+    Checkpointer(adapted, str(tmp_path)).save("adapted")
+    model = ovseg(*key("CLIP_WEIGHTS", tmp_path / "adapted.pth"))
+    ours, theirs = model.prompted.state_dict(), adapted.system.prompted.state_dict()
+    assert list(ours) == list(theirs) and "prompts" in ours
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
 def test_prompts_for_another_grid(tiny_cfg, tiny_opts, tmp_path):
     path = tmp_path / "adapted.safetensors"
     tower = load_clip(tiny_opts[3], "random")
