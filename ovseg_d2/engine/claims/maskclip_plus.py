@@ -33,6 +33,10 @@ _TEACHERS = {
 }
 _TRAININGS = {
     "MaskCLIP+, annotation-free": (_FREE, ()),
+    "MaskCLIP+, annotation-free, features at their own length": (
+        _FREE,
+        ("MODEL.MASKCLIP_PLUS.LOGIT_SCALE", "0.0"),
+    ),
     "MaskCLIP+, annotation-free, key smoothing": (_FREE, _SMOOTH),
     "MaskCLIP+, annotation-free, prompt denoising": (_FREE, _DENOISE),
     "MaskCLIP+, annotation-free, both": (_FREE, (*_SMOOTH, *_DENOISE)),
