@@ -79,6 +79,7 @@ class Heatmaps:
         """
         if word not in self.maps:
             raise ValueError(f"{word!r} has no heat map; there are {list(self.maps)}")
+        span: tuple[float, float] | None
         if self.measure == "probability":
             span, label = (0.0, 1.0), f"probability among {len(self.maps)} words"
         elif self.measure == "attention":
