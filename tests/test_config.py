@@ -124,7 +124,7 @@ def test_names_of_no_device(name):
 
 
 OPTIONS = [
-    (["SOLVER.MAX_ITR", "1"], "option SOLVER.MAX_ITR 1: .*on-existent.*ovseg_d2/config.py lists"),
+    (["SOLVER.MAX_ITR", "1"], "option SOLVER.MAX_ITR 1: .*on-existent.*ovseg_d2/config lists"),
     (["NOPE", "1"], "option NOPE 1: .*on-existent"),
     (["SOLVER.MAX_ITER.X", "1"], "option SOLVER.MAX_ITER.X 1: "),
     (["SOLVER.MAX_ITER", "x"], "SOLVER.MAX_ITER is 'x', of type str; it takes a whole number"),
@@ -248,8 +248,9 @@ def keys_nobody_reads(cfg: CfgNode, sources: list[str]) -> set[str]:
 
 @cache
 def package_sources() -> list[str]:
-    paths = [path for path in PACKAGE.rglob("*.py") if (PACKAGE / "d2") not in path.parents]
-    return [path.read_text(encoding="utf-8") for path in paths if path != PACKAGE / "config.py"]
+    left_out = {PACKAGE / "d2", PACKAGE / "config"}
+    paths = [path for path in PACKAGE.rglob("*.py") if left_out.isdisjoint(path.parents)]
+    return [path.read_text(encoding="utf-8") for path in paths]
 
 
 def test_every_key_is_read():
