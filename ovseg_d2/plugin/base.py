@@ -8,12 +8,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..clip import CLIPTower
 from ..d2.config import CfgNode
 from ..d2.data import DatasetCatalog, MetadataCatalog
 from ..text import TextBank
 from ..vocab import Vocabulary, load_vocabulary
+from .build import build_text_bank
 
-__all__ = ["OpenVocabularyModel", "config_vocabulary", "config_word_list", "dataset_vocabulary"]
+__all__ = [
+    "OpenVocabularyModel",
+    "config_vocabulary",
+    "config_word_list",
+    "dataset_vocabulary",
+    "open_vocabulary_options",
+]
 
 
 def dataset_vocabulary(name: str) -> Vocabulary | None:
@@ -82,6 +90,21 @@ def config_word_list(cfg: CfgNode) -> Vocabulary | None:
     if not name:
         return None
     return Vocabulary.from_file(name) if Path(name).suffix else load_vocabulary(name)
+
+
+def open_vocabulary_options(cfg: CfgNode, tower: CLIPTower) -> dict[str, Any]:
+    """What a config says of the arguments of :class:`OpenVocabularyModel`.
+
+    Args:
+        cfg: reads ``MODEL.TEXT``, ``DATASETS.TEST`` and ``INPUT.FORMAT``.
+        tower: whose text half reads the words.
+    """
+    return {
+        "text_bank": build_text_bank(cfg, tower),
+        "vocabulary": config_vocabulary(cfg),
+        "word_list": config_word_list(cfg),
+        "image_format": cfg.INPUT.FORMAT,
+    }
 
 
 def as_vocabulary(classes: "Vocabulary | str | Sequence[str]") -> Vocabulary:

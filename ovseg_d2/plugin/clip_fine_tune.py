@@ -13,8 +13,8 @@ from ..systems import TextSegmenter
 from ..text import TextBank
 from ..vocab import Vocabulary
 from .backbones import OVSegCLIPBackbone
-from .base import config_vocabulary, config_word_list
-from .build import build_text_bank, build_tower
+from .base import open_vocabulary_options
+from .build import build_tower
 from .dense_head import build_dense_network
 from .pixel_labels import LabelledTraining, check_unseen
 
@@ -92,12 +92,9 @@ class CLIPFineTune(LabelledTraining):
         )
         return {
             "system": system,
-            "text_bank": build_text_bank(cfg, tower),
             "unseen": tuple(cfg.INPUT.SEMANTIC.UNSEEN),
             "text_tower": text_tower,
-            "vocabulary": config_vocabulary(cfg),
-            "word_list": config_word_list(cfg),
-            "image_format": cfg.INPUT.FORMAT,
+            **open_vocabulary_options(cfg, tower),
             "loss_weight": cfg.MODEL.SEM_SEG_HEAD.LOSS_WEIGHT,
         }
 

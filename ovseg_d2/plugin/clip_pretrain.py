@@ -13,8 +13,8 @@ from ..systems import CLIPPretrain as CLIPPretrainSystem
 from ..systems import MaskCLIP as MaskCLIPSystem
 from ..text import TextBank
 from ..vocab import Vocabulary
-from .base import config_vocabulary, config_word_list
-from .build import build_text_bank, build_tower
+from .base import open_vocabulary_options
+from .build import build_tower
 from .maskclip import MaskCLIP, maskclip_options
 
 __all__ = ["CLIPPretrain", "pretrain_options"]
@@ -74,10 +74,7 @@ class CLIPPretrain(MaskCLIP):
         return {
             "system": cls.build_system(cfg, tower),
             "maskclip": maskclip_options(cfg, tower),
-            "text_bank": build_text_bank(cfg, tower),
-            "vocabulary": config_vocabulary(cfg),
-            "word_list": config_word_list(cfg),
-            "image_format": cfg.INPUT.FORMAT,
+            **open_vocabulary_options(cfg, tower),
         }
 
     @classmethod

@@ -13,8 +13,8 @@ from ..systems import MaskAdaptedCLIP as MaskAdaptedCLIPSystem
 from ..systems import OVSegClassifier
 from ..text import TextBank
 from ..vocab import Vocabulary
-from .base import OpenVocabularyModel, config_vocabulary, config_word_list
-from .build import build_text_bank, build_tower, named_or_listed
+from .base import OpenVocabularyModel, open_vocabulary_options
+from .build import build_tower, named_or_listed
 
 __all__ = ["MaskAdaptedCLIP"]
 
@@ -76,11 +76,8 @@ class MaskAdaptedCLIP(OpenVocabularyModel):
         )
         return {
             "system": system,
-            "text_bank": build_text_bank(cfg, tower),
             "crop": crop,
-            "vocabulary": config_vocabulary(cfg),
-            "word_list": config_word_list(cfg),
-            "image_format": cfg.INPUT.FORMAT,
+            **open_vocabulary_options(cfg, tower),
         }
 
     @property

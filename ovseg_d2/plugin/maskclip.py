@@ -10,8 +10,8 @@ from ..ops import Background, Refinement
 from ..systems import MaskCLIP as MaskCLIPSystem
 from ..text import TextBank
 from ..vocab import Vocabulary
-from .base import config_vocabulary, config_word_list
-from .build import build_last_block, build_text_bank, build_tower
+from .base import open_vocabulary_options
+from .build import build_last_block, build_tower
 from .pixel_scores import PixelScoringModel
 
 __all__ = ["MaskCLIP", "maskclip_options"]
@@ -86,10 +86,7 @@ class MaskCLIP(PixelScoringModel):
         tower = build_tower(cfg).requires_grad_(False)
         return {
             "system": MaskCLIPSystem(tower, **maskclip_options(cfg, tower)),
-            "text_bank": build_text_bank(cfg, tower),
-            "vocabulary": config_vocabulary(cfg),
-            "word_list": config_word_list(cfg),
-            "image_format": cfg.INPUT.FORMAT,
+            **open_vocabulary_options(cfg, tower),
         }
 
     @property

@@ -13,8 +13,8 @@ from ..systems import MaskCLIPPlus as MaskCLIPPlusSystem
 from ..systems import TextSegmenter
 from ..text import TextBank
 from ..vocab import Vocabulary
-from .base import config_vocabulary, config_word_list
-from .build import build_text_bank, build_tower
+from .base import open_vocabulary_options
+from .build import build_tower
 from .dense_head import build_dense_network
 from .maskclip import maskclip_options
 from .pixel_labels import LabelledTraining, check_unseen
@@ -104,12 +104,9 @@ class MaskCLIPPlus(LabelledTraining):
         )
         return {
             "system": system,
-            "text_bank": build_text_bank(cfg, tower),
             "unseen": tuple(cfg.INPUT.SEMANTIC.UNSEEN),
             "self_training_from": _self_training_from(cfg),
-            "vocabulary": config_vocabulary(cfg),
-            "word_list": config_word_list(cfg),
-            "image_format": cfg.INPUT.FORMAT,
+            **open_vocabulary_options(cfg, tower),
             "loss_weight": cfg.MODEL.SEM_SEG_HEAD.LOSS_WEIGHT,
         }
 
@@ -170,8 +167,6 @@ def _self_training_from(cfg: CfgNode) -> int | None:
             "0 to 1"
         )
     automatic = options.SELF_TRAINING == "auto" and options.SETTING == "zero_shot"
-    if options.SELF_TRAINING == "off" or (options.SELF_TRAINING == "auto" and not automatic):
-        return None
-    if options.TARGET == "features":
+    if not (automatic or options.SELF_TRAINING == "on") or options.TARGET == "features":
         return None
     return round(share * cfg.SOLVER.MAX_ITER)

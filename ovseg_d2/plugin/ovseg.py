@@ -16,8 +16,8 @@ from ..ops import CropOptions
 from ..systems import MaskFormerProposals, MaskProposals, OVSegClassifier, with_others
 from ..systems import OVSeg as OVSegSystem
 from ..vocab import Vocabulary
-from .base import config_vocabulary, config_word_list, dataset_vocabulary
-from .build import build_text_bank, build_tower
+from .base import dataset_vocabulary, open_vocabulary_options
+from .build import build_tower
 from .mask_sources import build_mask_source, propose_masks
 from .ovseg_head import build_maskformer
 from .ovseg_maskformer import OVSegMaskFormer, seen_classes, training_options
@@ -93,7 +93,7 @@ class OVSeg(OVSegMaskFormer):
         options = cfg.MODEL.OVSEG
         check_unseen(cfg)
         tower = build_tower(cfg)
-        text_bank = build_text_bank(cfg, tower)
+        words = open_vocabulary_options(cfg, tower)
         if options.CLIP_WEIGHTS:
             prompted = load_prompted_tower(tower, Path(options.CLIP_WEIGHTS))
         else:
@@ -103,7 +103,6 @@ class OVSeg(OVSegMaskFormer):
             "system": build_maskformer(cfg, tower.embed_dim) if source is None else None,
             "source": source,
             "prompted": prompted,
-            "text_bank": text_bank,
             "crop": CropOptions(
                 threshold=options.CROP.THRESHOLD,
                 expand_ratio=options.CROP.EXPAND_RATIO,
@@ -118,9 +117,7 @@ class OVSeg(OVSegMaskFormer):
             "official": options.OFFICIAL,
             "keep_clip": bool(options.CLIP_WEIGHTS),
             **training_options(cfg),
-            "vocabulary": config_vocabulary(cfg),
-            "word_list": config_word_list(cfg),
-            "image_format": cfg.INPUT.FORMAT,
+            **words,
         }
 
     @property

@@ -13,8 +13,8 @@ from ..ops import split_labels
 from ..systems import OVSegMaskFormer as OVSegMaskFormerSystem
 from ..text import TextBank
 from ..vocab import Vocabulary, find_classes
-from .base import config_vocabulary, config_word_list, dataset_vocabulary
-from .build import build_text_bank, build_tower
+from .base import dataset_vocabulary, open_vocabulary_options
+from .build import build_tower
 from .ovseg_head import build_maskformer
 from .pixel_labels import check_unseen
 from .pixel_scores import PixelScoringModel
@@ -81,11 +81,8 @@ class OVSegMaskFormer(PixelScoringModel):
         return {
             "system": build_maskformer(cfg, tower.embed_dim),
             "prompted": MaskPromptedTower(tower, depth=0),
-            "text_bank": build_text_bank(cfg, tower),
             **training_options(cfg),
-            "vocabulary": config_vocabulary(cfg),
-            "word_list": config_word_list(cfg),
-            "image_format": cfg.INPUT.FORMAT,
+            **open_vocabulary_options(cfg, tower),
         }
 
     def train(self, mode: bool = True) -> nn.Module:

@@ -19,8 +19,8 @@ from ..systems import PixelCLIP as PixelCLIPSystem
 from ..text import TextBank
 from ..viz import draw_clusters
 from ..vocab import Vocabulary
-from .base import config_vocabulary, config_word_list
-from .build import build_text_bank, build_tower
+from .base import open_vocabulary_options
+from .build import build_tower
 from .maskclip import MaskCLIP, maskclip_options
 from .pixelclip_head import build_cluster_head
 
@@ -122,10 +122,7 @@ class PixelCLIP(MaskCLIP):
         return {
             "system": system,
             "maskclip": maskclip,
-            "text_bank": build_text_bank(cfg, tower),
-            "vocabulary": config_vocabulary(cfg),
-            "word_list": config_word_list(cfg),
-            "image_format": cfg.INPUT.FORMAT,
+            **open_vocabulary_options(cfg, tower),
             "vis_period": cfg.VIS_PERIOD,
         }
 

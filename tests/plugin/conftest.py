@@ -1,14 +1,19 @@
-"""A tiny MaskCLIP and CLIPPretrain, built as a config describes them."""
+"""Tiny models, built as a config describes them, and what all of them must do."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from ovseg_d2.config import load_config
 from ovseg_d2.d2.config import CfgNode
+from ovseg_d2.d2.engine import DefaultPredictor, HookBase
 from ovseg_d2.d2.modeling import build_model
+from ovseg_d2.engine import Trainer
+from ovseg_d2.engine.checkpointing import Checkpointer
 
 
 @pytest.fixture
@@ -26,3 +31,53 @@ def build(tiny_cfg: Callable[..., CfgNode]) -> Callable[..., Any]:
         return build_model(tiny_cfg(*opts)).eval()
 
     return build_tiny
+
+
+@pytest.fixture
+def check_predictor(tiny_cfg: Callable[..., CfgNode], tmp_path: Path) -> Callable[..., None]:
+    """Give a check that the default predictor takes a model's checkpoint and any words."""
+
+    def check(
+        model: torch.nn.Module, opts: Sequence[str], image: torch.Tensor, size: tuple[int, int]
+    ) -> None:
+        Checkpointer(model, str(tmp_path)).save("trained")
+        weights = ("MODEL.WEIGHTS", str(tmp_path / "trained.pth"))
+        cfg = tiny_cfg(*opts, *weights, "MODEL.TEXT.CLASSES", "['sky', 'sea']")
+        predictor = DefaultPredictor(cfg)
+        bgr = np.ascontiguousarray(image.flip(0).permute(1, 2, 0).numpy())
+        expected = model([{"image": image, "classes": ["sky", "sea"]}])[0]["sem_seg"]
+        torch.testing.assert_close(predictor(bgr)["sem_seg"], expected)
+        predictor.model.set_vocabulary("red star, grass, sand")
+        assert predictor(bgr)["sem_seg"].shape == (3, *size)
+
+    return check
+
+
+class _Losses(HookBase):
+    def __init__(self, losses: dict[int, float], stop_after: int | None) -> None:
+        self._losses, self._stop_after = losses, stop_after
+
+    def after_step(self) -> None:
+        self._losses[self.trainer.iter] = self.trainer.storage.latest()["total_loss"][0]
+        if self.trainer.iter == self._stop_after:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture
+def run() -> Callable[..., Trainer]:
+    """Give a function that trains, notes each step's loss and may be interrupted after one."""
+
+    def train(
+        cfg: CfgNode,
+        losses: dict[int, float],
+        *,
+        resume: bool = False,
+        stop_after: int | None = None,
+    ) -> Trainer:
+        trainer = Trainer(cfg)
+        trainer.register_hooks([_Losses(losses, stop_after)])
+        trainer.resume_or_load(resume=resume)
+        trainer.train()
+        return trainer
+
+    return train

@@ -11,13 +11,12 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from ovseg_d2.config import load_config
-from ovseg_d2.d2.engine import DefaultPredictor, HookBase, launch
+from ovseg_d2.d2.engine import launch
 from ovseg_d2.d2.modeling import META_ARCH_REGISTRY, build_model
 from ovseg_d2.d2.utils.events import EventStorage
 from ovseg_d2.data import readers, shapes
 from ovseg_d2.data.mappers import semantic as semantic_module
-from ovseg_d2.engine import Trainer, build_optimizer, evaluate
-from ovseg_d2.engine.checkpointing import Checkpointer
+from ovseg_d2.engine import build_optimizer, evaluate
 from ovseg_d2.ops import UNLABELLED, Refinement
 from ovseg_d2.plugin import MaskCLIPPlus
 
@@ -205,39 +204,13 @@ def test_the_student_answers_at_the_pictures_size_to_any_words(plus):
     assert torch.equal(model.segment(asked)[0], expected.argmax(dim=0))
 
 
-def test_the_default_predictor_takes_a_checkpoint_and_any_words(plus, tiny_cfg, tmp_path):
+def test_the_default_predictor_takes_a_checkpoint_and_any_words(plus, check_predictor):
     model = plus()
     torch.nn.init.normal_(model.system.student.network.head.layers.branches[0][0].weight)
-    Checkpointer(model, str(tmp_path)).save("trained")
-    weights = ("MODEL.WEIGHTS", str(tmp_path / "trained.pth"))
-    predictor = DefaultPredictor(tiny_cfg(*OPTS, *weights, "MODEL.TEXT.CLASSES", "['sky', 'sea']"))
-    image = batch()[0]["image"]
-    bgr = np.ascontiguousarray(image.flip(0).permute(1, 2, 0).numpy())
-    expected = model([{"image": image, "classes": ["sky", "sea"]}])[0]["sem_seg"]
-    torch.testing.assert_close(predictor(bgr)["sem_seg"], expected)
-    predictor.model.set_vocabulary("red star, grass, sand")
-    assert predictor(bgr)["sem_seg"].shape == (3, 32, 32)
+    check_predictor(model, OPTS, batch()[0]["image"], (32, 32))
 
 
 # --- runs
-
-
-class _Losses(HookBase):
-    def __init__(self, losses, stop_after=None):
-        self._losses, self._stop_after = losses, stop_after
-
-    def after_step(self):
-        self._losses[self.trainer.iter] = self.trainer.storage.latest()["total_loss"][0]
-        if self.trainer.iter == self._stop_after:
-            raise KeyboardInterrupt
-
-
-def run(cfg, losses, *, resume=False, stop_after=None):
-    trainer = Trainer(cfg)
-    trainer.register_hooks([_Losses(losses, stop_after)])
-    trainer.resume_or_load(resume=resume)
-    trainer.train()
-    return trainer
 
 
 @pytest.fixture
@@ -264,7 +237,7 @@ def run_cfg(run_opts):
     return lambda *opts: load_config(None, run_opts(*opts))
 
 
-def test_a_resumed_run_repeats_the_uninterrupted_one(run_cfg, own_logs, tmp_path):
+def test_a_resumed_run_repeats_the_uninterrupted_one(run_cfg, own_logs, tmp_path, run):
     """Zero-shot, the student labelling for itself from the third step on."""
     opts = (*ZERO_SHOT, "INPUT.TRAIN_MAPPER", "semantic", *key("SELF_TRAINING_START", 0.5))
     whole, parts = {}, {}
@@ -287,7 +260,7 @@ def test_a_resumed_run_repeats_the_uninterrupted_one(run_cfg, own_logs, tmp_path
     assert logged["maskclip_plus/self_training"] == 0.5  # the median of four steps
 
 
-def test_annotation_free_training_reads_no_label(run_cfg, own_logs, monkeypatch):
+def test_annotation_free_training_reads_no_label(run_cfg, own_logs, monkeypatch, run):
     def barred(*_, **__):
         raise AssertionError("a label was read")
 
@@ -300,7 +273,7 @@ def test_annotation_free_training_reads_no_label(run_cfg, own_logs, monkeypatch)
         run(run_cfg("official", "INPUT.TRAIN_MAPPER", "semantic"), {})
 
 
-def test_the_official_way_reads_the_ignore_mask_alone(run_cfg, own_logs):
+def test_the_official_way_reads_the_ignore_mask_alone(run_cfg, own_logs, run):
     opts = ("INPUT.TRAIN_MAPPER", "semantic", "INPUT.SEMANTIC.ONLY_IGNORED", "True")
     losses = {}
     run(run_cfg("official", *opts), losses)

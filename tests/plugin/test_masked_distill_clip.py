@@ -4,14 +4,12 @@ import json
 import runpy
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from ovseg_d2.config import load_config
-from ovseg_d2.d2.engine import DefaultPredictor, HookBase, launch
+from ovseg_d2.d2.engine import launch
 from ovseg_d2.d2.modeling import META_ARCH_REGISTRY, build_model
-from ovseg_d2.engine import Trainer
 from ovseg_d2.engine.checkpointing import Checkpointer
 from ovseg_d2.plugin import CLIPPretrain, MaskCLIP, MaskedDistillCLIP
 
@@ -124,35 +122,9 @@ def test_weights_of_clip_pretrain_start_it_and_its_teacher(build, tmp_path, own_
         assert torch.equal(teacher[name], value), name
 
 
-def test_the_predictor_takes_any_words(tiny_cfg, build, tmp_path):
+def test_the_predictor_takes_any_words(build, check_predictor):
     model = build(*OPTS)
-    Checkpointer(model, str(tmp_path)).save("trained")
-    weights = ("MODEL.WEIGHTS", str(tmp_path / "trained.pth"))
-    predictor = DefaultPredictor(tiny_cfg(*OPTS, *weights, "MODEL.TEXT.CLASSES", "['sky', 'sea']"))
-    image = batch()[0]["image"]
-    bgr = np.ascontiguousarray(image.flip(0).permute(1, 2, 0).numpy())
-    expected = model([{"image": image, "classes": ["sky", "sea"]}])[0]["sem_seg"]
-    torch.testing.assert_close(predictor(bgr)["sem_seg"], expected)
-    predictor.model.set_vocabulary("red star, grass, sand")
-    assert predictor(bgr)["sem_seg"].shape == (3, 32, 32)
-
-
-class _Losses(HookBase):
-    def __init__(self, losses, stop_after=None):
-        self._losses, self._stop_after = losses, stop_after
-
-    def after_step(self):
-        self._losses[self.trainer.iter] = self.trainer.storage.latest()["total_loss"][0]
-        if self.trainer.iter == self._stop_after:
-            raise KeyboardInterrupt
-
-
-def run(cfg, losses, *, resume=False, stop_after=None):
-    trainer = Trainer(cfg)
-    trainer.register_hooks([_Losses(losses, stop_after)])
-    trainer.resume_or_load(resume=resume)
-    trainer.train()
-    return trainer
+    check_predictor(model, OPTS, batch()[0]["image"], (32, 32))
 
 
 @pytest.fixture
@@ -168,7 +140,7 @@ def run_opts(tiny_train_opts, tmp_path):
     ]
 
 
-def test_a_resumed_run_repeats_the_uninterrupted_one(run_opts, own_logs, tmp_path):
+def test_a_resumed_run_repeats_the_uninterrupted_one(run_opts, own_logs, tmp_path, run):
     whole, parts = {}, {}
     torch.manual_seed(0)
     expected = run(load_config(None, [*run_opts, "OUTPUT_DIR", str(tmp_path / "whole")]), whole)

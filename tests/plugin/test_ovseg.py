@@ -16,9 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from ovseg_d2.clip import load_clip, save_weights
 from ovseg_d2.config import load_config
 from ovseg_d2.d2.data import MetadataCatalog
-from ovseg_d2.d2.engine import DefaultPredictor, HookBase
 from ovseg_d2.d2.modeling import META_ARCH_REGISTRY, SEM_SEG_HEADS_REGISTRY, build_model
-from ovseg_d2.engine import Trainer
 from ovseg_d2.engine.checkpointing import Checkpointer
 from ovseg_d2.masks import MaskFileError, write_masks
 from ovseg_d2.ops import CropOptions
@@ -436,38 +434,12 @@ def test_prompts_for_another_grid(tiny_cfg, tiny_opts, tmp_path):
         build_model(tiny_cfg(*OPTS, *key("CLIP_WEIGHTS", path)))
 
 
-def test_the_default_predictor_takes_a_checkpoint_and_any_words(ovseg, tiny_cfg, tmp_path):
+def test_the_default_predictor_takes_a_checkpoint_and_any_words(ovseg, check_predictor):
     model = ovseg()
-    Checkpointer(model, str(tmp_path)).save("trained")
-    weights = ("MODEL.WEIGHTS", str(tmp_path / "trained.pth"))
-    predictor = DefaultPredictor(tiny_cfg(*OPTS, *weights, "MODEL.TEXT.CLASSES", "['sky', 'sea']"))
-    image = picture()["image"]
-    bgr = np.ascontiguousarray(image.flip(0).permute(1, 2, 0).numpy())
-    expected = model([{"image": image, "classes": ["sky", "sea"]}])[0]["sem_seg"]
-    torch.testing.assert_close(predictor(bgr)["sem_seg"], expected)
-    predictor.model.set_vocabulary("red star, grass, sand")
-    assert predictor(bgr)["sem_seg"].shape == (3, 32, 40)
+    check_predictor(model, OPTS, picture()["image"], (32, 40))
 
 
 # --- runs
-
-
-class _Losses(HookBase):
-    def __init__(self, losses, stop_after=None):
-        self._losses, self._stop_after = losses, stop_after
-
-    def after_step(self):
-        self._losses[self.trainer.iter] = self.trainer.storage.latest()["total_loss"][0]
-        if self.trainer.iter == self._stop_after:
-            raise KeyboardInterrupt
-
-
-def run(cfg, losses, *, resume=False, stop_after=None):
-    trainer = Trainer(cfg)
-    trainer.register_hooks([_Losses(losses, stop_after)])
-    trainer.resume_or_load(resume=resume)
-    trainer.train()
-    return trainer
 
 
 def run_words(folder):
@@ -488,7 +460,7 @@ def run_words(folder):
     ]
 
 
-def test_a_resumed_run_repeats_the_uninterrupted_one(tiny_opts, own_logs, tmp_path):
+def test_a_resumed_run_repeats_the_uninterrupted_one(tiny_opts, own_logs, tmp_path, run):
     whole, parts = {}, {}
 
     def cfg(name):

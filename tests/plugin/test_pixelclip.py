@@ -14,7 +14,6 @@ from torch.nn.parallel import DistributedDataParallel
 from ovseg_d2.clip import LastBlock
 from ovseg_d2.config import load_config
 from ovseg_d2.d2.checkpoint import DetectionCheckpointer
-from ovseg_d2.d2.engine import DefaultPredictor, HookBase
 from ovseg_d2.d2.layers import ShapeSpec
 from ovseg_d2.d2.modeling import (
     META_ARCH_REGISTRY,
@@ -23,7 +22,7 @@ from ovseg_d2.d2.modeling import (
     build_sem_seg_head,
 )
 from ovseg_d2.d2.utils.events import EventStorage
-from ovseg_d2.engine import Trainer, build_optimizer
+from ovseg_d2.engine import build_optimizer
 from ovseg_d2.engine.checkpointing import Checkpointer
 from ovseg_d2.plugin import MaskCLIP, OVSegPixelCLIPClusterHead, PixelCLIP
 from ovseg_d2.text import ClassPrompts, ClusterVectors
@@ -402,38 +401,12 @@ def test_weights_of_a_pretraining_start_teacher_and_student(build, pixelclip, tm
     assert torch.equal(model.system.tower.model.visual.conv1.weight, weight)
 
 
-def test_the_default_predictor_takes_a_checkpoint_and_any_words(pixelclip, tiny_cfg, tmp_path):
+def test_the_default_predictor_takes_a_checkpoint_and_any_words(pixelclip, check_predictor):
     model = trained(pixelclip()).eval()
-    Checkpointer(model, str(tmp_path)).save("trained")
-    weights = ("MODEL.WEIGHTS", str(tmp_path / "trained.pth"))
-    predictor = DefaultPredictor(tiny_cfg(*OPTS, *weights, "MODEL.TEXT.CLASSES", "['sky', 'sea']"))
-    image = batch()[0]["image"]
-    bgr = np.ascontiguousarray(image.flip(0).permute(1, 2, 0).numpy())
-    expected = model([{"image": image, "classes": ["sky", "sea"]}])[0]["sem_seg"]
-    torch.testing.assert_close(predictor(bgr)["sem_seg"], expected)
-    predictor.model.set_vocabulary("red star, grass, sand")
-    assert predictor(bgr)["sem_seg"].shape == (3, 32, 32)
+    check_predictor(model, OPTS, batch()[0]["image"], (32, 32))
 
 
 # --- runs
-
-
-class _Losses(HookBase):
-    def __init__(self, losses, stop_after=None):
-        self._losses, self._stop_after = losses, stop_after
-
-    def after_step(self):
-        self._losses[self.trainer.iter] = self.trainer.storage.latest()["total_loss"][0]
-        if self.trainer.iter == self._stop_after:
-            raise KeyboardInterrupt
-
-
-def run(cfg, losses, *, resume=False, stop_after=None):
-    trainer = Trainer(cfg)
-    trainer.register_hooks([_Losses(losses, stop_after)])
-    trainer.resume_or_load(resume=resume)
-    trainer.train()
-    return trainer
 
 
 @pytest.fixture
@@ -460,7 +433,7 @@ def run_cfg(tiny_opts, tmp_path):
     return make
 
 
-def test_a_resumed_run_repeats_the_uninterrupted_one(run_cfg, own_logs, tmp_path):
+def test_a_resumed_run_repeats_the_uninterrupted_one(run_cfg, own_logs, tmp_path, run):
     whole, parts = {}, {}
     torch.manual_seed(0)
     expected = run(run_cfg("whole"), whole).model.state_dict()
