@@ -43,16 +43,17 @@ def check_job(cfg: CfgNode, args: argparse.Namespace) -> None:
         args: ``eval_only`` and ``resume`` of detectron2's argument parser.
 
     Raises:
-        ValueError: a device that is not there, mixed precision without CUDA, or a dataset that is
+        ValueError: a device that is not there, or that has no mixed precision, or a dataset that is
             unknown or empty.
         FileNotFoundError: a weight file that is not there.
         WriteError: ``OUTPUT_DIR`` cannot be written.
     """
     check_device(cfg)
-    if cfg.SOLVER.AMP.ENABLED and not args.eval_only and not cfg.MODEL.DEVICE.startswith("cuda"):
+    kind = torch.device(cfg.MODEL.DEVICE).type
+    if cfg.SOLVER.AMP.ENABLED and not args.eval_only and kind not in ("cuda", "cpu"):
         raise ValueError(
-            f"SOLVER.AMP.ENABLED True needs CUDA, but MODEL.DEVICE is {cfg.MODEL.DEVICE!r}; set "
-            "it to False"
+            f"SOLVER.AMP.ENABLED True needs CUDA or a CPU, but MODEL.DEVICE is "
+            f"{cfg.MODEL.DEVICE!r}; set it to False"
         )
     if not (args.resume and (Path(cfg.OUTPUT_DIR) / "last_checkpoint").is_file()):
         check_weights(cfg)

@@ -22,6 +22,7 @@ from ..d2.utils.logger import setup_logger
 from ..data.loaders import TrainLoader, build_test_loader, build_train_loader
 from .checkpointing import Checkpointer
 from .cluster_report import ReportClusters
+from .cpu_amp import CPUAMPTrainer
 from .evaluate import build_evaluator, evaluate
 from .hooks import PlotScores, SeedEachStep, drop_unfinished_line
 from .optimizer import build_optimizer
@@ -37,7 +38,7 @@ class Trainer(DefaultTrainer):
 
     Departs from detectron2's ``DefaultTrainer``: several processes work on CPUs too, and data and
     dropout are functions of (seed, iteration, rank, sample), so that a resumed run repeats the
-    uninterrupted one.
+    uninterrupted one. Mixed precision works on CPUs.
     """
 
     def __init__(self, cfg: CfgNode) -> None:
@@ -58,8 +59,7 @@ class Trainer(DefaultTrainer):
         optimizer = self.build_optimizer(cfg, model)
         data_loader = self.build_train_loader(cfg)
         model = _distribute(model)
-        trainer_type = AMPTrainer if cfg.SOLVER.AMP.ENABLED else SimpleTrainer
-        self._trainer = trainer_type(model, data_loader, optimizer)
+        self._trainer = _trainer_type(cfg)(model, data_loader, optimizer)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.checkpointer = Checkpointer(model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self))
         self.start_iter = 0
@@ -173,6 +173,12 @@ class Trainer(DefaultTrainer):
             build_loader=cls.build_test_loader,
             build_evaluator=cls.build_evaluator,
         )
+
+
+def _trainer_type(cfg: CfgNode) -> type[SimpleTrainer]:
+    if not cfg.SOLVER.AMP.ENABLED:
+        return SimpleTrainer
+    return CPUAMPTrainer if torch.device(cfg.MODEL.DEVICE).type == "cpu" else AMPTrainer
 
 
 def _distribute(model: nn.Module) -> nn.Module:

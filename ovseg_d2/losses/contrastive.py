@@ -56,8 +56,9 @@ def contrastive_loss(
         negative_mask: (B, N) bool, which of them count; None: all.
 
     Returns:
-        0-dim loss. Every rank gives the loss of its own rows against the columns of all ranks; the
-        mean over ranks (what DDP's gradient averaging needs) is the loss of the joined batch.
+        0-dim loss, in float32 or wider. Every rank gives the loss of its own rows against the
+        columns of all ranks; the mean over ranks (what DDP's gradient averaging needs) is the loss
+        of the joined batch.
 
     Raises:
         ValueError: if shapes do not fit.
@@ -81,19 +82,28 @@ def contrastive_loss(
     ids = text_ids.reshape(batch, num_texts)
     all_ids = gather_with_grad(ids)
 
-    image_logits = logit_scale * image_embeds @ gather_with_grad(texts).flatten(0, 1).t()
-    text_logits = logit_scale * texts.flatten(0, 1) @ gather_with_grad(image_embeds).t()
-    right = logit_scale * torch.einsum("bd,bmd->bm", image_embeds, texts)
-    # Which texts each image was given, and to which images each text was given.
-    given = (ids[:, :, None] == all_ids.flatten()[None, None, :]).any(dim=1)
-    given_to = (ids.flatten()[:, None, None] == all_ids[None]).any(dim=2)
-    wrong_texts = image_logits.masked_fill(given, -torch.inf).logsumexp(dim=1)[:, None]
-    if negative_embeds is not None:
-        wrong = logit_scale * torch.einsum("bd,bnd->bn", image_embeds, negative_embeds)
-        if negative_mask is not None:
-            wrong = wrong.masked_fill(~negative_mask, -torch.inf)
-        wrong_texts = torch.cat([wrong_texts, wrong], dim=1).logsumexp(dim=1, keepdim=True)
-    wrong_images = text_logits.masked_fill(given_to, -torch.inf).logsumexp(dim=1).view_as(right)
-    image_loss = torch.logaddexp(right, wrong_texts) - right
-    text_loss = torch.logaddexp(right, wrong_images) - right
-    return 0.5 * (image_loss + text_loss).mean()
+    # Cosines times 100 or so need more digits than mixed precision gives products.
+    with torch.autocast(texts.device.type, enabled=False):
+        image_embeds, texts = _at_least_float(image_embeds), _at_least_float(texts)
+        image_logits = logit_scale * image_embeds @ gather_with_grad(texts).flatten(0, 1).t()
+        text_logits = logit_scale * texts.flatten(0, 1) @ gather_with_grad(image_embeds).t()
+        right = logit_scale * torch.einsum("bd,bmd->bm", image_embeds, texts)
+        # Which texts each image was given, and to which images each text was given.
+        given = (ids[:, :, None] == all_ids.flatten()[None, None, :]).any(dim=1)
+        given_to = (ids.flatten()[:, None, None] == all_ids[None]).any(dim=2)
+        wrong_texts = image_logits.masked_fill(given, -torch.inf).logsumexp(dim=1)[:, None]
+        if negative_embeds is not None:
+            wrong = logit_scale * torch.einsum(
+                "bd,bnd->bn", image_embeds, _at_least_float(negative_embeds)
+            )
+            if negative_mask is not None:
+                wrong = wrong.masked_fill(~negative_mask, -torch.inf)
+            wrong_texts = torch.cat([wrong_texts, wrong], dim=1).logsumexp(dim=1, keepdim=True)
+        wrong_images = text_logits.masked_fill(given_to, -torch.inf).logsumexp(dim=1).view_as(right)
+        image_loss = torch.logaddexp(right, wrong_texts) - right
+        text_loss = torch.logaddexp(right, wrong_images) - right
+        return 0.5 * (image_loss + text_loss).mean()
+
+
+def _at_least_float(values: Tensor) -> Tensor:
+    return values.to(torch.promote_types(values.dtype, torch.float32))

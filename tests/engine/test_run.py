@@ -50,7 +50,11 @@ def test_a_good_job_passes(config, tmp_path):
         ({"DATASETS__TEST": "('nowhere',)"}, False, "'nowhere' is not registered"),
         ({"DATASETS__TEST": "('nowhere',)"}, True, "'nowhere' is not registered"),
         ({}, True, r"DATASETS\.TEST is empty; name at least one"),
-        ({"SOLVER__AMP__ENABLED": "True"}, False, r"SOLVER\.AMP\.ENABLED True needs CUDA.*'cpu'"),
+        (
+            {"SOLVER__AMP__ENABLED": "True", "MODEL__DEVICE": "meta"},
+            False,
+            r"SOLVER\.AMP\.ENABLED True needs CUDA or a CPU.*'meta'",
+        ),
         ({"MODEL__DEVICE": "cuda:64"}, False, r"MODEL\.DEVICE 'cuda:64' is not there: "),
         ({"MODEL__WEIGHTS": "gone.pth"}, False, "MODEL.WEIGHTS 'gone.pth' does not exist; give"),
     ],

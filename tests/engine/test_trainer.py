@@ -109,6 +109,36 @@ def test_what_cannot_be_trained_is_refused(tiny_train_opts):
         Trainer(load_config(None, opts))
 
 
+def test_mixed_precision_on_the_cpu(tiny_train_opts, toy_dataset):
+    name = toy_dataset("ovseg_toy_mixed", ["red star", "grass"])
+    seen: list[tuple[bool, bool]] = []
+
+    def note(model: torch.nn.Module, args: object, output: object) -> None:
+        seen.append((model.training, torch.is_autocast_enabled("cpu")))
+
+    losses = []
+    for mixed in (False, True):
+        opts = changed(
+            tiny_train_opts,
+            SOLVER__AMP__ENABLED=mixed,
+            SOLVER__MAX_ITER=2,
+            TEST__EVAL_PERIOD=2,
+            OUTPUT_DIR=f"{load_config(None, tiny_train_opts).OUTPUT_DIR}/{mixed}",
+        )
+        cfg = load_config(None, opts)
+        cfg.DATASETS.TEST = (name,)
+        torch.manual_seed(0)
+        trainer = Trainer(cfg)
+        trainer.model.register_forward_hook(note)
+        trainer.train()
+        assert {each.dtype for each in trainer.model.parameters()} == {torch.float32}
+        losses.append(trainer.storage.history("total_loss").values()[0][0])
+    training = [autocast for in_training, autocast in seen if in_training]
+    assert training == [False, False, True, True]
+    assert {autocast for in_training, autocast in seen if not in_training} == {False}
+    assert losses[0] != losses[1] and losses[1] == pytest.approx(losses[0], rel=0.02)
+
+
 class _Stop(HookBase):
     def __init__(self, at: int) -> None:
         self._at = at
