@@ -4,10 +4,12 @@ Examples:
     python tools/benchmark.py claims maskclip
     python tools/benchmark.py claims maskclip --split dev --json maskclip.json
     python tools/benchmark.py claims corruptions --plot corruptions.png
+    python tools/benchmark.py claims pixelclip --rows shapes --opts SOLVER.AMP.ENABLED True
     python tools/benchmark.py speed
 
 Claims keep each finished job under output/claims, so that an interrupted table is completed by the
-same command. Speed prints ratios of two ways to the same result, measured in turns in one run.
+same command. --opts comes last: all that follows it is config keys and values. Speed prints ratios
+of two ways to the same result, measured in turns in one run.
 """
 
 import argparse
@@ -34,6 +36,12 @@ def parse_args() -> argparse.Namespace:
     claims.add_argument("--json", help="write the numbers to this file")
     claims.add_argument("--plot", help="draw the curves of a claim that has some into this PNG")
     claims.add_argument("--output", default="output/claims", help="keeps finished jobs")
+    claims.add_argument(
+        "--rows", action="append", help="only rows whose name holds this; may repeat"
+    )
+    claims.add_argument(
+        "--opts", nargs=argparse.REMAINDER, default=[], help="config keys and values of every job"
+    )
     commands.add_parser("speed", help="time two ways to the same result")
     return parser.parse_args()
 
@@ -41,6 +49,7 @@ def parse_args() -> argparse.Namespace:
 def run_claims(args: argparse.Namespace) -> None:
     """Run a method's jobs and print its table."""
     claim = CLAIMS[args.method](split=args.split, seeds=args.seeds)
+    claim = claim.narrowed(args.rows or (), args.opts)
     if args.plot and claim.curves is None:
         raise ValueError(f"--plot {args.plot}: claim {args.method} has no curves; leave it out")
     numbers = run_jobs(claim.jobs, Path(args.output) / args.method)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -70,6 +70,11 @@ class Job:
             return f"python {shlex.join(self.prepare)}\n  then {' '.join(words)}"
         return " ".join(words)
 
+    def with_opts(self, opts: Sequence[str]) -> "Job":
+        """The same with further keys and values, also of the trainings it starts from."""
+        before = None if self.weights_of is None else self.weights_of.with_opts(opts)
+        return replace(self, opts=(*self.opts, *opts), weights_of=before)
+
     def key(self) -> str:
         """Changes with whatever the result depends on: configs and the packaged weights."""
         digest = hashlib.sha256(load_config(self.config_file, self.words).dump().encode())
@@ -113,6 +118,22 @@ class Claim:
     x_label: str = ""
     y_label: str = "mIoU (%)"
     expand: Callable[[Mapping[str, Any]], Mapping[str, Mapping[str, Any]]] | None = None
+
+    def narrowed(self, rows: Sequence[str], opts: Sequence[str] = ()) -> "Claim":
+        """Some of the jobs, with further keys and values.
+
+        Args:
+            rows: parts of the rows' names; none leaves all rows.
+            opts: keys and values of the config, for all jobs.
+
+        Raises:
+            ValueError: no row has such a name.
+        """
+        jobs = [job for job in self.jobs if not rows or any(part in job.row for part in rows)]
+        if not jobs:
+            names = list(OrderedDict.fromkeys(job.row for job in self.jobs))
+            raise ValueError(f"no row's name holds any of {list(rows)}; the rows are {names}")
+        return replace(self, jobs=tuple(job.with_opts(opts) for job in jobs))
 
 
 def run_jobs(jobs: Sequence[Job], folder: Path) -> list[dict[str, Any]]:

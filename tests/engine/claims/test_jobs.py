@@ -46,6 +46,17 @@ def test_a_damaged_result_is_computed_again(evaluations, tmp_path):
     assert json.loads(kept.read_text())["numbers"] == {"mIoU": 20.0}
 
 
+def test_some_rows_with_further_options():
+    training = Job("training", CONFIG, ("SOLVER.MAX_ITER", "7"), seed=0)
+    claim = Claim("title", (training, Job("after", CONFIG, weights_of=training)), {})
+    (job,) = claim.narrowed(["ft"], ["VIS_PERIOD", "3"]).jobs
+    assert (job.row, job.opts) == ("after", ("VIS_PERIOD", "3"))
+    assert job.weights_of.opts == ("SOLVER.MAX_ITER", "7", "VIS_PERIOD", "3")
+    assert claim.narrowed([]) == claim
+    with pytest.raises(ValueError, match=r"holds any of \['before'\]; the rows are \['training', "):
+        claim.narrowed(["before"])
+
+
 def test_an_interruption_keeps_what_was_finished(evaluations, tmp_path, monkeypatch):
     counted = jobs_module.evaluate_config
 
