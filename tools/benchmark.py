@@ -52,7 +52,7 @@ def run_claims(args: argparse.Namespace) -> None:
     claim = claim.narrowed(args.rows or (), args.opts)
     if args.plot and claim.curves is None:
         raise ValueError(f"--plot {args.plot}: claim {args.method} has no curves; leave it out")
-    numbers = run_jobs(claim.jobs, Path(args.output) / args.method)
+    numbers = run_jobs(claim.jobs, Path(args.output))
     print(f"\n{claim.title}\n\n{format_table(claim, numbers)}\n")
     for job in claim.jobs:
         print(f"{job.row}:\n  {job.command}")

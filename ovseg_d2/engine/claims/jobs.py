@@ -39,8 +39,8 @@ class Job:
         config_file: what it evaluates or trains.
         opts: keys and values on top.
         seed: trains with it; None evaluates only.
-        weights_of: the training whose result this job starts from; None starts from what the
-            config says.
+        weights: config keys that take weights of trainings, such as ``MODEL.WEIGHTS``, each with
+            its training, which is done before; () starts from what the config says.
         prepare: words of a Python command that makes the data it reads, and does nothing where
             they are there.
     """
@@ -49,7 +49,7 @@ class Job:
     config_file: str
     opts: tuple[str, ...] = ()
     seed: int | None = None
-    weights_of: "Job | None" = None
+    weights: tuple[tuple[str, "Job"], ...] = ()
     prepare: tuple[str, ...] = ()
 
     @property
@@ -59,29 +59,32 @@ class Job:
 
     @property
     def command(self) -> str:
-        """What repeats this job alone; a training it starts from comes first."""
+        """What repeats this job alone; what it starts from comes first."""
+        return "\n  then ".join(dict.fromkeys(self._commands()))
+
+    def _commands(self) -> list[str]:
         words = ["python tools/train_net.py --config-file", self.config_file]
         words += ["--eval-only"] if self.seed is None else []
         words += [shlex.quote(word) for word in self.words]
-        if self.weights_of is not None:
-            words.append("MODEL.WEIGHTS <its OUTPUT_DIR>/model_final.pth")
-            return f"{self.weights_of.command}\n  then {' '.join(words)}"
-        if self.prepare:
-            return f"python {shlex.join(self.prepare)}\n  then {' '.join(words)}"
-        return " ".join(words)
+        words += [
+            f"{name} <OUTPUT_DIR of {job.row!r}>/model_final.pth" for name, job in self.weights
+        ]
+        before = [command for _, job in self.weights for command in job._commands()]
+        before += [f"python {shlex.join(self.prepare)}"] if self.prepare else []
+        return [*before, " ".join(words)]
 
     def with_opts(self, opts: Sequence[str]) -> "Job":
         """The same with further keys and values, also of the trainings it starts from."""
-        before = None if self.weights_of is None else self.weights_of.with_opts(opts)
-        return replace(self, opts=(*self.opts, *opts), weights_of=before)
+        weights = tuple((name, job.with_opts(opts)) for name, job in self.weights)
+        return replace(self, opts=(*self.opts, *opts), weights=weights)
 
     def key(self) -> str:
         """Changes with whatever the result depends on: configs and the packaged weights."""
         digest = hashlib.sha256(load_config(self.config_file, self.words).dump().encode())
         digest.update(b"train" if self.seed is not None else b"evaluate")
         digest.update(repr(self.prepare).encode() if self.prepare else b"")
-        if self.weights_of is not None:
-            digest.update(self.weights_of.key().encode())
+        for name, job in self.weights:
+            digest.update((name + job.key()).encode())
         digest.update(_assets_digest())
         return digest.hexdigest()
 
@@ -107,7 +110,7 @@ class Claim:
         curves: the numbers of all jobs -> name -> (x, y) points of a plot; None draws none.
         x_label: what x is, with its unit.
         y_label: what y is, with its unit.
-        expand: the numbers of one job -> those of several rows, by name, in the place of its own;
+        expand: a job's row and numbers -> those of several rows, by name, in the place of its own;
             None leaves it at one row.
     """
 
@@ -117,7 +120,7 @@ class Claim:
     curves: Callable[[Sequence[Mapping[str, Any]]], Mapping[str, Sequence[Point]]] | None = None
     x_label: str = ""
     y_label: str = "mIoU (%)"
-    expand: Callable[[Mapping[str, Any]], Mapping[str, Mapping[str, Any]]] | None = None
+    expand: Callable[[str, Mapping[str, Any]], Mapping[str, Mapping[str, Any]]] | None = None
 
     def narrowed(self, rows: Sequence[str], opts: Sequence[str] = ()) -> "Claim":
         """Some of the jobs, with further keys and values.
@@ -133,7 +136,9 @@ class Claim:
         if not jobs:
             names = list(OrderedDict.fromkeys(job.row for job in self.jobs))
             raise ValueError(f"no row's name holds any of {list(rows)}; the rows are {names}")
-        return replace(self, jobs=tuple(job.with_opts(opts) for job in jobs))
+        # Curves are drawn of whole tables.
+        curves = None if rows else self.curves
+        return replace(self, jobs=tuple(job.with_opts(opts) for job in jobs), curves=curves)
 
 
 def run_jobs(jobs: Sequence[Job], folder: Path) -> list[dict[str, Any]]:
@@ -164,9 +169,9 @@ def _finish(job: Job, folder: Path) -> dict[str, Any]:
         return kept
     output = folder / "runs" / key[:24]
     opts = (*job.words, "OUTPUT_DIR", str(output))
-    if job.weights_of is not None:
-        before = _finish(job.weights_of, folder)
-        opts = (*opts, "MODEL.WEIGHTS", str(Path(before["output"]) / "model_final.pth"))
+    for name, training in job.weights:
+        before = _finish(training, folder)
+        opts = (*opts, name, str(Path(before["output"]) / "model_final.pth"))
     if job.prepare:
         _run([sys.executable, *job.prepare], "preparing data failed")
     numbers = (
@@ -222,7 +227,9 @@ def format_table(claim: Claim, numbers: Sequence[Mapping[str, Any]]) -> str:
     """
     rows: OrderedDict[str, list[Mapping[str, Any]]] = OrderedDict()
     for job, found in zip(claim.jobs, numbers, strict=True):
-        for row, shown in (claim.expand(found) if claim.expand else {job.row: found}).items():
+        for row, shown in (
+            claim.expand(job.row, found) if claim.expand else {job.row: found}
+        ).items():
             rows.setdefault(row, []).append(shown)
     body = [
         [row, *(_cell([found.get(key) for found in group]) for key in claim.columns.values())]

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from .jobs import Claim, Job
 
-__all__ = ["COLUMNS", "mask_adapted_clip_claim"]
+__all__ = ["COLUMNS", "adapted_clip", "mask_adapted_clip_claim"]
 
 COLUMNS: Mapping[str, str] = {
     "base and novel": "class_accuracy_base_novel",
@@ -55,30 +55,40 @@ def mask_adapted_clip_claim(split: str = "val", seeds: int = 3) -> Claim:
         Job("untuned", _FT, whole),
         Job("untuned, background left in", _FT, (*whole, _FILL, "none")),
     ]
-
-    def train(row: str, config: str, *opts: str, folder: str = "shapes_5cap", seed: int) -> Job:
-        # Evaluated once, at the end.
-        words = (*whole, "TEST.EVAL_PERIOD", "0", *opts)
-        return Job(row, config, words, seed, prepare=_prepare(folder))
-
-    def after(first: Job, row: str, config: str, *opts: str) -> Job:
-        assert first.seed is not None
-        return replace(train(row, config, *opts, seed=first.seed), weights_of=first)
-
-    rows: list[list[Job]] = []
-    for seed in range(seeds):
-        ft, mpt = train("FT", _FT, seed=seed), train("MPT", _MPT, seed=seed)
-        found = [ft, mpt, after(ft, "FT, then MPT", _FT_MPT), after(mpt, "MPT, then FT", _MPT_FT)]
-        found.append(train("both at once", _BOTH, seed=seed))
-        for depth in (1, 2, _ALL_BLOCKS):  # 3 is the configs'
-            name = "all" if depth == _ALL_BLOCKS else str(depth)
-            words = (_DEPTH, str(depth))
-            found.append(train(f"MPT, depth {name}", _MPT, *words, seed=seed))
-            found.append(after(ft, f"FT, then MPT, depth {name}", _FT_MPT, *words))
-        for folder, row in _PAIR_ROWS.items():
-            pairs = ("DATASETS.TRAIN", f"('output/pairs/{folder}/pairs.jsonl',)")
-            found.append(train(row, _FT, *pairs, folder=folder, seed=seed))
-        rows.append(found)
-    jobs += [job for of_row in zip(*rows, strict=True) for job in of_row]
+    rows = zip(*(_trainings(seed) for seed in range(seeds)), strict=True)
+    jobs += [
+        Job(each.row, each.config_file, (*each.opts, *whole), weights=(("MODEL.WEIGHTS", each),))
+        for row in rows
+        for each in row
+    ]
     title = f"Masked crops named by ShapesCLIP (prompts of depth 3), Shapes {split}, accuracy (%)"
     return Claim(title, tuple(jobs), COLUMNS)
+
+
+def adapted_clip(seed: int) -> Job:
+    """The training whose CLIP goes into OVSeg, "FT, then MPT"."""
+    return next(job for job in _trainings(seed) if job.row == "FT, then MPT")
+
+
+def _trainings(seed: int) -> list[Job]:
+    """All rows' trainings; what they report themselves is of dev."""
+
+    def train(row: str, config: str, *opts: str, folder: str = "shapes_5cap") -> Job:
+        # Evaluated once, at the end.
+        return Job(row, config, ("TEST.EVAL_PERIOD", "0", *opts), seed, prepare=_prepare(folder))
+
+    def after(first: Job, row: str, config: str, *opts: str) -> Job:
+        return replace(train(row, config, *opts), weights=(("MODEL.WEIGHTS", first),))
+
+    ft, mpt = train("FT", _FT), train("MPT", _MPT)
+    found = [ft, mpt, after(ft, "FT, then MPT", _FT_MPT), after(mpt, "MPT, then FT", _MPT_FT)]
+    found.append(train("both at once", _BOTH))
+    for depth in (1, 2, _ALL_BLOCKS):  # 3 is the configs'
+        name = "all" if depth == _ALL_BLOCKS else str(depth)
+        words = (_DEPTH, str(depth))
+        found.append(train(f"MPT, depth {name}", _MPT, *words))
+        found.append(after(ft, f"FT, then MPT, depth {name}", _FT_MPT, *words))
+    for folder, row in _PAIR_ROWS.items():
+        pairs = ("DATASETS.TRAIN", f"('output/pairs/{folder}/pairs.jsonl',)")
+        found.append(train(row, _FT, *pairs, folder=folder))
+    return found

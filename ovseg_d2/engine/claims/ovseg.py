@@ -2,10 +2,12 @@
 
 import statistics
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from ..sweep import lambda_key
 from .jobs import Claim, Job, Point
+from .mask_adapted_clip import adapted_clip
 from .maskclip import COLUMNS
 
 __all__ = ["LAMBDAS", "lambda_claim", "oracles_claim", "ovseg_claim"]
@@ -26,8 +28,16 @@ def _trainings(seeds: int) -> list[Job]:
     return [Job("training", _CONFIG, _lambda(0.5), seed=seed) for seed in range(seeds)]
 
 
-def _after(row: str, seeds: int, opts: Sequence[str], config: str = _CONFIG) -> list[Job]:
-    return [Job(row, config, tuple(opts), weights_of=each) for each in _trainings(seeds)]
+def _after(row: str, seeds: int, opts: Sequence[str], *, adapted: bool = False) -> list[Job]:
+    """Evaluations of each training; with the mask-adapted CLIP of the same seed, or the untuned."""
+    found = []
+    for training in _trainings(seeds):
+        weights = [("MODEL.WEIGHTS", training)]
+        if adapted:
+            assert training.seed is not None
+            weights.append(("MODEL.OVSEG.CLIP_WEIGHTS", adapted_clip(training.seed)))
+        found.append(Job(row, _CONFIG, tuple(opts), weights=tuple(weights)))
+    return found
 
 
 def oracles_claim(split: str = "val", seeds: int = 3) -> Claim:
@@ -59,36 +69,42 @@ def _lambda(lam: float) -> tuple[str, str]:
 
 
 def lambda_claim(split: str = "dev", seeds: int = 3) -> Claim:
-    """Every lambda's mIoU, all of them in one pass a training.
+    """Every lambda's mIoU, all of them in one pass a training, with untuned and adapted CLIP.
 
     Args:
         split: ``dev`` for choosing, ``val`` for reporting.
-        seeds: trainings of the MaskFormer.
+        seeds: trainings of the MaskFormer and of the mask-adapted CLIP.
     """
     opts = (*_tests(split), "TEST.LAMBDAS", str(list(LAMBDAS)))
-    jobs = tuple(_after("lambda", seeds, opts))
+    jobs = (
+        *_after("untuned CLIP", seeds, opts),
+        *_after("mask-adapted CLIP", seeds, opts, adapted=True),
+    )
     title = f"OVSeg over lambda, Shapes {split}, mIoU"
     label = "lambda (0: proposals alone, 1: CLIP alone)"
-    return Claim(title, jobs, COLUMNS, _curves, label, expand=_rows)
+    return Claim(title, jobs, COLUMNS, partial(_curves, jobs), label, expand=_rows)
 
 
-def _rows(found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def _rows(row: str, found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """One row for each lambda of a sweep."""
     return {
-        f"lambda {lam:.1f}": {key: found[lambda_key(key, lam)] for key in COLUMNS.values()}
+        f"{row}, lambda {lam:.1f}": {key: found[lambda_key(key, lam)] for key in COLUMNS.values()}
         for lam in LAMBDAS
     }
 
 
-def _curves(numbers: Sequence[Mapping[str, Any]]) -> dict[str, list[Point]]:
-    """Each column against lambda, the mean over trainings."""
-    return {
-        name: [
-            (lam, statistics.mean(found[lambda_key(key, lam)] for found in numbers))
-            for lam in LAMBDAS
-        ]
-        for name, key in COLUMNS.items()
-    }
+def _curves(jobs: Sequence[Job], numbers: Sequence[Mapping[str, Any]]) -> dict[str, list[Point]]:
+    """The numbers of two columns against lambda, the mean over trainings."""
+    curves: dict[str, list[Point]] = {}
+    for row in dict.fromkeys(job.row for job in jobs):
+        found = [each for job, each in zip(jobs, numbers, strict=True) if job.row == row]
+        for name in ("base", "novel", "base and novel"):
+            key = COLUMNS[name]
+            curves[f"{row}: {name}"] = [
+                (lam, statistics.mean(each[lambda_key(key, lam)] for each in found))
+                for lam in LAMBDAS
+            ]
+    return curves
 
 
 def ovseg_claim(split: str = "val", seeds: int = 3) -> Claim:
@@ -96,13 +112,15 @@ def ovseg_claim(split: str = "val", seeds: int = 3) -> Claim:
 
     Args:
         split: ``dev`` for choosing, ``val`` for reporting.
-        seeds: trainings of the MaskFormer.
+        seeds: trainings of the MaskFormer and of the mask-adapted CLIP.
     """
     test = _tests(split)
-    jobs = (
+    jobs = [
         Job("MaskCLIP", "configs/maskclip.yaml", test),
         *_after("MaskFormer's names alone, lambda 0", seeds, (*test, *_lambda(0.0))),
-        *_after("CLIP's names alone, lambda 1", seeds, (*test, *_lambda(1.0))),
-        *_after("OVSeg, configs/ovseg.yaml's lambda", seeds, test),
-    )
-    return Claim(f"OVSeg on untuned ShapesCLIP, Shapes {split}, mIoU", jobs, COLUMNS)
+    ]
+    for name, adapted in (("untuned", False), ("mask-adapted", True)):
+        clip_alone = (*test, *_lambda(1.0))
+        jobs += _after(f"{name} CLIP's names alone, lambda 1", seeds, clip_alone, adapted=adapted)
+        jobs += _after(f"OVSeg with {name} CLIP", seeds, test, adapted=adapted)
+    return Claim(f"OVSeg, Shapes {split}, mIoU", tuple(jobs), COLUMNS)

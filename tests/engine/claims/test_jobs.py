@@ -48,10 +48,12 @@ def test_a_damaged_result_is_computed_again(evaluations, tmp_path):
 
 def test_some_rows_with_further_options():
     training = Job("training", CONFIG, ("SOLVER.MAX_ITER", "7"), seed=0)
-    claim = Claim("title", (training, Job("after", CONFIG, weights_of=training)), {})
+    claim = Claim(
+        "title", (training, Job("after", CONFIG, weights=(("MODEL.WEIGHTS", training),))), {}
+    )
     (job,) = claim.narrowed(["ft"], ["VIS_PERIOD", "3"]).jobs
     assert (job.row, job.opts) == ("after", ("VIS_PERIOD", "3"))
-    assert job.weights_of.opts == ("SOLVER.MAX_ITER", "7", "VIS_PERIOD", "3")
+    assert job.weights[0][1].opts == ("SOLVER.MAX_ITER", "7", "VIS_PERIOD", "3")
     assert claim.narrowed([]) == claim
     with pytest.raises(ValueError, match=r"holds any of \['before'\]; the rows are \['training', "):
         claim.narrowed(["before"])
@@ -84,7 +86,7 @@ def test_a_job_that_starts_from_a_training(evaluations, tmp_path, monkeypatch):
 
     monkeypatch.setattr(jobs_module, "_train", train)
     training = Job("trained", "configs/clip.yaml", ("SOLVER.MAX_ITER", "7"), seed=3)
-    after = Job("after", CONFIG, ("TEST.MAX_IMAGES", "5"), weights_of=training)
+    after = Job("after", CONFIG, ("TEST.MAX_IMAGES", "5"), weights=(("MODEL.WEIGHTS", training),))
     assert run_jobs([after, training, after], tmp_path) == [
         {"mIoU": 10.0},
         {"mIoU": 1.0},
@@ -97,7 +99,9 @@ def test_a_job_that_starts_from_a_training(evaluations, tmp_path, monkeypatch):
     assert given["MODEL.WEIGHTS"] == f"{opts['OUTPUT_DIR']}/model_final.pth"
     # Another seed of the training is another result of what follows.
     other = Job("trained", "configs/clip.yaml", ("SOLVER.MAX_ITER", "7"), seed=4)
-    assert Job("after", CONFIG, after.opts, weights_of=other).key() != after.key()
+    assert (
+        Job("after", CONFIG, after.opts, weights=(("MODEL.WEIGHTS", other),)).key() != after.key()
+    )
 
 
 def test_a_training_that_fails_says_what_was_run(tmp_path, monkeypatch, request):
@@ -145,19 +149,40 @@ def test_every_claim_is_a_valid_set_of_configs(method, split, monkeypatch, reque
 
 def test_a_sweep_is_one_job_and_a_row_for_each_lambda():
     claim = CLAIMS["ovseg_lambda"](split="dev", seeds=2)
-    assert len(claim.jobs) == 2
-    keys = list(claim.columns.values())
+    kinds = ("untuned CLIP", "mask-adapted CLIP")
+    assert [job.row for job in claim.jobs] == [kind for kind in kinds for _ in range(2)]
+    lambdas = [i / 10 for i in range(11)]
     numbers = [
         {
             f"{key}_lambda_{lam:g}": 100 * lam + seed
-            for key in keys
-            for lam in (i / 10 for i in range(11))
+            for key in claim.columns.values()
+            for lam in lambdas
         }
-        for seed in (0, 2)
+        for seed in (0, 2, 20, 22)
     ]
     lines = format_table(claim, numbers).splitlines()[2:]
-    assert [line.split("|")[1].strip() for line in lines] == [f"lambda {i / 10}" for i in range(11)]
+    names = [f"{kind}, lambda {lam}" for kind in kinds for lam in lambdas]
+    assert [line.split("|")[1].strip() for line in lines] == names
     assert lines[3].split("|")[2].strip() == "31.0 ± 1.4"
     curves = claim.curves(numbers)
-    assert list(curves) == list(claim.columns)
-    assert curves["base"][3] == (0.3, 31.0)
+    assert list(curves)[:3] == [
+        f"untuned CLIP: {name}" for name in ("base", "novel", "base and novel")
+    ]
+    assert curves["untuned CLIP: base"][3] == (0.3, 31.0)
+    assert curves["mask-adapted CLIP: novel"][3] == (0.3, 51.0)
+
+
+def test_a_job_may_take_weights_of_two_trainings(monkeypatch, request):
+    monkeypatch.chdir(request.config.rootpath)
+    job = CLAIMS["ovseg"](split="val", seeds=1).jobs[-1]
+    (first, training), (second, adapted) = job.weights
+    assert (first, training.config_file) == ("MODEL.WEIGHTS", "configs/ovseg.yaml")
+    assert (second, adapted.config_file) == (
+        "MODEL.OVSEG.CLIP_WEIGHTS",
+        "configs/ovseg_clip_ft_mpt.yaml",
+    )
+    assert job.command.endswith(
+        "MODEL.WEIGHTS <OUTPUT_DIR of 'training'>/model_final.pth "
+        "MODEL.OVSEG.CLIP_WEIGHTS <OUTPUT_DIR of 'FT, then MPT'>/model_final.pth"
+    )
+    assert job.command.count("\n  then ") == 4  # mining, two trainings of CLIP, one of OVSeg

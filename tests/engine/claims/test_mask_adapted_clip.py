@@ -16,24 +16,27 @@ def claim(monkeypatch, request):
 def test_every_row_has_a_job_for_each_seed(claim):
     rows = [job.row for job in claim.jobs]
     assert rows[:2] == ["untuned", "untuned, background left in"]
-    trained = [job for job in claim.jobs if job.seed is not None]
-    assert len(trained) == 2 * (5 + 2 * 3 + 3)
-    for job in trained:
+    assert len(rows) == 2 + 2 * (5 + 2 * 3 + 3)
+    depths = set()
+    for number, job in enumerate(claim.jobs[2:]):
         cfg = load_config(job.config_file, job.words)
         assert cfg.TEST.TASK == "mask_crops" and list(cfg.DATASETS.TEST) == ["ovseg_shapes_dev"]
+        ((key, training),) = job.weights
+        assert (key, training.row, training.seed) == ("MODEL.WEIGHTS", job.row, number % 2)
         # What it trains on is what is made before.
-        folder = job.prepare[job.prepare.index("--output") + 1]
-        assert list(cfg.DATASETS.TRAIN) == [f"{folder}/pairs.jsonl"]
+        trained = load_config(training.config_file, training.words)
+        folder = training.prepare[training.prepare.index("--output") + 1]
+        assert list(trained.DATASETS.TRAIN) == [f"{folder}/pairs.jsonl"]
+        depth = trained.MODEL.MASK_ADAPTED_CLIP.PROMPT_DEPTH
+        assert depth == cfg.MODEL.MASK_ADAPTED_CLIP.PROMPT_DEPTH
         if "then" in job.row:
-            assert job.weights_of.seed == job.seed
-            assert job.row.startswith(job.weights_of.row)
+            ((key, first),) = training.weights
+            assert (key, first.seed) == ("MODEL.WEIGHTS", training.seed)
+            assert job.row.startswith(first.row)
         else:
-            assert job.weights_of is None
-    depths = {
-        load_config(job.config_file, job.words).MODEL.MASK_ADAPTED_CLIP.PROMPT_DEPTH
-        for job in trained
-        if job.row.startswith("MPT") and job.weights_of is None
-    }
+            assert training.weights == ()
+            if job.row.startswith("MPT"):
+                depths.add(depth)
     assert depths == {1, 2, 3, 4}
 
 
