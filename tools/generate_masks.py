@@ -7,6 +7,8 @@ Examples:
         --options num_clusters=16 size=448
     torchrun --nproc-per-node 4 tools/generate_masks.py --source sam --images photos \
         --output masks --options checkpoint=sam_vit_h_4b8939.pth
+    python tools/generate_masks.py --source maskformer --images photos --output masks \
+        --options config=configs/ovseg.yaml weights=output/ovseg/model_final.pth
     python tools/generate_masks.py --source shapes --images shapes://dev/0/0-99 --output masks \
         --num-gpus 2
 
@@ -54,7 +56,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--options", nargs="*", default=[], metavar="NAME=VALUE", help="of the source"
     )
-    parser.add_argument("--device", default="auto", help="of the models of dino and sam")
+    parser.add_argument("--device", default="auto", help="of dino, sam and maskformer")
     parser.add_argument("--num-gpus", type=int, default=1, help="processes on this machine")
     args = parser.parse_args(argv)
     args.options = parse_options(parser, args.options)

@@ -20,9 +20,10 @@ from ..d2.utils import comm
 from ..data import shapes
 from ..data.datasets import SHAPES_SIZES
 from ..data.images import ImageReadError, list_images
-from ..data.masks import build_mask_source
+from ..data.masks import MASK_SOURCES, build_mask_source
 from ..data.readers import read_picture
 from ..masks import mask_file_name, read_info, write_masks
+from .proposal_masks import ProposalMasks
 
 __all__ = [
     "PATIENCE",
@@ -36,6 +37,9 @@ __all__ = [
 
 # How long a process that has done its share waits for the others.
 PATIENCE = timedelta(days=30)
+
+# Here, where models can be built.
+MASK_SOURCES["maskformer"] = ProposalMasks.load
 
 _SHAPES_RANGE = re.compile(r"shapes://(\w+)/(\d+)/(?:(\d+)-(\d+))?")
 

@@ -2,13 +2,10 @@
 
 import json
 
-import numpy as np
 import pytest
 import torch
 
-from ovseg_d2.config import load_config
 from ovseg_d2.d2.data import DatasetCatalog
-from ovseg_d2.d2.modeling import build_model
 from ovseg_d2.data.loaders import build_test_loader
 from ovseg_d2.data.readers import read_labels
 from ovseg_d2.engine.ceilings import with_ceiling
@@ -19,42 +16,14 @@ from ovseg_d2.ops import overlap_labels
 from ovseg_d2.systems import MaskProposals
 
 WORDS = ["red star", "grass", "blue dots"]
-SIZES = {"QUERIES": 6, "CONV_CHANNELS": 32, "MASK_CHANNELS": 8, "DIM": 16, "LAYERS": 1}
-SIZES |= {"HEADS": 2, "HIDDEN_DIM": 16, "EMBED_HIDDEN_DIM": 16}
-
-
-@pytest.fixture
-def make(tiny_opts, toy_dataset, tmp_path):
-    """Give a function from further keys and values to the config of a tiny OVSeg, and the model."""
-    labels = [np.indices((24, 32))[1] // 11, np.full((32, 24), 1)]
-    labels[0][:4] = 255
-    name = toy_dataset("ovseg_toy_oracles", WORDS, labels=labels, class_sets={"all": [0, 1, 2]})
-
-    def build(*opts):
-        sizes = (str(w) for k, v in SIZES.items() for w in (f"MODEL.OVSEG.MASKFORMER.{k}", v))
-        backbone = ("MODEL.BACKBONE.NAME", "OVSegTimmBackbone", "MODEL.TIMM.NAME", "test_resnet")
-        cfg = load_config(
-            None,
-            [
-                *(*tiny_opts, *backbone, "MODEL.TIMM.OUT_INDICES", "[1, 2]"),
-                *("MODEL.META_ARCHITECTURE", "OVSeg"),
-                *("MODEL.SEM_SEG_HEAD.NAME", "OVSegMaskFormerHead", *sizes),
-                *("DATASETS.TEST", f"('{name}',)", "OUTPUT_DIR", str(tmp_path / "output")),
-                *opts,
-            ],
-        )
-        torch.manual_seed(0)
-        return cfg, build_model(cfg).eval()
-
-    return build
 
 
 def inputs(cfg):
     return [each for batch in build_test_loader(cfg, cfg.DATASETS.TEST[0]) for each in batch]
 
 
-def test_masks_of_the_truth_have_one_name_each(make):
-    cfg, model = make()
+def test_masks_of_the_truth_have_one_name_each(tiny_ovseg):
+    cfg, model = tiny_ovseg()
     oracle = with_ceiling("gt_masks", model)
     assert isinstance(oracle, TruthMasks)
     for each in inputs(cfg):
@@ -70,8 +39,8 @@ def test_masks_of_the_truth_have_one_name_each(make):
         assert not found["sem_seg"][:, labels == 255].any()
 
 
-def test_proposals_with_names_of_the_truth(make):
-    cfg, model = make()
+def test_proposals_with_names_of_the_truth(tiny_ovseg):
+    cfg, model = tiny_ovseg()
     oracle = with_ceiling("gt_labels", model)
     assert isinstance(oracle, TruthLabels)
     for each in inputs(cfg):
@@ -85,8 +54,8 @@ def test_proposals_with_names_of_the_truth(make):
         torch.testing.assert_close(oracle([each])[0]["sem_seg"], expected)
 
 
-def test_perfect_proposals_have_perfect_names(make, monkeypatch):
-    cfg, model = make("TEST.CEILING", "gt_labels")
+def test_perfect_proposals_have_perfect_names(tiny_ovseg, monkeypatch):
+    cfg, model = tiny_ovseg("TEST.CEILING", "gt_labels")
 
     def propose(batched_input):
         labels = torch.from_numpy(read_labels(batched_input["sem_seg_file_name"]))
@@ -96,15 +65,15 @@ def test_perfect_proposals_have_perfect_names(make, monkeypatch):
     assert evaluate(cfg, model)["sem_seg"]["mIoU"] == 100
 
 
-def test_ceilings_of_other_models(make):
-    _, model = make()
+def test_ceilings_of_other_models(tiny_ovseg):
+    _, model = tiny_ovseg()
     with pytest.raises(ValueError, match="'patch' is not one of gt_masks, gt_labels, which OVSeg"):
         with_ceiling("patch", model)
 
 
-def test_a_sweep_has_the_numbers_of_evaluations_one_by_one(make, tmp_path, monkeypatch):
+def test_a_sweep_has_the_numbers_of_evaluations_one_by_one(tiny_ovseg, tmp_path, monkeypatch):
     opts = ("TEST.OWN_WORDS", "True", "MODEL.OVSEG.LAMBDA", "0.6")
-    cfg, model = make(*opts, "TEST.LAMBDAS", "[0.0, 0.3, 1.0]")
+    cfg, model = tiny_ovseg(*opts, "TEST.LAMBDAS", "[0.0, 0.3, 1.0]")
     asked = []
     propose = type(model).propose
     monkeypatch.setattr(type(model), "propose", lambda *args: asked.append(1) or propose(*args))
@@ -112,7 +81,7 @@ def test_a_sweep_has_the_numbers_of_evaluations_one_by_one(make, tmp_path, monke
     assert len(asked) == len(DatasetCatalog.get(cfg.DATASETS.TEST[0]))
     monkeypatch.undo()
     for lam in (0.0, 0.3, 0.6, 1.0):
-        alone_cfg, alone = make(*opts[:2], "MODEL.OVSEG.LAMBDA", str(lam))
+        alone_cfg, alone = tiny_ovseg(*opts[:2], "MODEL.OVSEG.LAMBDA", str(lam))
         alone.load_state_dict(model.state_dict())
         expected = evaluate(alone_cfg, alone)["sem_seg"]
         for key in ("mIoU", "mIoU_all", "mIoU_own_words"):
@@ -132,8 +101,8 @@ def test_a_sweep_has_the_numbers_of_evaluations_one_by_one(make, tmp_path, monke
         (("TEST.LAMBDAS", "[0.5, 1.5]"), "TEST.LAMBDAS has 1.5; give numbers from 0.0 to 1.0"),
     ],
 )
-def test_models_without_a_lambda_to_sweep(make, opts, words):
-    cfg, model = make("TEST.LAMBDAS", "[0.5]", *opts)
+def test_models_without_a_lambda_to_sweep(tiny_ovseg, opts, words):
+    cfg, model = tiny_ovseg("TEST.LAMBDAS", "[0.5]", *opts)
     with pytest.raises(ValueError, match=words):
         evaluate(cfg, model)
     with pytest.raises(ValueError, match="a Linear has no lambda to change"):
