@@ -12,7 +12,7 @@ _KEY = "MODEL.PIXELCLIP."
 _FIXED = ("SOLVER.LR_MULTIPLIERS", "[['system.tower', 0.05]]")
 _NAMES = [CLASSES[number] for name in ("base", "novel") for number in CLASS_SETS[name]]
 _NAMED = (_KEY + "CLUSTERING", "names", _KEY + "CLASS_NAMES", str(_NAMES), *_FIXED)
-# On dev nothing changes any more after these.
+# A third of the config's steps, so that the table takes some two hours of one core.
 _SHORT = ("SOLVER.MAX_ITER", "100")
 
 _ABLATIONS: dict[str, tuple[str, ...]] = {
