@@ -37,7 +37,9 @@ def parse_args() -> argparse.Namespace:
     claims.add_argument("--plot", help="draw the curves of a claim that has some into this PNG")
     claims.add_argument("--output", default="output/claims", help="keeps finished jobs")
     claims.add_argument(
-        "--rows", action="append", help="only rows whose name holds this; may repeat"
+        "--rows",
+        action="append",
+        help="only the row of this name, or rows whose name holds it; may repeat",
     )
     claims.add_argument(
         "--opts", nargs=argparse.REMAINDER, default=[], help="config keys and values of every job"

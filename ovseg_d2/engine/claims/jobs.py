@@ -126,16 +126,22 @@ class Claim:
         """Some of the jobs, with further keys and values.
 
         Args:
-            rows: parts of the rows' names; none leaves all rows.
+            rows: names of rows, or parts of them; none leaves all rows.
             opts: keys and values of the config, for all jobs.
 
         Raises:
             ValueError: no row has such a name.
         """
-        jobs = [job for job in self.jobs if not rows or any(part in job.row for part in rows)]
-        if not jobs:
-            names = list(OrderedDict.fromkeys(job.row for job in self.jobs))
+        names = list(dict.fromkeys(job.row for job in self.jobs))
+        wanted = {
+            name
+            for name in names
+            for part in rows
+            if (name == part if part in names else part in name)
+        }
+        if rows and not wanted:
             raise ValueError(f"no row's name holds any of {list(rows)}; the rows are {names}")
+        jobs = [job for job in self.jobs if not rows or job.row in wanted]
         # Curves are drawn of whole tables.
         curves = None if rows else self.curves
         return replace(self, jobs=tuple(job.with_opts(opts) for job in jobs), curves=curves)

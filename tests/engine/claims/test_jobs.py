@@ -55,6 +55,9 @@ def test_some_rows_with_further_options():
     assert (job.row, job.opts) == ("after", ("VIS_PERIOD", "3"))
     assert job.weights[0][1].opts == ("SOLVER.MAX_ITER", "7", "VIS_PERIOD", "3")
     assert claim.narrowed([]) == claim
+    more = Claim("title", (training, Job("training twice", CONFIG)), {})
+    assert [job.row for job in more.narrowed(["training"]).jobs] == ["training"]
+    assert [job.row for job in more.narrowed(["train"]).jobs] == ["training", "training twice"]
     with pytest.raises(ValueError, match=r"holds any of \['before'\]; the rows are \['training', "):
         claim.narrowed(["before"])
 
