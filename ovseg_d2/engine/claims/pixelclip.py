@@ -36,14 +36,11 @@ _ABLATIONS: dict[str, tuple[str, ...]] = {
         _KEY + "TEMPLATES",
         "['a photo of {}', 'a picture of {}', 'there is {}']",
     ),
-    "balanced over the latest 1,024 masks": (_KEY + "QUEUE", "1024"),
     "not balanced": (_KEY + "SINKHORN_ITERS", "0"),
     "the paper's views": (
         *("INPUT.VIEWS.DISTORT_WEAK", "True", "INPUT.VIEWS.JITTER", "[0.5, 0.5, 0.5, 0.25]"),
         *("INPUT.VIEWS.GREY_PROB", "0.2"),
     ),
-    "pictures of 96 px": (_KEY + "IMAGE_SIZE", "[96, 96]", _KEY + "MASK_SIZE", "[32, 32]"),
-    "pictures of 120 px": (_KEY + "IMAGE_SIZE", "[120, 120]", _KEY + "MASK_SIZE", "[40, 40]"),
     # What would gain more of the full vocabulary.
     "fixed names, not balanced": (*_NAMED, _KEY + "SINKHORN_ITERS", "0"),
     "image encoder at four times the rate": (
