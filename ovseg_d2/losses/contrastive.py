@@ -5,6 +5,8 @@ import torch.distributed as dist
 import torch.distributed.nn.functional as dist_nn
 from torch import Tensor
 
+from ovseg_d2.ops import at_least_float32
+
 
 def _world_size() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
@@ -84,7 +86,7 @@ def contrastive_loss(
 
     # Cosines times 100 or so need more digits than mixed precision gives products.
     with torch.autocast(texts.device.type, enabled=False):
-        image_embeds, texts = _at_least_float(image_embeds), _at_least_float(texts)
+        image_embeds, texts = at_least_float32(image_embeds), at_least_float32(texts)
         image_logits = logit_scale * image_embeds @ gather_with_grad(texts).flatten(0, 1).t()
         text_logits = logit_scale * texts.flatten(0, 1) @ gather_with_grad(image_embeds).t()
         right = logit_scale * torch.einsum("bd,bmd->bm", image_embeds, texts)
@@ -94,7 +96,7 @@ def contrastive_loss(
         wrong_texts = image_logits.masked_fill(given, -torch.inf).logsumexp(dim=1)[:, None]
         if negative_embeds is not None:
             wrong = logit_scale * torch.einsum(
-                "bd,bnd->bn", image_embeds, _at_least_float(negative_embeds)
+                "bd,bnd->bn", image_embeds, at_least_float32(negative_embeds)
             )
             if negative_mask is not None:
                 wrong = wrong.masked_fill(~negative_mask, -torch.inf)
@@ -103,7 +105,3 @@ def contrastive_loss(
         image_loss = torch.logaddexp(right, wrong_texts) - right
         text_loss = torch.logaddexp(right, wrong_images) - right
         return 0.5 * (image_loss + text_loss).mean()
-
-
-def _at_least_float(values: Tensor) -> Tensor:
-    return values.to(torch.promote_types(values.dtype, torch.float32))

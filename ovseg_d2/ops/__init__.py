@@ -28,6 +28,7 @@ from ovseg_d2.ops.overlap import overlap_labels
 from ovseg_d2.ops.patch_masks import patch_masks
 from ovseg_d2.ops.patch_pixels import patch_pixels
 from ovseg_d2.ops.pooling import pool_masks
+from ovseg_d2.ops.precision import at_least_float32
 from ovseg_d2.ops.pseudo_labels import UNLABELLED, check_labels, fill_unlabelled
 from ovseg_d2.ops.random_masks import (
     check_mask_ratio,
@@ -56,6 +57,7 @@ __all__ = [
     "MaskFill",
     "Refinement",
     "assign_clusters",
+    "at_least_float32",
     "average_windows",
     "background_by_threshold",
     "binarize_masks",

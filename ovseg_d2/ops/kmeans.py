@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ovseg_d2.ops.precision import at_least_float32
+
 __all__ = ["KMeans", "kmeans"]
 
 
@@ -53,7 +55,7 @@ def kmeans(points: Tensor, num_clusters: int, *, seed: int = 0, max_iters: int =
         raise ValueError(
             f"num_clusters={num_clusters} and max_iters={max_iters}; give at least 1 of each"
         )
-    points = points.to(torch.promote_types(points.dtype, torch.float32))
+    points = at_least_float32(points)
     # Squared distances lose fewer digits around the origin.
     offset = points.mean(dim=1, keepdim=True)
     points = points - offset

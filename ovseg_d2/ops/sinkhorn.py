@@ -8,6 +8,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from ovseg_d2.ops.precision import at_least_float32
+
 __all__ = ["Assignment", "assign_clusters", "gather_rows", "sinkhorn"]
 
 
@@ -89,7 +91,7 @@ def assign_clusters(
         ValueError: as `sinkhorn`.
     """
     _check(logits, epsilon, num_iters)
-    joined, own = gather_rows(_at_least_float32(logits))
+    joined, own = gather_rows(at_least_float32(logits))
     rows = joined if memory is None else torch.cat([joined, memory.to(joined)])
     log_probs = _log_sinkhorn(rows, epsilon, num_iters, official)[: len(joined)]
     cluster_ids = log_probs.argmax(dim=1)
@@ -105,7 +107,7 @@ def assign_clusters(
 def _log_sinkhorn(logits: Tensor, epsilon: float, num_iters: int, official: bool) -> Tensor:
     """Logarithm of what `sinkhorn` returns."""
     _check(logits, epsilon, num_iters)
-    log_q = _at_least_float32(logits) / epsilon
+    log_q = at_least_float32(logits) / epsilon
     if len(log_q) == 0:
         return log_q
     if official or num_iters == 0:
@@ -137,10 +139,6 @@ def gather_rows(rows: Tensor) -> tuple[Tensor, slice]:
     joined = torch.cat([part[:length] for part, length in zip(parts, counts, strict=True)])
     first = sum(counts[:rank])
     return joined, slice(first, first + len(rows))
-
-
-def _at_least_float32(values: Tensor) -> Tensor:
-    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def _check(logits: Tensor, epsilon: float, num_iters: int) -> None:

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import torch
 from torch import Tensor
 
 from ovseg_d2.ops.dense import _linear_taps, _resize_last
+from ovseg_d2.ops.precision import at_least_float32
 
 __all__ = ["average_windows", "score_bands", "window_boxes"]
 
@@ -93,7 +93,7 @@ def average_windows(
     start, stop = (0, size[0]) if rows is None else rows
     box_size = _check(scores, boxes, size, padded_size, (start, stop))
     padded_size = box_size if padded_size is None else padded_size
-    scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+    scores = at_least_float32(scores)
     total = scores.new_zeros(scores.shape[1], stop - start, size[1])
     count = scores.new_zeros(stop - start, size[1])
     for grid, (left, top, right, bottom) in zip(scores, boxes, strict=True):
