@@ -33,11 +33,10 @@ def _trainings(seeds: int) -> list[Job]:
 def _after(row: str, seeds: int, opts: Sequence[str], *, adapted: bool = False) -> list[Job]:
     """Evaluations of each training; with the mask-adapted CLIP of the same seed, or the untuned."""
     found = []
-    for training in _trainings(seeds):
+    for seed, training in enumerate(_trainings(seeds)):
         weights = [("MODEL.WEIGHTS", training)]
         if adapted:
-            assert training.seed is not None
-            weights.append(("MODEL.OVSEG.CLIP_WEIGHTS", adapted_clip(training.seed)))
+            weights.append(("MODEL.OVSEG.CLIP_WEIGHTS", adapted_clip(seed)))
         found.append(Job(row, _CONFIG, tuple(opts), weights=tuple(weights)))
     return found
 
