@@ -51,6 +51,7 @@ class Job:
     seed: int | None = None
     weights: tuple[tuple[str, "Job"], ...] = ()
     prepare: tuple[str, ...] = ()
+    prepare_from: tuple[tuple[str, "Job"], ...] = ()
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -66,27 +67,37 @@ class Job:
         words = ["python tools/train_net.py --config-file", self.config_file]
         words += ["--eval-only"] if self.seed is None else []
         words += [shlex.quote(word) for word in self.words]
-        words += [
-            f"{name} <OUTPUT_DIR of {job.row!r}>/model_final.pth" for name, job in self.weights
-        ]
-        before = [command for _, job in self.weights for command in job._commands()]
-        before += [f"python {shlex.join(self.prepare)}"] if self.prepare else []
+        words += [f"{name} {_weights_of(job)}" for name, job in self.weights]
+        trainings = (*self.prepare_from, *self.weights)
+        before = [command for _, job in trainings for command in job._commands()]
+        if self.prepare:
+            last = [f"{word}{_weights_of(job)}" for word, job in self.prepare_from]
+            before.append(" ".join(["python", shlex.join(self.prepare), *last]))
         return [*before, " ".join(words)]
 
     def with_opts(self, opts: Sequence[str]) -> "Job":
         """The same with further keys and values, also of the trainings it starts from."""
-        weights = tuple((name, job.with_opts(opts)) for name, job in self.weights)
-        return replace(self, opts=(*self.opts, *opts), weights=weights)
+        weights, prepare_from = (
+            tuple((name, job.with_opts(opts)) for name, job in trainings)
+            for trainings in (self.weights, self.prepare_from)
+        )
+        words = (*self.opts, *opts)
+        return replace(self, opts=words, weights=weights, prepare_from=prepare_from)
 
     def key(self) -> str:
         """Changes with whatever the result depends on: configs and the packaged weights."""
         digest = hashlib.sha256(load_config(self.config_file, self.words).dump().encode())
         digest.update(b"train" if self.seed is not None else b"evaluate")
         digest.update(repr(self.prepare).encode() if self.prepare else b"")
-        for name, job in self.weights:
+        for name, job in (*self.prepare_from, *self.weights):
             digest.update((name + job.key()).encode())
         digest.update(_assets_digest())
         return digest.hexdigest()
+
+
+def _weights_of(job: Job) -> str:
+    """Where a training's result lies, for a reader."""
+    return f"<OUTPUT_DIR of {job.row!r}>/model_final.pth"
 
 
 @cache
@@ -176,10 +187,10 @@ def _finish(job: Job, folder: Path) -> dict[str, Any]:
     output = folder / "runs" / key[:24]
     opts = (*job.words, "OUTPUT_DIR", str(output))
     for name, training in job.weights:
-        before = _finish(training, folder)
-        opts = (*opts, name, str(Path(before["output"]) / "model_final.pth"))
+        opts = (*opts, name, _trained(training, folder))
     if job.prepare:
-        _run([sys.executable, *job.prepare], "preparing data failed")
+        last = [f"{word}{_trained(training, folder)}" for word, training in job.prepare_from]
+        _run([sys.executable, *job.prepare, *last], "preparing data failed")
     numbers = (
         evaluate_config(job.config_file, opts)
         if job.seed is None
@@ -195,6 +206,11 @@ def _finish(job: Job, folder: Path) -> dict[str, Any]:
     with write_atomically(path, "w") as file:
         json.dump(kept, file, indent=2)
     return kept
+
+
+def _trained(training: Job, folder: Path) -> str:
+    """Path of a training's weights, run if need be."""
+    return str(Path(_finish(training, folder)["output"]) / "model_final.pth")
 
 
 def _train(config_file: str, opts: Sequence[str], output: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from .jobs import Claim, Job
+from .maskformer import trained_maskformer
 
 __all__ = ["COLUMNS", "adapted_clip", "mask_adapted_clip_claim"]
 
@@ -23,24 +24,24 @@ _FT_MPT, _MPT_FT = (f"configs/ovseg_clip_{name}.yaml" for name in ("ft_mpt", "mp
 _DEPTH, _ALL_BLOCKS = "MODEL.MASK_ADAPTED_CLIP.PROMPT_DEPTH", 4
 _FILL = "MODEL.MASK_ADAPTED_CLIP.FILL"
 
-# What tools/mine_pairs.py is told, by the folder that it fills.
-_MINING: Mapping[str, tuple[str, ...]] = {
-    "shapes_5cap": (),
-    "shapes_1cap": ("--captions-per-image", "1"),
-    "shapes_gt": ("--masks", "labels", "--nouns", "classes"),
-    "shapes_gt_5cap": ("--masks", "labels"),
+# Folder of pairs -> their row, and what tools/mine_pairs.py is told. The default is five captions
+# and the Shapes world's exact masks of all things, which have no names; labels are of base classes.
+_MINED = "shapes_5cap"
+_OTHER_PAIRS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "shapes_1cap": ("FT, one caption", ("--captions-per-image", "1")),
+    "shapes_gt": ("FT, labels and their classes", ("--masks", "labels", "--nouns", "classes")),
+    "shapes_gt_5cap": ("FT, labels and five captions", ("--masks", "labels")),
 }
-_PAIR_ROWS = {
-    "shapes_1cap": "FT, proposals and one caption",
-    "shapes_gt": "FT, ground-truth masks and their classes",
-    "shapes_gt_5cap": "FT, ground-truth masks and captions",
-}
+_PROPOSALS = "shapes_maskformer"
 
 
-def _prepare(folder: str) -> tuple[str, ...]:
+def _prepare(folder: str, *words: str) -> tuple[str, ...]:
     images = ("--images", "shapes://train/0/0-5999")
-    words = (*_MINING[folder], "--output", f"output/pairs/{folder}")
-    return ("tools/mine_pairs.py", *images, *words)
+    return ("tools/mine_pairs.py", *images, *words, "--output", f"output/pairs/{folder}")
+
+
+def _train_on(folder: str) -> tuple[str, str]:
+    return "DATASETS.TRAIN", f"('output/pairs/{folder}/pairs.jsonl',)"
 
 
 def mask_adapted_clip_claim(split: str = "val", seeds: int = 3) -> Claim:
@@ -73,9 +74,10 @@ def adapted_clip(seed: int) -> Job:
 def _trainings(seed: int) -> list[Job]:
     """All rows' trainings; what they report themselves is of dev."""
 
-    def train(row: str, config: str, *opts: str, folder: str = "shapes_5cap") -> Job:
+    def train(row: str, config: str, *opts: str) -> Job:
         # Evaluated once, at the end.
-        return Job(row, config, ("TEST.EVAL_PERIOD", "0", *opts), seed, prepare=_prepare(folder))
+        words = ("TEST.EVAL_PERIOD", "0", *opts)
+        return Job(row, config, words, seed, prepare=_prepare(_MINED))
 
     def after(first: Job, row: str, config: str, *opts: str) -> Job:
         return replace(train(row, config, *opts), weights=(("MODEL.WEIGHTS", first),))
@@ -88,7 +90,12 @@ def _trainings(seed: int) -> list[Job]:
         words = (_DEPTH, str(depth))
         found.append(train(f"MPT, depth {name}", _MPT, *words))
         found.append(after(ft, f"FT, then MPT, depth {name}", _FT_MPT, *words))
-    for folder, row in _PAIR_ROWS.items():
-        pairs = ("DATASETS.TRAIN", f"('output/pairs/{folder}/pairs.jsonl',)")
-        found.append(train(row, _FT, *pairs, folder=folder))
+    for folder, (row, words) in _OTHER_PAIRS.items():
+        on_others = train(row, _FT, *_train_on(folder))
+        found.append(replace(on_others, prepare=_prepare(folder, *words)))
+    folder = f"{_PROPOSALS}_{seed}"
+    on_proposals = train("FT, OVSeg's proposals and five captions", _FT, *_train_on(folder))
+    mining = (*_prepare(folder, "--masks", "maskformer"), "--mask-option")
+    of = (("weights=", trained_maskformer(seed)),)
+    found.append(replace(on_proposals, prepare=mining, prepare_from=of))
     return found

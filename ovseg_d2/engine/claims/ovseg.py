@@ -9,6 +9,7 @@ from ..sweep import lambda_key
 from .jobs import Claim, Job, Point
 from .mask_adapted_clip import adapted_clip
 from .maskclip import COLUMNS
+from .maskformer import trained_maskformer
 
 __all__ = ["LAMBDAS", "lambda_claim", "oracles_claim", "ovseg_claim"]
 
@@ -22,19 +23,11 @@ def _tests(split: str) -> tuple[str, ...]:
     return "DATASETS.TEST", f"('ovseg_shapes_{split}',)", "TEST.MAX_IMAGES", "0"
 
 
-def _trainings(seeds: int) -> list[Job]:
-    """The trainings all rows start from; what they report themselves is of dev.
-
-    Training knows no lambda. It stands here, so that choosing another does not train again.
-    """
-    return [Job("training", _CONFIG, _lambda(0.5), seed=seed) for seed in range(seeds)]
-
-
 def _after(row: str, seeds: int, opts: Sequence[str], *, adapted: bool = False) -> list[Job]:
     """Evaluations of each training; with the mask-adapted CLIP of the same seed, or the untuned."""
     found = []
-    for seed, training in enumerate(_trainings(seeds)):
-        weights = [("MODEL.WEIGHTS", training)]
+    for seed in range(seeds):
+        weights = [("MODEL.WEIGHTS", trained_maskformer(seed))]
         if adapted:
             weights.append(("MODEL.OVSEG.CLIP_WEIGHTS", adapted_clip(seed)))
         found.append(Job(row, _CONFIG, tuple(opts), weights=tuple(weights)))

@@ -1,5 +1,7 @@
 """The claim of MaskAdaptedCLIP: its rows, what they start from, and data made before."""
 
+from dataclasses import replace
+
 import pytest
 
 from ovseg_d2.config import load_config
@@ -16,7 +18,7 @@ def claim(monkeypatch, request):
 def test_every_row_has_a_job_for_each_seed(claim):
     rows = [job.row for job in claim.jobs]
     assert rows[:2] == ["untuned", "untuned, background left in"]
-    assert len(rows) == 2 + 2 * (5 + 2 * 3 + 3)
+    assert len(rows) == 2 + 2 * (5 + 2 * 3 + 4)
     depths = set()
     for number, job in enumerate(claim.jobs[2:]):
         cfg = load_config(job.config_file, job.words)
@@ -27,6 +29,8 @@ def test_every_row_has_a_job_for_each_seed(claim):
         trained = load_config(training.config_file, training.words)
         folder = training.prepare[training.prepare.index("--output") + 1]
         assert list(trained.DATASETS.TRAIN) == [f"{folder}/pairs.jsonl"]
+        named = [word for word in training.prepare if word.startswith("--mask-option")]
+        assert len(named) == len(training.prepare_from) == ("proposals" in job.row)
         depth = trained.MODEL.MASK_ADAPTED_CLIP.PROMPT_DEPTH
         assert depth == cfg.MODEL.MASK_ADAPTED_CLIP.PROMPT_DEPTH
         if "then" in job.row:
@@ -52,3 +56,27 @@ def test_data_are_made_before_they_are_read(monkeypatch, request, tmp_path):
     with pytest.raises(RuntimeError, match="preparing data failed with exit code 3: "):
         run_jobs([bad], tmp_path)
     assert done == ["read"]
+
+
+def test_data_may_be_made_with_a_training(monkeypatch, request, tmp_path):
+    monkeypatch.chdir(request.config.rootpath)
+    commands = []
+    monkeypatch.setattr(jobs_module, "_run", lambda command, *_: commands.append(command[1:]))
+    monkeypatch.setattr(jobs_module, "evaluate_config", lambda *_: {})
+    for name in ("numbers_of", "read_results", "read_curves"):
+        monkeypatch.setattr(jobs_module, name, lambda *_: {})
+    first = Job("first", "configs/clip.yaml", seed=1)
+    make = ("make.py", "--option")
+    job = Job("a", "configs/maskclip.yaml", prepare=make, prepare_from=(("weights=", first),))
+    run_jobs([job], tmp_path)
+    trained, made = commands
+    weights = trained[trained.index("OUTPUT_DIR") + 1] + "/model_final.pth"
+    assert made == ["make.py", "--option", f"weights={weights}"]
+    assert job.command.splitlines()[1] == (
+        "  then python make.py --option weights=<OUTPUT_DIR of 'first'>/model_final.pth"
+    )
+    # Another training makes other data.
+    other = replace(job, prepare_from=(("weights=", replace(first, seed=2)),))
+    further = job.with_opts(["VIS_PERIOD", "3"])
+    assert further.prepare_from[0][1].opts == ("VIS_PERIOD", "3")
+    assert len({job.key(), other.key(), further.key()}) == 3
