@@ -66,9 +66,9 @@ def mask_adapted_clip_claim(split: str = "val", seeds: int = 3) -> Claim:
     return Claim(title, tuple(jobs), COLUMNS)
 
 
-def adapted_clip(seed: int) -> Job:
-    """The training whose CLIP goes into OVSeg, "FT, then MPT"."""
-    return next(job for job in _trainings(seed) if job.row == "FT, then MPT")
+def adapted_clip(row: str, seed: int) -> Job:
+    """The training behind a row of the table, for OVSeg to take its CLIP from."""
+    return next(job for job in _trainings(seed) if job.row == row)
 
 
 def _trainings(seed: int) -> list[Job]:

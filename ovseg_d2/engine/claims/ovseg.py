@@ -14,8 +14,12 @@ from .maskformer import trained_maskformer
 __all__ = ["LAMBDAS", "lambda_claim", "oracles_claim", "ovseg_claim"]
 
 _CONFIG = "configs/ovseg.yaml"
-# With the mask-adapted CLIP, chosen on dev like the config's own with the untuned one.
-_ADAPTED_LAMBDA = 0.5
+# What CLIP is called, how it was adapted, and its lambda, chosen on dev like the config's own with
+# the untuned one.
+_ADAPTED: Mapping[str, tuple[str, float]] = {
+    "mask-adapted CLIP": ("FT, then MPT", 0.5),
+    "prompts-first CLIP": ("MPT, then FT", 0.5),
+}
 LAMBDAS = tuple(round(0.1 * step, 1) for step in range(11))
 
 
@@ -23,13 +27,13 @@ def _tests(split: str) -> tuple[str, ...]:
     return "DATASETS.TEST", f"('ovseg_shapes_{split}',)", "TEST.MAX_IMAGES", "0"
 
 
-def _after(row: str, seeds: int, opts: Sequence[str], *, adapted: bool = False) -> list[Job]:
-    """Evaluations of each training; with the mask-adapted CLIP of the same seed, or the untuned."""
+def _after(row: str, seeds: int, opts: Sequence[str], *, adapted: str = "") -> list[Job]:
+    """Evaluations of each training; with a mask-adapted CLIP of the same seed, or the untuned."""
     found = []
     for seed in range(seeds):
         weights = [("MODEL.WEIGHTS", trained_maskformer(seed))]
         if adapted:
-            weights.append(("MODEL.OVSEG.CLIP_WEIGHTS", adapted_clip(seed)))
+            weights.append(("MODEL.OVSEG.CLIP_WEIGHTS", adapted_clip(adapted, seed)))
         found.append(Job(row, _CONFIG, tuple(opts), weights=tuple(weights)))
     return found
 
@@ -70,13 +74,12 @@ def lambda_claim(split: str = "dev", seeds: int = 3) -> Claim:
         seeds: trainings of the MaskFormer and of the mask-adapted CLIP.
     """
     opts = (*_tests(split), "TEST.LAMBDAS", str(list(LAMBDAS)))
-    jobs = (
-        *_after("untuned CLIP", seeds, opts),
-        *_after("mask-adapted CLIP", seeds, opts, adapted=True),
-    )
+    jobs = _after("untuned CLIP", seeds, opts)
+    for name, (how, _) in _ADAPTED.items():
+        jobs += _after(name, seeds, opts, adapted=how)
     title = f"OVSeg over lambda, Shapes {split}, mIoU"
     label = "lambda (0: proposals alone, 1: CLIP alone)"
-    return Claim(title, jobs, COLUMNS, partial(_curves, jobs), label, expand=_rows)
+    return Claim(title, tuple(jobs), COLUMNS, partial(_curves, jobs), label, expand=_rows)
 
 
 def _rows(row: str, found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -113,9 +116,11 @@ def ovseg_claim(split: str = "val", seeds: int = 3) -> Claim:
         Job("MaskCLIP", "configs/maskclip.yaml", test),
         *_after("MaskFormer's names alone, lambda 0", seeds, (*test, *_lambda(0.0))),
     ]
-    for name, adapted in (("untuned", False), ("mask-adapted", True)):
-        clip_alone = (*test, *_lambda(1.0))
-        jobs += _after(f"{name} CLIP's names alone, lambda 1", seeds, clip_alone, adapted=adapted)
-        both = (*test, *_lambda(_ADAPTED_LAMBDA)) if adapted else test
-        jobs += _after(f"OVSeg with {name} CLIP", seeds, both, adapted=adapted)
+    clip_alone = (*test, *_lambda(1.0))
+    jobs += _after("untuned CLIP's names alone, lambda 1", seeds, clip_alone)
+    jobs += _after("OVSeg with untuned CLIP", seeds, test)
+    for name, (how, lam) in _ADAPTED.items():
+        both = (*test, *_lambda(lam))
+        jobs += _after(f"{name}'s names alone, lambda 1", seeds, clip_alone, adapted=how)
+        jobs += _after(f"OVSeg with {name}", seeds, both, adapted=how)
     return Claim(f"OVSeg, Shapes {split}, mIoU", tuple(jobs), COLUMNS)

@@ -152,7 +152,7 @@ def test_every_claim_is_a_valid_set_of_configs(method, split, monkeypatch, reque
 
 def test_a_sweep_is_one_job_and_a_row_for_each_lambda():
     claim = CLAIMS["ovseg_lambda"](split="dev", seeds=2)
-    kinds = ("untuned CLIP", "mask-adapted CLIP")
+    kinds = ("untuned CLIP", "mask-adapted CLIP", "prompts-first CLIP")
     assert [job.row for job in claim.jobs] == [kind for kind in kinds for _ in range(2)]
     lambdas = [i / 10 for i in range(11)]
     numbers = [
@@ -161,7 +161,7 @@ def test_a_sweep_is_one_job_and_a_row_for_each_lambda():
             for key in claim.columns.values()
             for lam in lambdas
         }
-        for seed in (0, 2, 20, 22)
+        for seed in (0, 2, 20, 22, 30, 34)
     ]
     lines = format_table(claim, numbers).splitlines()[2:]
     names = [f"{kind}, lambda {lam}" for kind in kinds for lam in lambdas]
@@ -173,11 +173,16 @@ def test_a_sweep_is_one_job_and_a_row_for_each_lambda():
     ]
     assert curves["untuned CLIP: base"][3] == (0.3, 31.0)
     assert curves["mask-adapted CLIP: novel"][3] == (0.3, 51.0)
+    assert curves["prompts-first CLIP: novel"][3] == (0.3, 62.0)
 
 
 def test_a_job_may_take_weights_of_two_trainings(monkeypatch, request):
     monkeypatch.chdir(request.config.rootpath)
-    job = CLAIMS["ovseg"](split="val", seeds=1).jobs[-1]
+    *_, job = (
+        job
+        for job in CLAIMS["ovseg"](split="val", seeds=1).jobs
+        if job.row == "OVSeg with mask-adapted CLIP"
+    )
     (first, training), (second, adapted) = job.weights
     assert (first, training.config_file) == ("MODEL.WEIGHTS", "configs/ovseg.yaml")
     assert (second, adapted.config_file) == (
