@@ -85,6 +85,15 @@ def _trainings(seed: int) -> list[Job]:
     ft, mpt = train("FT", _FT), train("MPT", _MPT)
     found = [ft, mpt, after(ft, "FT, then MPT", _FT_MPT), after(mpt, "MPT, then FT", _MPT_FT)]
     found.append(train("both at once", _BOTH))
+    # The rows above differ in how long the encoder learns, so what it gains by that is shown, too.
+    long = ("SOLVER.MAX_ITER", "900")
+    ft_long = train("FT, 900 steps", _FT, *long)
+    found += [
+        after(ft, "FT, then FT", _FT),
+        ft_long,
+        after(ft_long, "FT, 900 steps, then MPT", _FT_MPT),
+        after(mpt, "MPT, then FT, 900 steps", _MPT_FT, *long),
+    ]
     for depth in (1, 2, _ALL_BLOCKS):  # 3 is the configs'
         name = "all" if depth == _ALL_BLOCKS else str(depth)
         words = (_DEPTH, str(depth))

@@ -18,7 +18,7 @@ def claim(monkeypatch, request):
 def test_every_row_has_a_job_for_each_seed(claim):
     rows = [job.row for job in claim.jobs]
     assert rows[:2] == ["untuned", "untuned, background left in"]
-    assert len(rows) == 2 + 2 * (5 + 2 * 3 + 4)
+    assert len(rows) == 2 + 2 * (5 + 4 + 2 * 3 + 4)
     depths = set()
     for number, job in enumerate(claim.jobs[2:]):
         cfg = load_config(job.config_file, job.words)
