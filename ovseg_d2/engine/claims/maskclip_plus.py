@@ -12,8 +12,7 @@ _FREE = "configs/maskclip_plus.yaml"
 _ZERO_SHOT = "configs/maskclip_plus_zero_shot.yaml"
 _FINE_TUNE = "configs/finetune_baseline.yaml"
 
-_SMOOTH = ("MODEL.MASKCLIP.KEY_SMOOTHING", "1.0")
-_DENOISE = ("MODEL.MASKCLIP.PROMPT_DENOISING", "0.5")
+_REFINED = ("MODEL.MASKCLIP.KEY_SMOOTHING", "1.0", "MODEL.MASKCLIP.PROMPT_DENOISING", "0.5")
 _SELF_TRAINING = "MODEL.MASKCLIP_PLUS.SELF_TRAINING"
 _FROZEN = ("MODEL.CLIP_BACKBONE.FROZEN", "True")
 _DIRECT = ("MODEL.FINE_TUNE.MAPPER", "none")
@@ -29,7 +28,7 @@ _ENCODER_ALONE = ("SOLVER.LR_MULTIPLIERS", "[['system.segmenter.network.backbone
 
 _TEACHERS = {
     "MaskCLIP, the teacher": (),
-    "MaskCLIP, key smoothing and prompt denoising": (*_SMOOTH, *_DENOISE),
+    "MaskCLIP, key smoothing and prompt denoising": _REFINED,
 }
 _TRAININGS = {
     "MaskCLIP+, annotation-free": (_FREE, ()),
@@ -37,9 +36,7 @@ _TRAININGS = {
         _FREE,
         ("MODEL.MASKCLIP_PLUS.LOGIT_SCALE", "0.0"),
     ),
-    "MaskCLIP+, annotation-free, key smoothing": (_FREE, _SMOOTH),
-    "MaskCLIP+, annotation-free, prompt denoising": (_FREE, _DENOISE),
-    "MaskCLIP+, annotation-free, both": (_FREE, (*_SMOOTH, *_DENOISE)),
+    "MaskCLIP+, annotation-free, key smoothing and prompt denoising": (_FREE, _REFINED),
     "MaskCLIP+, annotation-free, features for a target": (
         _FREE,
         ("MODEL.MASKCLIP_PLUS.TARGET", "features"),
