@@ -152,7 +152,7 @@ def test_every_claim_is_a_valid_set_of_configs(method, split, monkeypatch, reque
 
 def test_a_sweep_is_one_job_and_a_row_for_each_lambda():
     claim = CLAIMS["ovseg_lambda"](split="dev", seeds=2)
-    kinds = ("untuned CLIP", "mask-adapted CLIP", "prompts-first CLIP")
+    kinds = ("untuned CLIP", "mask-adapted CLIP", "prompts-first CLIP", "longer-adapted CLIP")
     assert [job.row for job in claim.jobs] == [kind for kind in kinds for _ in range(2)]
     lambdas = [i / 10 for i in range(11)]
     numbers = [
@@ -161,7 +161,7 @@ def test_a_sweep_is_one_job_and_a_row_for_each_lambda():
             for key in claim.columns.values()
             for lam in lambdas
         }
-        for seed in (0, 2, 20, 22, 30, 34)
+        for seed in (0, 2, 20, 22, 30, 34, 40, 40)
     ]
     lines = format_table(claim, numbers).splitlines()[2:]
     names = [f"{kind}, lambda {lam}" for kind in kinds for lam in lambdas]
