@@ -19,7 +19,7 @@ _CONFIG = "configs/ovseg.yaml"
 _ADAPTED: Mapping[str, tuple[str, float]] = {
     "mask-adapted CLIP": ("FT, then MPT", 0.5),
     "prompts-first CLIP": ("MPT, then FT", 0.3),
-    "longer-adapted CLIP": ("MPT, then FT, 900 steps", 0.3),
+    "longer-adapted CLIP": ("MPT, then FT, 900 steps", 0.6),
 }
 LAMBDAS = tuple(round(0.1 * step, 1) for step in range(11))
 
