@@ -93,15 +93,13 @@ def _rows(row: str, found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _curves(jobs: Sequence[Job], numbers: Sequence[Mapping[str, Any]]) -> dict[str, list[Point]]:
     """What is drawn against lambda of each kind of CLIP, the mean over trainings."""
+    key = COLUMNS["base and novel"]
     curves: dict[str, list[Point]] = {}
     for row in dict.fromkeys(job.row for job in jobs):
         found = [each for job, each in zip(jobs, numbers, strict=True) if job.row == row]
-        for name in ("base", "novel", "base and novel"):
-            key = COLUMNS[name]
-            curves[f"{row}: {name}"] = [
-                (lam, statistics.mean(each[lambda_key(key, lam)] for each in found))
-                for lam in LAMBDAS
-            ]
+        curves[row] = [
+            (lam, statistics.mean(each[lambda_key(key, lam)] for each in found)) for lam in LAMBDAS
+        ]
     return curves
 
 
