@@ -80,7 +80,8 @@ def lambda_claim(split: str = "dev", seeds: int = 3) -> Claim:
         jobs += _after(name, seeds, opts, adapted=how)
     title = f"OVSeg over lambda, Shapes {split}, mIoU"
     label = "lambda (0: proposals alone, 1: CLIP alone)"
-    return Claim(title, tuple(jobs), COLUMNS, partial(_curves, jobs), label, expand=_rows)
+    curves, y_label = partial(_curves, jobs), "mIoU of base and novel classes (%)"
+    return Claim(title, tuple(jobs), COLUMNS, curves, label, y_label, expand=_rows)
 
 
 def _rows(row: str, found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -92,7 +93,7 @@ def _rows(row: str, found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _curves(jobs: Sequence[Job], numbers: Sequence[Mapping[str, Any]]) -> dict[str, list[Point]]:
-    """What is drawn against lambda of each kind of CLIP, the mean over trainings."""
+    """What is drawn of each kind of CLIP against lambda, the mean over trainings."""
     key = COLUMNS["base and novel"]
     curves: dict[str, list[Point]] = {}
     for row in dict.fromkeys(job.row for job in jobs):
