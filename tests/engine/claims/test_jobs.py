@@ -157,8 +157,8 @@ def test_a_sweep_is_one_job_and_a_row_for_each_lambda():
     lambdas = [i / 10 for i in range(11)]
     numbers = [
         {
-            f"{key}_lambda_{lam:g}": 100 * lam + seed
-            for key in claim.columns.values()
+            f"{key}_lambda_{lam:g}": 100 * lam + seed + 1000 * place
+            for place, key in enumerate(claim.columns.values())
             for lam in lambdas
         }
         for seed in (0, 2, 20, 22, 30, 34, 40, 40)
