@@ -19,7 +19,9 @@ class OVSegSemSegEvaluator(SemSegEvaluator):
     """mIoU and the like as detectron2 computes them, and what open vocabularies need besides.
 
     * For every class set of the metadata (``class_sets``: name -> class ids) ``mIoU_<set>``, and
-      ``hIoU``, the harmonic mean of base and novel, or of seen and unseen, where both exist.
+      ``hIoU``, the harmonic mean of base and novel, or of seen and unseen, where both exist;
+      and ``mIoU_<set>_own_pixels``, which counts no pixel but those of the set's classes. The two
+      differ by what is given the set's names and is none of it.
     * With ``own_words`` the same numbers again, ``..._own_words``, from predictions that choose
       only among the classes which the image's labels hold.
     * A label outside the classes is refused; detectron2 counts it somewhere silently.
@@ -135,8 +137,12 @@ class OVSegSemSegEvaluator(SemSegEvaluator):
             return None
         numbers = results["sem_seg"]
         # From the counts, which are gathered by now: names of classes need not be unique.
-        iou = _iou_of(self._conf_matrix[:-1, :-1])
-        numbers.update(means_of_sets(iou, self._class_sets))
+        counts = self._conf_matrix[:-1, :-1]
+        numbers.update(means_of_sets(_iou_of(counts), self._class_sets))
+        for name, ids in self._class_sets.items():
+            of_set = np.isin(np.arange(self._num_classes), [*ids])
+            iou = _iou_of(np.where(of_set, counts, 0))
+            numbers[f"mIoU_{name}_own_pixels"] = mean_of_present(iou)
         if self._own_words:
             own_iou = _iou_of(own_conf_matrix[:-1, :-1])
             own = {"mIoU": mean_of_present(own_iou), **means_of_sets(own_iou, self._class_sets)}

@@ -86,6 +86,10 @@ def test_numbers_of_sets_and_of_own_words(toy_dataset, distributed):
         }
         assert {key: found[key + suffix] for key in expected} == pytest.approx(expected)
     assert found["mIoU_own_words"] > found["mIoU"]
+    for of_set, ids in SETS.items():
+        own_pixels = [np.where(np.isin(labels, ids), labels, IGNORE) for labels in maps]
+        iou = iou_by_loops(own_pixels, scores, own_words=False)
+        assert found[f"mIoU_{of_set}_own_pixels"] == pytest.approx(mean(iou))
     assert found["images"] == 3
     assert found["seconds"] >= 0
 

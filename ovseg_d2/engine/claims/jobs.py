@@ -43,6 +43,8 @@ class Job:
             its training, which is done before; () starts from what the config says.
         prepare: words of a Python command that makes the data it reads, and does nothing where
             they are there.
+        prepare_from: last words of that command that take a training's weights, each with the
+            training, which is done before.
     """
 
     row: str

@@ -25,6 +25,16 @@ _NO_HEAD = (
 )
 # Steps at that scale have to be smaller.
 _ENCODER_ALONE = ("SOLVER.LR_MULTIPLIERS", "[['system.segmenter.network.backbone', 0.01]]")
+# The network of configs/maskclip_plus.yaml, which starts from nothing of CLIP's.
+_STUDENT = (
+    *("MODEL.BACKBONE.NAME", "OVSegTimmBackbone"),
+    *("MODEL.TIMM.NAME", "resnet18"),
+    *("MODEL.TIMM.OUTPUT_STRIDE", "8"),
+    *("MODEL.TIMM.OUT_INDICES", "[1, 3]"),
+    *("MODEL.SEM_SEG_HEAD.NAME", "OVSegDeepLabV3PlusHead"),
+    *("MODEL.SEM_SEG_HEAD.IN_FEATURES", "['res2', 'res3']"),
+    *("SOLVER.LR_MULTIPLIERS", "[]"),
+)
 
 _TEACHERS = {
     "MaskCLIP, the teacher": (),
@@ -49,6 +59,7 @@ _TRAININGS = {
     "fine-tuning: head, frozen encoder": (_FINE_TUNE, (*_FROZEN, *_DIRECT)),
     "fine-tuning: trained encoder": (_FINE_TUNE, (*_NO_HEAD, *_DIRECT, *_ENCODER_ALONE)),
     "fine-tuning: frozen encoder, mapper": (_FINE_TUNE, (*_NO_HEAD, *_FROZEN)),
+    "MaskCLIP+'s network, labels of base classes alone": (_FINE_TUNE, (*_STUDENT, *_DIRECT)),
 }
 
 
@@ -60,7 +71,11 @@ def maskclip_plus_claim(split: str = "val", seeds: int = 3) -> Claim:
         seeds: trainings of each row.
     """
     jobs = tuple(_jobs(split, seeds))
-    columns = {**COLUMNS, "base and novel, harmonic": "hIoU"}
+    columns = {
+        **COLUMNS,
+        "base and novel, harmonic": "hIoU",
+        "base, its pixels alone": "mIoU_base_own_pixels",
+    }
     return Claim(f"MaskCLIP+ on ShapesCLIP, Shapes {split}, mIoU", jobs, columns)
 
 
