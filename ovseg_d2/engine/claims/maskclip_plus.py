@@ -33,7 +33,6 @@ _STUDENT = (
     *("MODEL.TIMM.OUT_INDICES", "[1, 3]"),
     *("MODEL.SEM_SEG_HEAD.NAME", "OVSegDeepLabV3PlusHead"),
     *("MODEL.SEM_SEG_HEAD.IN_FEATURES", "['res2', 'res3']"),
-    *("SOLVER.LR_MULTIPLIERS", "[]"),
 )
 
 _TEACHERS = {
