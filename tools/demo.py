@@ -29,8 +29,9 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 # detectron2 and fvcore compile small functions when they are imported.
 warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
 
-from ovseg_d2.data.images import ImageReadError, list_images  # noqa: E402
+from ovseg_d2.data.images import ImageReadError  # noqa: E402
 from ovseg_d2.engine.cli import refuse_misplaced_options, sentence_for_bad_input  # noqa: E402
+from ovseg_d2.engine.generate_masks import PICTURES_HELP, list_pictures  # noqa: E402
 from ovseg_d2.engine.run import check_output_dir  # noqa: E402
 from ovseg_d2.segmenter import Segmentation, Segmenter  # noqa: E402
 from ovseg_d2.vocab import Vocabulary  # noqa: E402
@@ -42,7 +43,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--config-file", help="default: MaskCLIP on ShapesCLIP")
-    parser.add_argument("--input", nargs="+", required=True, help="pictures, globs, folders")
+    parser.add_argument("--input", nargs="+", required=True, help=PICTURES_HELP)
     parser.add_argument("--classes", help="words, separated by commas; default: the config's")
     parser.add_argument("--output", default="output/demo", help="folder (default: output/demo)")
     parser.add_argument("--heatmap", action="store_true", help="also a heat map of each word")
@@ -59,21 +60,21 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def unique_names(paths: Sequence[Path]) -> list[str]:
+def unique_names(paths: Sequence[str]) -> list[str]:
     """A name for each picture's files: its stem, numbered where that is taken."""
     taken: set[str] = set()
     names = []
-    for path in paths:
-        name, number = path.stem, 1
+    for stem in (Path(path).stem for path in paths):
+        name, number = stem, 1
         while name.casefold() in taken:
             number += 1
-            name = f"{path.stem}_{number}"
+            name = f"{stem}_{number}"
         taken.add(name.casefold())
         names.append(name)
     return names
 
 
-def describe(path: Path, overlay: Path, found: Segmentation) -> str:
+def describe(path: str, overlay: Path, found: Segmentation) -> str:
     """What was found in a picture, and where to see it."""
     shares = ", ".join(f"{name} {100 * share:.1f} %" for name, share in found.shares.items())
     return f"{path}: {shares}\n  overlay: {overlay}"
@@ -82,7 +83,7 @@ def describe(path: Path, overlay: Path, found: Segmentation) -> str:
 def segment_all(args: argparse.Namespace) -> int:
     """Segment every picture; returns how many were left out."""
     # What is cheap to refuse comes first: models take a while to load.
-    paths = list_images(args.input)
+    paths = list_pictures(args.input)
     words = None if args.classes is None else Vocabulary.parse(args.classes)
     check_output_dir(args.output)
     segment = Segmenter(args.config_file, opts=args.opts)

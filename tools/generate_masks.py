@@ -31,6 +31,7 @@ from ovseg_d2.data.masks import MASK_SOURCES  # noqa: E402
 from ovseg_d2.engine.cli import parse_options, sentence_for_bad_input  # noqa: E402
 from ovseg_d2.engine.generate_masks import (  # noqa: E402
     PATIENCE,
+    PICTURES_HELP,
     MaskJob,
     join_torchrun,
     plan_job,
@@ -46,12 +47,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     made = [name for name in MASK_SOURCES if name != "stored"]
     parser.add_argument("--source", required=True, choices=made)
-    parser.add_argument(
-        "--images",
-        nargs="+",
-        required=True,
-        help="pictures, globs, folders, names of datasets, or shapes://SPLIT/SEED/[FIRST-LAST]",
-    )
+    parser.add_argument("--images", nargs="+", required=True, help=PICTURES_HELP)
     parser.add_argument("--output", required=True, help="folder of the mask files")
     parser.add_argument(
         "--options", nargs="*", default=[], metavar="NAME=VALUE", help="of the source"

@@ -35,6 +35,7 @@ from ovseg_d2.engine.cli import (  # noqa: E402
 )
 from ovseg_d2.engine.generate_masks import (  # noqa: E402
     PATIENCE,
+    PICTURES_HELP,
     join_torchrun,
     process_device,
 )
@@ -49,8 +50,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    images = "pictures, globs, folders, names of datasets, or shapes://SPLIT/SEED/[FIRST-LAST]"
-    parser.add_argument("--images", nargs="+", required=True, help=images)
+    parser.add_argument("--images", nargs="+", required=True, help=PICTURES_HELP)
     parser.add_argument("--output", required=True, help="folder of the pairs")
     parser.add_argument("--masks", default="shapes", choices=[TRUTH, *MASK_SOURCES])
     # One word each, for config keys follow without a flag of their own.

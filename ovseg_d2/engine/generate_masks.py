@@ -27,6 +27,7 @@ from .proposal_masks import ProposalMasks
 
 __all__ = [
     "PATIENCE",
+    "PICTURES_HELP",
     "MaskJob",
     "join_torchrun",
     "list_pictures",
@@ -37,6 +38,9 @@ __all__ = [
 
 # How long a process that has done its share waits for the others.
 PATIENCE = timedelta(days=30)
+
+# What `list_pictures` takes, for the help of a command.
+PICTURES_HELP = "pictures, globs, folders, names of datasets, or shapes://SPLIT/SEED/[FIRST-LAST]"
 
 # Here, where models can be built.
 MASK_SOURCES["maskformer"] = ProposalMasks.load

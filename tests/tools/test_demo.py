@@ -154,8 +154,15 @@ def test_folders_globs_and_pictures_of_one_name(demo, tmp_path, capsys):
     assert "4/4" in shown.err  # the progress bar
 
 
+def test_pictures_of_the_shapes_world(demo, tmp_path, capsys):
+    assert demo("shapes://val/0/3", "shapes://dev/0/3-4") == 0
+    overlays = {name for name in outputs(tmp_path) if name.endswith("_overlay.png")}
+    assert overlays == {f"{n}_overlay.png" for n in ("3", "3_2", "4")}
+    assert "shapes://dev/0/4: " in capsys.readouterr().out
+
+
 def test_names_never_meet():
-    paths = [Path(name) for name in ("a.png", "b/a.jpg", "a_2.png", "A.png", "c/a.png")]
+    paths = ["a.png", "b/a.jpg", "a_2.png", "A.png", "c/a.png"]
     assert tool["unique_names"](paths) == ["a", "a_2", "a_2_2", "A_3", "a_4"]
 
 
