@@ -237,8 +237,22 @@ def test_maskclip_plus_published_settings():
         )
 
 
-def test_a_zero_shot_run_of_maskclip_plus_on_vocs_own_layout(tiny_opts, tmp_path, monkeypatch):
-    """The published file, on a network and crops that are tiny; one step, then the results."""
+@pytest.mark.parametrize("dataset", ["voc20", "coco_stuff171"])
+def test_the_fine_tuning_baseline_differs_from_maskclip_plus_in_its_method(dataset):
+    baseline = read(f"finetune_baseline_rn50_{dataset}.yaml")
+    plus = read(f"maskclip_plus_zero_shot_{dataset}.yaml")
+    assert baseline.MODEL.META_ARCHITECTURE == "CLIPFineTune"
+    assert baseline.MODEL.CLIP.NAME == "RN50"
+    assert baseline.MODEL.TIMM.NAME in timm.list_pretrained("resnet50_clip*.openai")
+    for part in ("INPUT", "SOLVER", "DATASETS"):
+        assert baseline[part] == plus[part]
+
+
+@pytest.mark.parametrize(
+    "name", ["maskclip_plus_zero_shot_voc20.yaml", "finetune_baseline_rn50_voc20.yaml"]
+)
+def test_a_zero_shot_run_on_vocs_own_layout(name, tiny_opts, tmp_path, monkeypatch):
+    """A file as it is, but on a network and crops that are tiny; one step, then the results."""
     voc = tmp_path / "VOCdevkit/VOC2012"
     rng = np.random.default_rng(0)
     folders = [voc / "JPEGImages", *(voc / "annotations_detectron2" / s for s in ("train", "val"))]
@@ -258,7 +272,6 @@ def test_a_zero_shot_run_of_maskclip_plus_on_vocs_own_layout(tiny_opts, tmp_path
         *("SOLVER.IMS_PER_BATCH", "2", "SOLVER.MAX_ITER", "1"),
         *("OUTPUT_DIR", str(tmp_path / "output")),
     )
-    name = "maskclip_plus_zero_shot_voc20.yaml"
     cfg = load_config(FOLDER / name, [*tiny_opts, *small])
     model = build_model(cfg).train()
     model(next(iter(build_train_loader(cfg))))["loss_sem_seg"].backward()
