@@ -59,8 +59,8 @@ def run_claims(args: argparse.Namespace) -> None:
     for job in claim.jobs:
         print(f"{job.row}:\n  {job.command}")
     if args.plot and claim.curves is not None:
-        labels = {"x_label": claim.x_label, "y_label": claim.y_label, "title": claim.title}
-        plot_curves(args.plot, claim.curves(numbers), **labels)
+        panels = claim.curves(numbers)
+        plot_curves(args.plot, panels, x_label=claim.x_label, title=claim.title)
     if args.json:
         rows = [
             {"row": job.row, "seed": job.seed, "command": job.command, **found}

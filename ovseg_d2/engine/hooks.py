@@ -71,7 +71,7 @@ class PlotScores(HookBase):
             return
         path = self._folder / "scores.png"
         try:
-            plot_curves(path, curves, x_label="iteration", y_label=_MEASURES[part])
+            plot_curves(path, {_MEASURES[part]: curves}, x_label="iteration")
         except WriteError as error:
             # The numbers are in metrics.json; a picture of them is not worth a training.
             _logger.warning("%s; the training goes on without the plot", error)

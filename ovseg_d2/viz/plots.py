@@ -1,4 +1,4 @@
-"""Curves over a number that grows, as a picture."""
+"""Curves over a number that grows, as a picture: one panel for each measure."""
 
 from __future__ import annotations
 
@@ -15,40 +15,45 @@ _STYLES = ("-", "--", ":")
 
 def plot_curves(
     path: str | os.PathLike[str],
-    curves: Mapping[str, Sequence[tuple[float, float]]],
+    panels: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]],
     *,
     x_label: str,
-    y_label: str,
     title: str = "",
 ) -> None:
     """Draw curves into a PNG file.
 
     Args:
         path: the file; it appears whole or not at all.
-        curves: name -> (x, y) points, in any order.
+        panels: what y is, with its unit -> name of a curve -> (x, y) points, in any order. Curves
+            of one name look alike in all panels.
         x_label: what x is, with its unit.
-        y_label: what y is, with its unit.
-        title: above the axes.
+        title: above it all.
 
     Raises:
-        ValueError: no curve.
+        ValueError: no panel, or one without a curve.
         WriteError: the file cannot be written.
     """
-    if not curves:
-        raise ValueError("curves is empty; give at least one")
+    if not panels or not all(panels.values()):
+        raise ValueError(f"panels {list(panels)}: one is empty, or all; give each a curve")
     # Here and not above: loading matplotlib takes most of a second, and few runs draw.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 4.2), layout="constrained")
+    figure = Figure(figsize=(4 + 5 * len(panels), 4.2), layout="constrained")
     canvas = FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    for number, (name, points) in enumerate(curves.items()):
-        xs, ys = zip(*sorted(points), strict=True)
-        style = _STYLES[number // _COLORS % len(_STYLES)]
-        axes.plot(xs, ys, style, marker="o", markersize=3, label=name)
-    axes.set(xlabel=x_label, ylabel=y_label, title=title)
-    axes.grid(alpha=0.3)
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))  # beside the curves, not over them
+    figure.suptitle(title)
+    names = list(dict.fromkeys(name for curves in panels.values() for name in curves))
+    lines = {}
+    for place, (y_label, curves) in enumerate(panels.items(), start=1):
+        axes = figure.add_subplot(1, len(panels), place)
+        for name, points in curves.items():
+            xs, ys = zip(*sorted(points), strict=True)
+            number = names.index(name)
+            style = f"{_STYLES[number // _COLORS % len(_STYLES)]}C{number % _COLORS}"
+            (lines[name],) = axes.plot(xs, ys, style, marker="o", markersize=3)
+        axes.set(xlabel=x_label, ylabel=y_label)
+        axes.grid(alpha=0.3)
+    # Beside the curves, not over them.
+    figure.legend([lines[name] for name in names], names, loc="outside right center")
     with write_atomically(path) as file:
         canvas.print_png(file)

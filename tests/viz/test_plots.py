@@ -6,9 +6,11 @@ from PIL import Image
 
 from ovseg_d2.viz import plot_curves
 
+BLUE, ORANGE = (31, 119, 180), (255, 127, 14)  # the first two colours of matplotlib
+
 
 def draw(path, points):
-    plot_curves(path, {"dev": points}, x_label="iteration", y_label="mIoU (%)", title="t")
+    plot_curves(path, {"mIoU (%)": {"dev": points}}, x_label="iteration", title="t")
     return np.asarray(Image.open(path).convert("RGB")).astype(int)
 
 
@@ -25,7 +27,20 @@ def test_the_order_of_points_does_not_matter(tmp_path):
     assert (one == other).all()
 
 
-def test_nothing_to_draw_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="curves is empty"):
-        plot_curves(tmp_path / "none.png", {}, x_label="x", y_label="y")
+@pytest.mark.parametrize("first", [("one",), ("one", "two")])
+def test_a_name_has_its_color_in_all_panels(tmp_path, first):
+    """Neither the first again for another name, nor a third for one that had its own."""
+    points = {"one": [(0, 0), (10, 0)], "two": [(0, 5), (10, 5)]}
+    panels = {"a": {name: points[name] for name in first}, "b": {"two": points["two"]}}
+    plot_curves(tmp_path / "two.png", panels, x_label="x")
+    wide = Image.open(tmp_path / "two.png").convert("RGB")
+    assert wide.width > draw(tmp_path / "one.png", points["one"]).shape[1]
+    colors = {color for count, color in wide.getcolors(1 << 20) if count > 200}
+    assert {color for color in colors if max(color) - min(color) > 60} == {BLUE, ORANGE}
+
+
+@pytest.mark.parametrize("panels", [{}, {"mIoU (%)": {}}])
+def test_nothing_to_draw_is_refused(tmp_path, panels):
+    with pytest.raises(ValueError, match="give each a curve"):
+        plot_curves(tmp_path / "none.png", panels, x_label="x")
     assert not list(tmp_path.iterdir())

@@ -28,6 +28,7 @@ __all__ = ["Claim", "Job", "format_table", "run_jobs"]
 
 _logger = logging.getLogger(__name__)
 Point = tuple[float, float]
+Panels = Mapping[str, Mapping[str, Sequence[Point]]]
 
 
 @dataclass(frozen=True)
@@ -120,9 +121,9 @@ class Claim:
         title: what it shows.
         jobs: in the order of its rows.
         columns: header -> key of the numbers in ``results.json``.
-        curves: the numbers of all jobs -> name -> (x, y) points of a plot; None draws none.
+        curves: the numbers of all jobs -> the panels of a plot, see
+            :func:`~ovseg_d2.viz.plot_curves`; None draws none.
         x_label: what x is, with its unit.
-        y_label: what y is, with its unit.
         expand: a job's row and numbers -> those of several rows, by name, in the place of its own;
             None leaves it at one row.
     """
@@ -130,9 +131,8 @@ class Claim:
     title: str
     jobs: tuple[Job, ...]
     columns: Mapping[str, str]
-    curves: Callable[[Sequence[Mapping[str, Any]]], Mapping[str, Sequence[Point]]] | None = None
+    curves: Callable[[Sequence[Mapping[str, Any]]], Panels] | None = None
     x_label: str = ""
-    y_label: str = "mIoU (%)"
     expand: Callable[[str, Mapping[str, Any]], Mapping[str, Mapping[str, Any]]] | None = None
 
     def narrowed(self, rows: Sequence[str], opts: Sequence[str] = ()) -> "Claim":

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...data.corruptions import CORRUPTIONS, LEVELS
-from .jobs import Claim, Job, Point
+from .jobs import Claim, Job, Panels, Point
 
 __all__ = ["COLUMNS", "corruptions_claim", "maskclip_claim"]
 
@@ -78,13 +78,14 @@ def corruptions_claim(split: str = "val", seeds: int = 3) -> Claim:
             jobs.append(Job(f"{name} {level}", _CONFIG, (*opts, *few)))
     columns = {key: COLUMNS[key] for key in ("base and novel", "base and novel, own words")}
     title = f"MaskCLIP on corrupted pictures, Shapes {split}, mIoU"
-    return Claim(title, tuple(jobs), columns, _levels, "corruption level (curves: own words)")
+    return Claim(title, tuple(jobs), columns, _levels, "corruption level")
 
 
-def _levels(numbers: Sequence[Mapping[str, Any]]) -> dict[str, list[Point]]:
+def _levels(numbers: Sequence[Mapping[str, Any]]) -> Panels:
     """Own-words mIoU against the level, a curve for each corruption."""
     clean, *rest = [found["mIoU_base_novel_own_words"] for found in numbers]
-    return {
+    curves: dict[str, list[Point]] = {
         name: [(0, clean), *enumerate(rest[i * LEVELS : (i + 1) * LEVELS], start=1)]
         for i, name in enumerate(CORRUPTIONS)
     }
+    return {"mIoU of base and novel classes, own words (%)": curves}

@@ -1,12 +1,11 @@
 """Masked self-distillation beside contrastive training, at equal steps, batches, data and seeds."""
 
 import statistics
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from .jobs import Claim, Job, Point
+from .jobs import Claim, Job, Panels, Point
 
 __all__ = ["masked_distill_clip_claim"]
 
@@ -38,8 +37,8 @@ _COLUMNS: Mapping[str, tuple[str, str]] = {
 }
 # What is drawn over the steps: label -> the scalar's name behind that of the dataset.
 _CURVES: Mapping[str, str] = {
-    "crops, base": "_crops/classification/accuracy_base",
-    "mIoU, own words": "/sem_seg/mIoU_base_novel_own_words",
+    "accuracy of crops of base classes (%)": "_crops/classification/accuracy_base",
+    "mIoU of base and novel classes, own words (%)": "/sem_seg/mIoU_base_novel_own_words",
 }
 
 
@@ -66,21 +65,22 @@ def masked_distill_clip_claim(split: str = "val", seeds: int = 3) -> Claim:
         columns,
         partial(_over_steps, dataset, [job.row for job in jobs]),
         "iteration",
-        "mean over the seeds (%)",
     )
 
 
-def _over_steps(
-    dataset: str, rows: Sequence[str], numbers: Sequence[Mapping[str, Any]]
-) -> dict[str, list[Point]]:
+def _over_steps(dataset: str, rows: Sequence[str], numbers: Sequence[Mapping[str, Any]]) -> Panels:
     """What was evaluated on the way, averaged over the seeds of a row."""
-    curves: OrderedDict[str, list[Point]] = OrderedDict()
+    panels: dict[str, dict[str, list[Point]]] = {}
     for label, scalar in _CURVES.items():
+        curves: dict[str, list[Point]] = {}
         for row in dict.fromkeys(rows):
             values: dict[float, list[float]] = {}
             for of, found in zip(rows, numbers, strict=True):
                 points = found["curves"].get(f"{dataset}{scalar}", ()) if of == row else ()
                 for iteration, value in points:
                     values.setdefault(iteration, []).append(value)
-            curves[f"{row} ({label})"] = [(x, statistics.mean(ys)) for x, ys in values.items()]
-    return {name: points for name, points in curves.items() if points}
+            if values:
+                curves[row] = [(x, statistics.mean(ys)) for x, ys in values.items()]
+        if curves:
+            panels[label] = curves
+    return panels

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from ..sweep import lambda_key
-from .jobs import Claim, Job, Point
+from .jobs import Claim, Job, Panels, Point
 from .mask_adapted_clip import adapted_clip
 from .maskclip import COLUMNS
 from .maskformer import trained_maskformer
@@ -80,8 +80,7 @@ def lambda_claim(split: str = "dev", seeds: int = 3) -> Claim:
         jobs += _after(name, seeds, opts, adapted=how)
     title = f"OVSeg over lambda, Shapes {split}, mIoU"
     label = "lambda (0: proposals alone, 1: CLIP alone)"
-    curves, y_label = partial(_curves, jobs), "mIoU of base and novel classes (%)"
-    return Claim(title, tuple(jobs), COLUMNS, curves, label, y_label, expand=_rows)
+    return Claim(title, tuple(jobs), COLUMNS, partial(_curves, jobs), label, expand=_rows)
 
 
 def _rows(row: str, found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -92,7 +91,7 @@ def _rows(row: str, found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _curves(jobs: Sequence[Job], numbers: Sequence[Mapping[str, Any]]) -> dict[str, list[Point]]:
+def _curves(jobs: Sequence[Job], numbers: Sequence[Mapping[str, Any]]) -> Panels:
     """What is drawn of each kind of CLIP against lambda, the mean over trainings."""
     key = COLUMNS["base and novel"]
     curves: dict[str, list[Point]] = {}
@@ -101,7 +100,7 @@ def _curves(jobs: Sequence[Job], numbers: Sequence[Mapping[str, Any]]) -> dict[s
         curves[row] = [
             (lam, statistics.mean(each[lambda_key(key, lam)] for each in found)) for lam in LAMBDAS
         ]
-    return curves
+    return {"mIoU of base and novel classes (%)": curves}
 
 
 def ovseg_claim(split: str = "val", seeds: int = 3) -> Claim:
