@@ -183,7 +183,7 @@ class OpenVocabularyModel(nn.Module):
         if found is None:
             raise ValueError(
                 "no vocabulary: give the input a 'classes' entry, call set_vocabulary(...), or set "
-                "MODEL.TEXT.CLASSES"
+                "MODEL.TEXT.CLASSES; at the demo's command line, --classes"
             )
         return found
 

@@ -212,7 +212,8 @@ def test_a_word_too_long_for_the_tower_is_refused_by_name(refused, tmp_path):
 
 def test_words_may_come_from_the_config(demo, refused, tmp_path):
     path = picture(tmp_path / "a.png")
-    assert "no vocabulary" in refused(path, classes=None)
+    told = refused(path, classes=None)
+    assert "no vocabulary" in told and "--classes" in told
     assert demo(path, classes=None, opts=("MODEL.TEXT.CLASSES", "['sky', 'sea']")) == 0
     assert json.loads((tmp_path / "out" / "a.json").read_text())["classes"] == ["sky", "sea"]
 
