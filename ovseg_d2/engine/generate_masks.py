@@ -145,7 +145,7 @@ def list_pictures(inputs: Sequence[str]) -> list[str]:
     Raises:
         ValueError: one of them names no pictures.
     """
-    found: dict[str, None] = {}
+    found: dict[str, str] = {}
     for item in inputs:
         if shapes.is_shapes_name(item):
             names = _shapes_names(item)
@@ -153,8 +153,9 @@ def list_pictures(inputs: Sequence[str]) -> list[str]:
             names = [entry["file_name"] for entry in DatasetCatalog.get(item)]
         else:
             names = [str(path) for path in list_images([item])]
-        found.update(dict.fromkeys(names))
-    return list(found)
+        for name in names:
+            found.setdefault(name if shapes.is_shapes_name(name) else os.path.abspath(name), name)
+    return list(found.values())
 
 
 @contextmanager

@@ -161,6 +161,15 @@ def test_pictures_of_the_shapes_world(demo, tmp_path, capsys):
     assert "shapes://dev/0/4: " in capsys.readouterr().out
 
 
+def test_a_picture_named_twice_is_segmented_once(demo, tmp_path, monkeypatch):
+    """By its folder, and by another spelling of its path."""
+    path = picture(tmp_path / "a" / "x.png")
+    monkeypatch.chdir(tmp_path)
+    assert demo("a", path) == 0
+    overlays = {name for name in outputs(tmp_path) if name.endswith("_overlay.png")}
+    assert overlays == {"x_overlay.png"}
+
+
 def test_names_never_meet():
     paths = ["a.png", "b/a.jpg", "a_2.png", "A.png", "c/a.png"]
     assert tool["unique_names"](paths) == ["a", "a_2", "a_2_2", "A_3", "a_4"]
