@@ -30,8 +30,8 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
 
 from ovseg_d2.data.images import ImageReadError  # noqa: E402
+from ovseg_d2.data.pictures import PICTURES_HELP, list_pictures  # noqa: E402
 from ovseg_d2.engine.cli import refuse_misplaced_options, sentence_for_bad_input  # noqa: E402
-from ovseg_d2.engine.generate_masks import PICTURES_HELP, list_pictures  # noqa: E402
 from ovseg_d2.engine.run import check_output_dir  # noqa: E402
 from ovseg_d2.segmenter import Segmentation, Segmenter  # noqa: E402
 from ovseg_d2.vocab import Vocabulary  # noqa: E402

@@ -28,10 +28,10 @@ warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarn
 
 from ovseg_d2.d2.engine import launch  # noqa: E402
 from ovseg_d2.data.masks import MASK_SOURCES  # noqa: E402
+from ovseg_d2.data.pictures import PICTURES_HELP  # noqa: E402
 from ovseg_d2.engine.cli import parse_options, sentence_for_bad_input  # noqa: E402
 from ovseg_d2.engine.generate_masks import (  # noqa: E402
     PATIENCE,
-    PICTURES_HELP,
     MaskJob,
     join_torchrun,
     plan_job,

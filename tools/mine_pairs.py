@@ -28,6 +28,7 @@ warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarn
 from ovseg_d2.config import load_config  # noqa: E402
 from ovseg_d2.d2.engine import launch  # noqa: E402
 from ovseg_d2.data.masks import MASK_SOURCES  # noqa: E402
+from ovseg_d2.data.pictures import PICTURES_HELP  # noqa: E402
 from ovseg_d2.engine.cli import (  # noqa: E402
     parse_options,
     refuse_misplaced_options,
@@ -35,7 +36,6 @@ from ovseg_d2.engine.cli import (  # noqa: E402
 )
 from ovseg_d2.engine.generate_masks import (  # noqa: E402
     PATIENCE,
-    PICTURES_HELP,
     join_torchrun,
     process_device,
 )

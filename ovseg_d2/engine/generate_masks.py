@@ -1,7 +1,6 @@
 """Masks for many pictures: listed once, shared out to processes, one file each, resumable."""
 
 import os
-import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,22 +14,18 @@ import torch.distributed as dist
 from tqdm import tqdm
 
 from ..config import resolve_device
-from ..d2.data import DatasetCatalog
 from ..d2.utils import comm
-from ..data import shapes
-from ..data.datasets import SHAPES_SIZES
-from ..data.images import ImageReadError, list_images
+from ..data.images import ImageReadError
 from ..data.masks import MASK_SOURCES, build_mask_source
+from ..data.pictures import list_pictures
 from ..data.readers import read_picture
 from ..masks import mask_file_name, read_info, write_masks
 from .proposal_masks import ProposalMasks
 
 __all__ = [
     "PATIENCE",
-    "PICTURES_HELP",
     "MaskJob",
     "join_torchrun",
-    "list_pictures",
     "plan_job",
     "process_device",
     "remove_leftovers",
@@ -39,13 +34,8 @@ __all__ = [
 # How long a process that has done its share waits for the others.
 PATIENCE = timedelta(days=30)
 
-# What `list_pictures` takes, for the help of a command.
-PICTURES_HELP = "pictures, globs, folders, names of datasets, or shapes://SPLIT/SEED/[FIRST-LAST]"
-
 # Here, where models can be built.
 MASK_SOURCES["maskformer"] = ProposalMasks.load
-
-_SHAPES_RANGE = re.compile(r"shapes://(\w+)/(\d+)/(?:(\d+)-(\d+))?")
 
 
 @dataclass(frozen=True)
@@ -110,7 +100,7 @@ def plan_job(
     """List the pictures and name their mask files.
 
     Args:
-        inputs: see `list_pictures`.
+        inputs: see :func:`~ovseg_d2.data.pictures.list_pictures`.
         source: a name of `MASK_SOURCES`.
         options: of the source; they are noted in each file, and must be JSON.
         output: the folder of the mask files.
@@ -129,33 +119,6 @@ def plan_job(
             )
     paths = tuple(Path(output).expanduser() / name for name in named)
     return MaskJob(tuple(pictures), paths, source, dict(options))
-
-
-def list_pictures(inputs: Sequence[str]) -> list[str]:
-    """Find the pictures that a command line names.
-
-    Args:
-        inputs: files, globs and folders as `list_images` takes them; names of registered datasets;
-            and pictures of the Shapes world: one (``shapes://train/0/7``), some
-            (``shapes://train/0/10-19``), or all of a split (``shapes://train/0/``).
-
-    Returns:
-        Their names in the order of the inputs, each once.
-
-    Raises:
-        ValueError: one of them names no pictures.
-    """
-    found: dict[str, str] = {}
-    for item in inputs:
-        if shapes.is_shapes_name(item):
-            names = _shapes_names(item)
-        elif item in DatasetCatalog.list():
-            names = [entry["file_name"] for entry in DatasetCatalog.get(item)]
-        else:
-            names = [str(path) for path in list_images([item])]
-        for name in names:
-            found.setdefault(name if shapes.is_shapes_name(name) else os.path.abspath(name), name)
-    return list(found.values())
 
 
 @contextmanager
@@ -196,21 +159,6 @@ def process_device(name: str) -> str:
     if device == "cuda" and "LOCAL_RANK" in os.environ:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     return device
-
-
-def _shapes_names(item: str) -> list[str]:
-    match = _SHAPES_RANGE.fullmatch(item)
-    if match is None:
-        shapes.parse_name(item)
-        return [item]
-    split, seed, first, last = match.groups()
-    if split not in SHAPES_SIZES or (first and int(first) > int(last)):
-        raise ValueError(
-            f"{item!r} names no pictures of the Shapes world; write shapes://SPLIT/SEED/FIRST-LAST "
-            f"with SPLIT one of {', '.join(SHAPES_SIZES)}, or end with the slash for all of it"
-        )
-    numbers = range(int(first), int(last) + 1) if first else range(SHAPES_SIZES[split])
-    return [shapes.format_name(split, int(seed), number) for number in numbers]
 
 
 def _check_kept(path: Path | None, info: Mapping[str, Any]) -> None:

@@ -20,10 +20,10 @@ from tqdm import tqdm
 from ..d2.config import CfgNode
 from ..d2.utils import comm
 from ..data import shapes
+from ..data.pictures import list_pictures
 from ..files import write_atomically
 from ..masks import MaskPair, PairFile, read_pair_info, read_pairs, write_pairs
 from ..mining import read_coco_captions
-from .generate_masks import list_pictures
 from .pair_miner import MiningOptions, PairMiner, find_labels
 
 __all__ = ["PAIR_FILE", "PairJob", "describe_summary", "plan_pairs"]
@@ -176,7 +176,7 @@ def plan_pairs(
     """List the pictures, and what the pairs will depend on.
 
     Args:
-        inputs: see `list_pictures`.
+        inputs: see :func:`~ovseg_d2.data.pictures.list_pictures`.
         options: what pairs are made of.
         cfg: of the CLIP that matches.
         output: the folder.
