@@ -1,21 +1,46 @@
 """Mixed precision on CPUs, which detectron2 has for CUDA alone."""
 
+import logging
 import time
+from collections.abc import Iterable
+from typing import Any
 
 import torch
+from torch import nn
 
 from ..d2.engine import SimpleTrainer
 
-__all__ = ["CPUAMPTrainer"]
+__all__ = ["CPUAMPTrainer", "has_bfloat16"]
+
+_logger = logging.getLogger(__name__)
+
+
+def has_bfloat16() -> bool:
+    """Whether this CPU says that it computes in bfloat16; one that tells nothing is believed to."""
+    # Older versions of torch have no such question.
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    told = [value for name, value in capabilities.items() if "bf16" in name]
+    return any(told) or not told
 
 
 class CPUAMPTrainer(SimpleTrainer):
     """A :class:`SimpleTrainer` whose models compute their losses in bfloat16 on the CPU.
 
     Weights, gradients and the optimizer stay in float32, and losses need no scaling, for bfloat16
-    has float32's range. Faster on CPUs with instructions for it, slower on others. Like
-    detectron2's ``AMPTrainer`` it leaves evaluation as it is.
+    has float32's range. Faster on CPUs with instructions for it; others imitate it, many times
+    slower, and are warned. Like detectron2's ``AMPTrainer`` it leaves evaluation as it is.
     """
+
+    def __init__(
+        self, model: nn.Module, data_loader: Iterable[Any], optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Keep the parts, as :class:`SimpleTrainer` does."""
+        super().__init__(model, data_loader, optimizer)
+        if not has_bfloat16():
+            _logger.warning(
+                "SOLVER.AMP.ENABLED True: this CPU has no instructions for bfloat16 and imitates "
+                "them, many times slower than float32; set it to False, or train where there are"
+            )
 
     def run_step(self) -> None:
         """Data, losses, gradients, a look at the losses, the optimizer's step.

@@ -139,6 +139,25 @@ def test_mixed_precision_on_the_cpu(tiny_train_opts, toy_dataset):
     assert losses[0] != losses[1] and losses[1] == pytest.approx(losses[0], rel=0.02)
 
 
+@pytest.mark.parametrize(
+    ("capabilities", "slow"),
+    [
+        ({"avx2": True, "avx512_bf16": False, "amx_bf16": False}, True),
+        ({"avx2": True, "avx512_bf16": True, "amx_bf16": False}, False),
+        ({"architecture": "unknown"}, False),
+    ],
+)
+def test_a_cpu_that_imitates_bfloat16_is_told_of(
+    tiny_train_opts, log, monkeypatch, capabilities, slow
+):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    for mixed in (False, True):
+        log.clear()
+        Trainer(load_config(None, changed(tiny_train_opts, SOLVER__AMP__ENABLED=mixed)))
+        warned = [r for r in log.records if "has no instructions for bfloat16" in r.getMessage()]
+        assert bool(warned) == (mixed and slow)
+
+
 class _Stop(HookBase):
     def __init__(self, at: int) -> None:
         self._at = at
