@@ -12,13 +12,16 @@ __all__ = ["masked_distill_clip_claim"]
 _PLAIN = "configs/clip_short.yaml"
 _DISTILLED = "configs/masked_distill_clip.yaml"
 _TARGET = "MODEL.MASKED_DISTILL.TARGET"
+_WEIGHT = "MODEL.MASKED_DISTILL.WEIGHT"
+_LANGUAGE_WEIGHT = "MODEL.MASKED_DISTILL.LANGUAGE.WEIGHT"
 
 _ROWS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "CLIPPretrain": (_PLAIN, ()),
     "target: pixels": (_DISTILLED, (_TARGET, "pixels")),
     "target: the student's own features": (_DISTILLED, (_TARGET, "student")),
     "target: the EMA teacher's features": (_DISTILLED, ()),
-    "the same, and masked words": (_DISTILLED, ("MODEL.MASKED_DISTILL.LANGUAGE.WEIGHT", "0.05")),
+    "the same, and masked words": (_DISTILLED, (_LANGUAGE_WEIGHT, "1.0")),
+    "the EMA teacher's features, weight 0.05 as published": (_DISTILLED, (_WEIGHT, "0.05")),
 }
 # Header -> view of the Shapes world ("" is segmentation) and number.
 _COLUMNS: Mapping[str, tuple[str, str]] = {

@@ -17,20 +17,24 @@ def _at_the_root(monkeypatch, request):
 
 def test_rows_differ_in_the_objective_alone():
     claim = CLAIMS["masked_distill_clip"](seeds=2)
-    assert len(claim.jobs) == 10 and {job.seed for job in claim.jobs} == {0, 1}
+    assert len(claim.jobs) == 12 and {job.seed for job in claim.jobs} == {0, 1}
     configs = [load_config(job.config_file, job.words) for job in claim.jobs]
     targets = []
     for job, cfg in zip(claim.jobs, configs, strict=True):
         options = cfg.MODEL.MASKED_DISTILL
         if cfg.MODEL.META_ARCHITECTURE == "MaskedDistillCLIP":
-            targets.append((options.TARGET, bool(options.LANGUAGE.WEIGHT)))
-            assert options.WEIGHT == 0.05 and options.MASK_RATIO == 0.75
+            targets.append((options.TARGET, options.WEIGHT, options.LANGUAGE.WEIGHT))
+            assert options.MASK_RATIO == 0.75
         assert (cfg.SEED, cfg.SOLVER.MAX_ITER, cfg.TEST.MAX_IMAGES) == (job.seed, 1500, 0)
         for node in ("SOLVER", "INPUT", "TEST", "DATASETS"):
             assert cfg[node] == configs[0][node], (job.row, node)
         for node in ("CLIP", "CLIP_PRETRAIN", "TEXT"):
             assert cfg.MODEL[node] == configs[0].MODEL[node], (job.row, node)
-    expected = [("pixels", False), ("student", False), ("teacher", False), ("teacher", True)]
+    expected = [
+        *((target, 1.0, 0.0) for target in ("pixels", "student", "teacher")),
+        ("teacher", 1.0, 1.0),
+        ("teacher", 0.05, 0.0),
+    ]
     assert targets[::2] == targets[1::2] == expected
 
 
@@ -52,7 +56,7 @@ def test_a_training_brings_the_numbers_of_all_datasets_and_its_curves(tmp_path, 
     assert found["curves"] == {f"{names[1]}/classification/accuracy_base": [(249, 3.0), (499, 5.0)]}
     drawn = claim.curves([found] * len(claim.jobs))
     (panel,) = drawn  # none of what was not measured
-    assert panel.startswith("accuracy of crops") and len(drawn[panel]) == 5
+    assert panel.startswith("accuracy of crops") and len(drawn[panel]) == 6
     assert drawn[panel]["CLIPPretrain"] == [(249, 3.0), (499, 5.0)]
 
 
@@ -65,7 +69,7 @@ def test_curves_are_means_over_seeds():
     name = "ovseg_shapes_dev/sem_seg/mIoU_base_novel_own_words"
     numbers = [{"curves": {name: [[249, float(job.seed)]]}} for job in claim.jobs]
     (drawn,) = claim.curves(numbers).values()
-    assert [points[0] for points in drawn.values()] == [(249, 0.5)] * 5
+    assert [points[0] for points in drawn.values()] == [(249, 0.5)] * 6
 
 
 def test_every_column_is_a_number_that_is_measured(tiny_opts, tmp_path):
@@ -75,4 +79,4 @@ def test_every_column_is_a_number_that_is_measured(tiny_opts, tmp_path):
     numbers = evaluate_config(job.config_file, (*job.opts, *few))
     assert set(claim.columns.values()) <= set(numbers)
     table = format_table(claim, [numbers] * len(claim.jobs)).splitlines()
-    assert len(table) == 2 + 5 and "-" not in table[2].split("|")[2:-1]
+    assert len(table) == 2 + 6 and "-" not in table[2].split("|")[2:-1]
