@@ -10,17 +10,9 @@ from torch import nn
 
 from ..d2.engine import SimpleTrainer
 
-__all__ = ["CPUAMPTrainer", "has_bfloat16"]
+__all__ = ["CPUAMPTrainer"]
 
 _logger = logging.getLogger(__name__)
-
-
-def has_bfloat16() -> bool:
-    """Whether this CPU says that it computes in bfloat16; one that tells nothing is believed to."""
-    # Older versions of torch have no such question.
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
-    told = [value for name, value in capabilities.items() if "bf16" in name]
-    return any(told) or not told
 
 
 class CPUAMPTrainer(SimpleTrainer):
@@ -36,7 +28,7 @@ class CPUAMPTrainer(SimpleTrainer):
     ) -> None:
         """Keep the parts, as :class:`SimpleTrainer` does."""
         super().__init__(model, data_loader, optimizer)
-        if not has_bfloat16():
+        if not _has_bfloat16():
             _logger.warning(
                 "SOLVER.AMP.ENABLED True: this CPU has no instructions for bfloat16 and imitates "
                 "them, many times slower than float32; set it to False, or train where there are"
@@ -63,3 +55,11 @@ class CPUAMPTrainer(SimpleTrainer):
         self.after_backward()
         self._write_metrics(losses, data_time)
         self.optimizer.step()
+
+
+def _has_bfloat16() -> bool:
+    """Whether this CPU says that it computes in bfloat16; one that tells nothing is believed to."""
+    # Older versions of torch have no such question.
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    told = [value for name, value in capabilities.items() if "bf16" in name]
+    return any(told) or not told
