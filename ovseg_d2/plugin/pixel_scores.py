@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..systems import MaskCLIP, TextSegmenter
+from ..systems import PixelScorer
 from .base import OpenVocabularyModel
 
 __all__ = ["PixelScoringModel"]
@@ -15,7 +15,7 @@ class PixelScoringModel(OpenVocabularyModel):
     """A model whose :attr:`scorer` segments single images with text embeddings."""
 
     @property
-    def scorer(self) -> MaskCLIP | TextSegmenter:
+    def scorer(self) -> PixelScorer:
         """What answers, on the weights of the moment."""
         raise NotImplementedError(f"{type(self).__name__} says nothing of its scorer")
 

@@ -25,6 +25,7 @@ from .ovseg_proposals import (
     oracle_proposals,
     truth_proposals,
 )
+from .pixel_scorer import PixelScorer
 from .pixelclip import PixelCLIP, PixelCLIPStatistics
 from .pixelclip_inference import PixelCLIPInference
 from .text_segmenter import TextSegmenter
@@ -53,6 +54,7 @@ __all__ = [
     "PixelCLIP",
     "PixelCLIPInference",
     "PixelCLIPStatistics",
+    "PixelScorer",
     "ProposalSource",
     "TextSegmenter",
     "covering_proposals",

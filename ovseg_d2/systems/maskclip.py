@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from ovseg_d2.clip import CLIPTower, LastBlock
@@ -27,7 +27,8 @@ from ovseg_d2.ops import (
     window_boxes,
 )
 
-from .images import each_image, evaluating
+from .images import evaluating
+from .pixel_scorer import PixelScorer
 
 __all__ = ["MaskCLIP"]
 
@@ -37,13 +38,15 @@ Size = tuple[int, int]
 _CROPS_AT_ONCE = 8
 
 
-class MaskCLIP(nn.Module):
+class MaskCLIP(PixelScorer):
     """Dense CLIP features compared with text embeddings, location by location.
 
     With the last attention bypassed, each location's value embedding v_ij lives in the joint space
     of image and text, and the text embeddings t_k serve as a 1x1 convolution over it:
     s_kij = cos(v_ij, t_k). `forward` is that much, and differentiable. `score_pixels` and
     `segment` go on to pixels, with windows, refinement and background where they are asked for.
+    Scores of pixels are cosines; probabilities, where several words stand for a class or a
+    background is looked for; smoothed scores, see `smooth_by_keys`, where there is key smoothing.
 
     Departs: the official code spreads the patch grid over the unpadded image; here it covers the
     padded one, as it did in the tower. They are the same where the image is whole patches. It also
@@ -134,81 +137,6 @@ class MaskCLIP(nn.Module):
         with evaluating(self):
             scores, keys = self._encode(images, text_embeds)
         return refine_scores(scores, keys, self.refine, self.scale, official=self.official)
-
-    @torch.no_grad()
-    def score_pixels(
-        self,
-        images: Tensor | Sequence[Tensor],
-        text_embeds: Tensor,
-        size: Size | Sequence[Size] | None = None,
-        *,
-        class_ids: Tensor | None = None,
-        background_ids: Sequence[int] = (),
-    ) -> Tensor | list[Tensor]:
-        """Score every pixel for every class; holds all of it, see `segment` for labels alone.
-
-        The best class of a pixel is its label. Scores are cosines; probabilities, where several
-        words stand for a class or a background is looked for; smoothed scores, see
-        `smooth_by_keys`, where there is key smoothing.
-
-        Args:
-            images: as for `segment`, like all that follow.
-            text_embeds: likewise.
-            size: likewise.
-            class_ids: likewise.
-            background_ids: likewise.
-
-        Returns:
-            (B, K, H, W) float32, or a list of (K, H, W).
-
-        Raises:
-            ValueError: as `segment`.
-        """
-        asked = (text_embeds, class_ids, tuple(background_ids))
-        with evaluating(self):
-            found = [
-                torch.cat(list(self._bands(image, out, *asked)), dim=1)
-                for image, out in each_image(images, size)
-            ]
-        return torch.stack(found) if isinstance(images, Tensor) else found
-
-    @torch.no_grad()
-    def segment(
-        self,
-        images: Tensor | Sequence[Tensor],
-        text_embeds: Tensor,
-        size: Size | Sequence[Size] | None = None,
-        *,
-        class_ids: Tensor | None = None,
-        background_ids: Sequence[int] = (),
-    ) -> Tensor | list[Tensor]:
-        """Label every pixel; in evaluation mode whatever the mode of the tower, no gradient.
-
-        All classes' scores at all pixels never exist.
-
-        Args:
-            images: (B, 3, H, W) RGB in 0..255, or a sequence of (3, H, W) of different sizes.
-            text_embeds: (K, D) unit norm; or (R, D), several rows a class.
-            size: (h, w) of the labels, or one for each image; None means that of the images.
-            class_ids: (R,) the class of each row, from `TextBank.embed_rows`: a class has the
-                probability of its best word. None: rows are classes.
-            background_ids: the classes that mean background, `Vocabulary.background_ids`. They
-                become one, the first, and so does what the options find to be background.
-
-        Returns:
-            (B, h, w) int64 class indices, or a list of (h, w).
-
-        Raises:
-            ValueError: text embeddings that are not (R, D) with the tower's D, images of another
-                shape, sizes of another number, or a background option without a background class.
-        """
-        asked = (text_embeds, class_ids, tuple(background_ids))
-        with evaluating(self):
-            found = [
-                torch.cat([band.argmax(dim=0) for band in self._bands(image, out, *asked)])
-                for image, out in each_image(images, size)
-            ]
-        return torch.stack(found) if isinstance(images, Tensor) else found
 
     def _bands(
         self,

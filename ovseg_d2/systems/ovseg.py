@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from ovseg_d2.ops import (
@@ -24,6 +24,7 @@ from ovseg_d2.ops import (
 from .images import each_image, evaluating
 from .ovseg_classifier import OVSegClassifier
 from .ovseg_proposals import MaskProposals, ProposalSource
+from .pixel_scorer import PixelScorer, join_labels, join_scores
 
 __all__ = ["OTHERS", "OVSeg", "with_others"]
 
@@ -38,7 +39,7 @@ def with_others(words: Sequence[str]) -> list[str]:
     return [*words] if OTHERS in words else [*words, OTHERS]
 
 
-class OVSeg(nn.Module):
+class OVSeg(PixelScorer):
     """Masks, each with the class probabilities p^(1 - lambda) q^lambda, summed at every pixel.
 
     p is what the masks' maker says, q what CLIP says of their crops. Makers without classes (SAM,
@@ -95,6 +96,7 @@ class OVSeg(nn.Module):
                 "classifier is None; give one, or lam=0"
             )
 
+    @torch.no_grad()
     def score_pixels(
         self,
         images: Tensor | Sequence[Tensor],
@@ -106,7 +108,7 @@ class OVSeg(nn.Module):
         seen: Tensor | None = None,
         proposals: Sequence[MaskProposals] | None = None,
     ) -> Tensor | list[Tensor]:
-        """Score every pixel for every class; holds all of it, see `segment` for labels alone.
+        """Score every pixel for every class; as `PixelScorer` does it, but for the last arguments.
 
         Args:
             images: as for `segment`, like all that follow.
@@ -118,17 +120,17 @@ class OVSeg(nn.Module):
             proposals: likewise.
 
         Returns:
-            (B, K, H, W) float32, or a list of (K, H, W): sums over masks of probabilities.
+            (B, K, H, W) float32, or a list of (K, H, W).
 
         Raises:
             ValueError: as `segment`.
         """
-        found = [
-            torch.cat([merge_background(band, background_ids) for band in bands], dim=1)
-            for bands in self._bands(images, text_embeds, size, class_ids, seen, proposals)
-        ]
-        return torch.stack(found) if isinstance(images, Tensor) else found
+        asked = (text_embeds, class_ids, background_ids, seen)
+        with evaluating(self):
+            found = self._bands_of_each(images, size, proposals, asked)
+            return join_scores(found, stacked=isinstance(images, Tensor))
 
+    @torch.no_grad()
     def segment(
         self,
         images: Tensor | Sequence[Tensor],
@@ -140,18 +142,14 @@ class OVSeg(nn.Module):
         seen: Tensor | None = None,
         proposals: Sequence[MaskProposals] | None = None,
     ) -> Tensor | list[Tensor]:
-        """Label every pixel; in evaluation mode, no gradient.
-
-        All classes' scores at all pixels never exist.
+        """Label every pixel; as `PixelScorer` does it, but for the last arguments.
 
         Args:
-            images: (B, 3, H, W) RGB in 0..255, or a sequence of (3, H, W) of different sizes.
-            text_embeds: (K, D) unit norm; or (R, D), several rows a class.
-            size: (h, w) of the labels, or one for each image; None means that of the images.
-            class_ids: (R,) the class of each row, from `TextBank.embed_rows`; None: rows are
-                classes.
-            background_ids: the classes that mean background, `Vocabulary.background_ids`; they
-                become one, the first.
+            images: as for `PixelScorer.segment`, like the next four.
+            text_embeds: likewise.
+            size: likewise.
+            class_ids: likewise.
+            background_ids: likewise.
             seen: (K,) bool, the classes that the source was trained on; for ``unseen_lam``.
             proposals: the masks of each image, in place of the source's.
 
@@ -162,11 +160,10 @@ class OVSeg(nn.Module):
             ValueError: what does not fit: text embeddings, images, sizes, masks or ``seen``; or
                 no masks, because there is neither a source nor ``proposals``.
         """
-        found = [
-            torch.cat([merge_background(band, background_ids).argmax(dim=0) for band in bands])
-            for bands in self._bands(images, text_embeds, size, class_ids, seen, proposals)
-        ]
-        return torch.stack(found) if isinstance(images, Tensor) else found
+        asked = (text_embeds, class_ids, background_ids, seen)
+        with evaluating(self):
+            found = self._bands_of_each(images, size, proposals, asked)
+            return join_labels(found, stacked=isinstance(images, Tensor))
 
     @torch.no_grad()
     def sweep(
@@ -268,30 +265,38 @@ class OVSeg(nn.Module):
             )
         return class_lambdas(seen.to(p.device), self.lam, self.unseen_lam)
 
-    def _bands(
+    def _bands_of_each(
         self,
         images: Tensor | Sequence[Tensor],
-        text_embeds: Tensor,
         size: Size | Sequence[Size] | None,
-        class_ids: Tensor | None,
-        seen: Tensor | None,
         proposals: Sequence[MaskProposals] | None,
+        asked: tuple[Tensor, Tensor | None, Sequence[int], Tensor | None],
     ) -> Iterator[Iterator[Tensor]]:
-        """For each image its scores (K, rows, W), band by band from the top."""
         if proposals is not None and len(proposals) != len(images):
             raise ValueError(
                 f"{len(proposals)} proposals for {len(images)} images; give one for each"
             )
         for index, (image, out_size) in enumerate(each_image(images, size)):
-            with torch.no_grad(), evaluating(self):
-                given = None if proposals is None else proposals[index]
-                found = self._propose(image, text_embeds, class_ids, given)
-                probs = self.name_masks(image, found, text_embeds, class_ids=class_ids, seen=seen)
-                masks = found.masks
-                if self.demo:
-                    probs, masks = self._best_masks(probs, masks)
-                masks = _resize(masks.float(), out_size)
-            yield fused_bands(probs, masks)
+            yield self._bands(image, out_size, *asked, proposals[index] if proposals else None)
+
+    def _bands(
+        self,
+        image: Tensor,
+        out_size: Size | None,
+        text_embeds: Tensor,
+        class_ids: Tensor | None,
+        background_ids: Sequence[int],
+        seen: Tensor | None = None,
+        proposals: MaskProposals | None = None,
+    ) -> Iterator[Tensor]:
+        """Final scores (K, rows, W) of one image (3, H, W), band by band from the top."""
+        found = self._propose(image, text_embeds, class_ids, proposals)
+        probs = self.name_masks(image, found, text_embeds, class_ids=class_ids, seen=seen)
+        masks = found.masks
+        if self.demo:
+            probs, masks = self._best_masks(probs, masks)
+        for band in fused_bands(probs, _resize(masks.float(), out_size)):
+            yield merge_background(band, background_ids)
 
     def _propose(
         self,

@@ -19,18 +19,20 @@ from ovseg_d2.ops import fused_bands, max_over_words, merge_background
 
 from .image_proposals import ImageProposals
 from .images import each_image, evaluating
+from .pixel_scorer import PixelScorer
 
 __all__ = ["OVSegMaskFormer"]
 
 Size = tuple[int, int]
 
 
-class OVSegMaskFormer(nn.Module):
+class OVSegMaskFormer(PixelScorer):
     """Q masks of an image and, for each, how likely it shows each of any K classes.
 
     Paper: [ovseg] Sec. 3.1: a MaskFormer whose proposals have an embedding v_i of CLIP's width in
     the place of class scores; class k has the logit cos(v_i, t_k) / tau with tau = 0.01, whatever
-    CLIP's own, and one more, "no object", has a learnt t.
+    CLIP's own, and one more, "no object", has a learnt t. Scores of pixels are sums over masks of
+    probabilities ([maskformer] Sec. 3.4, semantic inference).
     Departs: the classes that a text bank keeps several words of have the logit of their best word,
     in training too; the paper knows one text a class.
 
@@ -204,86 +206,19 @@ class OVSegMaskFormer(nn.Module):
             )
         ]
 
-    def score_pixels(
-        self,
-        images: Tensor | Sequence[Tensor],
-        text_embeds: Tensor,
-        size: Size | Sequence[Size] | None = None,
-        *,
-        class_ids: Tensor | None = None,
-        background_ids: Sequence[int] = (),
-    ) -> Tensor | list[Tensor]:
-        """Score every pixel for every class; holds all of it, see `segment` for labels alone.
-
-        Args:
-            images: as for `segment`, like all that follow.
-            text_embeds: likewise.
-            size: likewise.
-            class_ids: likewise.
-            background_ids: likewise.
-
-        Returns:
-            (B, K, H, W) float32, or a list of (K, H, W): sums over masks of probabilities.
-
-        Raises:
-            ValueError: as `segment`.
-        """
-        found = [
-            torch.cat(list(bands), dim=1)
-            for bands in self._bands(images, text_embeds, size, class_ids, background_ids)
-        ]
-        return torch.stack(found) if isinstance(images, Tensor) else found
-
-    def segment(
-        self,
-        images: Tensor | Sequence[Tensor],
-        text_embeds: Tensor,
-        size: Size | Sequence[Size] | None = None,
-        *,
-        class_ids: Tensor | None = None,
-        background_ids: Sequence[int] = (),
-    ) -> Tensor | list[Tensor]:
-        """Label every pixel; in evaluation mode, no gradient.
-
-        All classes' scores at all pixels never exist.
-
-        Paper: [maskformer] Sec. 3.4, semantic inference.
-
-        Args:
-            images: as for `forward`.
-            text_embeds: likewise.
-            size: (h, w) of the labels, or one for each image; None means that of the images.
-            class_ids: as for `forward`.
-            background_ids: the classes that mean background, `Vocabulary.background_ids`; they
-                become one, the first.
-
-        Returns:
-            (B, h, w) int64 class indices, or a list of (h, w).
-
-        Raises:
-            ValueError: text embeddings that do not fit, images of another shape, or sizes of
-                another number.
-        """
-        found = [
-            torch.cat([band.argmax(dim=0) for band in bands])
-            for bands in self._bands(images, text_embeds, size, class_ids, background_ids)
-        ]
-        return torch.stack(found) if isinstance(images, Tensor) else found
-
     def _bands(
         self,
-        images: Tensor | Sequence[Tensor],
+        image: Tensor,
+        out_size: Size | None,
         text_embeds: Tensor,
-        size: Size | Sequence[Size] | None,
         class_ids: Tensor | None,
         background_ids: Sequence[int],
-    ) -> Iterator[Iterator[Tensor]]:
-        """For each image its scores (K, rows, W), band by band from the top."""
+    ) -> Iterator[Tensor]:
+        """Final scores (K, rows, W) of one image (3, H, W), band by band from the top."""
         # One image at a time: a result does not depend on the sizes of others.
-        for image, out_size in each_image(images, size):
-            (found,) = self.propose([image], text_embeds, class_ids=class_ids)
-            bands = fused_bands(found.class_probs, found.mask_probs(out_size))
-            yield (merge_background(band, background_ids) for band in bands)
+        (found,) = self.propose([image], text_embeds, class_ids=class_ids)
+        for band in fused_bands(found.class_probs, found.mask_probs(out_size)):
+            yield merge_background(band, background_ids)
 
     def _batch(self, images: Tensor | Sequence[Tensor]) -> tuple[Tensor, list[Size]]:
         """Normalised images in one padded batch (B, 3, H, W), and the size of each."""

@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ovseg_d2.nets import DenseNetwork, TextClassifier
-from ovseg_d2.ops import dense_argmax, max_over_words, merge_background, upsample_scores
+from ovseg_d2.ops import max_over_words, merge_background, score_bands
 
-from .images import each_image, evaluating
+from .pixel_scorer import PixelScorer
 
 __all__ = ["TextSegmenter"]
 
 Size = tuple[int, int]
 
 
-class TextSegmenter(nn.Module):
+class TextSegmenter(PixelScorer):
     """Dense features of a network, compared with text embeddings.
+
+    Scores of pixels are logits; probabilities, where several words stand for a class.
 
     Args:
         network: images to features of the joint space.
@@ -64,103 +66,32 @@ class TextSegmenter(nn.Module):
                 f"{self.stride}, or a network of another stride"
             )
 
-    @torch.no_grad()
-    def score_pixels(
+    def _bands(
         self,
-        images: Tensor | Sequence[Tensor],
-        text_embeds: Tensor,
-        size: Size | Sequence[Size] | None = None,
-        *,
-        class_ids: Tensor | None = None,
-        background_ids: Sequence[int] = (),
-    ) -> Tensor | list[Tensor]:
-        """Score every pixel for every class, in evaluation mode.
-
-        Args:
-            images: (B, 3, H, W) RGB in 0..255, or a sequence of (3, H, W) of different sizes.
-            text_embeds: (K, D) unit norm; or (R, D), several rows a class.
-            size: (h, w) of the scores, or one for each image; None means that of the images.
-            class_ids: (R,) the class of each row: a class has the probability of its best word.
-                None: rows are classes.
-            background_ids: the classes that mean background; they become one, the first.
-
-        Returns:
-            (B, K, H, W) logits, or a list of (K, H, W); probabilities where there are class ids.
-
-        Raises:
-            ValueError: images of another shape, or sizes of another number.
-        """
-        asked = (text_embeds, class_ids, background_ids)
-        found = [
-            upsample_scores(grid, self._padded_size(image), _size_of(image), out)
-            for grid, image, out in self._grids(images, size, *asked)
-        ]
-        return torch.stack(found) if isinstance(images, Tensor) else found
-
-    @torch.no_grad()
-    def segment(
-        self,
-        images: Tensor | Sequence[Tensor],
-        text_embeds: Tensor,
-        size: Size | Sequence[Size] | None = None,
-        *,
-        class_ids: Tensor | None = None,
-        background_ids: Sequence[int] = (),
-    ) -> Tensor | list[Tensor]:
-        """Label every pixel, in evaluation mode; all scores at all pixels never exist.
-
-        Args:
-            images: as for `score_pixels`, like all that follow.
-            text_embeds: likewise.
-            size: likewise.
-            class_ids: likewise.
-            background_ids: likewise.
-
-        Returns:
-            (B, h, w) int64 class indices, or a list of (h, w).
-
-        Raises:
-            ValueError: as `score_pixels`.
-        """
-        asked = (text_embeds, class_ids, background_ids)
-        found = [
-            dense_argmax(
-                grid,
-                out or _size_of(image),
-                crop=self._padded_size(image),
-                image_size=_size_of(image),
-            )
-            for grid, image, out in self._grids(images, size, *asked)
-        ]
-        return torch.stack(found) if isinstance(images, Tensor) else found
-
-    def _grids(
-        self,
-        images: Tensor | Sequence[Tensor],
-        size: Size | Sequence[Size] | None,
+        image: Tensor,
+        out_size: Size | None,
         text_embeds: Tensor,
         class_ids: Tensor | None,
         background_ids: Sequence[int],
-    ) -> Iterator[tuple[Tensor, Tensor, Size | None]]:
-        """Scores (K, h, w) of each image, the image, and the size of its answer."""
+    ) -> Iterator[Tensor]:
+        """Final scores (K, rows, W) of one image (3, H, W), band by band from the top."""
         rows = list(background_ids)
         if class_ids is not None:
             rows = [row for row, each in enumerate(class_ids.tolist()) if each in rows]
-        with evaluating(self):
-            for image, out in each_image(images, size):
-                scores = self(image[None], text_embeds, background_rows=rows)[0]
-                if class_ids is not None:
-                    num_classes = int(class_ids.max()) + 1
-                    scores = max_over_words(scores.softmax(dim=0), class_ids, num_classes)
-                yield _finite(merge_background(scores, background_ids)), image, out
-
-    def _padded_size(self, image: Tensor) -> Size:
-        height, width = _size_of(image)
-        return height + -height % self.stride, width + -width % self.stride
-
-
-def _size_of(image: Tensor) -> Size:
-    return image.shape[1], image.shape[2]
+        scores = self(image[None], text_embeds, background_rows=rows)[0]
+        if class_ids is not None:
+            num_classes = int(class_ids.max()) + 1
+            scores = max_over_words(scores.softmax(dim=0), class_ids, num_classes)
+        grid = _finite(merge_background(scores, background_ids))
+        height, width = image.shape[1], image.shape[2]
+        for _, band in score_bands(
+            grid[None],
+            [(0, 0, width, height)],
+            (height, width),
+            padded_size=(height + -height % self.stride, width + -width % self.stride),
+            out_size=out_size,
+        ):
+            yield band
 
 
 def _finite(scores: Tensor) -> Tensor:
