@@ -88,8 +88,12 @@ class Job:
         return replace(self, opts=words, weights=weights, prepare_from=prepare_from)
 
     def key(self) -> str:
-        """Changes with whatever the result depends on: configs and the packaged weights."""
-        digest = hashlib.sha256(load_config(self.config_file, self.words).dump().encode())
+        """Changes with whatever the result depends on: configs and the packaged weights.
+
+        How many processes read the data is not of that kind: a sample is a function of its place.
+        """
+        cfg = load_config(self.config_file, (*self.words, "DATALOADER.NUM_WORKERS", "0"))
+        digest = hashlib.sha256(cfg.dump().encode())
         digest.update(b"train" if self.seed is not None else b"evaluate")
         digest.update(repr(self.prepare).encode() if self.prepare else b"")
         for name, job in (*self.prepare_from, *self.weights):
@@ -105,11 +109,12 @@ def _weights_of(job: Job) -> str:
 
 @cache
 def _assets_digest() -> bytes:
-    """Of the packaged weights, which do not change while a program runs."""
+    """Of the packaged weights and their model config, which do not change while a program runs."""
     digest = hashlib.sha256()
     assets = resources.files("ovseg_d2") / "assets"
-    for name in sorted(entry.name for entry in assets.iterdir() if entry.is_file()):
-        digest.update(name.encode() + (assets / name).read_bytes())
+    for name in sorted(entry.name for entry in assets.iterdir()):
+        if name.endswith((".safetensors", ".json")):
+            digest.update(name.encode() + (assets / name).read_bytes())
     return digest.digest()
 
 

@@ -38,6 +38,12 @@ def test_another_config_is_another_job(evaluations, tmp_path):
     assert len(evaluations) == 2
 
 
+def test_more_processes_that_read_the_data_are_the_same_job(evaluations, tmp_path):
+    run_jobs([Job("a", CONFIG)], tmp_path)
+    assert run_jobs([Job("a", CONFIG, ("DATALOADER.NUM_WORKERS", "3"))], tmp_path) == [{"mIoU": 10}]
+    assert len(evaluations) == 1
+
+
 def test_a_damaged_result_is_computed_again(evaluations, tmp_path):
     run_jobs([Job("a", CONFIG)], tmp_path)
     (kept,) = tmp_path.glob("*.json")
