@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..ops import at_least_float32
+
 __all__ = ["MapperKind", "TextClassifier"]
 
 MapperKind = Literal["none", "linear", "mlp"]
@@ -73,17 +75,19 @@ class TextClassifier(nn.Module):
                 one.
 
         Returns:
-            (B, K, h, w) logits, float32 at least.
+            (B, K, h, w) logits, float32 at least, under autocast too.
         """
-        feats = feats.float() if feats.dtype in (torch.float16, torch.bfloat16) else feats
-        weights = text_embeds.to(feats)
-        if self.mapper is not None:
-            weights = self.mapper(weights)
-        if self.background is not None and len(background_rows):
-            chosen = torch.zeros(len(weights), 1, dtype=torch.bool, device=weights.device)
-            chosen[list(background_rows)] = True
-            weights = torch.where(chosen, F.normalize(self.background, dim=0), weights)
-        if self.logit_scale is not None:
-            feats = F.normalize(feats, dim=1)
-            weights = self.logit_scale * F.normalize(weights, dim=1)
-        return torch.einsum("bdhw,kd->bkhw", feats, weights)
+        # Autocast would make an einsum of float32 one in half precision again.
+        with torch.autocast(feats.device.type, enabled=False):
+            feats = at_least_float32(feats)
+            weights = text_embeds.to(feats)
+            if self.mapper is not None:
+                weights = self.mapper(weights)
+            if self.background is not None and len(background_rows):
+                chosen = torch.zeros(len(weights), 1, dtype=torch.bool, device=weights.device)
+                chosen[list(background_rows)] = True
+                weights = torch.where(chosen, F.normalize(self.background, dim=0), weights)
+            if self.logit_scale is not None:
+                feats = F.normalize(feats, dim=1)
+                weights = self.logit_scale * F.normalize(weights, dim=1)
+            return torch.einsum("bdhw,kd->bkhw", feats, weights)

@@ -155,8 +155,9 @@ def smooth_by_keys(
     # Sums over a thousand locations, in float32 at least.
     dtype = torch.promote_types(probs.dtype, torch.float32)
     preds = probs.flatten(2).to(dtype)  # (B, K, N)
-    unit_keys = F.normalize(keys.flatten(2).to(dtype), dim=2 if official else 1)  # (B, C, N)
-    smoothed = torch.einsum("bkn,bcn->bkc", preds, unit_keys) @ unit_keys
+    with torch.autocast(probs.device.type, enabled=False):
+        unit_keys = F.normalize(keys.flatten(2).to(dtype), dim=2 if official else 1)  # (B, C, N)
+        smoothed = torch.einsum("bkn,bcn->bkc", preds, unit_keys) @ unit_keys
     if official:
         keeps = preds.amax(dim=1, keepdim=True) >= threshold
     else:

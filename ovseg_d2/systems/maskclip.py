@@ -246,8 +246,9 @@ class _Grids:
 def _cosines(feats: Tensor, text_embeds: Tensor) -> Tensor:
     """(B, D, h, w) features and (K, D) texts -> (B, K, h, w)."""
     # Cosines in half precision would make ties of what are different classes.
-    embeds = F.normalize(feats.float(), dim=1)
-    return torch.einsum("bdhw,kd->bkhw", embeds, text_embeds.to(embeds))
+    with torch.autocast(feats.device.type, enabled=False):
+        embeds = F.normalize(feats.float(), dim=1)
+        return torch.einsum("bdhw,kd->bkhw", embeds, text_embeds.to(embeds))
 
 
 def _put_together(values: Tensor) -> Tensor:

@@ -33,6 +33,14 @@ def test_half_precision_gives_whole_logits():
     assert TextClassifier(4)(FEATS.bfloat16(), TEXTS).dtype == torch.float32
 
 
+@pytest.mark.parametrize("options", [{}, {"logit_scale": 30.0}, {"mapper": "linear"}])
+def test_autocast_leaves_logits_as_they_are(options):
+    classifier = TextClassifier(4, **options)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = classifier(FEATS, TEXTS)
+    torch.testing.assert_close(found, classifier(FEATS, TEXTS), rtol=0, atol=0)
+
+
 @pytest.mark.parametrize(("kind", "count"), [("linear", 2), ("mlp", 4)])
 def test_a_mapper_changes_the_texts_and_is_learnt(kind, count):
     classifier = TextClassifier(4, mapper=kind)

@@ -114,6 +114,13 @@ def test_large_grids_need_no_matrix_of_all_pairs() -> None:
     torch.testing.assert_close(out.flatten(2)[0, :, 123].double(), expected, rtol=1e-3, atol=1e-5)
 
 
+def test_autocast_leaves_smoothed_scores_as_they_are() -> None:
+    probs, keys = torch.rand(1, 2, 5, 5), torch.randn(1, 3, 5, 5)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = smooth_by_keys(probs, keys)
+    torch.testing.assert_close(out, smooth_by_keys(probs, keys), rtol=0, atol=0)
+
+
 def test_half_precision_is_summed_in_float32() -> None:
     probs, keys = torch.rand(1, 2, 5, 5).half(), torch.randn(1, 3, 5, 5).half()
     out = smooth_by_keys(probs, keys)

@@ -43,6 +43,17 @@ def test_scores_are_the_cosines_of_dense_features(tower: CLIPTower) -> None:
     assert scores.abs().max() <= 1 + 1e-6
 
 
+def test_autocast_makes_no_ties_of_different_classes(tower: CLIPTower) -> None:
+    images, _ = _inputs(32, 48)
+    # Some hundred classes within what half precision would round to one number.
+    base = F.normalize(torch.randn(1, 32), dim=-1)
+    text_embeds = F.normalize(base + 1e-3 * torch.randn(200, 32), dim=-1)
+    with torch.autocast("cpu", torch.bfloat16):
+        scores = MaskCLIP(tower)(images, text_embeds)
+    assert scores.dtype == torch.float32
+    assert all(len(each.unique()) > 190 for each in scores.movedim(1, -1).reshape(-1, 200))
+
+
 def test_the_last_block_is_a_choice(tower: CLIPTower) -> None:
     images, text_embeds = _inputs(32, 32)
     plain = MaskCLIP(tower)(images, text_embeds)
