@@ -71,8 +71,9 @@ class ClassificationEvaluator(DatasetEvaluator):
                     f"{len(scores)} scores, but dataset {self._dataset_name} has "
                     f"{self._num_classes} classes; use the dataset's own vocabulary and ids"
                 )
-            # Classes of an equal score come first, so that a model that knows nothing has no luck.
-            better = int((scores >= scores[category]).sum()) - 1
+            # Classes of an equal score come first, so that a model that knows nothing has no luck;
+            # nor has one whose scores are no numbers, which are below nothing.
+            better = int((~(scores < scores[category])).sum()) - 1
             self._found.append((category, better))
 
     def evaluate(self) -> OrderedDict[str, dict[str, Any]] | None:

@@ -104,7 +104,8 @@ def wrong_before_right(queries: Tensor, gallery: Tensor, right: Tensor) -> Tenso
         rows = slice(start, start + _ROWS)
         scores = queries[rows] @ gallery.t()
         best = scores.masked_fill(~right[rows], -torch.inf).amax(dim=1, keepdim=True)
-        counts.append(((scores >= best) & ~right[rows]).sum(dim=1))
+        # What is no number is below nothing: vectors of a model that broke find nothing, either.
+        counts.append((~(scores < best) & ~right[rows]).sum(dim=1))
     return torch.cat(counts) if counts else torch.zeros(0, dtype=torch.long)
 
 

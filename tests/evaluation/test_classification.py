@@ -49,6 +49,10 @@ def test_equal_scores_are_no_luck(evaluator):
     feed(evaluator, [(0, [0.5] * 7), (6, [0.5] * 7)])
     numbers = evaluator.evaluate()["classification"]
     assert numbers["accuracy"] == numbers["accuracy_top5"] == 0
+    evaluator.reset()
+    feed(evaluator, [(0, [float("nan")] * 7)])  # of a model that broke
+    numbers = evaluator.evaluate()["classification"]
+    assert numbers["accuracy"] == numbers["accuracy_top5"] == 0
 
 
 def test_sets_of_other_names():

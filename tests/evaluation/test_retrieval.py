@@ -70,6 +70,11 @@ def test_a_model_that_knows_nothing_finds_nothing():
     numbers = evaluator.evaluate()["retrieval"]
     assert numbers["image_to_text_R@10"] == numbers["text_to_image_R@10"] == 0
     evaluator.reset()
+    broken = torch.tensor([float("nan")] * 2)
+    feed(evaluator, [broken] * 12, captions, {f"text {number}": broken for number in range(12)})
+    numbers = evaluator.evaluate()["retrieval"]
+    assert numbers["image_to_text_R@10"] == numbers["text_to_image_R@10"] == 0
+    evaluator.reset()
     feed(evaluator, [same], [["grass"]], {"grass": same})
     assert evaluator.evaluate()["retrieval"]["image_to_text_R@1"] == 100
 
