@@ -6,7 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+import torch.distributed as dist
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from ..d2.config import CfgNode
@@ -112,6 +115,7 @@ def evaluate(
         evaluators = [evaluators]
     if evaluators is not None and len(evaluators) != len(names):
         raise ValueError(f"{len(evaluators)} evaluators for {len(names)} datasets; give one each")
+    _share_statistics(model)
     lams = list(cfg.TEST.LAMBDAS)
     results: OrderedDict[str, Any] = OrderedDict()
     for number, name in enumerate(names):
@@ -130,6 +134,17 @@ def evaluate(
         path = write_results(Path(cfg.OUTPUT_DIR), {name: flat})
         _logger.info("results of %s written to %s", name, path)
     return next(iter(results.values())) if len(results) == 1 else results
+
+
+@torch.no_grad()
+def _share_statistics(model: nn.Module) -> None:
+    """Give all processes the batch statistics of rank 0, which are those of its checkpoints."""
+    if comm.get_world_size() == 1:
+        return
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            for buffer in module.buffers():
+                dist.broadcast(buffer, 0)
 
 
 def _evaluator_type(dataset_name: str) -> str:
