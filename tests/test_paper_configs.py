@@ -117,7 +117,7 @@ def test_pixelclips_published_settings():
 
 def test_masked_self_distillations_published_settings():
     files = [name for name in FILES if name.startswith("masked_distill_clip_vitb16_yfcc15m")]
-    assert len(files) == 4
+    assert len(files) == 5
     for name in files:
         cfg = read(name)
         options, words = cfg.MODEL.MASKED_DISTILL, cfg.MODEL.MASKED_DISTILL.LANGUAGE
@@ -129,7 +129,7 @@ def test_masked_self_distillations_published_settings():
         assert (cfg.MODEL.META_ARCHITECTURE == "CLIPPretrain") == plain
     targets = {name: read(name).MODEL.MASKED_DISTILL for name in files if "m_clip" not in name}
     found = {(each.TARGET, each.LANGUAGE.WEIGHT) for each in targets.values()}
-    assert found == {("teacher", 0.05), ("teacher", 0.0), ("pixels", 0.0)}
+    assert found == {("teacher", 0.05), ("teacher", 0.0), ("student", 0.0), ("pixels", 0.0)}
 
 
 def test_ovsegs_published_settings():
@@ -216,6 +216,13 @@ def test_maskclip_plus_published_settings():
         assert options.SELF_TRAINING == ("on" if zero_shot else "off")
         assert options.SELF_TRAINING_START == 0.1 and options.CONFIDENCE == 0
         assert crop.SIZE == ([480, 480] if "context" in name else [512, 512])
+        if "context" in name:  # the longer side is 260 to 1040, else the shorter one 256 to 1024
+            assert cfg.INPUT.SCALE_TRAIN.SIZE == [520, 520]
+            assert cfg.INPUT.SCALE_TRAIN.RANGE == [0.5, 2.0]
+        else:
+            assert tuple(cfg.INPUT.MIN_SIZE_TRAIN) == (256, 1024)
+            assert cfg.INPUT.SCALE_TRAIN.SIZE == [] and cfg.INPUT.MAX_SIZE_TRAIN == 4096
+        assert cfg.MODEL.TIMM.NORM == cfg.MODEL.SEM_SEG_HEAD.NORM == "SyncBN"
         assert crop.SINGLE_CATEGORY_MAX_AREA == (0.75 if zero_shot else 1.0)
         assert cfg.INPUT.SEMANTIC.ONLY_IGNORED == (not zero_shot)
         resnet = "resnet50c" if name.startswith("vitb16") else "resnet101c"

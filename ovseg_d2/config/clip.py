@@ -51,6 +51,8 @@ def add_clip_keys(model: CfgNode) -> None:
     # its maps are computed; and how often its last block is passed over in training.
     model.TIMM.DETECTOR_SWIN = False
     model.TIMM.DROP_PATH = 0.0
+    # "" leaves batch norms as they are, "SyncBN" lets all processes share their statistics.
+    model.TIMM.NORM = ""
     model.TIMM.FROZEN = False  # nothing is trained, batch statistics included
     # MODEL.CLIP's tower: res2 to res5 or, of a ViT, clip_tokens; and clip_dense. [] gives all.
     model.CLIP_BACKBONE = CfgNode()

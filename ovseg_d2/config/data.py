@@ -33,6 +33,13 @@ def add_data_keys(cfg: CfgNode) -> None:
     # crop, and all else needs labels. Read by the mapper semantic.
     cfg.INPUT.CROP.SINGLE_CATEGORY_MAX_AREA = 1.0
 
+    # A box (h, w) in pixels, scaled by a factor drawn from a range: training pictures are resized
+    # to fit into it. [] resizes by MIN_SIZE_TRAIN. Read where that is, by the mappers semantic,
+    # pictures and masks.
+    cfg.INPUT.SCALE_TRAIN = CfgNode()
+    cfg.INPUT.SCALE_TRAIN.SIZE = []
+    cfg.INPUT.SCALE_TRAIN.RANGE = [0.5, 2.0]
+
     # A part of each picture with captions, drawn at random. Read by the caption mapper.
     cfg.INPUT.CAPTION_CROP = CfgNode()
     cfg.INPUT.CAPTION_CROP.SIZE = []  # pixels (h, w) it is resized to; [] leaves pictures whole

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
+from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
 
 from ..clip import CLIPTower, LastBlock, encode_stages, stage_shapes
@@ -188,8 +189,16 @@ class OVSegTimmBackbone(_FeatureBackbone):
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict[str, Any]:
-        """Read ``MODEL.TIMM``."""
+        """Read ``MODEL.TIMM``.
+
+        Raises:
+            ValueError: another norm than there is.
+        """
         timm = cfg.MODEL.TIMM
+        if timm.NORM not in ("", "SyncBN"):
+            raise ValueError(
+                f"MODEL.TIMM.NORM {timm.NORM!r} is not one of '' (the network's own) and 'SyncBN'"
+            )
         in_channels = timm.IN_CHANNELS or input_shape.channels
         pretrained = {"": False, "timm": True}.get(timm.PRETRAINED, timm.PRETRAINED)
         network: TimmFeatures | SwinFeatures
@@ -209,6 +218,8 @@ class OVSegTimmBackbone(_FeatureBackbone):
                 size_divisibility=timm.SIZE_DIVISIBILITY,
                 output_stride=timm.OUTPUT_STRIDE,
             )
+        if timm.NORM == "SyncBN":
+            network = convert_sync_batchnorm(network)  # timm's knows timm's norms with activations
         return {
             "network": network,
             "in_channels": in_channels,

@@ -199,6 +199,17 @@ def test_shortest_edge_arguments():
         T.ResizeShortestEdge((10, 11, 12), sample_style="range")
 
 
+def test_scale_fits_the_image_into_a_box_of_random_size():
+    image = np.zeros((30, 40), dtype=np.uint8)
+    scale = T.ResizeScale(0.5, 2.0, 20, 20)
+    found = [scale.get_transform(image) for _ in range(300)]
+    assert {max(each.new_h, each.new_w) for each in found} == set(range(10, 41))
+    assert all(abs(each.new_h - 0.75 * each.new_w) <= 0.75 for each in found)
+    upright = T.ResizeScale(1.0, 1.0, 20, 50).get_transform(image)
+    assert (upright.new_h, upright.new_w) == (20, 27)
+    assert upright.apply_image(image).shape == (20, 27)
+
+
 @pytest.mark.parametrize(("shape", "new_size"), [(5, (5, 5)), ((4, 7), (4, 7)), ([9, 2], (9, 2))])
 def test_resize(image, shape, new_size):
     tfm = T.Resize(shape).get_transform(image)

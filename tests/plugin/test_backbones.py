@@ -205,6 +205,21 @@ def test_keys_reach_the_network(tiny_cfg, tmp_path):
     assert torch.equal(weights["conv1.0.weight"], whole.state_dict()["conv1.0.weight"])
 
 
+@pytest.mark.parametrize("name", ["test_resnet", "test_byobnet"])  # the latter's norms activate
+def test_batch_norms_may_share_their_statistics(tiny_cfg, name):
+    images = torch.randn(2, 3, 64, 64)
+    torch.manual_seed(0)
+    plain = build_backbone(tiny_cfg(*TIMM, name))
+    torch.manual_seed(0)
+    synced = build_backbone(tiny_cfg(*TIMM, name, "MODEL.TIMM.NORM", "SyncBN"))
+    norms = [m for m in synced.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
+    assert norms and all(isinstance(norm, torch.nn.SyncBatchNorm) for norm in norms)
+    for first, second in zip(plain(images).values(), synced(images).values(), strict=True):
+        torch.testing.assert_close(first, second)
+    with pytest.raises(ValueError, match="TIMM.NORM 'LN' is not one of"):
+        build_backbone(tiny_cfg(*TIMM, name, "MODEL.TIMM.NORM", "LN"))
+
+
 @torch.no_grad()
 def test_channels_are_the_images_unless_told_otherwise(tiny_cfg):
     cfg = tiny_cfg(*TIMM, "test_convnext")

@@ -6,6 +6,7 @@ from ...d2.data.transforms import (
     RandomCrop,
     RandomCrop_CategoryAreaConstraint,
     RandomFlip,
+    ResizeScale,
     ResizeShortestEdge,
 )
 
@@ -16,17 +17,16 @@ def geometry_from_config(cfg: CfgNode, *, balance: bool = False) -> list[Augment
     """detectron2's augmentations, in their order.
 
     Args:
-        cfg: reads ``INPUT``'s training sizes, ``CROP`` and ``RANDOM_FLIP``.
+        cfg: reads ``INPUT``'s training sizes, or ``SCALE_TRAIN`` where that has one, ``CROP`` and
+            ``RANDOM_FLIP``.
         balance: crops are those of which no class takes too much, ``SINGLE_CATEGORY_MAX_AREA``;
             they are drawn from picture and labels.
 
     Raises:
-        ValueError: another way to flip.
+        ValueError: another way to flip, or a size or range that is none.
     """
-    low, crop = cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.CROP
-    geometry: list[Augmentation] = [
-        ResizeShortestEdge(low, cfg.INPUT.MAX_SIZE_TRAIN, cfg.INPUT.MIN_SIZE_TRAIN_SAMPLING)
-    ]
+    crop = cfg.INPUT.CROP
+    geometry: list[Augmentation] = [_resizing(cfg)]
     if crop.ENABLED and balance:
         geometry.append(
             RandomCrop_CategoryAreaConstraint(
@@ -44,3 +44,21 @@ def geometry_from_config(cfg: CfgNode, *, balance: bool = False) -> list[Augment
     if flip != "none":
         geometry.append(RandomFlip(horizontal=flip == "horizontal", vertical=flip == "vertical"))
     return geometry
+
+
+def _resizing(cfg: CfgNode) -> Augmentation:
+    size, scales = list(cfg.INPUT.SCALE_TRAIN.SIZE), list(cfg.INPUT.SCALE_TRAIN.RANGE)
+    if not size:
+        return ResizeShortestEdge(
+            cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.MAX_SIZE_TRAIN, cfg.INPUT.MIN_SIZE_TRAIN_SAMPLING
+        )
+    if len(size) != 2 or min(size) < 1:
+        raise ValueError(
+            f"INPUT.SCALE_TRAIN.SIZE is {size}; give height and width in pixels, or [] to resize "
+            "by MIN_SIZE_TRAIN"
+        )
+    if len(scales) != 2 or not 0 < scales[0] <= scales[1]:
+        raise ValueError(
+            f"INPUT.SCALE_TRAIN.RANGE is {scales}; give two factors above 0, the smaller one first"
+        )
+    return ResizeScale(*scales, *size)

@@ -17,6 +17,7 @@ from .augmentation_impl import (
     RandomCrop_CategoryAreaConstraint,
     RandomFlip,
     Resize,
+    ResizeScale,
     ResizeShortestEdge,
 )
 from .transform import ResizeTransform
@@ -34,6 +35,7 @@ __all__ = [
     "RandomCrop_CategoryAreaConstraint",
     "RandomFlip",
     "Resize",
+    "ResizeScale",
     "ResizeShortestEdge",
     "ResizeTransform",
     "Transform",

@@ -27,6 +27,7 @@ __all__ = [
     "RandomCrop_CategoryAreaConstraint",
     "RandomFlip",
     "Resize",
+    "ResizeScale",
     "ResizeShortestEdge",
 ]
 
@@ -154,6 +155,41 @@ class ResizeShortestEdge(Augmentation):
             new_short, new_long = new_short * (max_size / new_long), float(max_size)
         sizes = _round(new_short), _round(new_long)
         return sizes if oldh < oldw else sizes[::-1]
+
+
+class ResizeScale(Augmentation):
+    """Resize an image to fit into a box that is scaled at random, keeping the aspect ratio."""
+
+    def __init__(
+        self,
+        min_scale: float,
+        max_scale: float,
+        target_height: int,
+        target_width: int,
+        interp: int = Image.Resampling.BILINEAR,
+    ) -> None:
+        """Choose the box and its scales.
+
+        Args:
+            min_scale: the least one.
+            max_scale: the greatest one, not included.
+            target_height: of the box at scale 1, in pixels.
+            target_width: likewise.
+            interp: Pillow's resampling.
+        """
+        self.min_scale = min_scale
+        self.max_scale = max_scale
+        self.target_height = target_height
+        self.target_width = target_width
+        self.interp = interp
+
+    def get_transform(self, image: np.ndarray) -> Transform:
+        """The resize of the (H, W, ...) image."""
+        scale = np.random.uniform(self.min_scale, self.max_scale)
+        height, width = image.shape[:2]
+        fit = min(self.target_height * scale / height, self.target_width * scale / width)
+        # To the even neighbour where it is half, as numpy rounds.
+        return ResizeTransform(height, width, round(height * fit), round(width * fit), self.interp)
 
 
 class RandomCrop(Augmentation):
