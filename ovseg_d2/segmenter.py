@@ -26,7 +26,7 @@ from .data.mappers import TestMapper
 from .data.readers import read_picture
 from .data.shapes import unknown_words
 from .engine.checkpointing import Checkpointer
-from .engine.run import check_device, check_weights
+from .engine.run import check_device, check_weights, warn_untrained
 from .files import write_atomically
 from .ops import class_shares, max_over_words, upsample_scores
 from .systems import MaskCLIP
@@ -153,6 +153,7 @@ class Segmenter:
         self.model = build_model(cfg).eval()
         if cfg.MODEL.WEIGHTS:
             Checkpointer(self.model).load(cfg.MODEL.WEIGHTS)
+        warn_untrained(cfg, self.model)
         self._mapper = TestMapper.from_config(cfg)
         self._warned_of: set[str] = set()
 

@@ -2,12 +2,14 @@
 
 import argparse
 import errno
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from ..config import load_config
 from ..d2.config import CfgNode
@@ -32,7 +34,10 @@ __all__ = [
     "evaluate_config",
     "run_job",
     "set_up",
+    "warn_untrained",
 ]
+
+_logger = logging.getLogger(__name__)
 
 
 def check_job(cfg: CfgNode, args: argparse.Namespace) -> None:
@@ -117,6 +122,23 @@ def check_weights(cfg: CfgNode) -> None:
         )
 
 
+def warn_untrained(cfg: CfgNode, model: nn.Module) -> None:
+    """Say so where what answers has random weights; for models to which nothing was loaded.
+
+    Args:
+        cfg: reads ``MODEL.WEIGHTS`` and ``MODEL.CLIP.PRETRAINED``.
+        model: built from it.
+    """
+    random_clip = cfg.MODEL.CLIP.PRETRAINED == "random"
+    if not cfg.MODEL.WEIGHTS and (random_clip or getattr(model, "needs_weights", False)):
+        _logger.warning(
+            "MODEL.WEIGHTS is empty, and %s has random weights: what this %s answers means "
+            "nothing; set MODEL.WEIGHTS to a checkpoint of its training",
+            "its CLIP" if random_clip else "the network that answers",
+            type(model).__name__,
+        )
+
+
 def check_output_dir(folder: str | os.PathLike[str]) -> None:
     """Make a folder and try to write there.
 
@@ -162,6 +184,8 @@ def run_job(cfg: CfgNode, args: argparse.Namespace) -> Any:
         model = Trainer.build_model(cfg)
         checkpointer = Checkpointer(model, save_dir=cfg.OUTPUT_DIR)
         checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=args.resume)
+        if not (args.resume and checkpointer.has_checkpoint()):
+            warn_untrained(cfg, model)
         results = Trainer.test(cfg, model)
         if comm.is_main_process():
             verify_results(cfg, results)
@@ -187,5 +211,6 @@ def evaluate_config(config_file: str, opts: Sequence[str]) -> dict[str, Any]:
     check_weights(cfg)
     model = build_model(cfg)
     Checkpointer(model).load(cfg.MODEL.WEIGHTS)
+    warn_untrained(cfg, model)
     evaluate(cfg, model)
     return numbers_of(read_results(cfg.OUTPUT_DIR), cfg.DATASETS.TEST)

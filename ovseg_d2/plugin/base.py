@@ -12,7 +12,7 @@ from ..clip import CLIPTower
 from ..d2.config import CfgNode
 from ..d2.data import DatasetCatalog, MetadataCatalog
 from ..text import TextBank
-from ..vocab import Vocabulary, load_vocabulary
+from ..vocab import Vocabulary, load_vocabulary, metadata_vocabulary
 from .build import build_text_bank
 
 __all__ = [
@@ -27,46 +27,12 @@ __all__ = [
 def dataset_vocabulary(name: str) -> Vocabulary | None:
     """The classes of a registered dataset, or None where its metadata has none.
 
-    ``vocabulary`` in the metadata is taken as it is; else ``stuff_classes``, where commas separate
-    a class's synonyms, with ``class_sets``. Datasets exist that name two classes alike; the later
-    one is told apart by a number behind its name, which is no part of its words.
-
     Raises:
-        ValueError: a class without a name.
+        ValueError: see :func:`~ovseg_d2.vocab.metadata_vocabulary`.
     """
     if name not in MetadataCatalog.list():
         return None
-    metadata = MetadataCatalog.get(name)
-    given = metadata.get("vocabulary")
-    if given is not None:
-        return given
-    classes = [str(each) for each in metadata.get("stuff_classes") or ()]
-    if not classes:
-        return None
-    synonyms = [[word.strip() for word in each.split(",") if word.strip()] for each in classes]
-    nameless = [number for number, words in enumerate(synonyms) if not words]
-    if nameless:
-        raise ValueError(
-            f"dataset {name!r}: stuff_classes[{nameless[0]}] is {classes[nameless[0]]!r}, which "
-            "names nothing; give every class a name"
-        )
-    return Vocabulary.from_names(
-        _tell_apart(classes), synonyms=synonyms, class_sets=metadata.get("class_sets") or {}
-    )
-
-
-def _tell_apart(names: Sequence[str]) -> list[str]:
-    """The names, each again with a number behind it where an earlier one equals it."""
-    taken: set[str] = set()
-    kept = []
-    for name in names:
-        candidate, number = name, 1
-        while " ".join(candidate.split()).casefold() in taken:
-            number += 1
-            candidate = f"{name} ({number})"
-        taken.add(" ".join(candidate.split()).casefold())
-        kept.append(candidate)
-    return kept
+    return metadata_vocabulary(MetadataCatalog.get(name), f"dataset {name!r}")
 
 
 def config_vocabulary(cfg: CfgNode) -> Vocabulary | None:
@@ -157,6 +123,11 @@ class OpenVocabularyModel(nn.Module):
     def device(self) -> torch.device:
         """Where the model's parameters are."""
         return next(self.parameters()).device
+
+    @property
+    def needs_weights(self) -> bool:
+        """Whether what answers, beside CLIP, is random until weights of a training are loaded."""
+        return False
 
     def set_vocabulary(self, classes: Vocabulary | str | Sequence[str] | None) -> None:
         """Choose the words for all inputs that bring none of their own.

@@ -92,6 +92,11 @@ class OVSegMaskFormer(PixelScoringModel):
         return self
 
     @property
+    def needs_weights(self) -> bool:
+        """Whether masks are proposed by a MaskFormer, which nothing but a training makes."""
+        return self.system is not None
+
+    @property
     def scorer(self) -> Any:
         """What answers."""
         return self.system

@@ -1,7 +1,15 @@
 """The words a segmentation is asked for: class names, their synonyms, background and class sets."""
 
 from ovseg_d2.vocab.benchmarks import list_vocabularies, load_vocabulary
+from ovseg_d2.vocab.metadata import metadata_vocabulary
 from ovseg_d2.vocab.selection import find_classes
 from ovseg_d2.vocab.vocabulary import ClassSets, Vocabulary
 
-__all__ = ["ClassSets", "Vocabulary", "find_classes", "list_vocabularies", "load_vocabulary"]
+__all__ = [
+    "ClassSets",
+    "Vocabulary",
+    "find_classes",
+    "list_vocabularies",
+    "load_vocabulary",
+    "metadata_vocabulary",
+]
