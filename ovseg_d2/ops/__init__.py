@@ -29,7 +29,7 @@ from ovseg_d2.ops.patch_masks import patch_masks
 from ovseg_d2.ops.patch_pixels import patch_pixels
 from ovseg_d2.ops.pooling import pool_masks
 from ovseg_d2.ops.precision import at_least_float32
-from ovseg_d2.ops.pseudo_labels import UNLABELLED, check_labels, fill_unlabelled
+from ovseg_d2.ops.pseudo_labels import UNLABELLED, check_ignore, check_labels, fill_unlabelled
 from ovseg_d2.ops.random_masks import (
     check_mask_ratio,
     draw_patch_masks,
@@ -61,6 +61,7 @@ __all__ = [
     "average_windows",
     "background_by_threshold",
     "binarize_masks",
+    "check_ignore",
     "check_labels",
     "check_mask_ratio",
     "class_lambdas",

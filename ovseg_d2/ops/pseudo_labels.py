@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["UNLABELLED", "check_labels", "fill_unlabelled"]
+__all__ = ["UNLABELLED", "check_ignore", "check_labels", "fill_unlabelled"]
 
 UNLABELLED = -1
 
@@ -57,13 +57,9 @@ def check_labels(
 
     Raises:
         ValueError: a value that is neither a class, `UNLABELLED` nor ``ignore``; a forbidden class;
-            or an ignore label that is a class.
+            or an ignore label that is one of the other two.
     """
-    if 0 <= ignore < num_classes:
-        raise ValueError(
-            f"ignore is {ignore}, and so is one of the {num_classes} classes; set "
-            "MODEL.SEM_SEG_HEAD.IGNORE_VALUE to a greater number"
-        )
+    check_ignore(ignore, num_classes)
     if labels.dtype != torch.int64:
         raise ValueError(f"labels have dtype {labels.dtype}; give int64")
     found = torch.unique(labels).tolist()
@@ -78,4 +74,26 @@ def check_labels(
         raise ValueError(
             f"labels hold {strange[0]}, and there are {num_classes} classes; map labels to 0.."
             f"{num_classes - 1}, {UNLABELLED} for unlabelled, {ignore} for ignored"
+        )
+
+
+def check_ignore(ignore: int, num_classes: int) -> None:
+    """Refuse an ignore label that means something else.
+
+    Args:
+        ignore: label of pixels that do not count.
+        num_classes: K.
+
+    Raises:
+        ValueError: it is a class, or `UNLABELLED`.
+    """
+    if 0 <= ignore < num_classes:
+        raise ValueError(
+            f"ignore is {ignore}, and so is one of the {num_classes} classes; set "
+            "MODEL.SEM_SEG_HEAD.IGNORE_VALUE to a greater number"
+        )
+    if ignore == UNLABELLED:
+        raise ValueError(
+            f"ignore is {ignore}, which says that a pixel is to be labelled; set "
+            "MODEL.SEM_SEG_HEAD.IGNORE_VALUE to another number, such as 255"
         )

@@ -16,7 +16,7 @@ from .backbones import OVSegCLIPBackbone
 from .base import open_vocabulary_options
 from .build import build_tower
 from .dense_head import build_dense_network
-from .pixel_labels import LabelledTraining, check_unseen
+from .pixel_labels import LabelledTraining, check_labels_are_read, check_unseen
 
 __all__ = ["CLIPFineTune"]
 
@@ -77,6 +77,7 @@ class CLIPFineTune(LabelledTraining):
         """
         options = cfg.MODEL.FINE_TUNE
         check_unseen(cfg)
+        check_labels_are_read(cfg)
         backbone = build_backbone(cfg)
         text_tower = None
         if isinstance(backbone, OVSegCLIPBackbone):

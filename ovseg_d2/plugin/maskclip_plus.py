@@ -17,7 +17,7 @@ from .base import open_vocabulary_options
 from .build import build_tower
 from .dense_head import build_dense_network
 from .maskclip import maskclip_options
-from .pixel_labels import LabelledTraining, check_unseen
+from .pixel_labels import LabelledTraining, check_labels_are_read, check_unseen
 
 __all__ = ["MaskCLIPPlus"]
 
@@ -84,6 +84,14 @@ class MaskCLIPPlus(LabelledTraining):
                 f"MODEL.MASKCLIP_PLUS.TARGET {options.TARGET!r} is not one of {', '.join(_TARGETS)}"
             )
         check_unseen(cfg)
+        if options.SETTING == "zero_shot":
+            check_labels_are_read(cfg)
+            if cfg.DATASETS.TRAIN and not cfg.INPUT.SEMANTIC.UNSEEN:
+                raise ValueError(
+                    "INPUT.SEMANTIC.UNSEEN is empty, and the zero-shot setting is about classes "
+                    "without labels; name classes or class sets, or set "
+                    "MODEL.MASKCLIP_PLUS.SETTING to annotation_free"
+                )
         tower = build_tower(cfg).requires_grad_(False)
         teacher = MaskCLIPSystem(tower, **maskclip_options(cfg, tower))
         network = build_dense_network(cfg, build_backbone(cfg), tower.embed_dim)
@@ -169,4 +177,5 @@ def _self_training_from(cfg: CfgNode) -> int | None:
     automatic = options.SELF_TRAINING == "auto" and options.SETTING == "zero_shot"
     if not (automatic or options.SELF_TRAINING == "on") or options.TARGET == "features":
         return None
-    return round(share * cfg.SOLVER.MAX_ITER)
+    # In the shortest of runs, too, the teacher has a step: the student's own are random then.
+    return max(round(share * cfg.SOLVER.MAX_ITER), 1) if share else 0

@@ -12,7 +12,31 @@ from ..vocab import Vocabulary, find_classes
 from .base import dataset_vocabulary
 from .pixel_scores import PixelScoringModel
 
-__all__ = ["LabelledTraining", "check_unseen"]
+__all__ = ["LabelledTraining", "check_labels_are_read", "check_unseen"]
+
+
+def check_labels_are_read(cfg: CfgNode) -> None:
+    """Refuse a training on labels whose mapper would hand none on, before anything is built.
+
+    Args:
+        cfg: reads ``INPUT.TRAIN_MAPPER`` and ``INPUT.SEMANTIC.ONLY_IGNORED``, where there is
+            something in ``DATASETS.TRAIN``.
+
+    Raises:
+        ValueError: another mapper than that of labels, or one that hides all of them.
+    """
+    if not cfg.DATASETS.TRAIN:
+        return
+    if cfg.INPUT.TRAIN_MAPPER != "semantic":
+        raise ValueError(
+            f"INPUT.TRAIN_MAPPER {cfg.INPUT.TRAIN_MAPPER!r} reads no labels of classes, and "
+            f"{cfg.MODEL.META_ARCHITECTURE} is trained on them; set it to semantic"
+        )
+    if cfg.INPUT.SEMANTIC.ONLY_IGNORED:
+        raise ValueError(
+            "INPUT.SEMANTIC.ONLY_IGNORED True hides the labels of all classes, and "
+            f"{cfg.MODEL.META_ARCHITECTURE} is trained on them; set it to False"
+        )
 
 
 def check_unseen(cfg: CfgNode) -> None:
@@ -52,6 +76,11 @@ class LabelledTraining(PixelScoringModel):
         super().__init__(text_bank=text_bank, **words)
         self._unseen = unseen
 
+    @property
+    def needs_weights(self) -> bool:
+        """Yes: the network that answers begins as random weights, or in part."""
+        return True
+
     def labels_of(self, batched_inputs: Sequence[dict[str, Any]]) -> Tensor:
         """(B, H, W) int64 of inputs with ``sem_seg``.
 
@@ -80,7 +109,23 @@ class LabelledTraining(PixelScoringModel):
                 "same classes"
             )
         (vocabulary,) = vocabularies
+        unseen_ids = {self._unseen_ids_of(each, vocabulary) for each in batched_inputs}
+        if len(unseen_ids) > 1:
+            raise ValueError(
+                f"INPUT.SEMANTIC.UNSEEN {list(self._unseen)} means different classes of the "
+                "training datasets; train on datasets whose classes have the same places"
+            )
         return self.text_bank.embed(vocabulary), {
-            "unseen_ids": _unseen_ids(self._unseen, vocabulary, "the vocabulary"),
+            "unseen_ids": unseen_ids.pop(),
             "background_ids": vocabulary.background_ids,
         }
+
+    def _unseen_ids_of(
+        self, batched_input: dict[str, Any], vocabulary: Vocabulary
+    ) -> tuple[int, ...]:
+        """By the names that the input's dataset has for its classes, as its mapper goes by them."""
+        name = batched_input.get("dataset_name")
+        own = None if name is None else dataset_vocabulary(name)
+        if own is None or len(own) != len(vocabulary):
+            return _unseen_ids(self._unseen, vocabulary, "the vocabulary")
+        return _unseen_ids(self._unseen, own, f"dataset {name!r}")

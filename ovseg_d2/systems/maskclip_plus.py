@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from ovseg_d2.losses import pixel_cross_entropy_loss
 from ovseg_d2.ops import (
     UNLABELLED,
+    check_ignore,
     check_labels,
     dense_argmax,
     fill_unlabelled,
@@ -154,10 +155,13 @@ class MaskCLIPPlus(nn.Module):
         Raises:
             ValueError: labels in the annotation-free setting, none or no unseen class in the other,
                 labels of an unseen class, of another size or that are none, unseen classes that
-                are not among the K, or images that are not whole strides.
+                are not among the K, an ignore label that is, images that are not whole strides, or
+                a background to be learnt where no class, or each, means it.
         """
         size = images.shape[2], images.shape[3]
         self.student.check_size(size)
+        check_ignore(self.ignore, len(text_embeds))
+        self._check_background(len(text_embeds), background_ids)
         labels = self._read_labels(images, labels, len(text_embeds), unseen_ids)
         feats = self.student.network(images)
         logits = self.student.classifier(feats, text_embeds, background_ids)
@@ -248,6 +252,15 @@ class MaskCLIPPlus(nn.Module):
         learnt = self.student.classifier.background is not None and not self_training
         left_out = set(background_ids) if learnt else set()
         return [each for each in range(num_classes) if each not in left_out]
+
+    def _check_background(self, num_classes: int, background_ids: Sequence[int]) -> None:
+        number = len(set(background_ids))
+        if self.student.classifier.background is not None and not 0 < number < num_classes:
+            raise ValueError(
+                f"of {num_classes} classes {number} mean background, and its vector is to be "
+                "learnt beside those of others; name some of them so (the word background), or set "
+                "MODEL.MASKCLIP_PLUS.LEARN_BACKGROUND False"
+            )
 
     def _feature_loss(self, feats: Tensor, images: Tensor, labels: Tensor) -> Tensor:
         """Mean L1 distance of the features (B, D, h, w) to the teacher's, where labels count.

@@ -24,6 +24,8 @@ NO_HEAD = (
     *("MODEL.SEM_SEG_HEAD.NAME", "OVSegNoHead"),
     *("MODEL.SEM_SEG_HEAD.IN_FEATURES", "['clip_dense']"),
 )
+TRAIN = ("DATASETS.TRAIN", "('ovseg_shapes_train',)", "INPUT.SEMANTIC.UNSEEN", "['novel']")
+SEMANTIC = ("INPUT.TRAIN_MAPPER", "semantic")
 FROZEN = ("MODEL.CLIP_BACKBONE.FROZEN", "True")
 MAPPER = ("MODEL.FINE_TUNE.MAPPER", "linear")
 WORDS = ["red star", "grass", "sand"]
@@ -100,6 +102,11 @@ def test_other_backbones_get_a_text_tower_beside_them(tuned):
         (("MODEL.FINE_TUNE.MAPPER", "deep"), "mapper is 'deep'"),
         (("MODEL.FINE_TUNE.LOGIT_SCALE", "-1.0"), "logit_scale is -1.0"),
         (("DATASETS.TRAIN", "('ovseg_shapes_train',)"), "'sand' is neither"),
+        ((*TRAIN, "INPUT.TRAIN_MAPPER", "pictures"), "CLIPFineTune is trained on them; set it to"),
+        (
+            (*TRAIN, *SEMANTIC, "INPUT.SEMANTIC.ONLY_IGNORED", "True"),
+            "ONLY_IGNORED True hides the labels of all classes",
+        ),
         (
             (
                 *("INPUT.CROP.ENABLED", "True", "INPUT.CROP.TYPE", "absolute"),
@@ -111,7 +118,7 @@ def test_other_backbones_get_a_text_tower_beside_them(tuned):
 )
 def test_bad_values(tiny_cfg, opts, words):
     opts = (*OPTS, *opts)
-    if "DATASETS.TRAIN" in opts:
+    if words == "'sand' is neither":
         opts = (*opts, "INPUT.SEMANTIC.UNSEEN", "['sand', 'cow']")
         words = "'cow' is neither one of the 80 classes"
     with pytest.raises(ValueError, match=words):

@@ -17,6 +17,7 @@ from ovseg_d2.d2.utils.events import EventStorage
 from ovseg_d2.data import readers, shapes
 from ovseg_d2.data.mappers import semantic as semantic_module
 from ovseg_d2.engine import build_optimizer, evaluate
+from ovseg_d2.engine.run import evaluate_config
 from ovseg_d2.ops import UNLABELLED, Refinement
 from ovseg_d2.plugin import MaskCLIPPlus
 
@@ -28,6 +29,10 @@ OPTS = (
     *("MODEL.SEM_SEG_HEAD.IN_FEATURES", "['res3']", "MODEL.DENSE_HEAD.DILATIONS", "[1, 2]"),
 )
 ZERO_SHOT = ("MODEL.MASKCLIP_PLUS.SETTING", "zero_shot", "INPUT.SEMANTIC.UNSEEN", "['novel']")
+TRAIN = ("DATASETS.TRAIN", "('ovseg_shapes_train',)")
+PICTURES = ("INPUT.TRAIN_MAPPER", "pictures")
+SEMANTIC = ("INPUT.TRAIN_MAPPER", "semantic")
+ONLY_IGNORED = ("INPUT.SEMANTIC.ONLY_IGNORED", "True")
 WORDS = ["red star", "grass", "sand"]
 WORKER = Path(__file__).with_name("masked_distill_worker.py")
 
@@ -97,10 +102,13 @@ def test_options_reach_the_plain_system(plus):
         (
             (
                 *ZERO_SHOT[:2],
-                *("INPUT.SEMANTIC.UNSEEN", "['cow']", "DATASETS.TRAIN", "('ovseg_shapes_train',)"),
+                *("INPUT.SEMANTIC.UNSEEN", "['cow']", *TRAIN, *SEMANTIC),
             ),
             "UNSEEN, dataset 'ovseg_shapes_train': 'cow' is neither one of the 80 classes nor of",
         ),
+        ((*ZERO_SHOT, *TRAIN, *PICTURES), "TRAIN_MAPPER 'pictures' reads no labels of classes, .*"),
+        ((*ZERO_SHOT, *TRAIN, *SEMANTIC, *ONLY_IGNORED), "ONLY_IGNORED True hides the labels"),
+        ((*ZERO_SHOT[:2], *TRAIN, *SEMANTIC), "UNSEEN is empty, and the zero-shot setting is"),
         (
             (
                 *("INPUT.CROP.ENABLED", "True", "INPUT.CROP.TYPE", "absolute"),
@@ -169,6 +177,38 @@ def test_when_the_student_labels_for_itself(plus, opts, start):
             found.append(model.self_training)
     expected = 40 if start is None else start
     assert found == [False] * expected + [True] * (40 - expected)
+
+
+def test_in_the_shortest_runs_the_teacher_has_a_step(plus):
+    model = plus(*ZERO_SHOT, "SOLVER.MAX_ITER", "3")
+    for iteration, expected in enumerate((False, True, True)):
+        with EventStorage(iteration):
+            assert model.self_training == expected
+    at_once = plus(*ZERO_SHOT, "SOLVER.MAX_ITER", "3", *key("SELF_TRAINING_START", 0.0))
+    with EventStorage(0):
+        assert at_once.self_training
+
+
+def test_unseen_classes_go_by_the_datasets_names_whatever_words_are_read(
+    plus, toy_dataset, tmp_path
+):
+    name = toy_dataset("ovseg_toy_unseen", ["a", "bow", "bow"], class_sets={"new": [2]})
+    (tmp_path / "words.txt").write_text("red star\ngrass\nsand\n")
+    labels = torch.zeros(32, 32).long()
+    labels[:8] = UNLABELLED
+    samples = [{**each, "dataset_name": name} for each in batch(sem_seg=labels)]
+    for each in samples:
+        del each["classes"]
+    for unseen in ("['new']", "['bow (2)']"):
+        for opts in ((), ("MODEL.TEXT.WORD_LIST", str(tmp_path / "words.txt"))):
+            model = plus(*ZERO_SHOT[:2], "INPUT.SEMANTIC.UNSEEN", unseen, *opts)
+            assert model.training_words(samples)[1]["unseen_ids"] == (2,)
+            model.train()(samples)
+    other = toy_dataset("ovseg_toy_other", ["a", "bow", "bow"], class_sets={"new": [1]})
+    model = plus(*ZERO_SHOT[:2], "INPUT.SEMANTIC.UNSEEN", "['new']").train()
+    samples[0]["dataset_name"] = other
+    with pytest.raises(ValueError, match="vocabularies|means different classes"):
+        model(samples)
 
 
 def test_samples_that_cannot_be_trained_on(plus):
@@ -292,18 +332,23 @@ def test_results_have_the_harmonic_mean_of_base_and_novel(run_cfg, tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_train_one_student(run_opts, tmp_path):
-    """Each sees its own pictures; weights stay equal, statistics of norms are each one's own."""
-    opts = run_opts("two", "SOLVER.IMS_PER_BATCH", "4", "SOLVER.MAX_ITER", "2")
+    """Each sees its own pictures; weights stay equal, and all are evaluated as they are saved."""
+    test = ("DATASETS.TEST", "('ovseg_shapes_dev',)", "TEST.MAX_IMAGES", "8")
+    opts = run_opts("two", "SOLVER.IMS_PER_BATCH", "4", "SOLVER.MAX_ITER", "2", *test)
     keys = {"OPTS": opts, "FOLDER": str(tmp_path)}
     launch(runpy.run_path, 2, dist_url="auto", args=(str(WORKER), keys))
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
     start = build_model(load_config(None, opts)).state_dict()
     assert set(first) == set(second) == set(start)
-    own = ("running_mean", "running_var")
     for name, value in first.items():
-        assert torch.equal(second[name], value) or name.endswith(own), name
+        assert torch.equal(second[name], value), name
     weights = [name for name in first if ".student." in name and name.endswith("weight")]
     assert any(not torch.equal(first[name], start[name]) for name in weights)
+    (found,) = json.loads((tmp_path / "two" / "results.json").read_text()).values()
+    saved = ("MODEL.WEIGHTS", str(tmp_path / "two" / "model_final.pth"))
+    alone = evaluate_config(None, [*opts, *saved, "OUTPUT_DIR", str(tmp_path / "alone")])
+    for name in ("mIoU", "fwIoU", "pACC"):
+        assert found[name] == pytest.approx(alone[name], abs=1e-4), name
 
 
 def test_it_works_inside_distributed_data_parallel(plus, tiny_cfg, tmp_path):

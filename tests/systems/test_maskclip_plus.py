@@ -105,6 +105,23 @@ def test_a_learnt_background_is_nothing_a_teacher_looks_for(build):
     assert system.student.classifier.background.grad.any()
 
 
+@pytest.mark.parametrize("background_ids", [(), range(K)])
+def test_a_background_is_learnt_beside_other_classes(build, background_ids):
+    system = build(learn_background=True)
+    with pytest.raises(
+        ValueError, match=r"of 5 classes \d mean background.*LEARN_BACKGROUND False"
+    ):
+        system(IMAGES, TEXTS, background_ids=background_ids)
+
+
+@pytest.mark.parametrize(
+    ("ignore", "words"), [(K - 1, "one of the 5 classes"), (UNLABELLED, "is to be labelled")]
+)
+def test_the_ignore_label_means_nothing_else(build, ignore, words):
+    with pytest.raises(ValueError, match=f"ignore is {ignore}, .*{words}"):
+        build(ignore=ignore)(IMAGES, TEXTS)
+
+
 def test_labels_are_refused_annotation_free(build):
     labels = torch.full((2, 32, 24), UNLABELLED)
     labels[1, 3, 3] = 2

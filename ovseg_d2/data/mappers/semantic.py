@@ -11,7 +11,7 @@ from ...d2.config import CfgNode
 from ...d2.data import MetadataCatalog
 from ...d2.data.transforms import Augmentation, RandomCrop_CategoryAreaConstraint, Transform
 from ...ops import UNLABELLED
-from ...vocab import find_classes
+from ...vocab import find_classes, metadata_vocabulary
 from ..images import ImageReadError
 from ..readers import read_labels, read_picture
 from ..sampler import Draw, numpy_seeded, sample_rng
@@ -207,16 +207,15 @@ class SemanticMapper(PictureMapper):
         """The classes of a dataset that are hidden, and its ignore label."""
         if dataset_name not in self._hidden:
             metadata = MetadataCatalog.get(dataset_name)
+            where = f"dataset {dataset_name!r}"
+            vocabulary = metadata_vocabulary(metadata, where)
+            names, class_sets = (
+                ((), {}) if vocabulary is None else (vocabulary.names, vocabulary.class_sets)
+            )
             try:
-                hidden = find_classes(
-                    self._unseen,
-                    metadata.get("stuff_classes") or (),
-                    metadata.get("class_sets") or {},
-                )
+                hidden = find_classes(self._unseen, names, class_sets)
             except ValueError as error:
-                raise ValueError(
-                    f"INPUT.SEMANTIC.UNSEEN, dataset {dataset_name!r}: {error}"
-                ) from error
+                raise ValueError(f"INPUT.SEMANTIC.UNSEEN, {where}: {error}") from error
             self._hidden[dataset_name] = list(hidden), metadata.get("ignore_label", self._ignore)
         return self._hidden[dataset_name]
 

@@ -15,6 +15,8 @@ from ovseg_d2.data.mappers import PictureMapper, SemanticMapper
 from ovseg_d2.data.mappers import semantic as semantic_module
 from ovseg_d2.data.sampler import Draw
 from ovseg_d2.ops import UNLABELLED
+from ovseg_d2.plugin.base import dataset_vocabulary
+from ovseg_d2.vocab import Vocabulary, find_classes
 
 SHAPES = {
     "file_name": "shapes://train/0/2",
@@ -67,6 +69,42 @@ def test_labels_move_with_the_picture(toy):
     assert len(seen) > 4
     again = mapper(entry, draw(3))
     assert torch.equal(again["image"], mapper(entry, draw(3))["image"])
+
+
+def test_pictures_may_be_scaled_by_their_longer_side(toy):
+    cfg = cfg_of("INPUT.SCALE_TRAIN.SIZE", "[30, 30]", "INPUT.SCALE_TRAIN.RANGE", "[0.5, 2.0]")
+    mapper = SemanticMapper.from_config(cfg)
+    entry = toy()
+    sizes = [tuple(mapper(entry, draw(n))["sem_seg"].shape) for n in range(40)]
+    assert min(width for _, width in sizes) < 20 and 50 < max(width for _, width in sizes) <= 60
+    assert all(abs(height - width * 2 / 3) <= 1 for height, width in sizes)
+    for keys in (
+        ("SIZE", "[30]"),
+        ("SIZE", "[0, 30]"),
+        ("RANGE", "[2.0, 0.5]"),
+        ("RANGE", "[0, 1]"),
+    ):
+        opts = ("INPUT.SCALE_TRAIN.SIZE", "[30, 30]", f"INPUT.SCALE_TRAIN.{keys[0]}", keys[1])
+        with pytest.raises(ValueError, match=f"INPUT.SCALE_TRAIN.{keys[0]} is"):
+            PictureMapper.from_config(cfg_of(*opts))
+
+
+def test_unseen_classes_go_by_the_names_that_models_know(toy_dataset):
+    """Two classes of one name, and a vocabulary of the metadata's own."""
+    labels = np.indices((20, 30))[0] // 5  # 0 to 3 in stripes
+    twice = toy_dataset("toy_twice", ["bow", "cat", "bow", "dog"], labels=[labels])
+    own = Vocabulary.from_names(["w", "x", "y", "z"], class_sets={"new": [3]})
+    named = toy_dataset("toy_named", ["a", "b", "c", "d"], labels=[labels], vocabulary=own)
+    for name, unseen, hidden in ((twice, "bow", 0), (twice, "bow (2)", 2), (named, "new", 3)):
+        entry = {**DatasetCatalog.get(name)[0], "dataset_name": name}
+        found = SemanticMapper(unseen=[unseen], distort=False)(entry, draw())["sem_seg"]
+        assert set(found.unique().tolist()) == {0, 1, 2, 3, UNLABELLED} - {hidden}
+        assert find_classes([unseen], *names_and_sets(name)) == (hidden,)
+
+
+def names_and_sets(name):
+    vocabulary = dataset_vocabulary(name)
+    return vocabulary.names, vocabulary.class_sets
 
 
 @pytest.mark.parametrize("unseen", [["new"], ["b", "D"]])
