@@ -25,7 +25,7 @@ _NO_HEAD = (
 )
 # Steps at that scale have to be smaller.
 _ENCODER_ALONE = ("SOLVER.LR_MULTIPLIERS", "[['system.segmenter.network.backbone', 0.01]]")
-# The network of configs/maskclip_plus.yaml, which starts from nothing of CLIP's.
+# The network and classifier of configs/maskclip_plus.yaml; it starts from nothing of CLIP's.
 _STUDENT = (
     *("MODEL.BACKBONE.NAME", "OVSegTimmBackbone"),
     *("MODEL.TIMM.NAME", "resnet18"),
@@ -33,6 +33,7 @@ _STUDENT = (
     *("MODEL.TIMM.OUT_INDICES", "[1, 3]"),
     *("MODEL.SEM_SEG_HEAD.NAME", "OVSegDeepLabV3PlusHead"),
     *("MODEL.SEM_SEG_HEAD.IN_FEATURES", "['res2', 'res3']"),
+    *("MODEL.FINE_TUNE.LOGIT_SCALE", "30.0"),
 )
 
 _TEACHERS = {
