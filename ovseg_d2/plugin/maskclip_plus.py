@@ -83,6 +83,17 @@ class MaskCLIPPlus(LabelledTraining):
             raise ValueError(
                 f"MODEL.MASKCLIP_PLUS.TARGET {options.TARGET!r} is not one of {', '.join(_TARGETS)}"
             )
+        if options.TARGET == "features" and options.SELF_TRAINING == "on":
+            raise ValueError(
+                "MODEL.MASKCLIP_PLUS.SELF_TRAINING on is about labels, and with TARGET features "
+                "there are none to be had; set it to auto, or TARGET to labels"
+            )
+        if cfg.MODEL.MASKCLIP.BACKGROUND_THRESHOLD or cfg.MODEL.MASKCLIP.BACKGROUND_MIN_SHARE:
+            raise ValueError(
+                "MODEL.MASKCLIP.BACKGROUND_THRESHOLD and _MIN_SHARE find background in answers, "
+                "and MaskCLIP+ has none of its teacher's; set both to 0.0, and see "
+                "MODEL.MASKCLIP_PLUS.CONFIDENCE"
+            )
         check_unseen(cfg)
         if options.SETTING == "zero_shot":
             check_labels_are_read(cfg)

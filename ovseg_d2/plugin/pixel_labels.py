@@ -109,6 +109,11 @@ class LabelledTraining(PixelScoringModel):
                 "same classes"
             )
         (vocabulary,) = vocabularies
+        if self.text_bank.synonyms == "max":
+            raise ValueError(
+                "MODEL.TEXT.SYNONYMS max keeps several vectors a class, and pixels are trained on "
+                "one; set it to mean or joined"
+            )
         unseen_ids = {self._unseen_ids_of(each, vocabulary) for each in batched_inputs}
         if len(unseen_ids) > 1:
             raise ValueError(

@@ -98,6 +98,8 @@ def test_options_reach_the_plain_system(plus):
         (key("TARGET", "pixels"), "TARGET 'pixels' is not one of labels, features"),
         (key("CONFIDENCE", 2.0), "confidence is 2.0"),
         (key("LOGIT_SCALE", -2.0), "logit_scale is -2.0; give a positive"),
+        ((*key("TARGET", "features"), *key("SELF_TRAINING", "on")), "on is about labels"),
+        (("MODEL.MASKCLIP.BACKGROUND_THRESHOLD", "0.1"), "BACKGROUND_THRESHOLD and _MIN_SHARE"),
         (("MODEL.MASKCLIP.WINDOW", "16"), "leave MODEL.MASKCLIP.WINDOW 0"),
         (
             (
@@ -225,6 +227,9 @@ def test_samples_that_cannot_be_trained_on(plus):
     other = plus(*ZERO_SHOT).train()
     with pytest.raises(ValueError, match="UNSEEN, the vocabulary: 'novel' is neither"):
         other(batch(sem_seg=labels))
+    several = plus("MODEL.TEXT.SYNONYMS", "max").train()
+    with pytest.raises(ValueError, match="MODEL.TEXT.SYNONYMS max keeps several vectors a class"):
+        several(batch(sem_seg=labels))
     free = plus().train()
     with pytest.raises(ValueError, match="annotation-free training takes none"):
         free(batch(sem_seg=torch.zeros(32, 32).long()))
