@@ -126,9 +126,10 @@ def _named_config(model: str) -> tuple[dict[str, Any], dict[str, Any]]:
     names = open_clip.list_models()
     if model not in names:
         near = difflib.get_close_matches(model, [*names, _PACKAGED], n=3, cutoff=0.4)
+        hint = f"did you mean {' or '.join(near)}? " if near else ""
         raise ValueError(
-            f"model={model!r} is no model name of open_clip; did you mean one of {near}? A model "
-            "of your own is given by the path of its config, ending in .json."
+            f"model={model!r} is no model name of open_clip; {hint}A model of your own is given by "
+            "the path of its config, ending in .json, and ShapesCLIP lies in the package"
         )
     # Where all published weights of a name share their statistics, a file of that name does too.
     tags = open_clip.list_pretrained_tags_by_model(model)

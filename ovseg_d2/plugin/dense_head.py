@@ -193,7 +193,8 @@ def _freeze_unused(network: DenseNetwork, side: int) -> None:
     training = network.training
     network.eval()
     with torch.enable_grad():
-        features = network(torch.zeros(1, 3, side, side))
+        # Of a single location, a group norm of single channels could make nothing.
+        features = network(torch.zeros(1, 3, 2 * side, 2 * side))
     network.train(training)
     reached = parameters_behind([features])
     for parameter in network.parameters():

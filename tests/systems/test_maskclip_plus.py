@@ -199,6 +199,38 @@ def test_doubtful_pseudo_labels_are_left_out(build):
     torch.testing.assert_close(system(IMAGES, TEXTS)["loss_sem_seg"], expected)
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_doubt_is_among_the_unseen_classes_and_spares_given_labels(build, own):
+    """In both halves of a zero-shot training: what is unsure of is ignored, what is given stays."""
+    system = build(setting="zero_shot", confidence=0.6)
+    labels = zero_shot_labels()
+    unseen = torch.tensor([3, 4])
+    logits = system.student(IMAGES, TEXTS).detach()
+    if own:
+        scores = F.interpolate(logits[:, unseen], (32, 24), mode="bilinear", align_corners=False)
+    else:
+        scores = system.teacher.score_pixels(IMAGES, TEXTS[unseen])
+        scores = scores * system.teacher.tower.logit_scale
+    probs, best = scores.softmax(dim=1).max(dim=1)
+    filled = unseen[best].masked_fill(probs < 0.6, 255)
+    expected = torch.where(labels == UNLABELLED, filled, labels)
+    assert (expected == 255).any() and torch.isin(expected, unseen).any()
+    loss = system(IMAGES, TEXTS, labels, unseen_ids=(3, 4), self_training=own)["loss_sem_seg"]
+    torch.testing.assert_close(loss, cross_entropy(logits, expected))
+
+
+def test_features_of_images_that_are_no_whole_patches_of_the_teacher(build):
+    system = build(distill_features=True)
+    images = IMAGES[..., :28, :20]  # 3.5 x 2.5 patches of the teacher, 7 x 5 strides
+    tower = system.teacher.tower
+    target = F.normalize(tower.dense_feats(tower.normalize(images)), dim=1)
+    # The teacher's grid covers 32 x 24 pixels, of which the image is the upper left.
+    target = F.interpolate(target, (32, 24), mode="bilinear", align_corners=False)[..., :28, :20]
+    target = F.interpolate(target, (7, 5), mode="bilinear", align_corners=False)
+    expected = (system.student.network(images) - target).abs().mean()
+    torch.testing.assert_close(system(images, TEXTS)["loss_distill"], expected)
+
+
 def test_features_may_be_the_target(build):
     system = build(distill_features=True, feature_weight=3.0)
     labels = torch.full((2, 32, 24), UNLABELLED)
