@@ -90,9 +90,11 @@ class Job:
     def key(self) -> str:
         """Changes with whatever the result depends on: configs and the packaged weights.
 
-        How many processes read the data is not of that kind: a sample is a function of its place.
+        The device and the processes that read the data are not of that kind: a sample is a function
+        of its place.
         """
-        cfg = load_config(self.config_file, (*self.words, "DATALOADER.NUM_WORKERS", "0"))
+        anywhere = ("MODEL.DEVICE", "cpu", "DATALOADER.NUM_WORKERS", "0")
+        cfg = load_config(self.config_file, (*self.words, *anywhere))
         digest = hashlib.sha256(cfg.dump().encode())
         digest.update(b"train" if self.seed is not None else b"evaluate")
         digest.update(repr(self.prepare).encode() if self.prepare else b"")

@@ -38,9 +38,10 @@ def test_another_config_is_another_job(evaluations, tmp_path):
     assert len(evaluations) == 2
 
 
-def test_more_processes_that_read_the_data_are_the_same_job(evaluations, tmp_path):
+@pytest.mark.parametrize("opts", [("DATALOADER.NUM_WORKERS", "3"), ("MODEL.DEVICE", "meta")])
+def test_a_job_is_the_same_wherever_it_runs(evaluations, tmp_path, opts):
     run_jobs([Job("a", CONFIG)], tmp_path)
-    assert run_jobs([Job("a", CONFIG, ("DATALOADER.NUM_WORKERS", "3"))], tmp_path) == [{"mIoU": 10}]
+    assert run_jobs([Job("a", CONFIG, opts)], tmp_path) == [{"mIoU": 10}]
     assert len(evaluations) == 1
 
 
