@@ -159,6 +159,19 @@ class OpenVocabularyModel(nn.Module):
         return found
 
     def _vocabulary_of_dataset(self, name: str) -> Vocabulary | None:
+        """A dataset's own words, or those of the word list for its classes."""
+        own = self._own_vocabulary(name)
+        if own is None or self._word_list is None:
+            return own
+        if len(self._word_list) != len(own):
+            raise ValueError(
+                f"MODEL.TEXT.WORD_LIST has {len(self._word_list)} classes and dataset {name!r} has "
+                f"{len(own)}; choose a list of the same classes, or leave it empty"
+            )
+        return self._word_list
+
+    def _own_vocabulary(self, name: str) -> Vocabulary | None:
+        """The classes of a registered dataset by its own names; None where it has none."""
         if name not in MetadataCatalog.list():
             return None
         # Kept, for making one of hundreds of classes takes as long as small images do; but only
@@ -169,14 +182,7 @@ class OpenVocabularyModel(nn.Module):
         if kept is None or kept[0] != content:
             kept = (copy.deepcopy(content), dataset_vocabulary(name))
             self._dataset_vocabularies[name] = kept
-        if kept[1] is None or self._word_list is None:
-            return kept[1]
-        if len(self._word_list) != len(kept[1]):
-            raise ValueError(
-                f"MODEL.TEXT.WORD_LIST has {len(self._word_list)} classes and dataset {name!r} has "
-                f"{len(kept[1])}; choose a list of the same classes, or leave it empty"
-            )
-        return self._word_list
+        return kept[1]
 
     def embed_vocabulary(self, batched_input: dict[str, Any]) -> tuple[Tensor, Tensor | None]:
         """Text embeddings of an input's vocabulary.

@@ -109,12 +109,13 @@ class LabelledTraining(PixelScoringModel):
                 "same classes"
             )
         (vocabulary,) = vocabularies
-        if self.text_bank.synonyms == "max":
+        if self.text_bank.synonyms == "max" and any(len(each) > 1 for each in vocabulary.synonyms):
             raise ValueError(
                 "MODEL.TEXT.SYNONYMS max keeps several vectors a class, and pixels are trained on "
                 "one; set it to mean or joined"
             )
-        unseen_ids = {self._unseen_ids_of(each, vocabulary) for each in batched_inputs}
+        datasets = {each.get("dataset_name") for each in batched_inputs}
+        unseen_ids = {self._unseen_ids_of(name, vocabulary) for name in datasets}
         if len(unseen_ids) > 1:
             raise ValueError(
                 f"INPUT.SEMANTIC.UNSEEN {list(self._unseen)} means different classes of the "
@@ -125,12 +126,9 @@ class LabelledTraining(PixelScoringModel):
             "background_ids": vocabulary.background_ids,
         }
 
-    def _unseen_ids_of(
-        self, batched_input: dict[str, Any], vocabulary: Vocabulary
-    ) -> tuple[int, ...]:
-        """By the names that the input's dataset has for its classes, as its mapper goes by them."""
-        name = batched_input.get("dataset_name")
-        own = None if name is None else dataset_vocabulary(name)
+    def _unseen_ids_of(self, dataset_name: str | None, vocabulary: Vocabulary) -> tuple[int, ...]:
+        """By the names that the dataset has for its classes, as its mapper goes by them."""
+        own = None if dataset_name is None else self._own_vocabulary(dataset_name)
         if own is None or len(own) != len(vocabulary):
             return _unseen_ids(self._unseen, vocabulary, "the vocabulary")
-        return _unseen_ids(self._unseen, own, f"dataset {name!r}")
+        return _unseen_ids(self._unseen, own, f"dataset {dataset_name!r}")
