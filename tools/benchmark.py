@@ -58,9 +58,8 @@ def run_claims(args: argparse.Namespace) -> None:
     print(f"\n{claim.title}\n\n{format_table(claim, numbers)}\n")
     for job in claim.jobs:
         print(f"{job.row}:\n  {job.command}")
-    if args.plot and claim.curves is not None:
-        panels = claim.curves(numbers)
-        plot_curves(args.plot, panels, x_label=claim.x_label, title=claim.title)
+    if args.plot:
+        plot_curves(args.plot, claim.panels(numbers), x_label=claim.x_label, title=claim.title)
     if args.json:
         rows = [
             {"row": job.row, "seed": job.seed, "command": job.command, **found}

@@ -128,7 +128,7 @@ class Claim:
         title: what it shows.
         jobs: in the order of its rows.
         columns: header -> key of the numbers in ``results.json``.
-        curves: the numbers of all jobs -> the panels of a plot, see
+        curves: rows and numbers of all jobs -> the panels of a plot, see
             :func:`~ovseg_d2.viz.plot_curves`; None draws none.
         x_label: what x is, with its unit.
         expand: a job's row and numbers -> those of several rows, by name, in the place of its own;
@@ -138,7 +138,7 @@ class Claim:
     title: str
     jobs: tuple[Job, ...]
     columns: Mapping[str, str]
-    curves: Callable[[Sequence[Mapping[str, Any]]], Panels] | None = None
+    curves: Callable[[Sequence[str], Sequence[Mapping[str, Any]]], Panels] | None = None
     x_label: str = ""
     expand: Callable[[str, Mapping[str, Any]], Mapping[str, Mapping[str, Any]]] | None = None
 
@@ -162,9 +162,11 @@ class Claim:
         if rows and not wanted:
             raise ValueError(f"no row's name holds any of {list(rows)}; the rows are {names}")
         jobs = [job for job in self.jobs if not rows or job.row in wanted]
-        # Curves are drawn of whole tables.
-        curves = None if rows else self.curves
-        return replace(self, jobs=tuple(job.with_opts(opts) for job in jobs), curves=curves)
+        return replace(self, jobs=tuple(job.with_opts(opts) for job in jobs))
+
+    def panels(self, numbers: Sequence[Mapping[str, Any]]) -> Panels:
+        """What is drawn of the numbers of each job; nothing where the claim has no curves."""
+        return self.curves([job.row for job in self.jobs], numbers) if self.curves else {}
 
 
 def run_jobs(jobs: Sequence[Job], folder: Path) -> list[dict[str, Any]]:

@@ -9,6 +9,8 @@ from .jobs import Claim, Job, Panels, Point
 __all__ = ["COLUMNS", "corruptions_claim", "maskclip_claim"]
 
 _CONFIG = "configs/maskclip.yaml"
+# The row of pictures that nothing was done to.
+_CLEAN = "none"
 _BLOCK = "MODEL.CLIP.LAST_BLOCK."
 
 # What every table of segmentation on the Shapes world shows.
@@ -71,7 +73,7 @@ def corruptions_claim(split: str = "val", seeds: int = 3) -> Claim:
     """
     del seeds
     few = ("DATASETS.TEST", f"('ovseg_shapes_{split}',)", "TEST.MAX_IMAGES", "200")
-    jobs = [Job("none", _CONFIG, few)]
+    jobs = [Job(_CLEAN, _CONFIG, few)]
     for name in CORRUPTIONS:
         for level in range(1, LEVELS + 1):
             opts = ("INPUT.CORRUPTION.NAME", name, "INPUT.CORRUPTION.LEVEL", str(level))
@@ -81,11 +83,13 @@ def corruptions_claim(split: str = "val", seeds: int = 3) -> Claim:
     return Claim(title, tuple(jobs), columns, _levels, "corruption level")
 
 
-def _levels(numbers: Sequence[Mapping[str, Any]]) -> Panels:
+def _levels(rows: Sequence[str], numbers: Sequence[Mapping[str, Any]]) -> Panels:
     """Own-words mIoU against the level, a curve for each corruption."""
-    clean, *rest = [found["mIoU_base_novel_own_words"] for found in numbers]
-    curves: dict[str, list[Point]] = {
-        name: [(0, clean), *enumerate(rest[i * LEVELS : (i + 1) * LEVELS], start=1)]
-        for i, name in enumerate(CORRUPTIONS)
-    }
+    found = [each["mIoU_base_novel_own_words"] for each in numbers]
+    clean = [(0, value) for row, value in zip(rows, found, strict=True) if row == _CLEAN]
+    curves: dict[str, list[Point]] = {}
+    for row, value in zip(rows, found, strict=True):
+        if row != _CLEAN:
+            name, level = row.rsplit(" ", 1)
+            curves.setdefault(name, [*clean]).append((int(level), value))
     return {"mIoU of base and novel classes, own words (%)": curves}

@@ -66,7 +66,7 @@ def masked_distill_clip_claim(split: str = "val", seeds: int = 3) -> Claim:
         f"CLIP trained on the Shapes world for 1,500 steps, Shapes {split}, percent",
         jobs,
         columns,
-        partial(_over_steps, dataset, [job.row for job in jobs]),
+        partial(_over_steps, dataset),
         "iteration",
     )
 

@@ -2,7 +2,6 @@
 
 import statistics
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from ..sweep import lambda_key
@@ -80,7 +79,7 @@ def lambda_claim(split: str = "dev", seeds: int = 3) -> Claim:
         jobs += _after(name, seeds, opts, adapted=how)
     title = f"OVSeg over lambda, Shapes {split}, mIoU"
     label = "lambda (0: proposals alone, 1: CLIP alone)"
-    return Claim(title, tuple(jobs), COLUMNS, partial(_curves, jobs), label, expand=_rows)
+    return Claim(title, tuple(jobs), COLUMNS, _curves, label, expand=_rows)
 
 
 def _rows(row: str, found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -91,12 +90,12 @@ def _rows(row: str, found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _curves(jobs: Sequence[Job], numbers: Sequence[Mapping[str, Any]]) -> Panels:
+def _curves(rows: Sequence[str], numbers: Sequence[Mapping[str, Any]]) -> Panels:
     """What is drawn of each kind of CLIP against lambda, the mean over trainings."""
     key = COLUMNS["base and novel"]
     curves: dict[str, list[Point]] = {}
-    for row in dict.fromkeys(job.row for job in jobs):
-        found = [each for job, each in zip(jobs, numbers, strict=True) if job.row == row]
+    for row in dict.fromkeys(rows):
+        found = [each for of, each in zip(rows, numbers, strict=True) if of == row]
         curves[row] = [
             (lam, statistics.mean(each[lambda_key(key, lam)] for each in found)) for lam in LAMBDAS
         ]

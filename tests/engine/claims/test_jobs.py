@@ -125,11 +125,15 @@ def test_a_training_that_fails_says_what_was_run(tmp_path, monkeypatch, request)
 def test_curves_of_corruptions_start_at_the_clean_pictures():
     claim = CLAIMS["corruptions"](split="dev")
     numbers = [{"mIoU_base_novel_own_words": float(i)} for i in range(len(claim.jobs))]
-    (curves,) = claim.curves(numbers).values()
+    (curves,) = claim.panels(numbers).values()
     for job, found in zip(claim.jobs[1:], numbers[1:], strict=True):
         name, level = job.row.rsplit(" ", 1)
         assert curves[name][int(level)] == (int(level), found["mIoU_base_novel_own_words"])
     assert all(points[0] == (0, 0.0) and len(points) == 6 for points in curves.values())
+    part = claim.narrowed(["none", "fog"])
+    (curves,) = part.panels(numbers[: len(part.jobs)]).values()
+    assert curves == {"fog": [(level, float(level)) for level in range(6)]}
+    assert CLAIMS["maskclip"]().panels([]) == {}
 
 
 def test_rows_average_over_their_seeds():
@@ -174,7 +178,7 @@ def test_a_sweep_is_one_job_and_a_row_for_each_lambda():
     names = [f"{kind}, lambda {lam}" for kind in kinds for lam in lambdas]
     assert [line.split("|")[1].strip() for line in lines] == names
     assert lines[3].split("|")[2].strip() == "31.0 ± 1.4"
-    (curves,) = claim.curves(numbers).values()
+    (curves,) = claim.panels(numbers).values()
     assert list(curves) == list(kinds)
     assert curves["untuned CLIP"][3] == (0.3, 31.0)
     assert curves["mask-adapted CLIP"][3] == (0.3, 51.0)

@@ -54,7 +54,7 @@ def test_a_training_brings_the_numbers_of_all_datasets_and_its_curves(tmp_path, 
     found = jobs_module._train(job.config_file, job.words, tmp_path)
     assert found[f"{names[3]}/accuracy"] == 13.0
     assert found["curves"] == {f"{names[1]}/classification/accuracy_base": [(249, 3.0), (499, 5.0)]}
-    drawn = claim.curves([found] * len(claim.jobs))
+    drawn = claim.panels([found] * len(claim.jobs))
     (panel,) = drawn  # none of what was not measured
     assert panel.startswith("accuracy of crops") and len(drawn[panel]) == 6
     assert drawn[panel]["CLIPPretrain"] == [(249, 3.0), (499, 5.0)]
@@ -68,7 +68,7 @@ def test_curves_are_means_over_seeds():
     claim = CLAIMS["masked_distill_clip"](split="dev", seeds=2)
     name = "ovseg_shapes_dev/sem_seg/mIoU_base_novel_own_words"
     numbers = [{"curves": {name: [[249, float(job.seed)]]}} for job in claim.jobs]
-    (drawn,) = claim.curves(numbers).values()
+    (drawn,) = claim.panels(numbers).values()
     assert [points[0] for points in drawn.values()] == [(249, 0.5)] * 6
 
 
