@@ -27,6 +27,7 @@ from ..run import evaluate_config
 __all__ = ["Claim", "Job", "format_table", "run_jobs"]
 
 _logger = logging.getLogger(__name__)
+_WEIGHTS = "model_final.pth"
 Point = tuple[float, float]
 Panels = Mapping[str, Mapping[str, Sequence[Point]]]
 
@@ -106,7 +107,7 @@ class Job:
 
 def _weights_of(job: Job) -> str:
     """Where a training's result lies, for a reader."""
-    return f"<OUTPUT_DIR of {job.row!r}>/model_final.pth"
+    return f"<OUTPUT_DIR of {job.row!r}>/{_WEIGHTS}"
 
 
 @cache
@@ -188,14 +189,14 @@ def run_jobs(jobs: Sequence[Job], folder: Path) -> list[dict[str, Any]]:
     return [_finish(job, folder)["numbers"] for job in tqdm(jobs, desc="jobs")]
 
 
-def _finish(job: Job, folder: Path) -> dict[str, Any]:
+def _finish(job: Job, folder: Path, *, with_weights: bool = False) -> dict[str, Any]:
     """What is kept of a job, run if need be; its trainings before it."""
-    key = job.key()
-    path = folder / f"{key[:24]}.json"
+    path = folder / f"{job.key()[:24]}.json"
+    output = _output_of(job, folder)
     kept = _read(path)
-    if kept is not None:
+    # Numbers may have been kept without the weights.
+    if kept is not None and (not with_weights or (output / _WEIGHTS).is_file()):
         return kept
-    output = folder / "runs" / key[:24]
     opts = (*job.words, "OUTPUT_DIR", str(output))
     for name, training in job.weights:
         opts = (*opts, name, _trained(training, folder))
@@ -207,21 +208,21 @@ def _finish(job: Job, folder: Path) -> dict[str, Any]:
         if job.seed is None
         else _train(job.config_file, opts, output)
     )
-    kept = {
-        "row": job.row,
-        "seed": job.seed,
-        "command": job.command,
-        "output": str(output),
-        "numbers": numbers,
-    }
+    kept = {"row": job.row, "seed": job.seed, "command": job.command, "numbers": numbers}
     with write_atomically(path, "w") as file:
         json.dump(kept, file, indent=2)
     return kept
 
 
+def _output_of(job: Job, folder: Path) -> Path:
+    """Where a job writes to while it runs."""
+    return folder / "runs" / job.key()[:24]
+
+
 def _trained(training: Job, folder: Path) -> str:
     """Path of a training's weights, run if need be."""
-    return str(Path(_finish(training, folder)["output"]) / "model_final.pth")
+    _finish(training, folder, with_weights=True)
+    return str(_output_of(training, folder) / _WEIGHTS)
 
 
 def _train(config_file: str, opts: Sequence[str], output: Path) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """Claims: rows from jobs, and nothing computed twice."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -91,7 +93,8 @@ def test_a_job_that_starts_from_a_training(evaluations, tmp_path, monkeypatch):
 
     def train(config_file, opts, output):
         trained.append((config_file, opts))
-        output.mkdir(parents=True)
+        output.mkdir(parents=True, exist_ok=True)
+        (output / "model_final.pth").write_bytes(b"weights")
         return {"mIoU": 1.0}
 
     monkeypatch.setattr(jobs_module, "_train", train)
@@ -107,6 +110,12 @@ def test_a_job_that_starts_from_a_training(evaluations, tmp_path, monkeypatch):
     assert opts["SEED"] == "3" and opts["SOLVER.MAX_ITER"] == "7"
     given = dict(zip(evaluations[0][1][::2], evaluations[0][1][1::2], strict=True))
     assert given["MODEL.WEIGHTS"] == f"{opts['OUTPUT_DIR']}/model_final.pth"
+    # Numbers are kept without weights, too; only what starts from them trains again.
+    Path(given["MODEL.WEIGHTS"]).unlink()
+    assert run_jobs([after, training], tmp_path) == [{"mIoU": 10.0}, {"mIoU": 1.0}]
+    assert len(trained) == len(evaluations) == 1
+    run_jobs([replace(after, opts=("TEST.MAX_IMAGES", "6"))], tmp_path)
+    assert len(trained) == len(evaluations) == 2
     # Another seed of the training is another result of what follows.
     other = Job("trained", "configs/clip.yaml", ("SOLVER.MAX_ITER", "7"), seed=4)
     assert (
