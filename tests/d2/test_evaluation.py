@@ -417,7 +417,7 @@ def test_two_processes_give_one_result(tmp_path):
     ]
     results = []
     for process in processes:
-        output, errors = process.communicate(timeout=120)
+        output, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors
         results.append(json.loads(output.partition("RESULT")[2].splitlines()[0]))
     # All six pixels are called sky, and three are.
