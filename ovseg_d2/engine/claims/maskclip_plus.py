@@ -25,7 +25,8 @@ _NO_HEAD = (
 )
 # Steps at that scale have to be smaller.
 _ENCODER_ALONE = ("SOLVER.LR_MULTIPLIERS", "[['system.segmenter.network.backbone', 0.01]]")
-# The network and classifier of configs/maskclip_plus.yaml; it starts from nothing of CLIP's.
+# The network of configs/maskclip_plus.yaml, which starts from nothing of CLIP's; its classifier
+# compares cosines, the fine-tuning's features as they are.
 _STUDENT = (
     *("MODEL.BACKBONE.NAME", "OVSegTimmBackbone"),
     *("MODEL.TIMM.NAME", "resnet18"),
@@ -33,8 +34,8 @@ _STUDENT = (
     *("MODEL.TIMM.OUT_INDICES", "[1, 3]"),
     *("MODEL.SEM_SEG_HEAD.NAME", "OVSegDeepLabV3PlusHead"),
     *("MODEL.SEM_SEG_HEAD.IN_FEATURES", "['res2', 'res3']"),
-    *("MODEL.FINE_TUNE.LOGIT_SCALE", "30.0"),
 )
+_COSINES = ("MODEL.FINE_TUNE.LOGIT_SCALE", "30.0")
 
 _TEACHERS = {
     "MaskCLIP, the teacher": (),
@@ -59,7 +60,11 @@ _TRAININGS = {
     "fine-tuning: head, frozen encoder": (_FINE_TUNE, (*_FROZEN, *_DIRECT)),
     "fine-tuning: trained encoder": (_FINE_TUNE, (*_NO_HEAD, *_DIRECT, *_ENCODER_ALONE)),
     "fine-tuning: frozen encoder, mapper": (_FINE_TUNE, (*_NO_HEAD, *_FROZEN)),
-    "MaskCLIP+'s network, labels of base classes alone": (_FINE_TUNE, (*_STUDENT, *_DIRECT)),
+    "MaskCLIP+'s network, labels of base classes alone": (
+        _FINE_TUNE,
+        (*_STUDENT, *_COSINES, *_DIRECT),
+    ),
+    "the same, features at their own length": (_FINE_TUNE, (*_STUDENT, *_DIRECT)),
 }
 
 
