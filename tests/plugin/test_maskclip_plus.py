@@ -1,8 +1,6 @@
 """MaskCLIP+ as detectron2 sees it: settings, schedule, checkpoints, runs and answers."""
 
 import json
-import runpy
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +9,6 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from ovseg_d2.config import load_config
-from ovseg_d2.d2.engine import launch
 from ovseg_d2.d2.modeling import META_ARCH_REGISTRY, build_model
 from ovseg_d2.d2.utils.events import EventStorage
 from ovseg_d2.data import readers, shapes
@@ -35,7 +32,6 @@ PICTURES = ("INPUT.TRAIN_MAPPER", "pictures")
 SEMANTIC = ("INPUT.TRAIN_MAPPER", "semantic")
 ONLY_IGNORED = ("INPUT.SEMANTIC.ONLY_IGNORED", "True")
 WORDS = ["red star", "grass", "sand"]
-WORKER = Path(__file__).with_name("masked_distill_worker.py")
 
 
 def key(name, value):
@@ -338,13 +334,11 @@ def test_results_have_the_harmonic_mean_of_base_and_novel(run_cfg, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_train_one_student(run_opts, tmp_path):
+def test_two_processes_train_one_student(run_opts, tmp_path, train_in_two_processes):
     """Each sees its own pictures; weights stay equal, and all are evaluated as they are saved."""
     test = ("DATASETS.TEST", "('ovseg_shapes_dev',)", "TEST.MAX_IMAGES", "8")
     opts = run_opts("two", "SOLVER.IMS_PER_BATCH", "4", "SOLVER.MAX_ITER", "2", *test)
-    keys = {"OPTS": opts, "FOLDER": str(tmp_path)}
-    launch(runpy.run_path, 2, dist_url="auto", args=(str(WORKER), keys))
-    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    first, second = train_in_two_processes(opts)
     start = build_model(load_config(None, opts)).state_dict()
     assert set(first) == set(second) == set(start)
     for name, value in first.items():

@@ -1,14 +1,11 @@
 """MaskedDistillCLIP as detectron2 sees it: losses, checkpoints, several processes, bad input."""
 
 import json
-import runpy
-from pathlib import Path
 
 import pytest
 import torch
 
 from ovseg_d2.config import load_config
-from ovseg_d2.d2.engine import launch
 from ovseg_d2.d2.modeling import META_ARCH_REGISTRY, build_model
 from ovseg_d2.engine.checkpointing import Checkpointer
 from ovseg_d2.plugin import CLIPPretrain, MaskCLIP, MaskedDistillCLIP
@@ -23,7 +20,6 @@ KEYS = {
     "MODEL.MASKED_DISTILL.LANGUAGE.DECODER_LAYERS": 1,
 }
 OPTS = [str(word) for pair in KEYS.items() for word in pair]
-WORKER = Path(__file__).with_name("masked_distill_worker.py")
 
 
 def key(name, value):
@@ -160,11 +156,9 @@ def test_a_resumed_run_repeats_the_uninterrupted_one(run_opts, own_logs, tmp_pat
 
 
 @pytest.mark.slow
-def test_two_processes_keep_one_teacher(run_opts, tmp_path):
+def test_two_processes_keep_one_teacher(run_opts, train_in_two_processes):
     start = build_model(load_config(None, run_opts)).state_dict()
-    init = {"OPTS": run_opts, "FOLDER": str(tmp_path)}
-    launch(runpy.run_path, 2, dist_url="auto", args=(str(WORKER), init))
-    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    first, second = train_in_two_processes(run_opts)
     assert set(first) == set(second)
     for name, value in first.items():
         assert torch.equal(second[name], value), name

@@ -8,12 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from ovseg_d2.d2.engine import launch
-
 ROOT = Path(__file__).resolve().parents[2]
 train_net = runpy.run_path(str(ROOT / "tools" / "train_net.py"), run_name="train_net")["main"]
 demo = runpy.run_path(str(ROOT / "tools" / "demo.py"), run_name="demo")["main"]
-WORKER = ROOT / "tests" / "plugin" / "masked_distill_worker.py"
 PICTURE = ROOT / "datasets" / "examples" / "shapes.png"
 
 pytestmark = pytest.mark.usefixtures("own_logs")
@@ -77,15 +74,8 @@ def test_train_evaluate_alone_and_segment(keys, tmp_path, method, caplog, monkey
 
 
 @pytest.mark.slow
-def test_two_processes_fine_tune_one_model(keys, tmp_path):
-    opts = keys("CLIPFineTune")
-    launch(
-        runpy.run_path,
-        2,
-        dist_url="auto",
-        args=(str(WORKER), {"OPTS": opts, "FOLDER": str(tmp_path)}),
-    )
-    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+def test_two_processes_fine_tune_one_model(keys, tmp_path, train_in_two_processes):
+    first, second = train_in_two_processes(keys("CLIPFineTune"))
     assert set(first) == set(second)
     assert all(torch.equal(second[name], value) for name, value in first.items())
     lines = (tmp_path / "output" / "metrics.json").read_text().splitlines()
