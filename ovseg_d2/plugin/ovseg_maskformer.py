@@ -1,5 +1,6 @@
 """OVSegMaskFormer as a meta-architecture: trains on labelled pictures, answers any words."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +21,8 @@ from .pixel_labels import check_unseen
 from .pixel_scores import PixelScoringModel
 
 __all__ = ["OVSegMaskFormer", "seen_classes", "training_options"]
+
+_logger = logging.getLogger(__name__)
 
 
 @META_ARCH_REGISTRY.register()
@@ -68,6 +71,7 @@ class OVSegMaskFormer(PixelScoringModel):
         self._unseen = tuple(unseen)
         self._ignore_label = ignore_label
         self._training_words: dict[str, tuple[int, tuple[int, ...], Vocabulary]] = {}
+        self._told_of_no_object = False
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
@@ -128,6 +132,14 @@ class OVSegMaskFormer(PixelScoringModel):
         num_classes, seen_ids, seen = self._words_of(batched_inputs)
         labels = [self._number(each, num_classes, seen_ids) for each in batched_inputs]
         objects = [split_labels(each) for each in labels]
+        if not self._told_of_no_object and not any(len(ids) for ids, _ in objects):
+            self._told_of_no_object = True
+            _logger.warning(
+                "a training batch (%s) holds no pixel of a seen class, of which nothing is learnt; "
+                "with INPUT.TRAIN_MAPPER pictures or INPUT.SEMANTIC.ONLY_IGNORED True none ever "
+                "does: set them to semantic and False",
+                ", ".join(str(each.get("file_name", "an image")) for each in batched_inputs),
+            )
         text_embeds, class_ids = self.text_bank.embed_rows(seen)
         return self.system(
             [self.rgb_image(each)[0] for each in batched_inputs],

@@ -344,13 +344,21 @@ def test_unseen_classes_are_neither_words_nor_objects(ovseg):
         ovseg(*train[:3], "['sea']")
 
 
-def test_a_picture_without_objects_trains_too(ovseg):
+def test_a_picture_without_objects_trains_too_and_is_told_once(ovseg, caplog):
     model = ovseg().train()
-    samples = labelled((32, 40))
-    samples[0]["sem_seg"][:] = -1
-    losses = model(samples)
+    (full,) = labelled((32, 40), low=0)
+    (empty,) = labelled((32, 40))
+    empty["sem_seg"][:] = -1
+    empty["file_name"] = "sea.png"
+    model([full, empty])
+    assert not caplog.records  # one of them has objects
+    losses = model([empty])
     sum(losses.values()).backward()
     assert losses["loss_mask"] == 0 and losses["loss_ce"] > 0
+    model([empty])
+    (record,) = caplog.records
+    assert "(sea.png) holds no pixel of a seen class" in record.getMessage()
+    assert "INPUT.TRAIN_MAPPER pictures" in record.getMessage()
 
 
 def test_samples_that_cannot_be_trained_on(ovseg, toy_dataset):
