@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..clip import CLIPTower
 from ..losses import contrastive_loss
@@ -97,12 +98,14 @@ class CLIPPretrain(nn.Module):
         wrong = [[rows[text] for text in texts] for texts in wrong_captions]
         padded = torch.tensor([row + [-1] * (most - len(row)) for row in wrong])
         padded = padded.to(images.device, torch.long)
+        # Rows repeat; an embedding's backward adds them in one order however threads run, which
+        # that of indexing does not, so that equal seeds train equal weights.
         loss = contrastive_loss(
             image_embeds,
-            text_embeds[chosen],
+            F.embedding(chosen, text_embeds),
             self.tower.logit_scale,
             ids[chosen],
-            negative_embeds=text_embeds[padded] if most else None,
+            negative_embeds=F.embedding(padded.clamp(min=0), text_embeds) if most else None,
             negative_mask=padded >= 0,
         )
         return {"loss_contrastive": loss}

@@ -95,6 +95,20 @@ def test_gradients_reach_both_towers_and_the_scale(tower: CLIPTower) -> None:
         assert tower.model.get_parameter(name).grad.abs().sum() > 0, name
 
 
+def test_equal_seeds_train_equal_weights(tower: CLIPTower) -> None:
+    """Texts that many pictures share: their gradients are added in one order, to the last bit."""
+    words = [f"a {colour} {shape}" for colour in ("red", "blue") for shape in ("star", "ring")]
+    images = images_of(64)
+    captions = [[words[i % 4], *words] * 12 for i in range(64)]
+    wrong = [words[: i % 3] for i in range(64)]
+    weight = tower.model.text_projection
+    runs = []
+    for _ in range(8):
+        loss = CLIPPretrain(tower)(images, captions, wrong)["loss_contrastive"]
+        runs.append(torch.autograd.grad(loss, weight)[0])
+    assert all(torch.equal(each, runs[0]) for each in runs)
+
+
 @pytest.mark.parametrize(("before", "after"), [(9.0, math.log(100)), (2.0, 2.0)])
 def test_scale_stays_below_ln_100(tower: CLIPTower, before: float, after: float) -> None:
     model = CLIPPretrain(tower)
