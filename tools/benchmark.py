@@ -14,17 +14,22 @@ of two ways to the same result, measured in turns in one run.
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from ovseg_d2.engine.claims import CLAIMS, format_table, run_jobs
-from ovseg_d2.engine.cli import sentence_for_bad_input
+from ovseg_d2.engine.cli import refuse_misplaced_options, sentence_for_bad_input
 from ovseg_d2.engine.speed import measure_ratios
 from ovseg_d2.files import write_atomically
 from ovseg_d2.viz import plot_curves
 
 
-def parse_args() -> argparse.Namespace:
-    """Read the command line."""
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line.
+
+    Args:
+        argv: None takes the program's own.
+    """
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -45,15 +50,18 @@ def parse_args() -> argparse.Namespace:
         "--opts", nargs=argparse.REMAINDER, default=[], help="config keys and values of every job"
     )
     commands.add_parser("speed", help="time two ways to the same result")
-    return parser.parse_args()
+    args = parser.parse_args(argv)
+    if args.command == "claims":
+        refuse_misplaced_options(claims, args.opts)
+        if args.plot and CLAIMS[args.method]().curves is None:
+            claims.error(f"--plot {args.plot}: claim {args.method} has no curves; leave it out")
+    return args
 
 
 def run_claims(args: argparse.Namespace) -> None:
     """Run a method's jobs and print its table."""
     claim = CLAIMS[args.method](split=args.split, seeds=args.seeds)
     claim = claim.narrowed(args.rows or (), args.opts)
-    if args.plot and claim.curves is None:
-        raise ValueError(f"--plot {args.plot}: claim {args.method} has no curves; leave it out")
     numbers = run_jobs(claim.jobs, Path(args.output))
     print(f"\n{claim.title}\n\n{format_table(claim, numbers)}\n")
     for job in claim.jobs:

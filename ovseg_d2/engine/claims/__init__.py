@@ -1,12 +1,13 @@
 """What stands behind each row of the README's results tables, as jobs that can be resumed."""
 
-from .jobs import Claim, Job, format_table, run_jobs
+from .jobs import Job, run_jobs
 from .mask_adapted_clip import mask_adapted_clip_claim
 from .maskclip import corruptions_claim, maskclip_claim
 from .maskclip_plus import maskclip_plus_claim
 from .masked_distill_clip import masked_distill_clip_claim
 from .ovseg import lambda_claim, oracles_claim, ovseg_claim
 from .pixelclip import pixelclip_ablations_claim, pixelclip_claim
+from .tables import Claim, format_table
 
 CLAIMS = {
     "corruptions": corruptions_claim,

@@ -4,32 +4,29 @@ import hashlib
 import json
 import logging
 import shlex
-import statistics
 import subprocess
 import sys
-from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from tabulate import tabulate
 from tqdm import tqdm
 
 from ...config import load_config
+from ...d2.config import CfgNode
 from ...evaluation import numbers_of, read_results
 from ...files import write_atomically
 from ..hooks import read_curves
 from ..run import evaluate_config
 
-__all__ = ["Claim", "Job", "format_table", "run_jobs"]
+__all__ = ["Job", "run_jobs"]
 
 _logger = logging.getLogger(__name__)
 _WEIGHTS = "model_final.pth"
-Point = tuple[float, float]
-Panels = Mapping[str, Mapping[str, Sequence[Point]]]
+_NOT_OF_RESULTS = ("MODEL.DEVICE", "DATALOADER.NUM_WORKERS", "OUTPUT_DIR")
 
 
 @dataclass(frozen=True)
@@ -88,21 +85,51 @@ class Job:
         words = (*self.opts, *opts)
         return replace(self, opts=words, weights=weights, prepare_from=prepare_from)
 
-    def key(self) -> str:
+    def configs(self) -> list[dict[str, Any]]:
+        """Its config by full key names, as JSON has it; then those of what it starts from.
+
+        The device, the processes that read the data and the folder written to are left out: a
+        sample is a function of its place.
+        """
+        trainings = (*self.prepare_from, *self.weights)
+        return [
+            _read_config(self.config_file, self.words),
+            *(config for _, job in trainings for config in job.configs()),
+        ]
+
+    def key(self, *, with_defaults: bool = False) -> str:
         """Changes with whatever the result depends on: configs and the packaged weights.
 
-        The device and the processes that read the data are not of that kind: a sample is a function
-        of its place.
+        Args:
+            with_defaults: also with the keys that are at their defaults. Without them, one that is
+                new, or that detectron2 alone has, makes no other job.
         """
-        anywhere = ("MODEL.DEVICE", "cpu", "DATALOADER.NUM_WORKERS", "0")
-        cfg = load_config(self.config_file, (*self.words, *anywhere))
-        digest = hashlib.sha256(cfg.dump().encode())
+        config = _read_config(self.config_file, self.words)
+        if not with_defaults:
+            defaults = _read_config(None, ())
+            config = {k: v for k, v in config.items() if k not in defaults or v != defaults[k]}
+        digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
         digest.update(b"train" if self.seed is not None else b"evaluate")
         digest.update(repr(self.prepare).encode() if self.prepare else b"")
         for name, job in (*self.prepare_from, *self.weights):
-            digest.update((name + job.key()).encode())
+            digest.update((name + job.key(with_defaults=with_defaults)).encode())
         digest.update(_assets_digest())
         return digest.hexdigest()
+
+
+def _read_config(config_file: str | None, opts: Sequence[str]) -> dict[str, Any]:
+    """The keys that a result may depend on, by their full names, with lists for tuples."""
+
+    def entries(node: CfgNode, prefix: str = "") -> Iterator[tuple[str, Any]]:
+        for name, value in node.items():
+            if isinstance(value, CfgNode):
+                yield from entries(value, f"{prefix}{name}.")
+            elif prefix + name not in _NOT_OF_RESULTS:
+                yield prefix + name, value
+
+    # Another machine's device may not be here.
+    cfg = load_config(config_file, (*opts, "MODEL.DEVICE", "cpu"))
+    return json.loads(json.dumps(dict(entries(cfg))))
 
 
 def _weights_of(job: Job) -> str:
@@ -121,62 +148,14 @@ def _assets_digest() -> bytes:
     return digest.digest()
 
 
-@dataclass(frozen=True)
-class Claim:
-    """A table: its jobs, and the numbers that are its columns.
-
-    Attributes:
-        title: what it shows.
-        jobs: in the order of its rows.
-        columns: header -> key of the numbers in ``results.json``.
-        curves: rows and numbers of all jobs -> the panels of a plot, see
-            :func:`~ovseg_d2.viz.plot_curves`; None draws none.
-        x_label: what x is, with its unit.
-        expand: a job's row and numbers -> those of several rows, by name, in the place of its own;
-            None leaves it at one row.
-    """
-
-    title: str
-    jobs: tuple[Job, ...]
-    columns: Mapping[str, str]
-    curves: Callable[[Sequence[str], Sequence[Mapping[str, Any]]], Panels] | None = None
-    x_label: str = ""
-    expand: Callable[[str, Mapping[str, Any]], Mapping[str, Mapping[str, Any]]] | None = None
-
-    def narrowed(self, rows: Sequence[str], opts: Sequence[str] = ()) -> "Claim":
-        """Some of the jobs, with further keys and values.
-
-        Args:
-            rows: names of rows, or parts of them; none leaves all rows.
-            opts: keys and values of the config, for all jobs.
-
-        Raises:
-            ValueError: no row has such a name.
-        """
-        names = list(dict.fromkeys(job.row for job in self.jobs))
-        wanted = {
-            name
-            for name in names
-            for part in rows
-            if (name == part if part in names else part in name)
-        }
-        if rows and not wanted:
-            raise ValueError(f"no row's name holds any of {list(rows)}; the rows are {names}")
-        jobs = [job for job in self.jobs if not rows or job.row in wanted]
-        return replace(self, jobs=tuple(job.with_opts(opts) for job in jobs))
-
-    def panels(self, numbers: Sequence[Mapping[str, Any]]) -> Panels:
-        """What is drawn of the numbers of each job; nothing where the claim has no curves."""
-        return self.curves([job.row for job in self.jobs], numbers) if self.curves else {}
-
-
 def run_jobs(jobs: Sequence[Job], folder: Path) -> list[dict[str, Any]]:
     """Run what has not been run yet; a training that was cut off goes on where it stopped.
 
     Args:
         jobs: any number.
         folder: keeps one JSON file for each finished job. One whose config or weights have
-            changed since is run again; one that cannot be read is, with a warning.
+            changed since is run again; one that cannot be read is, or that was run with another
+            default of some key, with a warning.
 
     Returns:
         The numbers of each job, in order: those of ``results.json``, of several test datasets each
@@ -193,7 +172,7 @@ def _finish(job: Job, folder: Path, *, with_weights: bool = False) -> dict[str, 
     """What is kept of a job, run if need be; its trainings before it."""
     path = folder / f"{job.key()[:24]}.json"
     output = _output_of(job, folder)
-    kept = _read(path)
+    kept = _read(path, job)
     # Numbers may have been kept without the weights.
     if kept is not None and (not with_weights or (output / _WEIGHTS).is_file()):
         return kept
@@ -210,13 +189,13 @@ def _finish(job: Job, folder: Path, *, with_weights: bool = False) -> dict[str, 
     )
     kept = {"row": job.row, "seed": job.seed, "command": job.command, "numbers": numbers}
     with write_atomically(path, "w") as file:
-        json.dump(kept, file, indent=2)
+        json.dump({**kept, "configs": job.configs()}, file, indent=2)
     return kept
 
 
 def _output_of(job: Job, folder: Path) -> Path:
-    """Where a job writes to while it runs."""
-    return folder / "runs" / job.key()[:24]
+    """Where a job writes to while it runs; a training may only go on as what it was."""
+    return folder / "runs" / job.key(with_defaults=True)[:24]
 
 
 def _trained(training: Job, folder: Path) -> str:
@@ -242,39 +221,21 @@ def _run(command: Sequence[str], what_failed: str, more: str = "") -> None:
         )
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def _read(path: Path, job: Job) -> dict[str, Any] | None:
+    """What is kept of a job, if it is whole and of the same defaults."""
     if not path.is_file():
         return None
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        pairs = list(zip(kept["configs"], job.configs(), strict=True))
+    except (ValueError, KeyError):
         _logger.warning("%s is damaged and its job is run again", path)
         return None
-
-
-def format_table(claim: Claim, numbers: Sequence[Mapping[str, Any]]) -> str:
-    """A Markdown table: mean, and spread where there are several seeds, of each row.
-
-    Args:
-        claim: rows and columns.
-        numbers: of each of its jobs.
-    """
-    rows: OrderedDict[str, list[Mapping[str, Any]]] = OrderedDict()
-    for job, found in zip(claim.jobs, numbers, strict=True):
-        for row, shown in (
-            claim.expand(job.row, found) if claim.expand else {job.row: found}
-        ).items():
-            rows.setdefault(row, []).append(shown)
-    body = [
-        [row, *(_cell([found.get(key) for found in group]) for key in claim.columns.values())]
-        for row, group in rows.items()
-    ]
-    return tabulate(body, headers=["", *claim.columns], tablefmt="github", disable_numparse=True)
-
-
-def _cell(values: Sequence[float | None]) -> str:
-    present = [value for value in values if value is not None]
-    if not present:
-        return "-"
-    mean = f"{statistics.mean(present):.1f}"
-    return mean if len(present) == 1 else f"{mean} ± {statistics.stdev(present):.1f}"
+    # Keys of one side alone are new, gone or detectron2's own, and were not set.
+    other = {k for then, now in pairs for k in then.keys() & now.keys() if then[k] != now[k]}
+    if other:
+        _logger.warning(
+            "%s is of another default of %s; its job is run again", path, ", ".join(sorted(other))
+        )
+        return None
+    return kept

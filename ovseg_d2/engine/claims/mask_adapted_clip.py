@@ -6,8 +6,9 @@ Paper: [ovseg] Tables 2 to 4; there on ADE20K by mIoU, here by the classes of th
 from collections.abc import Mapping
 from dataclasses import replace
 
-from .jobs import Claim, Job
+from .jobs import Job
 from .maskformer import trained_maskformer
+from .tables import Claim
 
 __all__ = ["COLUMNS", "adapted_clip", "mask_adapted_clip_claim"]
 

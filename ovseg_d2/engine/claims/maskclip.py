@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...data.corruptions import CORRUPTIONS, LEVELS
-from .jobs import Claim, Job, Panels, Point
+from .jobs import Job
+from .tables import Claim, Panels, Point
 
 __all__ = ["COLUMNS", "corruptions_claim", "maskclip_claim"]
 

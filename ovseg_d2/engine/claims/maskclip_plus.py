@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
-from .jobs import Claim, Job
+from .jobs import Job
 from .maskclip import COLUMNS
+from .tables import Claim
 
 __all__ = ["maskclip_plus_claim"]
 

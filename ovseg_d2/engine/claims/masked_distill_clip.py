@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from .jobs import Claim, Job, Panels, Point
+from .jobs import Job
+from .tables import Claim, Panels, Point
 
 __all__ = ["masked_distill_clip_claim"]
 

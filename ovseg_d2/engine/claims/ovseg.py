@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..sweep import lambda_key
-from .jobs import Claim, Job, Panels, Point
+from .jobs import Job
 from .mask_adapted_clip import adapted_clip
 from .maskclip import COLUMNS
 from .maskformer import trained_maskformer
+from .tables import Claim, Panels, Point
 
 __all__ = ["LAMBDAS", "lambda_claim", "oracles_claim", "ovseg_claim"]
 

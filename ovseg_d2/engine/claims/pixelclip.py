@@ -1,8 +1,9 @@
 """PixelCLIP on the Shapes world: against the MaskCLIP it starts from, and its ablations."""
 
 from ...data.shapes import CLASS_SETS, CLASSES
-from .jobs import Claim, Job
+from .jobs import Job
 from .maskclip import COLUMNS
+from .tables import Claim
 
 __all__ = ["pixelclip_ablations_claim", "pixelclip_claim"]
 

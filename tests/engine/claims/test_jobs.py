@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ovseg_d2.config import load_config
 from ovseg_d2.engine.claims import CLAIMS, Claim, Job, format_table, run_jobs
 from ovseg_d2.engine.claims import jobs as jobs_module
 
@@ -45,6 +46,68 @@ def test_a_job_is_the_same_wherever_it_runs(evaluations, tmp_path, opts):
     run_jobs([Job("a", CONFIG)], tmp_path)
     assert run_jobs([Job("a", CONFIG, opts)], tmp_path) == [{"mIoU": 10}]
     assert len(evaluations) == 1
+
+
+@pytest.fixture
+def elsewhere(monkeypatch):
+    """Give a function of a config key and its default in another version, or another detectron2."""
+
+    def change(key, value):
+        def load(config_file, opts=()):
+            cfg = load_config(config_file, opts)
+            *nodes, name = key.split(".")
+            node = cfg
+            for each in nodes:
+                node = node[each]
+            node[name] = value
+            return cfg
+
+        monkeypatch.setattr(jobs_module, "load_config", load)
+
+    return change
+
+
+def test_a_key_that_is_new_makes_no_other_job(evaluations, elsewhere, tmp_path, caplog):
+    run_jobs([Job("a", CONFIG)], tmp_path)
+    elsewhere("MODEL.CLIP.OF_NEXT_YEAR", [1, 2])
+    run_jobs([Job("a", CONFIG)], tmp_path)
+    assert len(evaluations) == 1
+    assert not caplog.records
+
+
+def test_another_default_makes_a_result_outdated(evaluations, elsewhere, tmp_path, caplog):
+    run_jobs([Job("a", CONFIG)], tmp_path)
+    elsewhere("INPUT.MIN_SIZE_TEST", 77)
+    for _ in range(2):
+        assert run_jobs([Job("a", CONFIG)], tmp_path) == [{"mIoU": 20.0}]
+    assert len(list(tmp_path.glob("*.json"))) == 1
+    (record,) = caplog.records
+    assert "another default of INPUT.MIN_SIZE_TEST; its job is run again" in record.getMessage()
+
+
+def test_another_default_of_a_training_does_so_for_what_starts_from_it(
+    evaluations, elsewhere, tmp_path, monkeypatch
+):
+    outputs = []
+
+    def train(config_file, opts, output):
+        outputs.append(output)
+        output.mkdir(parents=True)
+        (output / "model_final.pth").write_bytes(b"weights")
+        return {"mIoU": 1.0}
+
+    monkeypatch.setattr(jobs_module, "_train", train)
+    training = Job("trained", "configs/clip.yaml", seed=3)
+    after = Job("after", CONFIG, ("SOLVER.GAMMA", "0.7"), weights=(("MODEL.WEIGHTS", training),))
+    run_jobs([after], tmp_path)
+    kept = json.loads((tmp_path / f"{after.key()[:24]}.json").read_text())
+    gammas = [config["SOLVER.GAMMA"] for config in kept["configs"]]
+    assert gammas[0] == 0.7 and len(gammas) == 2
+    elsewhere("SOLVER.GAMMA", gammas[0])  # what the evaluation has, and the training had not
+    run_jobs([replace(after, opts=())], tmp_path)
+    assert len(evaluations) == 2
+    # It does not go on from checkpoints of the other default either.
+    assert len(set(outputs)) == 2
 
 
 def test_a_damaged_result_is_computed_again(evaluations, tmp_path):

@@ -1,0 +1,97 @@
+"""The tool behind the README's tables: what it prints, draws and refuses, with no job run anew."""
+
+import json
+import runpy
+import shlex
+
+import pytest
+
+from ovseg_d2.engine.claims import Job
+from ovseg_d2.engine.claims import jobs as jobs_module
+
+DISTILLED = ("claims", "masked_distill_clip", "--output", "results", "--rows", "target: pixels")
+
+
+@pytest.fixture
+def run_tool(request, monkeypatch):
+    """Run the tool with some arguments, as the command line would; it may run no job."""
+    monkeypatch.chdir(request.config.rootpath)
+
+    def refuse(*_):
+        raise AssertionError("a job is to be run")
+
+    monkeypatch.setattr(jobs_module, "_train", refuse)
+    monkeypatch.setattr(jobs_module, "evaluate_config", refuse)
+
+    def run(*arguments):
+        tool = request.config.rootpath / "tools" / "benchmark.py"
+        monkeypatch.setattr("sys.argv", [str(tool), *map(str, arguments)])
+        runpy.run_path(str(tool), run_name="__main__")
+
+    return run
+
+
+def rows_of(text):
+    """All rows of all Markdown tables, as lists of cells."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("| ").split("|")] for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("method", "words", "rows"),
+    [
+        ("masked_distill_clip", ["--rows", "CLIPPretrain", "--rows", "target"], 4),
+        ("maskclip_plus", ["--rows", "MaskCLIP+, zero-shot, self-training"], 1),
+        (
+            "maskclip_plus",
+            ["--rows", "MaskCLIP+'s network", "--opts", "SOLVER.AMP.ENABLED", "True"],
+            1,
+        ),
+    ],
+)
+def test_the_readme_shows_what_is_kept(run_tool, request, capsys, method, words, rows):
+    run_tool("claims", method, "--output", "results", *words)
+    printed = [row for row in rows_of(capsys.readouterr().out) if "±" in row[1]]
+    assert len(printed) == rows
+    shown = rows_of((request.config.rootpath / "README.md").read_text(encoding="utf-8"))
+    for row in printed:
+        assert row in shown
+
+
+def test_every_kept_result_is_of_a_job_of_today(request, monkeypatch):
+    monkeypatch.chdir(request.config.rootpath)
+    paths = sorted((request.config.rootpath / "results").glob("*.json"))
+    assert paths
+    for path in paths:
+        kept = json.loads(path.read_text())
+        _, _, _, config_file, *words = shlex.split(kept["command"])
+        *opts, _, seed = words
+        job = Job(kept["row"], config_file, tuple(opts), int(seed))
+        assert job.key()[:24] == path.stem, f"{kept['row']}, seed {seed}: run it anew, or leave out"
+        assert jobs_module._read(path, job) == kept, f"{kept['row']}, seed {seed}: run it anew"
+
+
+def test_numbers_and_curves_become_files(run_tool, tmp_path, capsys):
+    run_tool(*DISTILLED, "--json", tmp_path / "a" / "n.json", "--plot", tmp_path / "curves.png")
+    numbers = json.loads((tmp_path / "a" / "n.json").read_text())
+    assert [(each["row"], each["seed"]) for each in numbers] == [
+        ("target: pixels", seed) for seed in (0, 1, 2)
+    ]
+    assert numbers[1]["command"] in capsys.readouterr().out
+    assert numbers[0]["ovseg_shapes_val/mIoU"] > 0
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((*DISTILLED[:2], "--opts", "SEED", "1", "--output", "x"), "--output stands among"),
+        ((*DISTILLED[:2], "--rows", "CLIPS"), "no row's name holds any of"),
+        (("claims", "ovseg", "--plot", "x.png"), "has no curves; leave it out"),
+        (("claims", "oveg"), "invalid choice: 'oveg'"),
+    ],
+)
+def test_bad_input_is_a_sentence(run_tool, capsys, words, message):
+    with pytest.raises(SystemExit) as stopped:
+        run_tool(*words)
+    assert message in capsys.readouterr().err + str(stopped.value.code)
