@@ -14,10 +14,11 @@ of two ways to the same result, measured in turns in one run.
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ovseg_d2.engine.claims import CLAIMS, format_table, run_jobs
+from ovseg_d2.engine.claims import CLAIMS, JobError, format_table, run_jobs
 from ovseg_d2.engine.cli import refuse_misplaced_options, sentence_for_bad_input
 from ovseg_d2.engine.speed import measure_ratios
 from ovseg_d2.files import write_atomically
@@ -62,7 +63,10 @@ def run_claims(args: argparse.Namespace) -> None:
     """Run a method's jobs and print its table."""
     claim = CLAIMS[args.method](split=args.split, seeds=args.seeds)
     claim = claim.narrowed(args.rows or (), args.opts)
-    numbers = run_jobs(claim.jobs, Path(args.output))
+    try:
+        numbers = run_jobs(claim.jobs, Path(args.output))
+    except JobError as error:
+        sys.exit(f"error: {error}")
     print(f"\n{claim.title}\n\n{format_table(claim, numbers)}\n")
     for job in claim.jobs:
         print(f"{job.row}:\n  {job.command}")

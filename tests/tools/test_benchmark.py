@@ -6,7 +6,7 @@ import shlex
 
 import pytest
 
-from ovseg_d2.engine.claims import Job
+from ovseg_d2.engine.claims import Job, JobError
 from ovseg_d2.engine.claims import jobs as jobs_module
 
 DISTILLED = ("claims", "masked_distill_clip", "--output", "results", "--rows", "target: pixels")
@@ -95,3 +95,12 @@ def test_bad_input_is_a_sentence(run_tool, capsys, words, message):
     with pytest.raises(SystemExit) as stopped:
         run_tool(*words)
     assert message in capsys.readouterr().err + str(stopped.value.code)
+
+
+def test_a_training_that_fails_is_a_sentence(run_tool, monkeypatch, tmp_path):
+    def fail(*_):
+        raise JobError("training failed with exit code 1: python tools/train_net.py; its log is in")
+
+    monkeypatch.setattr(jobs_module, "_train", fail)
+    with pytest.raises(SystemExit, match="^error: training failed with exit code 1"):
+        run_tool(*DISTILLED[:2], "--output", tmp_path)

@@ -1,6 +1,6 @@
 """What stands behind each row of the README's results tables, as jobs that can be resumed."""
 
-from .jobs import Job, run_jobs
+from .jobs import Job, JobError, run_jobs
 from .mask_adapted_clip import mask_adapted_clip_claim
 from .maskclip import corruptions_claim, maskclip_claim
 from .maskclip_plus import maskclip_plus_claim
@@ -22,4 +22,4 @@ CLAIMS = {
     "pixelclip_ablations": pixelclip_ablations_claim,
 }
 
-__all__ = ["CLAIMS", "Claim", "Job", "format_table", "run_jobs"]
+__all__ = ["CLAIMS", "Claim", "Job", "JobError", "format_table", "run_jobs"]

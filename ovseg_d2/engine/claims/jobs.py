@@ -22,11 +22,15 @@ from ...files import write_atomically
 from ..hooks import read_curves
 from ..run import evaluate_config
 
-__all__ = ["Job", "run_jobs"]
+__all__ = ["Job", "JobError", "run_jobs"]
 
 _logger = logging.getLogger(__name__)
 _WEIGHTS = "model_final.pth"
 _NOT_OF_RESULTS = ("MODEL.DEVICE", "DATALOADER.NUM_WORKERS", "OUTPUT_DIR")
+
+
+class JobError(RuntimeError):
+    """A command of a job failed, and has said why; this says which."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +167,7 @@ def run_jobs(jobs: Sequence[Job], folder: Path) -> list[dict[str, Any]]:
         was evaluated on the way.
 
     Raises:
-        RuntimeError: a training failed.
+        JobError: a training failed, or what makes its data.
     """
     return [_finish(job, folder)["numbers"] for job in tqdm(jobs, desc="jobs")]
 
@@ -216,7 +220,7 @@ def _train(config_file: str, opts: Sequence[str], output: Path) -> dict[str, Any
 def _run(command: Sequence[str], what_failed: str, more: str = "") -> None:
     done = subprocess.run(command, check=False)
     if done.returncode:
-        raise RuntimeError(
+        raise JobError(
             f"{what_failed} with exit code {done.returncode}: {shlex.join(command)}{more}"
         )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ovseg_d2.config import load_config
-from ovseg_d2.engine.claims import CLAIMS, Claim, Job, format_table, run_jobs
+from ovseg_d2.engine.claims import CLAIMS, Claim, Job, JobError, format_table, run_jobs
 from ovseg_d2.engine.claims import jobs as jobs_module
 
 CONFIG = "configs/maskclip.yaml"
@@ -189,7 +189,7 @@ def test_a_job_that_starts_from_a_training(evaluations, tmp_path, monkeypatch):
 def test_a_training_that_fails_says_what_was_run(tmp_path, monkeypatch, request):
     monkeypatch.chdir(request.config.rootpath)
     job = Job("a", "configs/clip.yaml", ("DATASETS.TRAIN", "('ovseg_nowhere',)"), seed=0)
-    with pytest.raises(RuntimeError, match=r"exit code .*train_net.*ovseg_nowhere"):
+    with pytest.raises(JobError, match=r"exit code .*train_net.*ovseg_nowhere"):
         run_jobs([job], tmp_path)
     assert not list(tmp_path.glob("*.json"))
 
