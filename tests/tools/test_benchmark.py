@@ -40,7 +40,11 @@ def rows_of(text):
 @pytest.mark.parametrize(
     ("method", "words", "rows"),
     [
-        ("masked_distill_clip", ["--rows", "CLIPPretrain", "--rows", "target"], 4),
+        (
+            "masked_distill_clip",
+            ["--rows", "CLIPPretrain", "--rows", "target", "--rows", "masked words"],
+            5,
+        ),
         ("maskclip_plus", ["--rows", "MaskCLIP+, zero-shot, self-training"], 1),
         (
             "maskclip_plus",
