@@ -81,10 +81,19 @@ def run_claims(args: argparse.Namespace) -> None:
             json.dump(rows, file, indent=2)
 
 
-if __name__ == "__main__":
-    arguments = parse_args()
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure; ends with a sentence and exit code 1 on bad input.
+
+    Args:
+        argv: the command line; None takes the program's own.
+    """
+    args = parse_args(argv)
     with sentence_for_bad_input():
-        if arguments.command == "claims":
-            run_claims(arguments)
+        if args.command == "claims":
+            run_claims(args)
         else:
             print(measure_ratios())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

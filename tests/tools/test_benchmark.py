@@ -3,18 +3,22 @@
 import json
 import runpy
 import shlex
+from pathlib import Path
 
 import pytest
 
 from ovseg_d2.engine.claims import Job, JobError
 from ovseg_d2.engine.claims import jobs as jobs_module
 
+TOOL = Path(__file__).resolve().parents[2] / "tools" / "benchmark.py"
+tool = runpy.run_path(str(TOOL), run_name="benchmark")
+
 DISTILLED = ("claims", "masked_distill_clip", "--output", "results", "--rows", "target: pixels")
 
 
 @pytest.fixture
 def run_tool(request, monkeypatch):
-    """Run the tool with some arguments, as the command line would; it may run no job."""
+    """Run the tool with words of a command line; it may run no job."""
     monkeypatch.chdir(request.config.rootpath)
 
     def refuse(*_):
@@ -23,12 +27,7 @@ def run_tool(request, monkeypatch):
     monkeypatch.setattr(jobs_module, "_train", refuse)
     monkeypatch.setattr(jobs_module, "evaluate_config", refuse)
 
-    def run(*arguments):
-        tool = request.config.rootpath / "tools" / "benchmark.py"
-        monkeypatch.setattr("sys.argv", [str(tool), *map(str, arguments)])
-        runpy.run_path(str(tool), run_name="__main__")
-
-    return run
+    return lambda *words: tool["main"]([str(word) for word in words])
 
 
 def rows_of(text):

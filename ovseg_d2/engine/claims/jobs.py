@@ -68,13 +68,17 @@ class Job:
         """What repeats this job alone; what it starts from comes first."""
         return "\n  then ".join(dict.fromkeys(self._commands()))
 
+    @property
+    def _trainings(self) -> tuple[tuple[str, "Job"], ...]:
+        """What it starts from, by the words that take it, in the order that it is done."""
+        return (*self.prepare_from, *self.weights)
+
     def _commands(self) -> list[str]:
         words = ["python tools/train_net.py --config-file", self.config_file]
         words += ["--eval-only"] if self.seed is None else []
         words += [shlex.quote(word) for word in self.words]
         words += [f"{name} {_weights_of(job)}" for name, job in self.weights]
-        trainings = (*self.prepare_from, *self.weights)
-        before = [command for _, job in trainings for command in job._commands()]
+        before = [command for _, job in self._trainings for command in job._commands()]
         if self.prepare:
             last = [f"{word}{_weights_of(job)}" for word, job in self.prepare_from]
             before.append(" ".join(["python", shlex.join(self.prepare), *last]))
@@ -95,10 +99,9 @@ class Job:
         The device, the processes that read the data and the folder written to are left out: a
         sample is a function of its place.
         """
-        trainings = (*self.prepare_from, *self.weights)
         return [
             _read_config(self.config_file, self.words),
-            *(config for _, job in trainings for config in job.configs()),
+            *(config for _, job in self._trainings for config in job.configs()),
         ]
 
     def key(self, *, with_defaults: bool = False) -> str:
@@ -115,7 +118,7 @@ class Job:
         digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
         digest.update(b"train" if self.seed is not None else b"evaluate")
         digest.update(repr(self.prepare).encode() if self.prepare else b"")
-        for name, job in (*self.prepare_from, *self.weights):
+        for name, job in self._trainings:
             digest.update((name + job.key(with_defaults=with_defaults)).encode())
         digest.update(_assets_digest())
         return digest.hexdigest()
@@ -191,9 +194,15 @@ def _finish(job: Job, folder: Path, *, with_weights: bool = False) -> dict[str, 
         if job.seed is None
         else _train(job.config_file, opts, output)
     )
-    kept = {"row": job.row, "seed": job.seed, "command": job.command, "numbers": numbers}
+    kept = {
+        "row": job.row,
+        "seed": job.seed,
+        "command": job.command,
+        "numbers": numbers,
+        "configs": job.configs(),
+    }
     with write_atomically(path, "w") as file:
-        json.dump({**kept, "configs": job.configs()}, file, indent=2)
+        json.dump(kept, file, indent=2)
     return kept
 
 

@@ -59,7 +59,8 @@ def elsewhere(monkeypatch):
             node = cfg
             for each in nodes:
                 node = node[each]
-            node[name] = value
+            if key not in opts:
+                node[name] = value
             return cfg
 
         monkeypatch.setattr(jobs_module, "load_config", load)
@@ -86,7 +87,7 @@ def test_another_default_makes_a_result_outdated(evaluations, elsewhere, tmp_pat
 
 
 def test_another_default_of_a_training_does_so_for_what_starts_from_it(
-    evaluations, elsewhere, tmp_path, monkeypatch
+    evaluations, elsewhere, tmp_path, monkeypatch, caplog
 ):
     outputs = []
 
@@ -103,9 +104,10 @@ def test_another_default_of_a_training_does_so_for_what_starts_from_it(
     kept = json.loads((tmp_path / f"{after.key()[:24]}.json").read_text())
     gammas = [config["SOLVER.GAMMA"] for config in kept["configs"]]
     assert gammas[0] == 0.7 and len(gammas) == 2
-    elsewhere("SOLVER.GAMMA", gammas[0])  # what the evaluation has, and the training had not
-    run_jobs([replace(after, opts=())], tmp_path)
+    elsewhere("SOLVER.GAMMA", 0.3)  # which the evaluation sets, and the training does not
+    run_jobs([after], tmp_path)
     assert len(evaluations) == 2
+    assert "another default of SOLVER.GAMMA" in caplog.messages[0]
     # It does not go on from checkpoints of the other default either.
     assert len(set(outputs)) == 2
 
