@@ -3,6 +3,7 @@
 #   make demo     segments a picture with words; PICTURE=... WORDS="red star, grass" for your own
 #   make test     runs the tests; with D2=/path/to/a/detectron2/checkout, on detectron2 itself
 #   make lint     checks style and types
+#   make fuzz     feeds damaged input to every reader; N=100000 READER=masks SEED=1 for more
 #
 # Each of them makes .venv first and installs this package there, once. PYTHON=python3.11 chooses the
 # Python for that; ARGS="-k vocab" are further arguments of pytest.
@@ -13,11 +14,14 @@ PICTURE := datasets/examples/shapes.png
 WORDS := orange star, green stripes, gravel, red star, grass, water
 OUTPUT := output/demo
 ARGS :=
+N := 1000
+READER :=
+SEED := 0
 D2 ?=
 
 # Recipes read the variables as "$$NAME" from the environment, and all paths are relative to this
 # folder: so both may hold spaces, quotes and commas.
-export PYTHON CONFIG PICTURE WORDS OUTPUT D2
+export PYTHON CONFIG PICTURE WORDS OUTPUT D2 N READER SEED
 
 SHELL := /bin/sh
 VENV_PYTHON := .venv/bin/python
@@ -28,7 +32,7 @@ D2_STAMP := .venv/.ovseg_d2-d2-installed
 # editable install points to its folder.
 STALE := $(shell [ "$$(cat $(STAMP) 2>/dev/null)" = "$$(pwd -P)" ] || echo stale)
 
-.PHONY: help setup demo test lint d2-checkout stale
+.PHONY: help setup demo test lint fuzz d2-checkout stale
 
 help:
 	@sed -n '/^#   make/s/^# *//p' Makefile
@@ -75,3 +79,6 @@ lint: $(STAMP)
 	@$(VENV_PYTHON) -m ruff check .
 	@$(VENV_PYTHON) -m ruff format --check .
 	@$(VENV_PYTHON) -m mypy
+
+fuzz: $(STAMP)
+	@$(VENV_PYTHON) tests/fuzz/run.py --cases "$$N" --reader "$$READER" --seed "$$SEED"
