@@ -31,7 +31,7 @@ from .files import write_atomically
 from .ops import class_shares, max_over_words, upsample_scores
 from .systems import MaskCLIP
 from .viz import Heatmaps, draw_overlay, save_labels
-from .vocab import Vocabulary
+from .vocab import Vocabulary, Words
 
 __all__ = ["Segmentation", "Segmenter"]
 
@@ -157,15 +157,13 @@ class Segmenter:
         self._mapper = TestMapper.from_config(cfg)
         self._warned_of: set[str] = set()
 
-    def __call__(
-        self, picture: Picture, classes: Vocabulary | str | Sequence[str] | None = None
-    ) -> Segmentation:
+    def __call__(self, picture: Picture, classes: Words | None = None) -> Segmentation:
         """Segment one picture.
 
         Args:
             picture: a file name, a (H, W, 3) uint8 RGB array or a PIL image of 8 bits.
-            classes: words separated by commas, a list of words or a vocabulary; None takes the
-                model's own.
+            classes: as :func:`~ovseg_d2.vocab.read_words` takes them: words separated by commas, a
+                list, a dict with synonyms, a file, the name of a list; None takes the model's own.
 
         Returns:
             The segmentation, at the picture's size.
@@ -180,9 +178,7 @@ class Segmenter:
         labels = self.model.segment([batched_input])[0].cpu().numpy()
         return Segmentation(image, labels, vocabulary)
 
-    def heatmaps(
-        self, picture: Picture, classes: Vocabulary | str | Sequence[str] | None = None
-    ) -> Heatmaps:
+    def heatmaps(self, picture: Picture, classes: Words | None = None) -> Heatmaps:
         """Say how much each pixel of a picture looks like each word.
 
         Of several words it is the probability: the softmax over all words, at the logit scale of
@@ -226,9 +222,7 @@ class Segmenter:
         measure = "probability" if len(vocabulary) > 1 else "cosine"
         return Heatmaps(image, dict(zip(vocabulary.names, scores, strict=True)), measure)
 
-    def attention(
-        self, picture: Picture, classes: Vocabulary | str | Sequence[str] | None = None
-    ) -> Heatmaps:
+    def attention(self, picture: Picture, classes: Words | None = None) -> Heatmaps:
         """Say where a picture as a whole looks for the sake of each word, or of each caption.
 
         See :func:`~ovseg_d2.clip.attention_to_texts`. Of a class's synonyms the most that any of
@@ -258,7 +252,7 @@ class Segmenter:
         maps = upsample_scores(maps, padded, seen, image.shape[:2]).cpu().numpy()
         return Heatmaps(image, dict(zip(vocabulary.names, maps, strict=True)), "attention")
 
-    def choose_words(self, classes: Vocabulary | str | Sequence[str] | None) -> Vocabulary:
+    def choose_words(self, classes: Words | None) -> Vocabulary:
         """The vocabulary of a call; warns, once each, of words the small model has never seen.
 
         The words are embedded here, and remembered, so that a bad one is refused before any

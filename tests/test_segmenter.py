@@ -59,6 +59,17 @@ def test_what_comes_out(segment, rgb):
     assert np.array_equal(found.labels, scores.argmax(0).numpy())
 
 
+@pytest.mark.parametrize(
+    "classes", [{"dog": ["puppy"], "sky": []}, [["dog", "puppy"], "sky"], "dog | puppy; sky"]
+)
+def test_synonyms_reach_the_model_in_every_form(segment, rgb, classes):
+    expected = Vocabulary.from_names(["dog", "sky"], synonyms=[["dog", "puppy"], ["sky"]])
+    assert segment(rgb, classes).vocabulary == expected
+    assert segment.model.vocabulary_of({"classes": classes}) == expected
+    segment.model.set_vocabulary(classes)
+    assert segment(rgb).vocabulary == expected
+
+
 @pytest.mark.parametrize("classes", [["red star", "grass"], Vocabulary.from_names(["a", "b"])])
 def test_words_of_every_form(segment, rgb, classes):
     names = classes.names if isinstance(classes, Vocabulary) else tuple(classes)

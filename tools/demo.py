@@ -34,7 +34,7 @@ from ovseg_d2.data.pictures import PICTURES_HELP, list_pictures  # noqa: E402
 from ovseg_d2.engine.cli import refuse_misplaced_options, sentence_for_bad_input  # noqa: E402
 from ovseg_d2.engine.run import check_output_dir  # noqa: E402
 from ovseg_d2.segmenter import Segmentation, Segmenter  # noqa: E402
-from ovseg_d2.vocab import Vocabulary  # noqa: E402
+from ovseg_d2.vocab import WORDS_HELP, read_words  # noqa: E402
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -44,7 +44,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--config-file", help="default: MaskCLIP on ShapesCLIP")
     parser.add_argument("--input", nargs="+", required=True, help=PICTURES_HELP)
-    parser.add_argument("--classes", help="words, separated by commas; default: the config's")
+    parser.add_argument("--classes", help=f"{WORDS_HELP}; default: the config's")
     parser.add_argument("--output", default="output/demo", help="folder (default: output/demo)")
     parser.add_argument("--heatmap", action="store_true", help="also a heat map of each word")
     parser.add_argument("--attention", action="store_true", help="also where it looks for each")
@@ -84,7 +84,7 @@ def segment_all(args: argparse.Namespace) -> int:
     """Segment every picture; returns how many were left out."""
     # What is cheap to refuse comes first: models take a while to load.
     paths = list_pictures(args.input)
-    words = None if args.classes is None else Vocabulary.parse(args.classes)
+    words = None if args.classes is None else read_words(args.classes, "--classes")
     check_output_dir(args.output)
     segment = Segmenter(args.config_file, opts=args.opts)
     vocabulary = segment.choose_words(words)

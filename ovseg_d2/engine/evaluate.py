@@ -26,6 +26,7 @@ from ..evaluation import (
     RetrievalEvaluator,
     write_results,
 )
+from ..vocab import read_class_names
 from .ceilings import with_ceiling
 from .embedders import EMBEDDERS, with_embedder
 from .sweep import LambdaSweep, SweepEvaluator
@@ -61,6 +62,7 @@ def build_evaluator(
                 f"dataset {dataset_name!r} has no {attribute}; set it with "
                 f"MetadataCatalog.get({dataset_name!r}).set({attribute}=...)"
             )
+    read_class_names(metadata, f"dataset {dataset_name!r}")  # refuses what is no list of names
     if evaluator_type == "classification":
         return ClassificationEvaluator(dataset_name, category_fn=read_category)
     if evaluator_type == "linear_probe":

@@ -20,6 +20,7 @@ from ..mining import MaskMatcher, build_tagger, find_nouns, read_coco_captions
 from ..ops import CropOptions
 from ..plugin.build import build_text_bank, build_tower
 from ..systems import OVSegClassifier
+from ..vocab import read_class_names
 
 __all__ = ["NOUNS", "TRUTH", "MiningOptions", "PairMiner", "build_matcher", "find_labels"]
 
@@ -209,7 +210,7 @@ class PairMiner:
             labels, classes = shapes.read_labels(name, hide_novel=True), list(shapes.CLASSES)
         elif name in self._labels:
             label_file, dataset = self._labels[name]
-            labels, classes = read_labels(label_file), MetadataCatalog.get(dataset).stuff_classes
+            labels, classes = read_labels(label_file), _class_names(dataset)
         else:
             raise ValueError(
                 f"{name} has no labels; for masks='{TRUTH}' name a registered dataset that has, or "
@@ -218,6 +219,10 @@ class PairMiner:
         found = np.unique(labels)
         known = (found >= 0) & (found < len(classes))
         return masks_of_labels(labels)[known], [classes[number] for number in found[known]]
+
+
+def _class_names(dataset: str) -> list[str]:
+    return read_class_names(MetadataCatalog.get(dataset), f"dataset {dataset!r}")
 
 
 def _check_size(name: str, masks: np.ndarray, image: np.ndarray) -> None:

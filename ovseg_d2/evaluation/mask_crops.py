@@ -10,6 +10,7 @@ import numpy as np
 from ..d2.data import MetadataCatalog
 from ..d2.evaluation import DatasetEvaluator
 from ..d2.utils import comm
+from ..vocab import read_class_names
 from .sem_seg import mean_of_present, means_of_sets
 
 __all__ = ["MaskCropEvaluator"]
@@ -36,7 +37,7 @@ class MaskCropEvaluator(DatasetEvaluator):
         """
         metadata = MetadataCatalog.get(dataset_name)
         self._dataset_name = dataset_name
-        self._class_names = list(metadata.stuff_classes)
+        self._class_names = read_class_names(metadata, f"dataset {dataset_name!r}")
         self._class_sets = dict(metadata.get("class_sets") or {})
         self._distributed = distributed
         self.reset()

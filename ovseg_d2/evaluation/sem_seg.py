@@ -11,6 +11,7 @@ import torch
 from ..d2.data import MetadataCatalog
 from ..d2.evaluation import SemSegEvaluator
 from ..d2.utils import comm
+from ..vocab import read_class_names
 
 __all__ = ["OVSegSemSegEvaluator", "mean_of_present", "means_of_sets"]
 
@@ -49,7 +50,9 @@ class OVSegSemSegEvaluator(SemSegEvaluator):
             dataset_name, distributed, output_dir, sem_seg_loading_fn=sem_seg_loading_fn
         )
         self._dataset_name = dataset_name
-        self._class_sets = dict(MetadataCatalog.get(dataset_name).get("class_sets") or {})
+        metadata = MetadataCatalog.get(dataset_name)
+        self._class_names = read_class_names(metadata, f"dataset {dataset_name!r}")
+        self._class_sets = dict(metadata.get("class_sets") or {})
         self._loading_fn = sem_seg_loading_fn
         self._own_words = own_words
 

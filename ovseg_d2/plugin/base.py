@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from ..clip import CLIPTower
 from ..d2.config import CfgNode
 from ..d2.data import DatasetCatalog, MetadataCatalog
 from ..text import TextBank
-from ..vocab import Vocabulary, load_vocabulary, metadata_vocabulary
+from ..vocab import Vocabulary, Words, metadata_vocabulary, read_word_list, read_words
 from .build import build_text_bank
 
 __all__ = [
@@ -38,7 +37,7 @@ def dataset_vocabulary(name: str) -> Vocabulary | None:
 def config_vocabulary(cfg: CfgNode) -> Vocabulary | None:
     """``MODEL.TEXT.CLASSES``, or the classes of the first test dataset that is registered."""
     if cfg.MODEL.TEXT.CLASSES:
-        return as_vocabulary(list(cfg.MODEL.TEXT.CLASSES))
+        return read_words(cfg.MODEL.TEXT.CLASSES, "MODEL.TEXT.CLASSES")
     for name in cfg.DATASETS.TEST:
         if name in DatasetCatalog.list():
             return dataset_vocabulary(name)
@@ -55,7 +54,7 @@ def config_word_list(cfg: CfgNode) -> Vocabulary | None:
     name = cfg.MODEL.TEXT.WORD_LIST
     if not name:
         return None
-    return Vocabulary.from_file(name) if Path(name).suffix else load_vocabulary(name)
+    return read_word_list(name, "MODEL.TEXT.WORD_LIST")
 
 
 def open_vocabulary_options(cfg: CfgNode, tower: CLIPTower) -> dict[str, Any]:
@@ -71,15 +70,6 @@ def open_vocabulary_options(cfg: CfgNode, tower: CLIPTower) -> dict[str, Any]:
         "word_list": config_word_list(cfg),
         "image_format": cfg.INPUT.FORMAT,
     }
-
-
-def as_vocabulary(classes: "Vocabulary | str | Sequence[str]") -> Vocabulary:
-    """A vocabulary from what a user may give: one already, "red star, grass", or a list."""
-    if isinstance(classes, Vocabulary):
-        return classes
-    if isinstance(classes, str):
-        return Vocabulary.parse(classes)
-    return Vocabulary.from_names(list(classes))
 
 
 class OpenVocabularyModel(nn.Module):
@@ -129,14 +119,14 @@ class OpenVocabularyModel(nn.Module):
         """Whether what answers, beside CLIP, is random until weights of a training are loaded."""
         return False
 
-    def set_vocabulary(self, classes: Vocabulary | str | Sequence[str] | None) -> None:
+    def set_vocabulary(self, classes: Words | None) -> None:
         """Choose the words for all inputs that bring none of their own.
 
         Args:
-            classes: a vocabulary, words separated by commas, or a list of words; None goes back
-                to the datasets' own.
+            classes: as :func:`~ovseg_d2.vocab.read_words` takes them; None goes back to the
+                datasets' own.
         """
-        self._set_vocabulary = None if classes is None else as_vocabulary(classes)
+        self._set_vocabulary = None if classes is None else read_words(classes)
 
     def vocabulary_of(self, batched_input: dict[str, Any]) -> Vocabulary:
         """The vocabulary that an input is segmented with.
@@ -145,7 +135,7 @@ class OpenVocabularyModel(nn.Module):
             ValueError: nothing gives one, or a word list of another length than its dataset.
         """
         if batched_input.get("classes") is not None:
-            return as_vocabulary(batched_input["classes"])
+            return read_words(batched_input["classes"])
         if self._set_vocabulary is not None:
             return self._set_vocabulary
         name = batched_input.get("dataset_name")

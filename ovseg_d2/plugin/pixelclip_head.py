@@ -13,8 +13,7 @@ from ..d2.layers import ShapeSpec
 from ..d2.modeling import SEM_SEG_HEADS_REGISTRY
 from ..nets import PixelCLIPDecoder
 from ..text import ClassPrompts, ClusterVectors, TextBank
-from ..vocab import Vocabulary, list_vocabularies, load_vocabulary
-from .base import as_vocabulary
+from ..vocab import Vocabulary, read_words
 from .build import named_or_listed
 
 __all__ = ["FEATURES", "OVSegPixelCLIPClusterHead", "build_cluster_head"]
@@ -119,6 +118,4 @@ def _read_names(names: Sequence[str]) -> Vocabulary:
             "MODEL.PIXELCLIP.CLASS_NAMES is empty, and CLUSTERING 'names' needs names; give some, "
             "or one word list, such as ['coco_stuff171']"
         )
-    if len(names) == 1 and names[0] in list_vocabularies():
-        return load_vocabulary(names[0])
-    return as_vocabulary(list(names))
+    return read_words(names, "MODEL.PIXELCLIP.CLASS_NAMES")

@@ -11,7 +11,7 @@ import hashlib
 import json
 import logging
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -26,7 +26,7 @@ from tqdm import tqdm
 from ovseg_d2.files import WriteError, write_atomically
 from ovseg_d2.text.fingerprint import TextFingerprint
 from ovseg_d2.text.templates import get_templates
-from ovseg_d2.vocab import Vocabulary
+from ovseg_d2.vocab import Vocabulary, read_words
 
 if TYPE_CHECKING:
     from ovseg_d2.clip import CLIPTower
@@ -227,7 +227,9 @@ class TextBank:
 def _as_vocabulary(vocabulary: Vocabulary | Sequence[str]) -> Vocabulary:
     if isinstance(vocabulary, Vocabulary):
         return vocabulary
-    return Vocabulary.from_names(vocabulary)
+    # Lists may be nouns of captions, which are taken literally.
+    read = read_words if isinstance(vocabulary, Mapping) else Vocabulary.from_names
+    return read(vocabulary)
 
 
 def _read_cache(path: Path, words: Sequence[str], embed_dim: int) -> Tensor | None:

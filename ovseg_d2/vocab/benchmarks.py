@@ -19,6 +19,7 @@ _FOLDER = "lists"
 _SUFFIX = ".txt"
 
 
+@cache
 def list_vocabularies() -> tuple[str, ...]:
     """Names of all word lists, in alphabetical order."""
     files = (entry.name for entry in (resources.files(__package__) / _FOLDER).iterdir())

@@ -8,14 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import reprlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["ClassSets", "Vocabulary"]
+from ovseg_d2.vocab.lines import (
+    clean_word,
+    fold_word,
+    parse_entry,
+    parse_lines,
+    read_text,
+    shown,
+)
 
-# The set name that in a file marks background classes instead of making a set.
-_BACKGROUND_HEADER = "background"
+__all__ = ["ClassSets", "Vocabulary"]
 
 
 class ClassSets(Mapping[str, tuple[int, ...]]):
@@ -77,19 +84,19 @@ class Vocabulary:
         """Normalise white space, fill in defaults and check."""
         _refuse_string("names", self.names)
         _refuse_string("background", self.background)
-        names = tuple(_clean(name) for name in self.names)
+        names = tuple(clean_word(name) for name in self.names)
         _check_names(names)
         words = self.synonyms or tuple((name,) for name in names)
         _check_synonyms(names, words)
-        index = {_fold(name): i for i, name in enumerate(names)}
-        background = tuple(_clean(name) for name in self.background)
+        index = {fold_word(name): i for i, name in enumerate(names)}
+        background = tuple(clean_word(name) for name in self.background)
         for name in background:
-            if _fold(name) not in index:
+            if fold_word(name) not in index:
                 raise ValueError(
-                    f"background name {name!r} is not a class of this vocabulary; "
+                    f"background name {shown(name)} is not a class of this vocabulary; "
                     "add it to names, for background is a class like any other"
                 )
-        ids = sorted({index[_fold(name)] for name in background})
+        ids = sorted({index[fold_word(name)] for name in background})
         class_sets = ClassSets(self.class_sets)
         _check_class_sets(class_sets, len(names))
 
@@ -121,27 +128,54 @@ class Vocabulary:
         )
 
     @classmethod
-    def parse(cls, text: str) -> Vocabulary:
-        """Read what a user types: ``"red star, grass | lawn, brick = brick wall"``.
+    def parse(cls, text: str, *, separator: str = ",") -> Vocabulary:
+        """Read entries between separators: ``"red star, grass | lawn, brick = brick wall"``.
 
-        Commas separate classes, bars separate the words of one class (the first is its name), and
-        ``name = word | word`` gives a name that is not itself a prompt word.
+        Bars separate the words of one class (the first is its name), and ``name = word | word``
+        gives a name that is not itself a prompt word.
+
+        Args:
+            text: the entries.
+            separator: of classes.
 
         Raises:
             ValueError: an empty entry, or whatever the constructor refuses.
         """
-        entries = text.split(",")
+        entries = text.split(separator)
         if not text.strip():
-            raise ValueError(f"classes {text!r} name nothing; give words such as 'sky, grass'")
+            raise ValueError(f"classes {shown(text)} name nothing; give words such as 'sky, grass'")
+        where = f"classes {shown(text)}"
         classes = []
         for position, entry in enumerate(entries, start=1):
             if not entry.strip():
+                mark = {",": "comma", ";": "semicolon"}.get(separator, separator)
                 raise ValueError(
-                    f"classes {text!r}: entry {position} of {len(entries)} is empty; "
-                    "remove the extra comma"
+                    f"{where}: entry {position} of {len(entries)} is empty; remove the extra {mark}"
                 )
-            classes.append(_parse_entry(entry, f"classes {text!r}"))
+            classes.append(parse_entry(entry, where))
         return cls(tuple(name for name, _ in classes), tuple(words for _, words in classes))
+
+    @classmethod
+    def from_lines(cls, text: str, where: str) -> Vocabulary:
+        """Read a text in the format of `from_file`.
+
+        Args:
+            text: the whole of it.
+            where: it comes from, for errors.
+
+        Raises:
+            ValueError: a text without classes, or whatever the constructor refuses.
+        """
+        found = parse_lines(text, where)
+        try:
+            return cls.from_names(
+                found.names,
+                synonyms=found.synonyms,
+                background=found.background,
+                class_sets=found.class_sets,
+            )
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
 
     @classmethod
     def from_file(cls, path: str | Path) -> Vocabulary:
@@ -154,36 +188,10 @@ class Vocabulary:
 
         Raises:
             FileNotFoundError: no such file.
-            ValueError: a file without classes, or whatever the constructor refuses, with the path.
+            ValueError: a file that is no text, one without classes, or whatever the constructor
+                refuses, with the path.
         """
-        path = Path(path)
-        names: list[str] = []
-        synonyms: list[tuple[str, ...]] = []
-        background: list[str] = []
-        class_sets: dict[str, list[int]] = {}
-        current: list[str] = []
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-        for number, raw in enumerate(lines, start=1):
-            line = raw.split("#", 1)[0].strip()
-            if not line:
-                continue
-            if line.startswith("[") and line.endswith("]"):
-                current = [part.strip() for part in line[1:-1].split(",") if part.strip()]
-                continue
-            name, words = _parse_entry(line, f"{path}, line {number}")
-            for set_name in current:
-                if set_name == _BACKGROUND_HEADER:
-                    background.append(name)
-                else:
-                    class_sets.setdefault(set_name, []).append(len(names))
-            names.append(name)
-            synonyms.append(words)
-        try:
-            return cls.from_names(
-                names, synonyms=synonyms, background=background, class_sets=class_sets
-            )
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
+        return cls.from_lines(read_text(path), str(path))
 
     def __len__(self) -> int:
         """Number of classes K."""
@@ -196,9 +204,9 @@ class Vocabulary:
             ValueError: no class of that name.
         """
         for i, other in enumerate(self.names):
-            if _fold(other) == _fold(name):
+            if fold_word(other) == fold_word(name):
                 return i
-        raise ValueError(f"{name!r} is not a class of this vocabulary of {len(self)}")
+        raise ValueError(f"{shown(name)} is not a class of this vocabulary of {len(self)}")
 
     @property
     def background_ids(self) -> tuple[int, ...]:
@@ -241,18 +249,18 @@ class Vocabulary:
         """
         names = list(self.names)
         synonyms = list(self.synonyms)
-        place = {_fold(name): i for i, name in enumerate(names)}
+        place = {fold_word(name): i for i, name in enumerate(names)}
         for name, words in zip(other.names, other.synonyms, strict=True):
-            i = place.get(_fold(name))
+            i = place.get(fold_word(name))
             if i is None:
-                place[_fold(name)] = len(names)
+                place[fold_word(name)] = len(names)
                 names.append(name)
                 synonyms.append(words)
             else:
                 synonyms[i] = synonyms[i] + words
         class_sets = {name: list(members) for name, members in self.class_sets.items()}
         for name, members in other.class_sets.items():
-            moved = [place[_fold(other.names[i])] for i in members]
+            moved = [place[fold_word(other.names[i])] for i in members]
             class_sets.setdefault(name, []).extend(moved)
         return Vocabulary(
             names=tuple(names),
@@ -273,21 +281,11 @@ class Vocabulary:
         return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
-def _clean(name: str) -> str:
-    if not isinstance(name, str):
-        raise ValueError(f"a class name must be a string, got {name!r} ({type(name).__name__})")
-    return " ".join(name.split())
-
-
-def _fold(name: str) -> str:
-    return _clean(name).casefold()
-
-
 def _refuse_string(argument: str, value: object) -> None:
     # A string is a sequence of strings too, and would silently become one class a letter.
     if isinstance(value, str):
         raise ValueError(
-            f"{argument} must be a sequence of words, got the single string {value!r}; "
+            f"{argument} must be a sequence of words, got the single string {shown(value)}; "
             "put it in a list, or use Vocabulary.parse to split it at its commas"
         )
 
@@ -299,11 +297,11 @@ def _check_names(names: Sequence[str]) -> None:
     for i, name in enumerate(names):
         if not name:
             raise ValueError(f"names[{i}] is empty; give every class a name")
-        first = seen.setdefault(_fold(name), i)
+        first = seen.setdefault(fold_word(name), i)
         if first != i:
             raise ValueError(
-                f"names repeat a class: {names[first]!r} (class {first}) and {name!r} (class {i}); "
-                "keep one, or join them as synonyms of one class"
+                f"names repeat a class: {shown(names[first])} (class {first}) and {shown(name)} "
+                f"(class {i}); keep one, or join them as synonyms of one class"
             )
 
 
@@ -315,17 +313,17 @@ def _check_synonyms(names: Sequence[str], synonyms: Sequence[Sequence[str]]) -> 
         )
     for name, words in zip(names, synonyms, strict=True):
         _refuse_string("synonyms", words)
-        if not words or not all(_clean(word) for word in words):
+        if not words or not all(clean_word(word) for word in words):
             raise ValueError(
-                f"the synonyms {list(words)!r} of class {name!r} are or hold an empty word; "
-                "give at least one word, and none that is empty"
+                f"the synonyms {reprlib.repr(list(words))} of class {shown(name)} are or hold an "
+                "empty word; give at least one word, and none that is empty"
             )
 
 
 def _unique_words(words: Sequence[str]) -> tuple[str, ...]:
     kept: dict[str, str] = {}
     for word in words:
-        kept.setdefault(_fold(word), _clean(word))
+        kept.setdefault(fold_word(word), clean_word(word))
     return tuple(kept.values())
 
 
@@ -337,16 +335,3 @@ def _check_class_sets(class_sets: ClassSets, num_classes: int) -> None:
                     f"class_sets[{name!r}] holds the index {i}, but there are {num_classes} "
                     f"classes; use 0..{num_classes - 1}"
                 )
-
-
-def _parse_entry(entry: str, where: str) -> tuple[str, tuple[str, ...]]:
-    """``name``, ``name | word`` or ``name = word | word`` -> name, words."""
-    name, equals, rest = entry.partition("=")
-    words = [_clean(word) for word in (rest if equals else entry).split("|")]
-    name = _clean(name) if equals else words[0]
-    if not name or not all(words):
-        raise ValueError(
-            f"{where}: {entry.strip()!r} holds an empty word; "
-            "write 'name', 'name | synonym' or 'name = word | word'"
-        )
-    return name, tuple(words)

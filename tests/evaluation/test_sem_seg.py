@@ -126,6 +126,14 @@ def test_class_names_need_not_be_unique(toy_dataset):
     assert found["mIoU_novel"] == pytest.approx(iou[1])
 
 
+def test_lists_of_synonyms_are_named_as_commas_name_them(toy_dataset):
+    names = [["sky", "cloud"], "wall, brick"]
+    evaluator = OVSegSemSegEvaluator(
+        toy_dataset("ovseg_toy_lists", names), distributed=False, sem_seg_loading_fn=read_labels
+    )
+    assert evaluator._class_names == ["sky, cloud", "wall, brick"]
+
+
 def test_background_channel_is_never_a_word_of_the_image(toy_dataset):
     """detectron2 leaves pixels of a channel beyond the classes out; own words must name them."""
     maps = [np.array([[0, 1], [2, 3]])]

@@ -5,8 +5,8 @@ import torch
 
 from ovseg_d2.config import load_config
 from ovseg_d2.d2.data import MetadataCatalog
-from ovseg_d2.plugin.base import as_vocabulary, config_vocabulary, dataset_vocabulary
-from ovseg_d2.vocab import Vocabulary, load_vocabulary
+from ovseg_d2.plugin.base import config_vocabulary, config_word_list, dataset_vocabulary
+from ovseg_d2.vocab import Vocabulary, load_vocabulary, read_words
 
 
 def test_each_source_of_words_goes_before_the_next(build, toy_dataset):
@@ -54,11 +54,11 @@ def test_no_words_at_all_say_what_to_do(build):
 
 
 def test_words_may_come_as_text_list_or_vocabulary():
-    assert as_vocabulary("red star, grass | lawn").synonyms == (("red star",), ("grass", "lawn"))
+    assert read_words("red star, grass | lawn").synonyms == (("red star",), ("grass", "lawn"))
     # A list is taken literally.
-    assert as_vocabulary(["a, b", "c"]).names == ("a, b", "c")
+    assert read_words(["a, b", "c"]).names == ("a, b", "c")
     vocabulary = Vocabulary.from_names(["x"])
-    assert as_vocabulary(vocabulary) is vocabulary
+    assert read_words(vocabulary) is vocabulary
 
 
 def test_commas_in_a_datasets_names_separate_synonyms(toy_dataset):
@@ -124,3 +124,23 @@ def test_images_reach_the_model_as_rgb(build):
     torch.testing.assert_close(rgb, image.float()[None])
     bgr = build("INPUT.FORMAT", "BGR").rgb_image({"image": image[[2, 1, 0]]})
     torch.testing.assert_close(bgr, rgb)
+
+
+def test_a_config_may_name_a_list_or_a_file(tmp_path):
+    path = tmp_path / "words.json"
+    path.write_text('{"sky": ["cloud"], "grass": []}')
+    opts = ["MODEL.TEXT.CLASSES", "['voc20']", "MODEL.TEXT.WORD_LIST", str(path)]
+    cfg = load_config(None, opts)
+    assert config_vocabulary(cfg) is load_vocabulary("voc20")
+    assert config_word_list(cfg).synonyms == (("sky", "cloud"), ("grass",))
+
+
+@pytest.mark.parametrize("classes", ["sky", [None, "sky"], ["sky", 3]])
+def test_stuff_classes_that_are_no_names_are_refused_by_the_model(build, classes):
+    metadata = MetadataCatalog.get("ovseg_toy_letters")
+    metadata.set(stuff_classes=classes)
+    try:
+        with pytest.raises(ValueError, match="dataset 'ovseg_toy_letters': stuff_classes"):
+            build().vocabulary_of({"dataset_name": "ovseg_toy_letters"})
+    finally:
+        MetadataCatalog.remove("ovseg_toy_letters")

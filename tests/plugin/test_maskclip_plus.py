@@ -17,7 +17,7 @@ from ovseg_d2.engine import build_optimizer, evaluate
 from ovseg_d2.engine.run import evaluate_config
 from ovseg_d2.ops import UNLABELLED, Refinement
 from ovseg_d2.plugin import MaskCLIPPlus
-from ovseg_d2.plugin.base import as_vocabulary
+from ovseg_d2.vocab import read_words
 
 OPTS = (
     *("MODEL.META_ARCHITECTURE", "MaskCLIPPlus", "MODEL.BACKBONE.NAME", "OVSegTimmBackbone"),
@@ -226,7 +226,7 @@ def test_samples_that_cannot_be_trained_on(plus):
         other(batch(sem_seg=labels))
     several = plus("MODEL.TEXT.SYNONYMS", "max").train()
     with pytest.raises(ValueError, match="MODEL.TEXT.SYNONYMS max keeps several vectors a class"):
-        words = as_vocabulary("red star | crimson star, grass, sand")
+        words = read_words("red star | crimson star, grass, sand")
         several([{**each, "classes": words} for each in batch(sem_seg=labels)])
     free = plus().train()
     with pytest.raises(ValueError, match="annotation-free training takes none"):

@@ -312,3 +312,24 @@ def test_the_command_itself(tmp_path, tiny_opts):
     assert "a.png: red star 100.0 %" in done.stdout
     assert "left out: cannot read" in done.stderr
     assert "Warning" not in done.stderr and "Traceback" not in done.stderr
+
+
+def test_words_from_a_file_or_a_list_of_the_package(demo, tmp_path):
+    path = tmp_path / "classes.txt"
+    path.write_text("red star\ngrass | lawn\n")
+    forms = {str(path): 2, "red star\ngrass": 2, '["a", ["b", "c"]]': 2, "voc20": 20}
+    for words, count in forms.items():
+        assert demo(picture(tmp_path / "a.png"), classes=words) == 0
+        assert len(json.loads((tmp_path / "out" / "a.json").read_text())["classes"]) == count
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("nowhere.txt", "the word list 'nowhere.txt' does not exist"),
+        ("a, b; c", "--classes 'a, b; c' hold commas and semicolons"),
+        ("['a', 'b']", "begins as JSON and is none"),
+    ],
+)
+def test_words_that_may_mean_two_things_are_refused(refused, never_built, tmp_path, words, told):
+    assert told in refused(picture(tmp_path / "a.png"), classes=words)
