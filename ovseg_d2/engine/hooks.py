@@ -1,8 +1,7 @@
 """Hooks of the plugin's trainer."""
 
-import json
 import logging
-import math
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import torch
 from ..d2.engine import HookBase
 from ..d2.utils import comm
 from ..files import WriteError
+from ..json_files import LeftOut, read_json_lines
 from ..viz import plot_curves
 
 __all__ = ["PlotScores", "SeedEachStep", "drop_unfinished_line", "read_curves"]
@@ -82,7 +82,7 @@ def read_curves(metrics_file: Path, part: str) -> dict[str, list[tuple[float, fl
 
     Args:
         metrics_file: ``metrics.json`` of a run. Of an iteration that occurs twice, as after a
-            resume, the later line counts; a line cut off by a kill is passed over.
+            resume, the later line counts; a damaged line is passed over.
         part: of the scalars' names.
 
     Returns:
@@ -91,15 +91,19 @@ def read_curves(metrics_file: Path, part: str) -> dict[str, list[tuple[float, fl
     if not metrics_file.is_file():
         return {}
     found: dict[str, dict[float, float]] = {}
-    for line in metrics_file.read_text(encoding="utf-8").splitlines():
-        try:
-            entry = json.loads(line)
-        except ValueError:
+    for _, entry in read_json_lines(metrics_file, LeftOut()):
+        iteration = entry.pop("iteration", None)
+        if not _is_finite(iteration):
             continue
         for name, value in entry.items():
-            if part in name and math.isfinite(value):
-                found.setdefault(name, {})[entry["iteration"]] = value
+            if part in name and _is_finite(value):
+                found.setdefault(name, {})[iteration] = value
     return {name: sorted(points.items()) for name, points in found.items()}
+
+
+def _is_finite(value: object) -> bool:
+    # Integers beyond every float are no numbers of a training.
+    return isinstance(value, int | float) and abs(value) < sys.float_info.max
 
 
 def drop_unfinished_line(path: Path) -> None:

@@ -107,7 +107,7 @@ class PairJob:
                 return None
             left_out: dict[str, str] = {}
             for number in parts:
-                left_out |= read_pair_info(self._part(number)).get("left_out", {})
+                left_out |= _left_out_of(read_pair_info(self._part(number)))
             write_pairs(path, self._joined(), {**self.info, "left_out": left_out})
         shutil.rmtree(self.output / _PARTS, ignore_errors=True)
         summary = _sum_up(read_pairs(path))
@@ -146,8 +146,8 @@ class PairJob:
         root = self.info.get("image_root", "")
         for number in range(len(self._parts())):
             part = read_pairs(self._part(number))
-            for problem in part.problems:
-                tqdm.write(f"left out: {self._part(number)}: {problem}", file=sys.stderr)
+            if part.left_out.count:
+                tqdm.write(f"{self._part(number)}: {part.left_out}", file=sys.stderr)
             for pair in part.pairs:
                 virtual = shapes.is_shapes_name(pair.image)
                 yield pair if virtual else replace(pair, image=os.path.relpath(pair.image, root))
@@ -208,9 +208,15 @@ def plan_pairs(
     return PairJob(pictures, find_labels(inputs), options, json.loads(json.dumps(info)), folder)
 
 
+def _left_out_of(info: Mapping[str, Any]) -> dict[str, str]:
+    """Images that gave no pair, and why; {} where that cannot be read."""
+    left_out = info.get("left_out")
+    return left_out if isinstance(left_out, dict) else {}
+
+
 def _sum_up(found: PairFile) -> dict[str, Any]:
     nouns = Counter(pair.noun for pair in found.pairs)
-    left_out = found.info.get("left_out", {})
+    left_out = _left_out_of(found.info)
     return {
         "pictures": found.info.get("pictures"),
         "left_out": len(left_out),

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from ..files import write_atomically
+from ..json_files import read_json
 
 __all__ = ["RESULTS_FILE", "numbers_of", "read_results", "write_results"]
 
 RESULTS_FILE = "results.json"
+_MAX_FILE = 2**28  # bytes
 
 
 def read_results(output_dir: str | Path) -> dict[str, dict[str, Any]]:
@@ -23,11 +25,13 @@ def read_results(output_dir: str | Path) -> dict[str, dict[str, Any]]:
     if not path.is_file():
         return {}
     try:
-        results = json.loads(path.read_text(encoding="utf-8"))
+        results = read_json(path, max_bytes=_MAX_FILE)
     except ValueError as error:
         raise _not_results(path, str(error)) from error
     if not isinstance(results, dict):
         raise _not_results(path, f"it holds a {type(results).__name__}")
+    if not all(isinstance(numbers, dict) for numbers in results.values()):
+        raise _not_results(path, "an entry of it is no object")
     return results
 
 

@@ -4,8 +4,9 @@ from .dino import DinoClusters
 from .felzenszwalb import Felzenszwalb
 from .labels import masks_of_labels, nearest_pixels
 from .pairs import MaskPair, PairFile, PairFileError, read_pair_info, read_pairs, write_pairs
-from .rle import decode_masks, encode_masks
+from .rle import encode_masks
 from .sam import SamMasks
+from .segmentations import decode_masks
 from .source import CachedMasks, MaskFolder, MaskSource
 from .store import MaskFileError, mask_file_name, read_info, read_masks, write_masks
 

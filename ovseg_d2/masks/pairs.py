@@ -7,14 +7,23 @@ Crops are not stored: they are cut when they are needed, so that fill and augmen
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ovseg_d2.files import write_atomically
-from ovseg_d2.masks.rle import decode_masks
+from ovseg_d2.json_files import (
+    LeftOut,
+    check_name,
+    check_text,
+    describe_problem,
+    printable,
+    read_json_lines,
+    shorten,
+)
+from ovseg_d2.masks.segmentations import decode_masks
 
 __all__ = ["MaskPair", "PairFile", "PairFileError", "read_pair_info", "read_pairs", "write_pairs"]
 
@@ -70,12 +79,17 @@ class PairFile:
     Attributes:
         pairs: those that are whole.
         info: how they came about.
-        problems: a sentence for each line that is none, with its number.
+        left_out: counts the lines that are none.
     """
 
     pairs: list[MaskPair]
     info: dict[str, Any]
-    problems: list[str] = field(default_factory=list)
+    left_out: LeftOut = field(default_factory=LeftOut)
+
+    @property
+    def problems(self) -> list[str]:
+        """A clause for each of the first lines that are none, with its number."""
+        return self.left_out.reasons
 
 
 def write_pairs(
@@ -124,40 +138,24 @@ def read_pairs(path: str | os.PathLike[str]) -> PairFile:
     Raises:
         PairFileError: the file is missing or holds no pair at all.
     """
-    try:
-        with open(path, encoding="utf-8", errors="replace", newline="\n") as file:
-            info, pairs, problems = _read_lines(file)
-    except FileNotFoundError as error:
-        remedy = "make it with tools/mine_pairs.py, or correct the path"
-        raise _error(path, "there is no such file", remedy) from error
-    except OSError as error:
-        problem = f"the system says {error.strerror!r}"
-        raise _error(path, problem, "check the path and its permissions") from error
-    if not pairs and (problems or not info):
-        problem = f"it holds no pair ({problems[0]})" if problems else "it is empty"
-        raise _error(path, problem, _MAKE_AGAIN)
-    root = str(info.get("image_root", ""))
-    if root:
-        pairs = [_below(root, pair) for pair in pairs]
-    return PairFile(pairs, info, problems)
-
-
-def _read_lines(lines: Iterable[str]) -> tuple[dict[str, Any], list[MaskPair], list[str]]:
     info: dict[str, Any] = {}
     pairs: list[MaskPair] = []
-    problems: list[str] = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
+    left_out = LeftOut()
+    for number, entry in _entries(path, left_out):
+        if number == 1 and isinstance(entry.get("info"), dict):
+            info = entry["info"]
             continue
         try:
-            entry = _parse(line)
-            if number == 1 and isinstance(entry.get("info"), dict):
-                info = entry["info"]
-            else:
-                pairs.append(_pair_of(entry))
+            pairs.append(_pair_of(entry))
         except ValueError as error:
-            problems.append(f"line {number} {error}")
-    return info, pairs, problems
+            left_out.add(number, str(error))
+    if not pairs and (left_out.count or not info):
+        problem = f"it holds no pair ({left_out.reasons[0]})" if left_out.count else "it is empty"
+        raise _error(path, problem, _MAKE_AGAIN)
+    root = _image_root(path, info)
+    if root:
+        pairs = [_below(root, pair) for pair in pairs]
+    return PairFile(pairs, info, left_out)
 
 
 def read_pair_info(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -166,44 +164,59 @@ def read_pair_info(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         PairFileError: the file cannot be read.
     """
-    try:
-        with open(path, encoding="utf-8", errors="replace", newline="\n") as file:
-            entry = _parse(file.readline())
-    except ValueError:
-        return {}
-    except OSError as error:
-        problem = f"the system says {error.strerror!r}"
-        raise _error(path, problem, "check the path and its permissions") from error
+    number, entry = next(_entries(path, LeftOut()), (0, {}))
     info = entry.get("info")
-    return info if isinstance(info, dict) else {}
+    return info if number == 1 and isinstance(info, dict) else {}
 
 
-def _parse(line: str) -> dict[str, Any]:
+def _entries(
+    path: str | os.PathLike[str], left_out: LeftOut
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """`read_json_lines`, with a sentence for a file that cannot be read."""
     try:
-        entry = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"is cut off or no JSON ({error})") from error
-    if not isinstance(entry, dict):
-        raise ValueError(f"is a {type(entry).__name__} and no JSON object")
-    return entry
+        yield from read_json_lines(path, left_out)
+    except FileNotFoundError as error:
+        remedy = "make it with tools/mine_pairs.py, or correct the path"
+        raise _error(path, describe_problem(error), remedy) from error
+    except OSError as error:
+        remedy = "check the path and its permissions"
+        raise _error(path, describe_problem(error), remedy) from error
+
+
+def _image_root(path: str | os.PathLike[str], info: Mapping[str, Any]) -> str:
+    """The folder of relative names; "" where the first line tells none."""
+    root = info.get("image_root", "")
+    if root == "":
+        return ""
+    try:
+        return check_name(root, "image_root")
+    except ValueError as error:
+        raise _error(path, f"its first line {error}", "correct 'image_root' there") from error
 
 
 def _pair_of(entry: dict[str, Any]) -> MaskPair:
-    image, noun, mask = entry.get("image"), entry.get("noun"), entry.get("mask")
-    for name, value in (("image", image), ("noun", noun)):
-        if not isinstance(value, str) or not value.strip():
-            raise ValueError(f"has the {name} {value!r}, which is no text")
+    image, noun = check_name(entry.get("image"), "image"), check_text(entry.get("noun"), "noun")
+    mask = entry.get("mask")
     if not isinstance(mask, dict) or not {"size", "counts"} <= mask.keys():
         raise ValueError("has no mask {'size': [H, W], 'counts': ...}")
-    score = entry.get("score")
+    caption = entry.get("caption", "")
     # Names come again and again: kept once, millions of pairs fit into memory.
     return MaskPair(
-        sys.intern(str(image)),
+        sys.intern(image),
         {"size": mask["size"], "counts": mask["counts"]},
-        sys.intern(str(noun)),
-        str(entry.get("caption", "")),
-        float(score) if isinstance(score, int | float) else None,
+        sys.intern(noun),
+        caption if isinstance(caption, str) else "",
+        _score_of(entry.get("score")),
     )
+
+
+def _score_of(score: object) -> float | None:
+    """A finite number, or None where there is none."""
+    if not isinstance(score, int | float):
+        return None
+    if not abs(score) < sys.float_info.max:  # not a number fails the comparison, too
+        raise ValueError(f"has the score {shorten(score)}, which is no cosine")
+    return float(score)
 
 
 def _below(root: str, pair: MaskPair) -> MaskPair:
@@ -214,4 +227,4 @@ def _below(root: str, pair: MaskPair) -> MaskPair:
 
 
 def _error(path: str | os.PathLike[str], problem: str, remedy: str) -> PairFileError:
-    return PairFileError(f"cannot read pairs from {os.fspath(path)}: {problem}; {remedy}")
+    return PairFileError(f"cannot read pairs from {printable(path)}: {problem}; {remedy}")

@@ -4,13 +4,15 @@ pycocotools trusts the runs: where they end too early it returns whatever was in
 read here first, and only runs that fill their grid exactly are decoded.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
-__all__ = ["decode_masks", "encode_masks"]
+from ovseg_d2.json_files import shorten
+
+__all__ = ["decode_rle", "encode_masks"]
 
 _CONTINUES, _SIGN, _BITS = 0x20, 0x10, 0x1F
 _MAX_CHARS = 7  # of one run: 35 bits
@@ -30,43 +32,31 @@ def encode_masks(masks: np.ndarray) -> list[dict[str, Any]]:
     return [{"size": list(rle["size"]), "counts": rle["counts"].decode()} for rle in encoded]
 
 
-def decode_masks(rles: Sequence[object], size: tuple[int, int]) -> np.ndarray:
-    """Decode masks of one picture.
+def decode_rle(rle: object, size: tuple[int, int]) -> np.ndarray:
+    """Decode one mask.
 
     Args:
-        rles: ``{"size": [H, W], "counts": ...}`` each; counts are compressed (text or bytes) or a
-            list of run lengths, columns first, beginning with a run outside the mask.
-        size: (H, W) that all of them must have.
+        rle: ``{"size": [H, W], "counts": ...}``; counts are compressed (text or bytes) or a list of
+            run lengths, columns first, beginning with a run outside the mask.
+        size: (H, W) that it must have.
 
     Returns:
-        (Q, H, W) bool.
+        (H, W) bool.
 
     Raises:
-        ValueError: an encoding of another size, or one whose runs do not fill it; the text begins
-            with its number.
+        ValueError: another size, or runs that do not fill it; the text is what follows "the mask".
     """
     height, width = size
-    # Runs go down the columns, so this is the order in which they are written fastest.
-    masks = np.zeros((len(rles), width, height), dtype=bool).transpose(0, 2, 1)
-    for number, rle in enumerate(rles):
-        try:
-            masks[number] = _decode(rle, height, width)
-        except ValueError as error:
-            raise ValueError(f"number {number} {error}") from error
-    return masks
-
-
-def _decode(rle: object, height: int, width: int) -> np.ndarray:
     if not isinstance(rle, Mapping) or "size" not in rle or "counts" not in rle:
-        raise ValueError(f"is {_short(rle)} and no {{'size': [H, W], 'counts': ...}}")
+        raise ValueError(f"is {shorten(rle)} and no {{'size': [H, W], 'counts': ...}}")
     if rle["size"] not in ([height, width], (height, width)):
-        raise ValueError(f"has the size {_short(rle['size'])} instead of {[height, width]}")
+        raise ValueError(f"has the size {shorten(rle['size'])} instead of {[height, width]}")
     counts = rle["counts"]
     runs = _run_lengths(counts)
     area = height * width
     if runs.min() < 0 or runs.max() > area or runs.sum() != area:
         raise ValueError(
-            f"does not decode: its counts {_short(counts)} do not fill {height} x {width} pixels"
+            f"does not decode: its counts {shorten(counts)} do not fill {height} x {width} pixels"
         )
     inside = np.arange(len(runs)) % 2 == 1
     return np.repeat(inside, runs).reshape(width, height).T
@@ -99,9 +89,4 @@ def _run_lengths(counts: object) -> np.ndarray:
 
 
 def _undecodable(counts: object) -> ValueError:
-    return ValueError(f"does not decode: its counts are {_short(counts)}")
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return ValueError(f"does not decode: its counts are {shorten(counts)}")

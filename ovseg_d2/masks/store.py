@@ -1,7 +1,8 @@
 """The masks of a picture in a file: SA-1B's format, one JSON of COCO run lengths a picture.
 
-SA-1B itself reads unchanged. What is written here has the same entries but for the scores that only
-SAM gives, and under "info" how the masks came about.
+SA-1B itself reads unchanged, and so do the list that SAM's automatic mask generator gives, saved as
+JSON, and COCO's polygons in the place of run lengths. What is written here has SA-1B's entries but
+for the scores that only SAM gives, and under "info" how the masks came about.
 """
 
 import json
@@ -13,11 +14,16 @@ from typing import Any
 import numpy as np
 
 from ovseg_d2.files import write_atomically
-from ovseg_d2.masks.rle import decode_masks, encode_masks
+from ovseg_d2.json_files import describe_problem, printable, read_json, shorten
+from ovseg_d2.masks.rle import encode_masks
+from ovseg_d2.masks.segmentations import array_size, decode_masks
 
 __all__ = ["MaskFileError", "mask_file_name", "read_info", "read_masks", "write_masks"]
 
-_MAKE_AGAIN = "make it again with tools/generate_masks.py"
+_MAKE_AGAIN = "make it again: remove it and run tools/generate_masks.py"
+_FORMATS = "give a file of SA-1B's format or the list that SAM gives, one for each picture"
+_MAX_FILE = 2**29  # bytes
+_MAX_PIXELS = 2**28  # of an image; no larger one is read either
 
 
 class MaskFileError(ValueError):
@@ -41,7 +47,8 @@ def read_masks(
     """Read the masks of one picture.
 
     Args:
-        path: a JSON file of SA-1B's format.
+        path: a JSON file: an object with a list ``annotations``, or that list alone. The
+            ``segmentation`` of each entry has one of the forms that `decode_masks` reads.
         image_size: (H, W) of the picture, if it is known: masks of another size are refused.
 
     Returns:
@@ -53,10 +60,10 @@ def read_masks(
     """
     content = _read(path)
     annotations = content["annotations"]
-    rles = [entry.get("segmentation") for entry in annotations if isinstance(entry, dict)]
-    if len(rles) < len(annotations):
-        raise _error(path, "an entry of its 'annotations' is no object", _MAKE_AGAIN)
-    size = _size(path, content.get("image"), rles, image_size)
+    masks = [entry.get("segmentation") for entry in annotations if isinstance(entry, dict)]
+    if len(masks) < len(annotations):
+        raise _error(path, "an entry of its 'annotations' is no object", _FORMATS)
+    size = _size(path, content.get("image"), masks, image_size)
     if image_size is not None and size != tuple(image_size):
         raise _error(
             path,
@@ -65,7 +72,7 @@ def read_masks(
             "pair each picture with the masks made of it, or make them again",
         )
     try:
-        return decode_masks(rles, size)
+        return decode_masks(masks, size)
     except ValueError as error:
         raise _error(path, f"mask {error}", _MAKE_AGAIN) from error
 
@@ -131,46 +138,47 @@ def _box(mask: np.ndarray) -> list[int]:
 
 def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
-        text = Path(path).read_bytes()
+        content = read_json(path, max_bytes=_MAX_FILE)
     except FileNotFoundError as error:
         remedy = "make it with tools/generate_masks.py, or correct the path"
-        raise _error(path, "there is no such file", remedy) from error
+        raise _error(path, describe_problem(error), remedy) from error
     except OSError as error:
-        problem = f"the system says {error.strerror!r}"
-        raise _error(path, problem, "check the path and its permissions") from error
-    if not text.strip():
-        raise _error(path, "it is empty", _MAKE_AGAIN)
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        problem = f"it is truncated or no JSON ({error})"
+        remedy = "check the path and its permissions"
+        raise _error(path, describe_problem(error), remedy) from error
+    except ValueError as error:
+        empty = str(error).startswith("it is empty")
+        problem = "it is empty" if empty else f"it is truncated or no JSON ({error})"
         raise _error(path, problem, _MAKE_AGAIN) from error
+    if isinstance(content, list):
+        content = {"annotations": content}
     if not isinstance(content, dict) or not isinstance(content.get("annotations"), list):
-        problem = "it has no list 'annotations'"
-        raise _error(path, problem, "give a file of SA-1B's format, one for each picture")
+        raise _error(path, "it has no list 'annotations'", _FORMATS)
     return content
 
 
 def _size(
     path: str | os.PathLike[str],
     image: object,
-    rles: list[Any],
+    masks: list[Any],
     image_size: tuple[int, int] | None,
 ) -> tuple[int, int]:
     """(H, W): what the file says of its picture, else its first mask, else ``image_size``."""
-    found: object = None
+    found: object = image_size
+    first = masks[0] if masks else None
     if isinstance(image, dict) and "height" in image and "width" in image:
         found = (image["height"], image["width"])
-    elif rles and isinstance(rles[0], dict) and isinstance(rles[0].get("size"), list):
-        found = tuple(rles[0]["size"])
-    elif not rles:
-        found = image_size
+    elif isinstance(first, dict) and isinstance(first.get("size"), list):
+        found = tuple(first["size"])
+    elif array_size(first) is not None:
+        found = array_size(first)
     match found:
-        case (int(height), int(width)) if height > 0 and width > 0:
-            return height, width
-    problem = f"the size of its picture is {found!r}"
-    raise _error(path, problem, "it needs 'height' and 'width' under 'image', in pixels")
+        case (int(height), int(width)) if (
+            0 < height and 0 < width and height * width <= _MAX_PIXELS
+        ):
+            return int(height), int(width)
+    remedy = f"it needs 'height' and 'width' under 'image', in pixels, {_MAX_PIXELS} at most in all"
+    raise _error(path, f"the size of its picture is {shorten(found)}", remedy)
 
 
 def _error(path: str | os.PathLike[str], problem: str, remedy: str) -> MaskFileError:
-    return MaskFileError(f"cannot read masks from {os.fspath(path)}: {problem}; {remedy}")
+    return MaskFileError(f"cannot read masks from {printable(path)}: {problem}; {remedy}")

@@ -1,12 +1,17 @@
 """Captions of pictures in COCO's format, read as they are."""
 
-import json
 import os
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ovseg_d2.json_files import check_name, check_text, describe_problem, printable, read_json
+
 __all__ = ["CaptionFile", "CaptionFileError", "read_coco_captions"]
+
+
+_MAX_FILE = 2**32  # bytes
 
 
 class CaptionFileError(ValueError):
@@ -38,22 +43,27 @@ def read_coco_captions(path: str | os.PathLike[str]) -> CaptionFile:
             pictures alike.
     """
     content = _read(path)
-    names: dict[Any, str] = {}
+    names: dict[int | str, str] = {}
     for image in content["images"]:
-        if isinstance(image, dict) and isinstance(image.get("file_name"), str):
-            names[_key(image.get("id"))] = Path(image["file_name"]).name
-    if len(set(names.values())) < len(names):
-        twice = sorted(name for name in set(names.values()) if list(names.values()).count(name) > 1)
-        raise _error(path, f"two of its pictures are called {twice[0]!r}", "give each its own name")
+        try:
+            key, name = _key(image, "id"), check_name(image.get("file_name"), "file_name")
+        except ValueError:
+            continue
+        if Path(name).name:
+            names[key] = Path(name).name
+    name, count = Counter(names.values()).most_common(1)[0] if names else ("", 0)
+    if count > 1:
+        raise _error(path, f"two of its pictures are called {name!r}", "give each its own name")
     found: dict[str, list[str]] = {}
     num_broken = 0
     for entry in content["annotations"]:
-        caption = entry.get("caption") if isinstance(entry, dict) else None
-        name = names.get(_key(entry.get("image_id"))) if isinstance(entry, dict) else None
-        if isinstance(caption, str) and caption.strip() and name:
-            found.setdefault(name, []).append(" ".join(caption.split()))
-        else:
+        try:
+            name = names[_key(entry, "image_id")]
+            caption = check_text(entry.get("caption"), "caption")
+        except (KeyError, ValueError):
             num_broken += 1
+            continue
+        found.setdefault(name, []).append(" ".join(caption.split()))
     if not found:
         kind = "none of its annotations has a 'caption' of one of its pictures"
         raise _error(path, kind, "give COCO's captions_*.json, not its instances or panoptic ones")
@@ -62,15 +72,13 @@ def read_coco_captions(path: str | os.PathLike[str]) -> CaptionFile:
 
 def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
-        text = Path(path).read_bytes()
+        content = read_json(path, max_bytes=_MAX_FILE)
     except FileNotFoundError as error:
-        raise _error(path, "there is no such file", "correct the path") from error
+        raise _error(path, describe_problem(error), "correct the path") from error
     except OSError as error:
-        problem = f"the system says {error.strerror!r}"
-        raise _error(path, problem, "check the path and its permissions") from error
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        remedy = "check the path and its permissions"
+        raise _error(path, describe_problem(error), remedy) from error
+    except ValueError as error:
         problem = f"it is cut off or no JSON ({error})"
         raise _error(path, problem, "get COCO's captions_*.json again") from error
     for key in ("images", "annotations"):
@@ -80,10 +88,17 @@ def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
     return content
 
 
-def _key(number: object) -> object:
-    """A picture's number as it can be looked up: a list or an object never is one."""
-    return number if isinstance(number, int | str) else None
+def _key(entry: object, name: str) -> int | str:
+    """The number of an entry's image.
+
+    Raises:
+        ValueError: the entry is no object, or the number none.
+    """
+    key = entry.get(name) if isinstance(entry, dict) else None
+    if isinstance(key, bool) or not isinstance(key, int | str):
+        raise ValueError(f"has no {name}")
+    return key
 
 
 def _error(path: str | os.PathLike[str], problem: str, remedy: str) -> CaptionFileError:
-    return CaptionFileError(f"cannot read captions from {os.fspath(path)}: {problem}; {remedy}")
+    return CaptionFileError(f"cannot read captions from {printable(path)}: {problem}; {remedy}")

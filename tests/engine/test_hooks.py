@@ -62,6 +62,16 @@ def test_curves_of_a_run_that_was_killed_and_resumed(tmp_path):
     assert read_curves(tmp_path / "nothing.json", "mIoU") == {}
 
 
+def test_damaged_lines_are_passed_over(tmp_path):
+    path = tmp_path / "metrics.json"
+    good = b'{"iteration": 9, "sem_seg/mIoU": 3.0}'
+    bad = [b'{"iteration": 9, "mIoU\xff": 1}', b"[" * 10**5, b"[1]", b"3", b'{"mIoU": 1.0}']
+    bad += [b'{"iteration": "x", "mIoU": 1}', b'{"iteration": 8, "mIoU": "x"}']
+    bad += [b'{"iteration": 8, "mIoU": 1' + b"0" * 400 + b"}", b'{"iteration": 8, "mIoU": NaN}']
+    path.write_bytes(b"\n".join([*bad, good]))
+    assert read_curves(path, "mIoU") == {"sem_seg/mIoU": [(9, 3.0)]}
+
+
 def test_an_unfinished_line_is_cut_off(tmp_path):
     path = tmp_path / "metrics.json"
     drop_unfinished_line(path)

@@ -74,7 +74,7 @@ def test_folder_that_is_a_file(tmp_path):
         write_results(tmp_path / "file", {"a": {"mIoU": 1.0}})
 
 
-@pytest.mark.parametrize("content", ["{", "", "[1]", "3", b"\xff\xfe"])
+@pytest.mark.parametrize("content", ["{", "", "[1]", "3", b"\xff\xfe", "[" * 10**5, '{"a": 3}'])
 def test_file_that_holds_something_else(tmp_path, content):
     path = tmp_path / "results.json"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())

@@ -113,3 +113,23 @@ def test_masks_that_show_nothing(mask):
     broken = MaskPair("a.jpg", {"size": [5, 7], "counts": "1"}, "dog")
     with pytest.raises(ValueError, match="the mask of 'dog' in a.jpg does not decode"):
         broken.decode((5, 7))
+
+
+def test_lines_whose_values_are_beyond_use_are_left_out(tmp_path, mask):
+    path = tmp_path / "pairs.jsonl"
+    write_pairs(path, [pair_of(mask, "dog", "\udcff.jpg", score=0.5)], {})
+    good = path.read_text().splitlines()[1]
+    bad = {
+        "the score 1": good.replace("0.5", "1" + "0" * 400),
+        "the score NaN".lower(): good.replace("0.5", "NaN"),
+        "no UTF-8": good.replace("dog", "d?g"),
+        "the noun '\\ud800'": good.replace("dog", r"\ud800"),
+        "the image 'a\\x00b'": good.replace(r"\udcff.jpg", r"a\u0000b"),
+    }
+    for words, line in bad.items():
+        damaged = line.encode().replace(b"d?g", b"d\xffg")
+        path.write_bytes(b"\n".join([good.encode(), damaged, good.encode()]))
+        found = read_pairs(path)
+        assert [pair.image for pair in found.pairs] == ["\udcff.jpg"] * 2
+        assert found.left_out.count == 1
+        assert words in found.problems[0], (words, found.problems)

@@ -98,12 +98,21 @@ BAD = {
     "truncated": (json.dumps(SA1B)[:-40], "it is truncated or no JSON"),
     "no text": ("\x00\x01", "it is truncated or no JSON"),
     "deep": ("[" * 100_000, "it is truncated or no JSON"),
-    "a list": ("[]", "it has no list 'annotations'; give a file of SA-1B's format"),
+    "a list": ("[3]", "an entry of its 'annotations' is no object; give a file of SA-1B's format"),
     "a number": ("3", "it has no list 'annotations'"),
     "no list": ({"annotations": {}}, "it has no list 'annotations'"),
     "no object": ({**SA1B, "annotations": [3]}, "an entry of its 'annotations' is no object"),
     "no mask": (changed(segmentation=None), "mask number 1 is None and no"),
-    "polygon": (changed(segmentation=[[0, 0, 1, 1, 1, 0]]), "mask number 1 is .* and no"),
+    "half a polygon": (changed(segmentation=[[0, 0, 1, 1]]), "mask number 1 has the polygon"),
+    "far polygon": (
+        changed(segmentation=[[0, 0, 1, 1, 1, 1e9]]),
+        "mask number 1 has a polygon with the coordinate 1000000000.0, far outside of an image",
+    ),
+    "array of another size": (
+        changed(segmentation=[[True, False]]),
+        r"mask number 1 is an array of \[1, 2\] pixels instead of \[2, 2\]",
+    ),
+    "array of numbers": (changed(segmentation=[[True, 2], [0, 1]]), "something else than 0 and 1"),
     "runs": (
         changed(segmentation={"size": [2, 2], "counts": "21"}),
         "mask number 1 does not decode: its counts '21' do not fill 2 x 2 pixels; make it again",

@@ -77,3 +77,21 @@ def test_files_that_cannot_be_read(tmp_path):
         read_coco_captions(tmp_path / "gone.json")
     with pytest.raises(CaptionFileError, match="the system says"):
         read_coco_captions(tmp_path)
+
+
+def test_what_no_tool_can_use_is_left_out(write):
+    images = [*IMAGES, {"id": 4, "file_name": "a\0b"}, {"file_name": "no_id.jpg"}]
+    images += [{"id": True, "file_name": "c.jpg"}, {"id": 10**400, "file_name": "d.jpg"}]
+    bad = [{"image_id": 9, "caption": "\ud800"}, {"caption": "x"}, {"image_id": 1, "caption": "x"}]
+    bad += [{"image_id": 4, "caption": "x"}]
+    entries = [*ANNOTATIONS, *bad, {"image_id": 10**400, "caption": "x"}]
+    found = read_coco_captions(write({"images": images, "annotations": entries}))
+    assert set(found.captions) == {"COCO_25.jpg", "000000000009.jpg", "d.jpg"}
+    assert found.num_broken == len(bad)
+
+
+def test_many_names_are_compared_in_time(write):
+    images = [{"id": number, "file_name": f"{number}.jpg"} for number in range(50_000)]
+    images[-1]["file_name"] = "0.jpg"
+    with pytest.raises(CaptionFileError, match=r"two of its pictures are called '0.jpg'"):
+        read_coco_captions(write({"images": images, "annotations": []}))

@@ -1,18 +1,25 @@
 """Pictures with captions in detectron2's catalogs: a file of lines for each set."""
 
-import json
 import logging
 import os
 from pathlib import Path
 from typing import Any
 
 from ...d2.data import DatasetCatalog, MetadataCatalog
+from ...json_files import (
+    LeftOut,
+    check_name,
+    check_text,
+    describe_problem,
+    printable,
+    read_json_lines,
+    shorten,
+)
 from .benchmarks import datasets_root
 
 __all__ = ["CAPTION_SETS", "caption_dicts", "register_captions"]
 
 _logger = logging.getLogger(__name__)
-_SHOWN = 3
 
 # Name -> file below $DETECTRON2_DATASETS, and how the set is evaluated.
 CAPTION_SETS: dict[str, tuple[str, str]] = {
@@ -34,41 +41,42 @@ def caption_dicts(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
         Dicts with ``file_name``, ``image_id`` (the number of the line, from 1) and ``captions``.
 
     Raises:
-        ValueError: no line can be used.
+        ValueError: the file cannot be opened, or no line can be used.
     """
     path = Path(path)
     dicts: list[dict[str, Any]] = []
-    broken: list[str] = []
-    with open(path, encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            entry = _read_line(line)
-            if entry is None:
-                broken.append(f"line {number}: {line.strip()[:60]!r}")
+    left_out = LeftOut()
+    try:
+        for number, entry in read_json_lines(path, left_out):
+            try:
+                name, captions = _read_entry(entry)
+            except ValueError as error:
+                left_out.add(number, str(error))
                 continue
-            name = os.path.join(path.parent, entry["file_name"])
-            captions = entry["captions"]
+            name = os.path.join(path.parent, name)
             dicts.append({"file_name": name, "image_id": number, "captions": captions})
-    if broken:
-        shown = "; ".join(broken[:_SHOWN]) + ("; ..." if len(broken) > _SHOWN else "")
-        _logger.warning("%s: %d lines are left out: %s", path, len(broken), shown)
-    if not dicts:
+    except OSError as error:
         raise ValueError(
-            f"{path} holds no picture with captions; write "
+            f"cannot read captions from {printable(path)}: {describe_problem(error)}; give a file "
+            "of lines, see datasets/README.md"
+        ) from error
+    if left_out.count:
+        _logger.warning("%s: %s", printable(path), left_out)
+    if not dicts:
+        first = f" ({left_out.reasons[0]})" if left_out.count else " (it is empty)"
+        raise ValueError(
+            f"{printable(path)} holds no picture with captions; write "
             '{"file_name": "images/1.jpg", "captions": ["a dog"]} and the like, one a line'
+            f"{first}"
         )
     return dicts
 
 
-def _read_line(line: str) -> dict[str, Any] | None:
-    try:
-        entry = json.loads(line)
-    except ValueError:
-        return None
-    if not isinstance(entry, dict) or not isinstance(entry.get("file_name"), str):
-        return None
-    captions = entry.get("captions")
-    well_formed = isinstance(captions, list) and captions
-    return entry if well_formed and all(isinstance(text, str) for text in captions) else None
+def _read_entry(entry: dict[str, Any]) -> tuple[str, list[str]]:
+    name, captions = check_name(entry.get("file_name"), "file_name"), entry.get("captions")
+    if not isinstance(captions, list) or not captions:
+        raise ValueError(f"has the captions {shorten(captions)}, which are no list of texts")
+    return name, [check_text(caption, "caption", blank=True) for caption in captions]
 
 
 def _set_dicts(name: str) -> list[dict[str, Any]]:

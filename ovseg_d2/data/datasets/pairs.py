@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from ...d2.data import DatasetCatalog, MetadataCatalog
+from ...json_files import printable
 from ...masks import read_pairs
 from .benchmarks import datasets_root
 
 __all__ = ["PAIR_SETS", "is_pair_file", "pair_dicts", "register_pairs"]
 
 _logger = logging.getLogger(__name__)
-_SHOWN = 3
 
 # Names of what the paper mines from COCO's captions, and of its two alternatives; each is looked
 # for in $DETECTRON2_DATASETS/pairs/<folder>/pairs.jsonl, where tools/mine_pairs.py may write it.
@@ -43,10 +43,8 @@ def pair_dicts(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
         FileNotFoundError: the folder of its pictures is missing.
     """
     found = read_pairs(path)
-    if found.problems:
-        shown = "; ".join(found.problems[:_SHOWN])
-        more = "; ..." if len(found.problems) > _SHOWN else ""
-        _logger.warning("%s: %d lines are left out: %s%s", path, len(found.problems), shown, more)
+    if found.left_out.count:
+        _logger.warning("%s: %s", printable(path), found.left_out)
     root = found.info.get("image_root")
     if root and not os.path.isdir(root):
         raise FileNotFoundError(

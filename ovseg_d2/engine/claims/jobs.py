@@ -19,6 +19,7 @@ from ...config import load_config
 from ...d2.config import CfgNode
 from ...evaluation import numbers_of, read_results
 from ...files import write_atomically
+from ...json_files import read_json
 from ..hooks import read_curves
 from ..run import evaluate_config
 
@@ -26,6 +27,7 @@ __all__ = ["Job", "JobError", "run_jobs"]
 
 _logger = logging.getLogger(__name__)
 _WEIGHTS = "model_final.pth"
+_MAX_FILE = 2**28  # bytes, of what is kept of a job
 _NOT_OF_RESULTS = ("MODEL.DEVICE", "DATALOADER.NUM_WORKERS", "OUTPUT_DIR")
 
 
@@ -239,8 +241,13 @@ def _read(path: Path, job: Job) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        pairs = list(zip(kept["configs"], job.configs(), strict=True))
+        kept = read_json(path, max_bytes=_MAX_FILE)
+        if not isinstance(kept, dict) or not isinstance(kept.get("numbers"), dict):
+            raise ValueError("it holds no numbers")
+        configs = kept["configs"]
+        if not isinstance(configs, list) or not all(isinstance(each, dict) for each in configs):
+            raise ValueError("it holds no configs")
+        pairs = list(zip(configs, job.configs(), strict=True))
     except (ValueError, KeyError):
         _logger.warning("%s is damaged and its job is run again", path)
         return None

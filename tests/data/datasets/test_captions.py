@@ -45,7 +45,7 @@ def test_broken_lines_are_left_out_and_told(tmp_path, caplog):
     path = write(tmp_path / "captions.jsonl", [*BROKEN, json.dumps(LINES[0])])
     with caplog.at_level(logging.WARNING):
         assert [each["image_id"] for each in caption_dicts(path)] == [len(BROKEN) + 1]
-    assert f"{len(BROKEN)} lines are left out: line 1: " in caplog.text
+    assert f"{len(BROKEN)} lines are left out: line 1 is cut off or no JSON (" in caplog.text
     assert caplog.text.strip().endswith("; ...")
 
 
@@ -62,3 +62,14 @@ def test_sets_are_looked_for_when_they_are_used(tmp_path, monkeypatch):
             DatasetCatalog.get(name)
         write(tmp_path / file, map(json.dumps, LINES))
         assert len(DatasetCatalog.get(name)) == 2
+
+
+def test_one_bad_line_is_left_out(tmp_path, caplog):
+    path = tmp_path / "captions.jsonl"
+    good = json.dumps(LINES[0]).encode()
+    bad = [b'{"file_name": "\xff", "captions": ["a"]}', b"[" * 10**5, b'{"a": 1' + b"0" * 5000]
+    bad += [b'{"file_name": "a", "captions": ["\\ud800"]}', b'{"file_name": "\\u0000"}']
+    path.write_bytes(b"\n".join([good, *bad, good]))
+    with caplog.at_level(logging.WARNING):
+        assert [each["image_id"] for each in caption_dicts(path)] == [1, 7]
+    assert "5 lines are left out: line 2 is cut off or no JSON (byte 15 is no UTF-8)" in caplog.text

@@ -112,10 +112,21 @@ def test_another_default_of_a_training_does_so_for_what_starts_from_it(
     assert len(set(outputs)) == 2
 
 
-def test_a_damaged_result_is_computed_again(evaluations, tmp_path):
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text[:20],
+        lambda text: "[" * 10**5,
+        lambda text: "[1]",
+        lambda text: text.replace('"configs": [', '"configs": [3, '),
+        lambda text: text.replace('"numbers": {', '"numbers": 3, "other": {'),
+    ],
+    ids=["cut off", "deep", "a list", "no config", "no numbers"],
+)
+def test_a_damaged_result_is_computed_again(evaluations, tmp_path, damage):
     run_jobs([Job("a", CONFIG)], tmp_path)
     (kept,) = tmp_path.glob("*.json")
-    kept.write_text(kept.read_text()[:20])
+    kept.write_text(damage(kept.read_text()))
     assert run_jobs([Job("a", CONFIG)], tmp_path) == [{"mIoU": 20.0}]
     assert json.loads(kept.read_text())["numbers"] == {"mIoU": 20.0}
 
