@@ -19,7 +19,7 @@ from ..data.images import ImageReadError
 from ..data.masks import MASK_SOURCES, build_mask_source
 from ..data.pictures import list_pictures
 from ..data.readers import read_picture
-from ..masks import mask_file_name, read_info, write_masks
+from ..masks import MaskFileError, mask_file_name, read_info, write_masks
 from .proposal_masks import ProposalMasks
 
 __all__ = [
@@ -68,9 +68,9 @@ class MaskJob:
         """
         share = list(zip(self.pictures, self.paths, strict=True))
         share = share[comm.get_rank() :: comm.get_world_size()]
-        todo = [(name, path) for name, path in share if not path.is_file()]
         info = {"source": self.source, **self.options}
-        _check_kept(next((path for _, path in share if path.is_file()), None), info)
+        damaged = _check_kept([path for _, path in share if path.is_file()], info)
+        todo = [(name, path) for name, path in share if path in damaged or not path.is_file()]
         remove_leftovers({path for _, path in share})
         if not todo:
             return
@@ -161,16 +161,34 @@ def process_device(name: str) -> str:
     return device
 
 
-def _check_kept(path: Path | None, info: Mapping[str, Any]) -> None:
-    """Refuse to go on in a folder whose masks were made in another way."""
-    if path is None:
-        return
-    kept = read_info(path)
-    if kept != info:
-        raise ValueError(
-            f"{path} was made by {kept or 'something else'}, and what is asked for is {dict(info)};"
-            " choose another output folder, or remove the files to make them anew"
-        )
+def _check_kept(paths: Sequence[Path], info: Mapping[str, Any]) -> set[Path]:
+    """Refuse to go on in a folder whose masks were made in another way, by its first whole file.
+
+    Returns:
+        Damaged files before that one, which are reported.
+
+    Raises:
+        ValueError: masks made in another way.
+        MaskFileError: no file is whole.
+    """
+    damaged: dict[Path, MaskFileError] = {}
+    for path in paths:
+        try:
+            kept = read_info(path)
+        except MaskFileError as error:
+            damaged[path] = error
+            continue
+        if kept != info:
+            raise ValueError(
+                f"{path} was made by {kept or 'something else'}, and what is asked for is "
+                f"{dict(info)}; choose another output folder, or remove the files to make them anew"
+            )
+        for error in damaged.values():
+            tqdm.write(f"made again: {error}", file=sys.stderr)
+        return set(damaged)
+    for error in damaged.values():
+        raise error
+    return set()
 
 
 def remove_leftovers(paths: set[Path]) -> None:

@@ -57,9 +57,21 @@ def test_masks_of_two_kinds_are_not_mixed(tmp_path):
     words = "was made by .*'shapes'.*, and what is asked for is .*'felzenszwalb'.*; choose another"
     with pytest.raises(ValueError, match=words):
         plan_job(["shapes://dev/0/0-9"], "felzenszwalb", {}, tmp_path).run()
-    (tmp_path / "shapes_dev_0_3.json").write_text("")
+
+
+def test_a_damaged_file_among_others_is_made_again(tmp_path, capsys):
+    job = plan_job(SOME, "shapes", {}, tmp_path)
+    job.run()
+    for path in job.paths[:2]:
+        path.write_text("")
+    job.run()
+    assert all(len(read_masks(path)) for path in job.paths)
+    shown = [line for line in capsys.readouterr().err.splitlines() if "made again" in line]
+    assert len(shown) == 2 and "shapes_dev_0_3.json: it is empty" in shown[0]
+    for path in job.paths:
+        path.write_text("")
     with pytest.raises(MaskFileError, match="shapes_dev_0_3.json: it is empty"):
-        plan_job(SOME, "shapes", {}, tmp_path).run()
+        job.run()
 
 
 def test_leftovers_of_a_killed_run_go(tmp_path):
