@@ -20,13 +20,14 @@ PLAIN_HALF = frozenset(
 BELOW_ENGINE = PLAIN_HALF | {"d2", "config", "data", "evaluation", "plugin"}
 
 # Who may import whom, beside itself. A room is the first name below the package; those of OPEN,
-# which read and write files, are open to all of them.
-OPEN = frozenset({"files", "json_files"})
+# which read and write files and name what is wrong with images, are open to all of them.
+OPEN = frozenset({"files", "image_errors", "json_files"})
 MAY_IMPORT: dict[str, frozenset[str]] = {
     room: frozenset(rooms)
     for room, rooms in {
         "files": (),
         "json_files": (),
+        "image_errors": (),
         "vocab": (),
         "ops": (),
         "checkpoints": (),

@@ -3,18 +3,23 @@
 Pillow reads every format. Where it goes wrong with 16 bits is put right here: it clips greyscale at
 255, it compares the transparent colour of an RGB PNG with pixels of 8 bits (OpenCV reads those),
 and it mistakes the bytes of a TIFF's separate colour planes for pixels (those are refused). Of 16
-bits the high byte is kept, in every format, as Pillow does for RGB.
+bits the high byte is kept, in every format, as Pillow does for RGB; where a file uses fewer of them
+(10 or 12 in 16), the highest 8 of those, see `bit_depth`.
 """
 
 import glob
 import os
+import re
+import stat
 import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
+
+from ..image_errors import ImageReadError, ImageTooLargeError
+from .bit_depth import declared_bits, decode_16_bit, levels_of_16_bit
 
 __all__ = ["IMAGE_SUFFIXES", "ImageReadError", "list_images", "read_image"]
 
@@ -28,6 +33,13 @@ _FORMATS = "PNG JPEG MPO BMP DIB TIFF WEBP GIF JPEG2000 AVIF PPM TGA".split()
 
 # Where the header of a format holds width and height. Pillow takes a zero there for another format.
 _SIZE_FIELDS = {b"\x89PNG": (16, ">II"), b"BM": (18, "<ii"), b"GIF8": (6, "<HH")}
+
+# Formats whose colours may have 16 bits.
+_DEEP_FORMATS = ("PNG", "TIFF", "JPEG2000", "PPM")
+# No side is longer than a JPEG's: a longer one is a few pixels high, and made to fill the memory.
+_MAX_SIDE = 65535
+
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 # TIFF tags: 0 is white or black, bits of a sample, 2 is one plane per channel.
 _PHOTOMETRIC, _BITS, _PLANAR = 262, 258, 284
@@ -47,10 +59,6 @@ _DAMAGE = (
 )
 
 
-class ImageReadError(ValueError):
-    """A picture cannot be read: one sentence with the file, what is wrong and the remedy."""
-
-
 def read_image(path: str | os.PathLike[str]) -> np.ndarray:
     """Read a picture of any kind as 8-bit RGB, the way a person sees it.
 
@@ -67,14 +75,17 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
         (H, W, 3) uint8 RGB, writable and contiguous; H, W >= 1.
 
     Raises:
-        ImageReadError: the file is missing, a folder, empty, truncated, not a picture, without
-            pixels, larger than `PIL.Image.MAX_IMAGE_PIXELS` allows, or of unknown white.
+        ImageReadError: the file is missing, an address, a folder, a pipe or device, empty,
+            truncated, not a picture, without pixels, or of unknown white.
+        ImageTooLargeError: it has more pixels than `PIL.Image.MAX_IMAGE_PIXELS` allows, a side of
+            more than 65535, or needs more memory than there is.
     """
     file = Path(path)
-    _check_file(file)
+    _check_file(file, path)
     Image.init()
     try:
         with Image.open(file, formats=[name for name in _FORMATS if name in Image.OPEN]) as image:
+            _check_sides(file, image)
             image.load()
             return np.array(_turn_upright(_to_rgb(file, image), _orientation(image)), order="C")
     except ImageReadError:
@@ -87,10 +98,13 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
             path, "it is no picture of a known format, or damaged", "convert it to PNG or JPEG"
         ) from error
     except Image.DecompressionBombError as error:
-        raise _error(
-            path,
-            f"it has too many pixels to be trusted ({error})",
-            "shrink it, or raise PIL.Image.MAX_IMAGE_PIXELS if you know where it comes from",
+        raise ImageTooLargeError(
+            f"cannot read {os.fspath(path)}: it has too many pixels to be trusted ({error}); "
+            "shrink it, or raise PIL.Image.MAX_IMAGE_PIXELS if you know where it comes from"
+        ) from error
+    except MemoryError as error:
+        raise ImageTooLargeError(
+            f"cannot read {os.fspath(path)}: its pixels need more memory than there is; shrink it"
         ) from error
     except _DAMAGE as error:
         if isinstance(error, OSError) and error.errno:
@@ -127,7 +141,12 @@ def list_images(inputs: Sequence[str | os.PathLike[str]]) -> list[Path]:
 
 
 def _expand(item: str | os.PathLike[str]) -> Iterator[Path]:
-    path = Path(item).expanduser()
+    try:
+        path = Path(item).expanduser()
+    except RuntimeError as error:  # "~" and the name of no user
+        raise _error(item, f"it has no home folder ({error})", "check the path") from error
+    if _ADDRESS.match(os.fspath(item)):
+        _check_file(path, item)
     if os.path.isdir(path):
         files = [entry for entry in sorted(path.iterdir()) if not entry.name.startswith(".")]
         kind = "the folder"
@@ -151,24 +170,42 @@ def _error(path: str | os.PathLike[str], problem: str, remedy: str) -> ImageRead
     return ImageReadError(f"cannot read {os.fspath(path)}: {problem}; {remedy}")
 
 
-def _check_file(path: Path) -> None:
+def _check_sides(path: Path, image: Image.Image) -> None:
+    width, height = image.size
+    if max(width, height) > _MAX_SIDE:
+        raise ImageTooLargeError(
+            f"cannot read {path}: it has {width} x {height} pixels, and no side may have more than "
+            f"{_MAX_SIDE}; cut it into parts"
+        )
+
+
+def _check_file(path: Path, name: str | os.PathLike[str] | None = None) -> None:
+    """Refuse what is no file; a path has lost one slash of an address, which ``name`` still has."""
+    name = path if name is None else name
+    if _ADDRESS.match(os.fspath(name)):
+        raise _error(name, "it is an address, and nothing is downloaded", "give a file")
     try:
-        size = path.stat().st_size
+        status = path.stat()
     except OSError as error:
         remedy = "check the path"
         if isinstance(error, FileNotFoundError | NotADirectoryError):
             raise _error(path, "there is no such file", remedy) from error
         raise _error(path, f"the system says {error.strerror!r}", remedy) from error
-    if path.is_dir():
+    except ValueError as error:
+        raise _error(path, f"it is no name of a file ({error})", "check the path") from error
+    if stat.S_ISDIR(status.st_mode):
         raise _error(path, "it is a folder", "give the name of a picture in it")
-    if path.is_file() and size == 0:
+    if not stat.S_ISREG(status.st_mode):
+        # Reading one may never end.
+        raise _error(path, "it is a pipe or device", "save it as a file")
+    if status.st_size == 0:
         raise _error(path, "it is empty (0 bytes)", "copy or export it again")
 
 
 def _to_rgb(path: Path, image: Image.Image) -> np.ndarray:
     """Turn a loaded picture into (H, W, 3) uint8, not yet upright."""
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
-        return _grey_16_to_rgb(image)
+        return _grey_16_to_rgb(path, image)
     if image.mode in ("I", "F"):
         kind = "floating-point" if image.mode == "F" else "signed or 32-bit"
         problem = f"its {kind} values have no known white"
@@ -178,25 +215,56 @@ def _to_rgb(path: Path, image: Image.Image) -> np.ndarray:
         problem = "its colours are 16-bit planes, one after the other"
         raise _error(path, problem, "save it with interleaved colours")
     if isinstance(image.info.get("transparency"), tuple) and _is_16_bit_png(path):
-        bgra = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
-        if bgra is None or bgra.dtype != np.uint16 or bgra.shape[2:] != (4,):
+        rgba = decode_16_bit(path)
+        if rgba is None or rgba.shape[2] != 4:
             problem = "its 16-bit transparent colour cannot be decoded"
             raise _error(path, problem, "save it with 8 bits")
-        return _on_white((bgra[..., [2, 1, 0, 3]] // 256).astype(np.uint8))
+        return _rgba_16_to_rgb(path, image, rgba)
     if image.has_transparency_data:
-        return _on_white(np.asarray(image.convert("RGBA")))
-    return np.asarray(image.convert("RGB"))
+        rgba = np.asarray(image.convert("RGBA"))
+        deep = _unused_bits(path, image, rgba[..., :3][rgba[..., 3] > 0])
+        return _on_white(rgba) if deep is None else _rgba_16_to_rgb(path, image, deep)
+    rgb = np.asarray(image.convert("RGB"))
+    deep = _unused_bits(path, image, rgb)
+    return rgb if deep is None else levels_of_16_bit(path, deep, declared_bits(path, image))
 
 
-def _grey_16_to_rgb(image: Image.Image) -> np.ndarray:
+def _unused_bits(path: Path, image: Image.Image, levels: np.ndarray) -> np.ndarray | None:
+    """Decode colours with all their bits where the high bytes look as if the highest are unused.
+
+    Args:
+        path: of the file.
+        image: open.
+        levels: uint8, the high bytes of what is visible.
+
+    Returns:
+        (H, W, 3 or 4) uint16; None where there is no reason to.
+    """
+    if image.format not in _DEEP_FORMATS or image.mode not in ("RGB", "RGBA", "LA"):
+        return None
+    # Fewer than 12 bits are believed without being declared.
+    largest = (1 << (declared_bits(path, image) or 12)) - 1
+    return decode_16_bit(path) if levels.max(initial=0) <= largest >> 8 else None
+
+
+def _grey_16_to_rgb(path: Path, image: Image.Image) -> np.ndarray:
     grey = np.asarray(image).astype(np.uint16)
     key = image.info.get("transparency")
+    levels = levels_of_16_bit(path, grey, declared_bits(path, image))
     if _tiff_tag(image, _PHOTOMETRIC) == 0:
-        grey = 65535 - grey  # "White is zero", which Pillow inverts in 8 bits only.
-    levels = (grey >> 8).astype(np.uint8)
+        levels = 255 - levels  # "White is zero", which Pillow inverts in 8 bits only.
     if isinstance(key, int):
         levels[grey == key] = 255
     return np.repeat(levels[..., None], 3, axis=2)
+
+
+def _rgba_16_to_rgb(path: Path, image: Image.Image, rgba: np.ndarray) -> np.ndarray:
+    """(H, W, 4) uint16 on white; alpha has all bits, whatever the colours have."""
+    if rgba.shape[2] == 3:
+        return levels_of_16_bit(path, rgba, declared_bits(path, image))
+    visible = np.where(rgba[..., 3:] > 0, rgba[..., :3], 0)
+    levels = levels_of_16_bit(path, visible, declared_bits(path, image))
+    return _on_white(np.dstack([levels, (rgba[..., 3] >> 8).astype(np.uint8)]))
 
 
 def _on_white(rgba: np.ndarray) -> np.ndarray:

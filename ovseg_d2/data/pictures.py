@@ -14,7 +14,9 @@ __all__ = ["PICTURES_HELP", "list_pictures"]
 # What `list_pictures` takes, for the help of a command.
 PICTURES_HELP = "pictures, globs, folders, names of datasets, or shapes://SPLIT/SEED/[FIRST-LAST]"
 
-_SHAPES_RANGE = re.compile(r"shapes://(\w+)/(\d+)/(?:(\d+)-(\d+))?")
+_SHAPES_RANGE = re.compile(r"shapes://(\w+)/(\d{1,100})/(?:(\d{1,100})-(\d{1,100}))?")
+# Names are listed before the first image is read.
+_MOST_SHAPES = 1_000_000
 
 
 def list_pictures(inputs: Sequence[str]) -> list[str]:
@@ -54,6 +56,11 @@ def _shapes_names(item: str) -> list[str]:
         raise ValueError(
             f"{item!r} names no pictures of the Shapes world; write shapes://SPLIT/SEED/FIRST-LAST "
             f"with SPLIT one of {', '.join(SHAPES_SIZES)}, or end with the slash for all of it"
+        )
+    if first and int(last) - int(first) >= _MOST_SHAPES:
+        raise ValueError(
+            f"{item!r} names {int(last) - int(first) + 1} pictures of the Shapes world; name at "
+            f"most {_MOST_SHAPES} at once"
         )
     numbers = range(int(first), int(last) + 1) if first else range(SHAPES_SIZES[split])
     return [shapes.format_name(split, int(seed), number) for number in numbers]

@@ -12,6 +12,7 @@ import tifffile
 from PIL import Image, ImageOps, features
 
 from ovseg_d2.data.images import IMAGE_SUFFIXES, ImageReadError, list_images, read_image
+from ovseg_d2.image_errors import ImageTooLargeError
 
 # A picture of 4 x 6 pixels without any symmetry.
 RGB = np.random.default_rng(7).integers(0, 256, (4, 6, 3), dtype=np.uint8)
@@ -355,6 +356,61 @@ def test_decompression_bomb(tmp_path, monkeypatch):
     assert_refused(tmp_path / "a.png", "220 pixels", "MAX_IMAGE_PIXELS")
     Image.new("RGB", (10, 10)).save(tmp_path / "b.png")
     assert read_image(tmp_path / "b.png").shape == (10, 10, 3)
+
+
+def test_a_side_beyond_all_bounds(tmp_path):
+    """A bomb of one row: few bytes, and fewer pixels than Pillow complains about."""
+
+    def chunk(name, content):
+        crc = struct.pack(">I", zlib.crc32(name + content))
+        return struct.pack(">I", len(content)) + name + content + crc
+
+    for width, height in ((178_000_000, 1), (1, 178_000_000), (65_536, 2)):
+        header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+        data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"")
+        path = write(tmp_path / "a.png", data)
+        assert_refused(path, f"{width} x {height} pixels", "65535", "cut it")
+        with pytest.raises(ImageTooLargeError):
+            read_image(path)
+    Image.new("L", (65_535, 1)).save(tmp_path / "b.png")
+    assert read_image(tmp_path / "b.png").shape == (1, 65_535, 3)
+
+
+def test_no_memory_for_the_pixels(tmp_path, monkeypatch):
+    Image.fromarray(RGB).save(tmp_path / "a.png")
+
+    def refuse(*args, **kwargs):
+        raise MemoryError
+
+    monkeypatch.setattr(Image.Image, "convert", refuse)
+    assert_refused(tmp_path / "a.png", "more memory than there is", "shrink it")
+    with pytest.raises(ImageTooLargeError):
+        read_image(tmp_path / "a.png")
+
+
+def test_pipes_and_devices_are_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    assert_refused(tmp_path / "a.png", "pipe or device", "save it")
+    assert_refused("/dev/zero", "pipe or device")
+    with pytest.raises(ImageReadError, match="pipe or device"):
+        list_images([tmp_path / "a.png"])
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["https://host/a.png", "http://host/a.png?x=1", "s3://bucket/*.png", "file:///tmp/a.png"],
+)
+def test_addresses_are_refused_as_such(name):
+    assert_refused(name, "it is an address", "give a file")
+    with pytest.raises(ImageReadError, match="it is an address"):
+        list_images([name])
+
+
+def test_names_that_lead_nowhere(tmp_path):
+    assert_refused("a\0b.png", "no name of a file")
+    for name in ("a\0b.png", "~no_such_user_here/a.png"):
+        with pytest.raises(ImageReadError, match="check the path"):
+            list_images([name])
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.int32, np.uint32, np.int16])

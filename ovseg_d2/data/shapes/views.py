@@ -12,6 +12,8 @@ from .scene import SPLITS, Scene, render_scene
 PREFIX = "shapes://"
 _CROP_MARK = "#crop"
 _CROP_STREAM = 11
+# Of a seed or an index; Python refuses to convert thousands of digits.
+_MAX_DIGITS = 100
 
 
 class _SceneCache:
@@ -72,12 +74,16 @@ def parse_name(file_name: str) -> tuple[str, int, int]:
     """
     parts = str(file_name).removeprefix(PREFIX).split("/")
     well_formed = is_shapes_name(file_name) and len(parts) == 3 and parts[0] in SPLITS
-    if not (well_formed and parts[1].isdecimal() and parts[2].isdecimal()):
+    if not (well_formed and all(_is_number(part) for part in parts[1:])):
         raise ValueError(
-            f"{file_name!r} is not a picture of the Shapes world; "
+            f"{str(file_name)[:80]!r} is not a picture of the Shapes world; "
             f"write shapes://SPLIT/SEED/INDEX with SPLIT one of {', '.join(SPLITS)}"
         )
     return parts[0], int(parts[1]), int(parts[2])
+
+
+def _is_number(text: str) -> bool:
+    return text.isdecimal() and len(text) <= _MAX_DIGITS
 
 
 def read_scene(file_name: str) -> Scene:

@@ -1,0 +1,95 @@
+"""Errors that leave one image out of a run, and the memory that an image may take.
+
+The module imports nothing of ours, and every other one may import it.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+__all__ = ["ImageReadError", "ImageTooLargeError", "available_memory", "memory_for", "need_memory"]
+
+# What torch raises on a CPU that has no memory left is a plain RuntimeError.
+_OUT_OF_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory", re.IGNORECASE)
+# Below this, nothing is asked of the system.
+_ALWAYS_ALLOWED = 2**30
+
+
+class ImageReadError(ValueError):
+    """An image cannot be used: one sentence with the file, what is wrong and the remedy."""
+
+
+class ImageTooLargeError(ImageReadError):
+    """An image needs more memory than there is, or has too many pixels to be trusted."""
+
+
+@contextmanager
+def memory_for(image: object) -> Iterator[None]:
+    """Turn running out of memory into an error that names the image that is being worked on.
+
+    Args:
+        image: its name, or what else tells the reader which one it is.
+
+    Raises:
+        ImageTooLargeError: the block ran out of memory, on the CPU or on a GPU.
+    """
+    try:
+        yield
+    except ImageTooLargeError as error:
+        if str(image) in str(error):
+            raise
+        raise ImageTooLargeError(f"{image}: {error}") from error
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        # Of a long text the first line says how much was asked for.
+        said = str(error).strip().partition("\n")[0] or "no memory is left"
+        raise ImageTooLargeError(
+            f"{image}: it needs more memory than there is ({said[:200]}); shrink it, set "
+            "INPUT.MIN_SIZE_TEST, or ask for fewer words"
+        ) from error
+
+
+def need_memory(num_bytes: int, device: torch.device, what: str) -> None:
+    """Refuse what would not fit before it is allocated.
+
+    An operating system may promise memory that it does not have, and end the process later.
+
+    Args:
+        num_bytes: about to be allocated.
+        device: where.
+        what: needs them, for the error.
+
+    Raises:
+        ImageTooLargeError: there are fewer bytes than that.
+    """
+    if num_bytes <= _ALWAYS_ALLOWED:
+        return
+    available = available_memory(device)
+    if available is not None and num_bytes > available:
+        raise ImageTooLargeError(
+            f"{what} need {num_bytes / 1e9:.1f} GB of memory, and {available / 1e9:.1f} GB are "
+            "free; shrink the image, or ask for fewer words"
+        )
+
+
+def available_memory(device: torch.device) -> int | None:
+    """Bytes that can still be allocated on a device; None where the system does not say."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return free + kept
+    try:
+        text = Path("/proc/meminfo").read_text(encoding="ascii")
+    except OSError:
+        return None
+    found = re.search(r"^MemAvailable:\s*(\d+) kB", text, re.MULTILINE)
+    return None if found is None else 1024 * int(found[1])
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return known or _OUT_OF_MEMORY.search(str(error)) is not None
