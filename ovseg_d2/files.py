@@ -8,6 +8,7 @@ The module imports nothing of ours, and every other one may import it.
 """
 
 import errno
+import hashlib
 import os
 import secrets
 import sys
@@ -16,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-__all__ = ["WriteError", "write_atomically"]
+__all__ = ["WriteError", "shorten_stem", "write_atomically"]
 
 _MODES = ("wb", "w")
 
@@ -115,6 +116,26 @@ def write_atomically(
         if cause is None:
             raise
         raise _write_error(path, target, cause) from error
+
+
+def shorten_stem(stem: str, most: int) -> str:
+    """Shorten what a file name begins with to a number of bytes.
+
+    Args:
+        stem: of any length.
+        most: bytes that are left for it, at least 16; file systems allow a whole name 255.
+
+    Returns:
+        The stem itself where it fits; else its beginning and a digest of the whole, so that
+        different stems stay different.
+    """
+    raw = os.fsencode(stem)
+    if len(raw) <= most:
+        return stem
+    digest = hashlib.sha256(raw).hexdigest()[:8]
+    # What is cut in the middle of a letter loses that letter.
+    kept = raw[: most - 9].decode(errors="ignore")
+    return f"{kept}-{digest}"
 
 
 def _cause_in_writing(

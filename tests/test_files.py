@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from ovseg_d2.files import WriteError, write_atomically
+from ovseg_d2.files import WriteError, shorten_stem, write_atomically
 
 
 def names(folder: Path) -> list[str]:
@@ -267,3 +267,12 @@ def test_random_state_is_not_advanced(tmp_path):
     assert random.getstate() == states[0]
     assert np.array_equal(np.random.get_state()[1], states[1])
     assert torch.equal(torch.get_rng_state(), states[2])
+
+
+def test_stems_are_shortened_by_bytes_and_stay_different():
+    assert shorten_stem("photo", 16) == "photo"
+    assert shorten_stem("x" * 140, 140) == "x" * 140
+    first, second = (shorten_stem("é" * 100 + end, 140) for end in "ab")
+    assert first != second and first.startswith("é" * 60)
+    assert all(len(os.fsencode(each)) <= 140 for each in (first, second))
+    assert len(os.fsencode(shorten_stem(os.fsdecode(b"caf\xe9" * 100), 140))) <= 140

@@ -12,8 +12,9 @@ Examples:
 For each picture an overlay with a legend, a label map and a JSON file are written; with --heatmap
 also a picture for each word, which shows where it is likely: by its probability among all words, or
 by its cosine where it is the only one; with --attention one that shows where the picture as a whole
-looks for its sake. Words may be captions. A picture that cannot be read is reported and left out;
-the exit code is then 1. --opts comes last: all that follows it is config keys and values.
+looks for its sake. Words may be captions. A picture that cannot be read, or for which memory does
+not suffice, is reported and left out; so are maps for which it does not. The exit code is then 1.
+--opts comes last: all that follows it is config keys and values.
 """
 
 import argparse
@@ -22,6 +23,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -29,12 +31,16 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 # detectron2 and fvcore compile small functions when they are imported.
 warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
 
-from ovseg_d2.data.images import ImageReadError  # noqa: E402
 from ovseg_d2.data.pictures import PICTURES_HELP, list_pictures  # noqa: E402
 from ovseg_d2.engine.cli import refuse_misplaced_options, sentence_for_bad_input  # noqa: E402
 from ovseg_d2.engine.run import check_output_dir  # noqa: E402
+from ovseg_d2.files import shorten_stem  # noqa: E402
+from ovseg_d2.image_errors import ImageReadError, ImageTooLargeError, memory_for  # noqa: E402
 from ovseg_d2.segmenter import Segmentation, Segmenter  # noqa: E402
 from ovseg_d2.vocab import WORDS_HELP, read_words  # noqa: E402
+
+# Of the 255 bytes of a file name; the word of a heat map takes about 100 of the others.
+_STEM_BYTES = 140
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -61,10 +67,10 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def unique_names(paths: Sequence[str]) -> list[str]:
-    """A name for each picture's files: its stem, numbered where that is taken."""
+    """A name for each picture's files: its stem, shortened, and numbered where that is taken."""
     taken: set[str] = set()
     names = []
-    for stem in (Path(path).stem for path in paths):
+    for stem in (shorten_stem(Path(path).stem, _STEM_BYTES) for path in paths):
         name, number = stem, 1
         while name.casefold() in taken:
             number += 1
@@ -88,23 +94,39 @@ def segment_all(args: argparse.Namespace) -> int:
     check_output_dir(args.output)
     segment = Segmenter(args.config_file, opts=args.opts)
     vocabulary = segment.choose_words(words)
-    left_out = 0
+    left_out, without_maps = 0, 0
     jobs = list(zip(paths, unique_names(paths), strict=True))
     with logging_redirect_tqdm():
         for path, name in tqdm(jobs, unit="picture", disable=len(jobs) == 1):
             try:
-                found = segment(path, vocabulary)
+                with memory_for(path):
+                    found = segment(path, vocabulary)
+                    maps = draw_maps(args, segment, found)
+                    files = found.save(args.output, name, **maps)
             except ImageReadError as error:
                 left_out += 1
                 tqdm.write(f"left out: {error}", file=sys.stderr)
                 continue
-            heatmaps = segment.heatmaps(found.image, vocabulary) if args.heatmap else None
-            attention = segment.attention(found.image, vocabulary) if args.attention else None
-            files = found.save(args.output, name, heatmaps=heatmaps, attention=attention)
+            without_maps += len(maps) < args.heatmap + args.attention
             tqdm.write(describe(path, files["overlay"], found))
     if left_out:
         print(f"{left_out} of {len(paths)} pictures could not be read", file=sys.stderr)
-    return left_out
+    if without_maps:
+        print(f"{without_maps} of {len(paths)} pictures have no maps", file=sys.stderr)
+    return left_out + without_maps
+
+
+def draw_maps(args: argparse.Namespace, segment: Segmenter, found: Segmentation) -> dict[str, Any]:
+    """The maps that the command line asks for, without those that memory does not suffice for."""
+    wanted = {"heatmaps": segment.heatmaps} if args.heatmap else {}
+    wanted |= {"attention": segment.attention} if args.attention else {}
+    maps = {}
+    for kind, draw in wanted.items():
+        try:
+            maps[kind] = draw(found.image, found.vocabulary)
+        except ImageTooLargeError as error:
+            tqdm.write(f"{kind} left out: {error}", file=sys.stderr)
+    return maps
 
 
 def main(argv: Sequence[str] | None = None) -> int:

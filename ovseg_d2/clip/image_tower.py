@@ -22,6 +22,7 @@ from .convnext import (
 )
 from .geometry import TowerGeometry
 from .last_block import LastBlock
+from .memory import convolution_bytes, vit_bytes
 from .resnet import (
     resnet_dense,
     resnet_dense_and_keys,
@@ -56,6 +57,7 @@ class ImageTowerKind:
         stage_shapes: channels and stride of each of them.
         encode_attention: images, which of them by the last attention alone (B,) -> (B, D). None
             where there is no class token to leave out.
+        dense_bytes: (H, W) of an image -> bytes that its dense features need, roughly.
         pads: whether these functions add zeros up to whole patches by themselves.
         check: raises ValueError for towers of this class that would be read wrongly. None where
             there are none.
@@ -67,6 +69,7 @@ class ImageTowerKind:
     dense_and_keys: Callable[[Any, Tensor, LastBlock, bool], tuple[Tensor, Tensor]] | None
     stages: Callable[[Any, Tensor, LastBlock], tuple[list[Tensor], Tensor]]
     stage_shapes: Callable[[Any], list[tuple[int, int]]]
+    dense_bytes: Callable[[Any, tuple[int, int]], int]
     pads: bool
     encode_attention: Callable[[Any, Tensor, Tensor], Tensor] | None = None
     check: Callable[[Any], None] | None = None
@@ -80,6 +83,7 @@ _KINDS: dict[type[nn.Module], ImageTowerKind] = {
         dense_and_keys=vit_dense_and_keys,
         stages=vit_stages,
         stage_shapes=vit_stage_shapes,
+        dense_bytes=vit_bytes,
         pads=True,
         encode_attention=vit_global,
         check=check_vit,
@@ -94,6 +98,7 @@ _KINDS: dict[type[nn.Module], ImageTowerKind] = {
         ),
         stages=resnet_stages,
         stage_shapes=resnet_stage_shapes,
+        dense_bytes=lambda visual, size: convolution_bytes(resnet_stage_shapes(visual)[0], size),
         pads=False,
     ),
     TimmModel: ImageTowerKind(
@@ -103,6 +108,7 @@ _KINDS: dict[type[nn.Module], ImageTowerKind] = {
         dense_and_keys=None,
         stages=convnext_stages,
         stage_shapes=convnext_stage_shapes,
+        dense_bytes=lambda visual, size: convolution_bytes(convnext_stage_shapes(visual)[0], size),
         pads=False,
         check=check_convnext,
     ),

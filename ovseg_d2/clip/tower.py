@@ -222,6 +222,17 @@ class CLIPTower(nn.Module):
         images = self._fit(images, not official)
         return self._kind.dense_and_keys(self.model.visual, images, last_block, official)
 
+    def dense_bytes(self, size: tuple[int, int]) -> int:
+        """Estimate what the dense features of one image need.
+
+        Args:
+            size: (H, W) of the image in pixels.
+
+        Returns:
+            Bytes in float32 of what grows fastest with the image, see `memory`.
+        """
+        return self._kind.dense_bytes(self.model.visual, size)
+
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         """Turn texts into token ids.
 

@@ -10,10 +10,25 @@ from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from ovseg_d2.image_errors import need_memory
+
+from .memory import attention_bytes, vit_heads
+
 
 def run_blocks(visual: VisionTransformer, tokens: Tensor, blocks: Iterable[nn.Module]) -> Tensor:
-    """Run tokens (B, N, C) through blocks the way the tower's own transformer would."""
+    """Run tokens (B, N, C) through blocks the way the tower's own transformer would.
+
+    Raises:
+        ImageTooLargeError: without gradients, attention weights that memory does not suffice for.
+    """
     transformer = visual.transformer
+    if not torch.is_grad_enabled():
+        needed = attention_bytes(vit_heads(visual), tokens.shape[1], tokens.shape[0])
+        need_memory(
+            needed * tokens.element_size() // 4,
+            tokens.device,
+            f"the attention weights of {tokens.shape[1]} patches",
+        )
     if not transformer.batch_first:
         tokens = tokens.transpose(0, 1)
     for block in blocks:

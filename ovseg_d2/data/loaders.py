@@ -9,15 +9,40 @@ from ..d2.config import CfgNode
 from ..d2.data import DatasetCatalog, MetadataCatalog, build_detection_test_loader
 from ..d2.data.samplers import InferenceSampler
 from ..d2.utils import comm
+from ..image_errors import ImageTooLargeError, memory_for
 from .datasets import is_pair_file, pair_dicts
 from .mappers import TEST_MAPPERS, TRAIN_MAPPERS
 from .sampler import Draw, SampleStream
 
-__all__ = ["TrainLoader", "build_test_loader", "build_train_loader", "load_dataset_dicts"]
+__all__ = [
+    "LEFT_OUT",
+    "TrainLoader",
+    "build_test_loader",
+    "build_train_loader",
+    "load_dataset_dicts",
+]
 
 Mapper = Callable[[dict[str, Any], Draw], dict[str, Any] | None]
 _MAX_REDRAWS = 20
 _IMAGES_TOGETHER = 32  # in evaluations that make one vector of each
+
+
+# Entry of an input that has no image: the sentence that says why.
+LEFT_OUT = "left_out"
+
+
+class _LeavingOut:
+    """A mapper of tests that gives `LEFT_OUT` for images which are too large."""
+
+    def __init__(self, mapper: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        self._mapper = mapper
+
+    def __call__(self, dataset_dict: dict[str, Any]) -> dict[str, Any]:
+        try:
+            with memory_for(dataset_dict["file_name"]):
+                return self._mapper(dataset_dict)
+        except ImageTooLargeError as error:
+            return {**dataset_dict, LEFT_OUT: str(error)}
 
 
 class _DrawnDataset(Dataset):
@@ -137,7 +162,8 @@ def build_train_loader(cfg: CfgNode, start_iteration: int = 0) -> TrainLoader:
 def build_test_loader(cfg: CfgNode, dataset_name: str) -> DataLoader:
     """Each image of a dataset once, shared out to the ranks, as detectron2's loaders give them.
 
-    Images are evaluated one by one; where each becomes one vector, in batches.
+    Images are evaluated one by one; where each becomes one vector, in batches. One that is too
+    large has `LEFT_OUT` in the place of its pixels.
 
     Args:
         cfg: reads what :class:`~.mappers.TestMapper` does, ``DATALOADER.NUM_WORKERS``,
@@ -157,7 +183,7 @@ def build_test_loader(cfg: CfgNode, dataset_name: str) -> DataLoader:
     evaluator_type = MetadataCatalog.get(dataset_name).get("evaluator_type", "sem_seg")
     return build_detection_test_loader(
         dicts,
-        mapper=TEST_MAPPERS[cfg.TEST.TASK].from_config(cfg),
+        mapper=_LeavingOut(TEST_MAPPERS[cfg.TEST.TASK].from_config(cfg)),
         sampler=InferenceSampler(len(dicts)),
         batch_size=1 if evaluator_type == "sem_seg" else _IMAGES_TOGETHER,
         num_workers=cfg.DATALOADER.NUM_WORKERS,

@@ -12,6 +12,8 @@ from typing import Any
 import yaml
 from torch.multiprocessing import ProcessExitedException
 
+from .console import write_any_name
+
 __all__ = ["parse_options", "refuse_misplaced_options", "sentence_for_bad_input"]
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -24,8 +26,10 @@ def sentence_for_bad_input() -> Iterator[None]:
 
     Errors that surface anywhere else are bugs, ours or a library's, and keep their traceback;
     but for a full disk, which no library is to blame for. A process of a job that has ended with
-    its own sentence adds no second one.
+    its own sentence adds no second one. From then on the console takes any file name.
     """
+    for stream in (sys.stdout, sys.stderr):
+        write_any_name(stream)
     try:
         yield
     except (ValueError, OSError) as error:

@@ -29,6 +29,7 @@ from ..evaluation import (
 from ..vocab import read_class_names
 from .ceilings import with_ceiling
 from .embedders import EMBEDDERS, with_embedder
+from .left_out import LeavingOut, LeavingOutEvaluator
 from .sweep import LambdaSweep, SweepEvaluator
 
 __all__ = ["build_evaluator", "evaluate"]
@@ -95,6 +96,8 @@ def evaluate(
 ) -> OrderedDict[str, Any]:
     """Evaluate on every dataset of ``DATASETS.TEST`` and write ``OUTPUT_DIR/results.json``.
 
+    Images that memory does not suffice for are left out, counted and named in the log.
+
     Args:
         cfg: reads ``DATASETS.TEST``, ``OUTPUT_DIR`` and ``TEST``.
         model: takes batched input dicts.
@@ -126,7 +129,8 @@ def evaluate(
         if lams and _evaluator_type(name) not in EMBEDDERS:
             others = {lam: build_evaluator(cfg, name) for lam in lams}
             evaluator = SweepEvaluator(evaluator, others)
-        found = inference_on_dataset(_measured(cfg, name, model), loader, evaluator)
+        measured = LeavingOut(_measured(cfg, name, model))
+        found = inference_on_dataset(measured, loader, LeavingOutEvaluator(evaluator))
         if not comm.is_main_process():
             continue
         results[name] = found

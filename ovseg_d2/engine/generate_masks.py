@@ -15,10 +15,10 @@ from tqdm import tqdm
 
 from ..config import resolve_device
 from ..d2.utils import comm
-from ..data.images import ImageReadError
 from ..data.masks import MASK_SOURCES, build_mask_source
 from ..data.pictures import list_pictures
 from ..data.readers import read_picture
+from ..image_errors import ImageReadError, memory_for
 from ..masks import MaskFileError, mask_file_name, read_info, write_masks
 from .proposal_masks import ProposalMasks
 
@@ -57,7 +57,8 @@ class MaskJob:
     def run(self, **more_options: Any) -> None:
         """Make this process's share: the files that are not there yet.
 
-        A picture that cannot be read is reported and left out.
+        A picture that cannot be read, or for which memory does not suffice, is reported and left
+        out.
 
         Args:
             **more_options: of the source, that do not change what it makes, such as its device.
@@ -81,11 +82,11 @@ class MaskJob:
         with bar:
             for name, path in todo:
                 try:
-                    image = read_picture(name)
+                    with memory_for(name):
+                        masks = source(read_picture(name), name)
+                        write_masks(path, masks, file_name=name, info=info)
                 except ImageReadError as error:
                     tqdm.write(f"left out: {error}", file=sys.stderr)
-                else:
-                    write_masks(path, source(image, name), file_name=name, info=info)
                 bar.update()
 
     def missing(self) -> list[str]:

@@ -5,6 +5,7 @@ import sys
 
 from ..d2.utils import comm
 from ..d2.utils.logger import setup_logger
+from .console import write_any_name
 
 __all__ = ["BriefFormatter", "set_up_logs"]
 
@@ -62,6 +63,7 @@ def set_up_logs(output_dir: str) -> None:
         setup_logger(output_dir, distributed_rank=rank, name="ovseg_d2"),
     ]
     for handler in (handler for logger in loggers for handler in logger.handlers):
+        write_any_name(getattr(handler, "stream", None))
         on_console = getattr(handler, "stream", None) is sys.stdout
         if on_console and not isinstance(handler.formatter, BriefFormatter):
             handler.setLevel(logging.INFO)

@@ -12,9 +12,9 @@ from ..clip import MaskPromptedTower
 from ..d2.config import CfgNode
 from ..d2.data import DatasetCatalog, MetadataCatalog
 from ..data import shapes
-from ..data.images import ImageReadError
 from ..data.masks import MASK_SOURCES, build_mask_source
 from ..data.readers import read_labels, read_picture
+from ..image_errors import ImageReadError, memory_for
 from ..masks import MaskFileError, MaskPair, encode_masks, masks_of_labels
 from ..mining import MaskMatcher, build_tagger, find_nouns, read_coco_captions
 from ..ops import CropOptions
@@ -179,7 +179,8 @@ class PairMiner:
             ValueError: the mask source or the labels do not know such pictures at all.
         """
         try:
-            return self._mine(name, nouns), ""
+            with memory_for(name):
+                return self._mine(name, nouns), ""
         except (_LeftOut, ImageReadError, MaskFileError) as error:
             return [], str(error)
 

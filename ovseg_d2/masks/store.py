@@ -13,13 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from ovseg_d2.files import write_atomically
+from ovseg_d2.files import shorten_stem, write_atomically
 from ovseg_d2.json_files import describe_problem, printable, read_json, shorten
 from ovseg_d2.masks.rle import encode_masks
 from ovseg_d2.masks.segmentations import array_size, decode_masks
 
 __all__ = ["MaskFileError", "mask_file_name", "read_info", "read_masks", "write_masks"]
 
+# Bytes of a file name before ".json".
+_MAX_STEM = 250
 _MAKE_AGAIN = "make it again: remove it and run tools/generate_masks.py"
 _FORMATS = "give a file of SA-1B's format or the list that SAM gives, one for each picture"
 _MAX_FILE = 2**29  # bytes
@@ -33,12 +35,12 @@ class MaskFileError(ValueError):
 def mask_file_name(file_name: str | os.PathLike[str]) -> str:
     """The name of a picture's mask file: ``a/b.jpg`` -> ``b.json``.
 
-    Virtual names count as a whole: ``shapes://val/0/3`` -> ``shapes_val_0_3.json``.
+    Virtual names count as a whole: ``shapes://val/0/3`` -> ``shapes_val_0_3.json``. Names that no
+    file system would take are shortened, see `shorten_stem`.
     """
     name = os.fspath(file_name)
-    if "://" in name:
-        return name.replace("://", "/").replace("/", "_") + ".json"
-    return Path(name).stem + ".json"
+    stem = name.replace("://", "/").replace("/", "_") if "://" in name else Path(name).stem
+    return shorten_stem(stem, _MAX_STEM) + ".json"
 
 
 def read_masks(

@@ -19,6 +19,7 @@ __all__ = [
     "config_vocabulary",
     "config_word_list",
     "dataset_vocabulary",
+    "image_name",
     "open_vocabulary_options",
 ]
 
@@ -70,6 +71,16 @@ def open_vocabulary_options(cfg: CfgNode, tower: CLIPTower) -> dict[str, Any]:
         "word_list": config_word_list(cfg),
         "image_format": cfg.INPUT.FORMAT,
     }
+
+
+def image_name(batched_input: dict[str, Any]) -> str:
+    """What an error calls an input: its file's name, or its size."""
+    if batched_input.get("file_name"):
+        return str(batched_input["file_name"])
+    if "image" not in batched_input:
+        return "an image"
+    height, width = batched_input["image"].shape[-2:]
+    return f"an image of {width} x {height} pixels"
 
 
 class OpenVocabularyModel(nn.Module):

@@ -1,12 +1,13 @@
 """Models that answer with scores of pixels, whatever scores them."""
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from ..image_errors import memory_for
 from ..systems import PixelScorer
-from .base import OpenVocabularyModel
+from .base import OpenVocabularyModel, image_name
 
 __all__ = ["PixelScoringModel"]
 
@@ -30,19 +31,28 @@ class PixelScoringModel(OpenVocabularyModel):
         Returns:
             For each, ``sem_seg``: (K, height, width) scores, the best of which is a pixel's label;
             see the scorer's ``score_pixels``.
+
+        Raises:
+            ImageTooLargeError: memory does not suffice for an image.
         """
-        return [
-            {"sem_seg": self.scorer.score_pixels(*args, **words)[0]}
-            for args, words in map(self._arguments, batched_inputs)
-        ]
+        return [{"sem_seg": self._answer(each, "score_pixels")} for each in batched_inputs]
 
     @torch.no_grad()
     def segment(self, batched_inputs: list[dict[str, Any]]) -> list[Tensor]:
-        """Labels alone, (height, width) long for each input; never holds all classes' scores."""
-        return [
-            self.scorer.segment(*args, **words)[0]
-            for args, words in map(self._arguments, batched_inputs)
-        ]
+        """Labels alone, (height, width) long for each input; never holds all classes' scores.
+
+        Raises:
+            ImageTooLargeError: as :meth:`forward`.
+        """
+        return [self._answer(each, "segment") for each in batched_inputs]
+
+    def _answer(
+        self, batched_input: dict[str, Any], method: Literal["score_pixels", "segment"]
+    ) -> Tensor:
+        """What a method of the scorer gives for one input."""
+        with memory_for(image_name(batched_input)):
+            args, words = self._arguments(batched_input)
+            return getattr(self.scorer, method)(*args, **words)[0]
 
     def _arguments(self, batched_input: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """What the system is asked: image, embeddings and size; classes of the embeddings."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
+from ovseg_d2.image_errors import need_memory
 from ovseg_d2.ops import upsample_scores
 
 __all__ = ["ImageProposals"]
@@ -42,7 +43,17 @@ class ImageProposals:
         return self.class_logits.softmax(dim=1)[:, :-1]
 
     def mask_logits(self, size: Size | None = None) -> Tensor:
-        """(Q, H, W) float32 at any size in pixels, that of the image by default."""
+        """(Q, H, W) float32 at any size in pixels, that of the image by default.
+
+        Raises:
+            ImageTooLargeError: memory does not suffice for the masks.
+        """
+        count, (height, width) = len(self.grid_logits), self.padded_size
+        need_memory(
+            3 * 4 * count * height * width,  # logits, probabilities, and masks cut out with them
+            self.grid_logits.device,
+            f"{count} masks of {width} x {height} pixels",
+        )
         return upsample_scores(self.grid_logits.float(), self.padded_size, self.image_size, size)
 
     def mask_probs(self, size: Size | None = None) -> Tensor:

@@ -8,8 +8,10 @@ and [naclip] differ from it in these alone.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -32,10 +34,16 @@ from .pixel_scorer import PixelScorer
 
 __all__ = ["MaskCLIP"]
 
+_logger = logging.getLogger(__name__)
 Size = tuple[int, int]
 
 # Crops encoded together; a window's worth of activations each.
 _CROPS_AT_ONCE = 8
+# An image that needs more, by `CLIPTower.dense_bytes`, is seen through windows: 4 GiB are 1552 x
+# 1552 pixels for a ViT-B/16.
+_MOST_BYTES = 2**32
+# Those windows have so many times the sides that the tower was trained at.
+_WINDOW_SIDES = 3
 
 
 class MaskCLIP(PixelScorer):
@@ -59,7 +67,9 @@ class MaskCLIP(PixelScorer):
         refine: denoising and smoothing of the scores; None does neither.
         background: what is background beside the best class; None asks the best class alone.
         window: (h, w) in pixels of a sliding window, or one number for both; None looks at images
-            as a whole. Refinement sees all windows of an image together.
+            as a whole, but for those that would need more than 4 GiB: these are seen through
+            windows of three times the sides that the tower was trained at, with a note in the log.
+            Refinement sees all windows of an image together.
         stride: (h, w) in pixels from window to window, or one number; None is half the window.
         logit_scale: factor of the cosines before any softmax; None is the tower's own. [sclip] has
             40, and 50 or 65 with a background.
@@ -163,12 +173,11 @@ class MaskCLIP(PixelScorer):
     def _grids(self, image: Tensor, text_embeds: Tensor, class_ids: Tensor | None) -> _Grids:
         """Encode one image and refine its scores."""
         size = (image.shape[1], image.shape[2])
-        window = size if self.window is None else self.window
-        boxes = window_boxes(size, window, window if self.stride is None else self.stride)
+        boxes, at_once = self._boxes(size)
         crops = [image[:, top:bottom, left:right] for left, top, right, bottom in boxes]
         scores, keys = [], []
-        for start in range(0, len(crops), _CROPS_AT_ONCE):
-            batch = torch.stack(crops[start : start + _CROPS_AT_ONCE])
+        for start in range(0, len(crops), at_once):
+            batch = torch.stack(crops[start : start + at_once])
             some_scores, some_keys = self._encode(batch, text_embeds)
             scores.append(some_scores)
             keys += [] if some_keys is None else [some_keys]
@@ -178,14 +187,16 @@ class MaskCLIP(PixelScorer):
             # Refinement is of classes: it must not take the words of one for rivals.
             grid_scores = max_over_words(grid_scores, class_ids, num_classes)
             class_ids = None
-        refined = refine_scores(
-            _put_together(grid_scores),
-            _put_together(torch.cat(keys)) if keys else None,
-            self.refine,
-            self.scale,
-            official=self.official,
-        )
-        grid_scores = refined[0].unflatten(1, (len(crops), -1)).transpose(0, 1)
+        del scores
+        if self.refine != Refinement():
+            refined = refine_scores(
+                _put_together(grid_scores),
+                _put_together(torch.cat(keys)) if keys else None,
+                self.refine,
+                self.scale,
+                official=self.official,
+            )
+            grid_scores = refined[0].unflatten(1, (len(crops), -1)).transpose(0, 1)
         box_size = crops[0].shape[1:]
         patch_h, patch_w = self.tower.patch_size
         grid_h, grid_w = grid_scores.shape[2:]
@@ -193,6 +204,19 @@ class MaskCLIP(PixelScorer):
         if self.official:
             padded_size = (box_size[0], box_size[1])
         return _Grids(grid_scores, boxes, size, padded_size, class_ids, num_classes)
+
+    def _boxes(self, size: Size) -> tuple[list[tuple[int, int, int, int]], int]:
+        """Windows of an image of a size, and how many of them are encoded together."""
+        if self.window is not None:
+            return window_boxes(size, self.window, self.stride or self.window), _CROPS_AT_ONCE
+        needed = self.tower.dense_bytes(size)
+        if needed <= _MOST_BYTES:
+            return window_boxes(size, size, size), _CROPS_AT_ONCE
+        height, width = (_WINDOW_SIDES * side for side in self.tower.image_size)
+        _tell_of_windows(size, (height, width), needed)
+        at_once = _MOST_BYTES // self.tower.dense_bytes((height, width))
+        boxes = window_boxes(size, (height, width), (height // 2, width // 2))
+        return boxes, min(max(at_once, 1), _CROPS_AT_ONCE)
 
     def _encode(self, images: Tensor, text_embeds: Tensor) -> tuple[Tensor, Tensor | None]:
         """Cosines (B, K, h, w) of images (B, 3, H, W), and keys where they are to be smoothed."""
@@ -241,6 +265,16 @@ class _Grids:
     padded_size: Size
     class_ids: Tensor | None
     num_classes: int
+
+
+@lru_cache(maxsize=1024)
+def _tell_of_windows(size: Size, window: Size, needed: int) -> None:
+    """Log it, once for each size of images."""
+    _logger.warning(
+        "images of %d x %d pixels are seen through windows of %d x %d: as a whole one would need "
+        "%.1f GB; set INPUT.MIN_SIZE_TEST to shrink them, or MODEL.MASKCLIP.WINDOW",
+        *(size[1], size[0], window[1], window[0], needed / 1e9),
+    )
 
 
 def _cosines(feats: Tensor, text_embeds: Tensor) -> Tensor:

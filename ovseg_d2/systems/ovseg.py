@@ -24,7 +24,7 @@ from ovseg_d2.ops import (
 from .images import each_image, evaluating
 from .ovseg_classifier import OVSegClassifier
 from .ovseg_proposals import MaskProposals, ProposalSource
-from .pixel_scorer import PixelScorer, join_labels, join_scores
+from .pixel_scorer import PixelScorer, join_labels, join_scores, need_score_memory
 
 __all__ = ["OTHERS", "OVSeg", "with_others"]
 
@@ -124,7 +124,9 @@ class OVSeg(PixelScorer):
 
         Raises:
             ValueError: as `segment`.
+            ImageTooLargeError: memory does not suffice for the scores.
         """
+        need_score_memory(images, size, text_embeds, class_ids)
         asked = (text_embeds, class_ids, background_ids, seen)
         with evaluating(self):
             found = self._bands_of_each(images, size, proposals, asked)

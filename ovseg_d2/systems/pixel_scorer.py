@@ -8,9 +8,11 @@ from collections.abc import Iterable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from ovseg_d2.image_errors import need_memory
+
 from .images import each_image, evaluating
 
-__all__ = ["PixelScorer", "join_labels", "join_scores"]
+__all__ = ["PixelScorer", "join_labels", "join_scores", "need_score_memory"]
 
 Size = tuple[int, int]
 
@@ -45,8 +47,10 @@ class PixelScorer(nn.Module, ABC):
 
         Raises:
             ValueError: as `segment`.
+            ImageTooLargeError: memory does not suffice for the scores.
         """
         asked = (text_embeds, class_ids, tuple(background_ids))
+        need_score_memory(images, size, text_embeds, class_ids)
         with evaluating(self):
             found = (self._bands(image, out, *asked) for image, out in each_image(images, size))
             return join_scores(found, stacked=isinstance(images, Tensor))
@@ -96,6 +100,33 @@ class PixelScorer(nn.Module, ABC):
         background_ids: Sequence[int],
     ) -> Iterator[Tensor]:
         """Final scores (K, rows, W) of one image (3, H, W), band by band from the top."""
+
+
+def need_score_memory(
+    images: Tensor | Sequence[Tensor],
+    size: Size | Sequence[Size] | None,
+    text_embeds: Tensor,
+    class_ids: Tensor | None,
+) -> None:
+    """Refuse scores of all classes at all pixels that memory does not suffice for.
+
+    Args:
+        images: as for `PixelScorer.score_pixels`, like all that follow.
+        size: likewise.
+        text_embeds: likewise.
+        class_ids: likewise.
+
+    Raises:
+        ImageTooLargeError: the scores of one image are more than what is free.
+    """
+    num_classes = len(text_embeds) if class_ids is None else int(class_ids.max()) + 1
+    for image, out in each_image(images, size):
+        height, width = (image.shape[1], image.shape[2]) if out is None else out
+        need_memory(
+            2 * 4 * num_classes * height * width,  # the bands, and beside them their sum
+            image.device,
+            f"the scores of {num_classes} classes at {width} x {height} pixels",
+        )
 
 
 def join_scores(

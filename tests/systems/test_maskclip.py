@@ -10,9 +10,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from ovseg_d2 import image_errors
 from ovseg_d2.clip import CLIPTower, LastBlock
+from ovseg_d2.image_errors import ImageTooLargeError
 from ovseg_d2.ops import Background, Refinement, smooth_by_keys, upsample_scores
-from ovseg_d2.systems import MaskCLIP
+from ovseg_d2.systems import MaskCLIP, maskclip
 
 
 @pytest.fixture
@@ -385,3 +387,72 @@ def _official_tower(case: Any, args: dict[str, Any]) -> CLIPTower:
             module.eps = args["ln_eps"]
     mean, std = args["mean"] / 255, args["std"] / 255
     return CLIPTower(model, open_clip.SimpleTokenizer(), mean=(mean,) * 3, std=(std,) * 3)
+
+
+def test_large_images_are_seen_through_windows(
+    tower: CLIPTower, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    images, text_embeds = _inputs(200, 150)
+    whole = MaskCLIP(tower).score_pixels(images, text_embeds)
+    side = 3 * tower.image_size[0]
+    through = MaskCLIP(tower, window=side, stride=side // 2).score_pixels(images, text_embeds)
+    needed = tower.dense_bytes((200, 150))
+    monkeypatch.setattr(maskclip, "_MOST_BYTES", needed)
+    assert torch.equal(MaskCLIP(tower).score_pixels(images, text_embeds), whole)
+    assert not caplog.records
+    monkeypatch.setattr(maskclip, "_MOST_BYTES", needed - 1)
+    maskclip._tell_of_windows.cache_clear()
+    found = MaskCLIP(tower).score_pixels(images, text_embeds)
+    torch.testing.assert_close(found, through, rtol=0, atol=1e-5)
+    assert not torch.allclose(found, whole, rtol=0, atol=1e-5)
+    assert len(caplog.records) == 1  # once for both images
+    assert f"150 x 200 pixels are seen through windows of {side} x {side}" in caplog.text
+
+
+def test_an_image_of_12_megapixels_would_need_112_gigabytes() -> None:
+    """The shipped CLIP has 4 heads and patches of 12 pixels: 83501 squared, 4 heads, 4 bytes."""
+    config = {
+        "embed_dim": 8,
+        "vision_cfg": {
+            "image_size": 96,
+            "patch_size": 12,
+            "layers": 1,
+            "width": 128,
+            "head_width": 32,
+        },
+        "text_cfg": {
+            "context_length": 8,
+            "vocab_size": 49408,
+            "width": 8,
+            "heads": 1,
+            "layers": 1,
+        },
+    }
+    model = open_clip.CLIP(**config).eval()
+    large = CLIPTower(model, open_clip.SimpleTokenizer(), mean=(0.5,) * 3, std=(0.25,) * 3)
+    assert large.dense_bytes((3000, 4000)) == 4 * 4 * 83501**2
+    boxes, at_once = MaskCLIP(large)._boxes((3000, 4000))
+    assert {(bottom - top, right - left) for left, top, right, bottom in boxes} == {(288, 288)}
+    assert at_once == 8
+    assert len(MaskCLIP(large)._boxes((1500, 1500))[0]) == 1
+
+
+def test_scores_that_memory_does_not_suffice_for_are_refused(
+    tower: CLIPTower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image_errors, "available_memory", lambda device: 2**33)
+    images, text_embeds = _inputs(16, 16, 847)
+    model = MaskCLIP(tower)
+    with pytest.raises(ImageTooLargeError, match="scores of 847 classes at 4000 x 3000 pixels"):
+        model.score_pixels(images[:1], text_embeds, (3000, 4000))
+    labels = model.segment(images[:1], text_embeds, (30, 40))  # labels alone never hold them
+    assert labels.shape == (1, 30, 40)
+
+
+def test_attention_that_memory_does_not_suffice_for_is_refused(
+    tower: CLIPTower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image_errors, "available_memory", lambda device: 10)
+    monkeypatch.setattr(image_errors, "_ALWAYS_ALLOWED", 10)
+    with torch.no_grad(), pytest.raises(ImageTooLargeError, match="attention weights of 17 patch"):
+        tower.encode_image(tower.normalize(_inputs(32, 32)[0]))

@@ -1,6 +1,7 @@
 """The demo: one picture or many, any words, and one sentence for every kind of bad input."""
 
 import errno
+import io
 import json
 import os
 import runpy
@@ -13,11 +14,12 @@ import pytest
 import torch
 from PIL import Image
 
-from ovseg_d2 import files
+from ovseg_d2 import files, image_errors
 from ovseg_d2.config import load_config
 from ovseg_d2.d2.modeling import build_model
 from ovseg_d2.engine.checkpointing import Checkpointer
 from ovseg_d2.segmenter import Segmenter
+from ovseg_d2.systems import PixelScorer
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOL = ROOT / "tools" / "demo.py"
@@ -333,3 +335,68 @@ def test_words_from_a_file_or_a_list_of_the_package(demo, tmp_path):
 )
 def test_words_that_may_mean_two_things_are_refused(refused, never_built, tmp_path, words, told):
     assert told in refused(picture(tmp_path / "a.png"), classes=words)
+
+
+def test_long_names_keep_their_pictures_apart(demo, tmp_path):
+    """Of 255 bytes a name may have, the words of heat maps need some."""
+    longest = "x" * 250
+    picture(tmp_path / "many" / f"{longest}a.png"[-255:])
+    picture(tmp_path / "many" / f"{longest}b.png"[-255:])
+    word = "a red star on grass and sand " * 6
+    assert demo(tmp_path / "many", classes=word, flags=("--heatmap",)) == 0
+    stems = {name.removesuffix(".json") for name in outputs(tmp_path) if name.endswith(".json")}
+    assert len(stems) == 2 and all(stem.startswith("x" * 100) for stem in stems)
+    assert len(outputs(tmp_path)) == 8
+
+
+def test_names_that_are_no_utf_8(demo, tmp_path, monkeypatch):
+    """On a console that refuses what it cannot encode."""
+    name = os.fsdecode(b"caf\xe9")
+    picture(tmp_path / "many" / f"{name}.png")
+    (tmp_path / "many" / f"{name}_bad.png").write_bytes(b"no picture")
+    console = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="strict")
+    monkeypatch.setattr(sys, "stdout", console)
+    assert demo(tmp_path / "many") == 1
+    console.flush()
+    assert b"caf\\udce9.png: " in console.buffer.getvalue()
+    assert f"{name}.json" in outputs(tmp_path)
+
+
+def test_a_picture_without_memory_is_left_out(demo, tmp_path, monkeypatch, capsys):
+    picture(tmp_path / "many" / "a.png")
+    picture(tmp_path / "many" / "b.png", 20, 20)
+    answer = PixelScorer.segment
+
+    def segment(self, images, *args, **kwargs):
+        if images.shape[-1] == 20:
+            torch.empty(10**13)
+        return answer(self, images, *args, **kwargs)
+
+    monkeypatch.setattr(PixelScorer, "segment", segment)
+    assert demo(tmp_path / "many") == 1
+    told = capsys.readouterr().err
+    assert f"left out: {tmp_path / 'many' / 'b.png'}: " in told and "more memory" in told
+    assert {name for name in outputs(tmp_path) if name.endswith(".json")} == {"a.json"}
+
+
+def test_heat_maps_without_memory_are_left_out_alone(demo, tmp_path, monkeypatch, capsys):
+    path = picture(tmp_path / "a.png")
+    monkeypatch.setattr(image_errors, "available_memory", lambda device: 10)
+    monkeypatch.setattr(image_errors, "_ALWAYS_ALLOWED", 2000)
+    assert demo(path, flags=("--heatmap",)) == 1
+    told = capsys.readouterr().err
+    assert "heatmaps left out: " in told and "scores of 2 classes at 24 x 16 pixels" in told
+    assert "1 of 1 pictures have no maps" in told
+    assert outputs(tmp_path) == {"a_overlay.png", "a_labels.png", "a.json"}
+
+
+def test_ranges_without_end_are_refused(refused, never_built):
+    assert "name at most 1000000 at once" in refused("shapes://train/0/0-100000000000")
+    for name in ("shapes://train/0/" + "9" * 5000, "shapes://train/0/0-" + "9" * 5000):
+        assert "is not a picture of the Shapes world" in refused(name)
+
+
+def test_pipes_and_addresses_are_refused(refused, never_built, tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    assert "it is a pipe or device" in refused(tmp_path / "a.png")
+    assert "nothing is downloaded" in refused("https://host/a.png?width=100")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ovseg_d2.masks import read_info, read_masks
+from ovseg_d2.masks import felzenszwalb, mask_file_name, read_info, read_masks
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOL = ROOT / "tools" / "generate_masks.py"
@@ -128,3 +128,31 @@ def test_processes_share_the_work(tmp_path, pictures, start):
     assert done.returncode == 0, done.stderr
     assert len(list(out.iterdir())) == 7
     assert "4/4" in done.stderr  # the first process's share
+
+
+def test_a_picture_without_memory_is_left_out(generate, tmp_path, capsys, monkeypatch):
+    """Whatever makes the masks."""
+    for name, side in (("a", 20), ("b", 30)):
+        Image.new("RGB", (side, side)).save(tmp_path / f"{name}.png")
+    cut = felzenszwalb.felzenszwalb
+
+    def segment(image, **options):
+        if len(image) == 30:
+            np.empty(10**13)
+        return cut(image, **options)
+
+    monkeypatch.setattr(felzenszwalb, "felzenszwalb", segment)
+    assert generate("felzenszwalb", tmp_path / "a.png", tmp_path / "b.png") == 1
+    errors = capsys.readouterr().err
+    assert f"left out: {tmp_path / 'b.png'}: it needs more memory" in errors
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.json"]
+
+
+def test_the_longest_names_get_masks(generate, tmp_path):
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for letter in "ab":
+        Image.new("RGB", (20, 20)).save(folder / ("x" * 250 + letter + ".png"))
+    assert generate("felzenszwalb", folder) == 0
+    found = {path.name for path in (tmp_path / "out").iterdir()}
+    assert found == {mask_file_name(path) for path in folder.iterdir()} and len(found) == 2
