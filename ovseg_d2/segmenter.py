@@ -26,7 +26,8 @@ from .data.mappers import TestMapper
 from .data.readers import read_picture
 from .data.shapes import unknown_words
 from .engine.checkpointing import Checkpointer
-from .engine.run import check_device, check_weights, warn_untrained
+from .engine.run import check_device, check_weights
+from .engine.untrained import check_trained, weights_file
 from .files import write_atomically
 from .ops import class_shares, max_over_words, upsample_scores
 from .systems import MaskCLIP
@@ -47,11 +48,13 @@ class Segmentation:
         image: (H, W, 3) uint8 RGB.
         labels: (H, W) int64, indices into ``vocabulary``.
         vocabulary: the words it was segmented with.
+        note: a sentence that the overlay and the JSON file show, such as that weights are random.
     """
 
     image: np.ndarray
     labels: np.ndarray
     vocabulary: Vocabulary
+    note: str = ""
 
     @property
     def shares(self) -> dict[str, float]:
@@ -67,7 +70,12 @@ class Segmentation:
     def overlay(self, alpha: float = 0.5) -> Image.Image:
         """The picture tinted by class, with a legend."""
         return draw_overlay(
-            self.image, self.labels, self.vocabulary, alpha=alpha, ignore_label=None
+            self.image,
+            self.labels,
+            self.vocabulary,
+            alpha=alpha,
+            ignore_label=None,
+            note=self.note,
         )
 
     def save(
@@ -114,6 +122,7 @@ class Segmentation:
     def _summary(self) -> dict[str, Any]:
         shares = {name: round(share, 6) for name, share in self.shares.items()}
         return {
+            **({"note": self.note} if self.note else {}),
             "height": self.labels.shape[0],
             "width": self.labels.shape[1],
             "classes": list(self.vocabulary.names),
@@ -151,9 +160,9 @@ class Segmenter:
         check_weights(cfg)
         self.cfg = cfg
         self.model = build_model(cfg).eval()
-        if cfg.MODEL.WEIGHTS:
-            Checkpointer(self.model).load(cfg.MODEL.WEIGHTS)
-        warn_untrained(cfg, self.model)
+        self._note = check_trained(cfg, self.model)
+        if weights_file(cfg):
+            Checkpointer(self.model).load(weights_file(cfg))
         self._mapper = TestMapper.from_config(cfg)
         self._warned_of: set[str] = set()
 
@@ -176,7 +185,7 @@ class Segmenter:
         image = _as_rgb(picture)
         batched_input = {**self._mapper.prepare(image), "classes": vocabulary}
         labels = self.model.segment([batched_input])[0].cpu().numpy()
-        return Segmentation(image, labels, vocabulary)
+        return Segmentation(image, labels, vocabulary, self._note)
 
     def heatmaps(self, picture: Picture, classes: Words | None = None) -> Heatmaps:
         """Say how much each pixel of a picture looks like each word.
@@ -220,7 +229,9 @@ class Segmenter:
             scores = (scores * scale).softmax(dim=0)
         scores = max_over_words(scores, class_ids, len(vocabulary)).cpu().numpy()
         measure = "probability" if len(vocabulary) > 1 else "cosine"
-        return Heatmaps(image, dict(zip(vocabulary.names, scores, strict=True)), measure)
+        return Heatmaps(
+            image, dict(zip(vocabulary.names, scores, strict=True)), measure, self._note
+        )
 
     def attention(self, picture: Picture, classes: Words | None = None) -> Heatmaps:
         """Say where a picture as a whole looks for the sake of each word, or of each caption.
@@ -250,7 +261,9 @@ class Segmenter:
         padded = (maps.shape[1] * patch_h, maps.shape[2] * patch_w)
         seen = (pixels.shape[-2], pixels.shape[-1])
         maps = upsample_scores(maps, padded, seen, image.shape[:2]).cpu().numpy()
-        return Heatmaps(image, dict(zip(vocabulary.names, maps, strict=True)), "attention")
+        return Heatmaps(
+            image, dict(zip(vocabulary.names, maps, strict=True)), "attention", self._note
+        )
 
     def choose_words(self, classes: Words | None) -> Vocabulary:
         """The vocabulary of a call; warns, once each, of words the small model has never seen.

@@ -52,7 +52,7 @@ def load_clip(
             the small model that comes with this package.
         pretrained: a tag of open_clip, such as "openai" (downloaded by open_clip, or taken from
             its cache); or a weight file, see `read_weights`; or "random". None means the packaged
-            weights for "ShapesCLIP" and random ones for every other model.
+            weights of "ShapesCLIP", and is refused for every other model.
         quick_gelu: the activation x * sigmoid(1.702 x) instead of GELU. None takes what the
             weights were trained with, as far as it is known: the tag says so, OpenAI's own format
             implies it; otherwise what the config says. "text" has it in the text tower alone, as
@@ -71,8 +71,8 @@ def load_clip(
 
     Raises:
         FileNotFoundError: a config or weight file that does not exist.
-        ValueError: an unknown name or tag, a kind of tower that is not supported, or weights of
-            another architecture.
+        ValueError: an unknown name or tag, no weights, a kind of tower that is not supported, or
+            weights of another architecture.
     """
     if model.replace("/", "-") in open_clip.list_models():  # OpenAI's spelling: "ViT-B/16"
         model = model.replace("/", "-")
@@ -146,7 +146,14 @@ def _resolve_weights(model: str, pretrained: str | Path | None) -> _Source:
     if pretrained == "random":
         return _Source()
     if pretrained is None:
-        return _packaged_weights() if model == _PACKAGED else _Source()
+        if model != _PACKAGED:
+            tags = open_clip.list_pretrained_tags_by_model(model)
+            tag = f"a tag of open_clip such as {tags[0]!r}, " if tags else ""
+            raise ValueError(
+                f"pretrained is empty, and {model!r} has no weights of its own; give {tag}a weight "
+                "file, or the word random (in a config: MODEL.CLIP.PRETRAINED)"
+            )
+        return _packaged_weights()
     if isinstance(pretrained, Path) or pretrained.endswith(_WEIGHT_SUFFIXES):
         return _Source(Path(pretrained))
     cfg = open_clip.get_pretrained_cfg(model, pretrained)

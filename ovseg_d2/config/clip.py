@@ -11,7 +11,8 @@ def add_clip_keys(model: CfgNode) -> None:
     model.CLIP = CfgNode()
     # A model name of open_clip, a config file of its format, or ShapesCLIP.
     model.CLIP.NAME = "ShapesCLIP"
-    # A tag of open_clip, a weight file, "random", or "" for what the name implies.
+    # A tag of open_clip, a weight file, "random", or "" for what the name implies: the weights of
+    # ShapesCLIP, or of another model those that MODEL.WEIGHTS brings.
     model.CLIP.PRETRAINED = ""
     # "auto" takes the activation the weights were trained with; "on", "off" and "text" (in the text
     # tower alone) overrule it.

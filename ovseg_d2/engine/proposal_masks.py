@@ -10,6 +10,7 @@ from ..d2.modeling import build_model
 from ..data.mappers import TestMapper
 from .checkpointing import Checkpointer
 from .run import check_device, check_weights
+from .untrained import check_trained, weights_file
 
 __all__ = ["ProposalMasks"]
 
@@ -61,7 +62,7 @@ class ProposalMasks:
         """Build what a config describes.
 
         Args:
-            weights: a checkpoint of OVSeg or of its MaskFormer.
+            weights: a checkpoint of OVSeg or of its MaskFormer, or "random".
             config: a config file of OVSeg.
             score: see the constructor.
             threshold: likewise.
@@ -76,7 +77,8 @@ class ProposalMasks:
         check_weights(cfg)
         model = build_model(cfg)
         masks = cls(model, TestMapper.from_config(cfg), score=score, threshold=threshold)
-        Checkpointer(model).load(weights)
+        check_trained(cfg, model)
+        Checkpointer(model).load(weights_file(cfg))
         return masks
 
     @torch.no_grad()

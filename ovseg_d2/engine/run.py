@@ -2,14 +2,12 @@
 
 import argparse
 import errno
-import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from ..config import load_config
 from ..d2.config import CfgNode
@@ -24,6 +22,7 @@ from .checkpointing import Checkpointer
 from .evaluate import evaluate
 from .logs import set_up_logs
 from .trainer import Trainer
+from .untrained import RANDOM, add_note, check_trained, weights_file
 
 __all__ = [
     "check_device",
@@ -34,10 +33,7 @@ __all__ = [
     "evaluate_config",
     "run_job",
     "set_up",
-    "warn_untrained",
 ]
-
-_logger = logging.getLogger(__name__)
 
 
 def check_job(cfg: CfgNode, args: argparse.Namespace) -> None:
@@ -48,8 +44,8 @@ def check_job(cfg: CfgNode, args: argparse.Namespace) -> None:
         args: ``eval_only`` and ``resume`` of detectron2's argument parser.
 
     Raises:
-        ValueError: a device that is not there, or that has no mixed precision, or a dataset that is
-            unknown or empty.
+        ValueError: a device that is not there, or that has no mixed precision, a dataset that is
+            unknown or empty, or a training from weights called "random".
         FileNotFoundError: a weight file that is not there.
         WriteError: ``OUTPUT_DIR`` cannot be written.
     """
@@ -62,6 +58,11 @@ def check_job(cfg: CfgNode, args: argparse.Namespace) -> None:
         )
     if not (args.resume and (Path(cfg.OUTPUT_DIR) / "last_checkpoint").is_file()):
         check_weights(cfg)
+    if cfg.MODEL.WEIGHTS == RANDOM and not args.eval_only:
+        raise ValueError(
+            "MODEL.WEIGHTS is random, which is for answers without a training; leave it empty to "
+            "train from random weights"
+        )
     if args.eval_only and not cfg.DATASETS.TEST:
         raise ValueError("DATASETS.TEST is empty; name at least one dataset to evaluate on")
     if not args.eval_only:
@@ -114,28 +115,11 @@ def check_weights(cfg: CfgNode) -> None:
     Raises:
         FileNotFoundError: the file does not exist.
     """
-    weights = cfg.MODEL.WEIGHTS
+    weights = weights_file(cfg)
     path = weights.partition("?")[0]  # detectron2 takes a query behind the name
     if weights and "://" not in weights and not os.path.isfile(path):
         raise FileNotFoundError(
             errno.ENOENT, f"MODEL.WEIGHTS {weights!r} does not exist; give the path of a checkpoint"
-        )
-
-
-def warn_untrained(cfg: CfgNode, model: nn.Module) -> None:
-    """Say so where what answers has random weights; for models to which nothing was loaded.
-
-    Args:
-        cfg: reads ``MODEL.WEIGHTS`` and ``MODEL.CLIP.PRETRAINED``.
-        model: built from it.
-    """
-    random_clip = cfg.MODEL.CLIP.PRETRAINED == "random"
-    if not cfg.MODEL.WEIGHTS and (random_clip or getattr(model, "needs_weights", False)):
-        _logger.warning(
-            "MODEL.WEIGHTS is empty, and %s has random weights: what this %s answers means "
-            "nothing; set MODEL.WEIGHTS to a checkpoint of its training",
-            "its CLIP" if random_clip else "the network that answers",
-            type(model).__name__,
         )
 
 
@@ -183,11 +167,12 @@ def run_job(cfg: CfgNode, args: argparse.Namespace) -> Any:
     if args.eval_only:
         model = Trainer.build_model(cfg)
         checkpointer = Checkpointer(model, save_dir=cfg.OUTPUT_DIR)
-        checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=args.resume)
-        if not (args.resume and checkpointer.has_checkpoint()):
-            warn_untrained(cfg, model)
+        going_on = args.resume and checkpointer.has_checkpoint()
+        note = "" if going_on else check_trained(cfg, model)
+        checkpointer.resume_or_load(weights_file(cfg), resume=args.resume)
         results = Trainer.test(cfg, model)
         if comm.is_main_process():
+            add_note(cfg, note)
             verify_results(cfg, results)
         return results
     trainer = Trainer(cfg)
@@ -210,7 +195,8 @@ def evaluate_config(config_file: str, opts: Sequence[str]) -> dict[str, Any]:
     cfg.freeze()
     check_weights(cfg)
     model = build_model(cfg)
-    Checkpointer(model).load(cfg.MODEL.WEIGHTS)
-    warn_untrained(cfg, model)
+    note = check_trained(cfg, model)
+    Checkpointer(model).load(weights_file(cfg))
     evaluate(cfg, model)
+    add_note(cfg, note)
     return numbers_of(read_results(cfg.OUTPUT_DIR), cfg.DATASETS.TEST)

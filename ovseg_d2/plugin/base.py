@@ -118,6 +118,9 @@ class OpenVocabularyModel(nn.Module):
         self._default_vocabulary = vocabulary
         self._word_list = word_list
         self._set_vocabulary: Vocabulary | None = None
+        # Weights that were loaded or are being trained may answer, and random ones that are wanted.
+        self.may_answer = False
+        self.register_load_state_dict_post_hook(_let_answer)
         self._dataset_vocabularies: dict[str, tuple[tuple[Any, ...], Vocabulary | None]] = {}
 
     @property
@@ -129,6 +132,24 @@ class OpenVocabularyModel(nn.Module):
     def needs_weights(self) -> bool:
         """Whether what answers, beside CLIP, is random until weights of a training are loaded."""
         return False
+
+    def train(self, mode: bool = True) -> nn.Module:
+        """As of any module; a model that is being trained may answer in between."""
+        self.may_answer = self.may_answer or mode
+        return super().train(mode)
+
+    def check_answers(self) -> None:
+        """Refuse to answer with random weights.
+
+        Raises:
+            ValueError: the network that answers was neither loaded nor trained.
+        """
+        if self.needs_weights and not self.may_answer:
+            raise ValueError(
+                f"the network of this {type(self).__name__} that answers has random weights; set "
+                "MODEL.WEIGHTS to a checkpoint of its training, or set the model's may_answer to "
+                "True if the answers may mean nothing"
+            )
 
     def set_vocabulary(self, classes: Words | None) -> None:
         """Choose the words for all inputs that bring none of their own.
@@ -216,3 +237,8 @@ class OpenVocabularyModel(nn.Module):
                 "INPUT.CROP"
             )
         return torch.cat([self.rgb_image(each) for each in batched_inputs])
+
+
+def _let_answer(module: OpenVocabularyModel, _: object) -> None:
+    """Note that weights were loaded; a hook of ``load_state_dict``."""
+    module.may_answer = True

@@ -30,9 +30,12 @@ def build_tower(cfg: CfgNode) -> CLIPTower:
         raise ValueError(
             f"MODEL.CLIP.QUICK_GELU {clip.QUICK_GELU!r} is not one of {', '.join(_QUICK_GELU)}"
         )
+    # A checkpoint of the whole model brings its CLIP along.
+    has_checkpoint = cfg.MODEL.WEIGHTS not in ("", "random")
+    without = "random" if has_checkpoint and clip.NAME != "ShapesCLIP" else None
     return load_clip(
         clip.NAME,
-        clip.PRETRAINED or None,
+        clip.PRETRAINED or without,
         quick_gelu=_QUICK_GELU[clip.QUICK_GELU],
         patch_dropout=clip.PATCH_DROPOUT,
         layer_norm_eps=clip.LAYER_NORM_EPS or None,

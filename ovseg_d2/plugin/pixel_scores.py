@@ -56,6 +56,7 @@ class PixelScoringModel(OpenVocabularyModel):
 
     def _arguments(self, batched_input: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """What the system is asked: image, embeddings and size; classes of the embeddings."""
+        self.check_answers()
         image = self.rgb_image(batched_input)
         text_embeds, class_ids = self.embed_vocabulary(batched_input)
         size = batched_input.get("height", image.shape[-2])

@@ -43,11 +43,13 @@ class Heatmaps:
         measure: what the maps hold: the "probability" of the word among all of them, in 0..1; of
             a word that is alone the "cosine" of its text and the pixel; or the "attention" that
             the image as a whole pays to the pixel for the word's sake.
+        note: a sentence that each drawing shows, such as that weights are random.
     """
 
     image: NDArray[np.uint8]
     maps: Mapping[str, NDArray[np.float32]]
     measure: Literal["probability", "cosine", "attention"]
+    note: str = ""
 
     @property
     def kind(self) -> str:
@@ -65,7 +67,8 @@ class Heatmaps:
         for (word, values), file in zip(self.maps.items(), files, strict=True):
             stats = {"min": values.min(), "max": values.max(), "mean": values.mean(dtype=float)}
             words[word] = {"file": file, **{key: round(float(v), 6) for key, v in stats.items()}}
-        return {"measure": self.measure, "words": words}
+        note = {"note": self.note} if self.note else {}
+        return {"measure": self.measure, **note, "words": words}
 
     def draw(self, word: str, *, alpha: float = 0.6) -> Image.Image:
         """The picture under the map of one word; see :func:`draw_heatmap`.
@@ -87,7 +90,15 @@ class Heatmaps:
             span, label = (0.0, highest) if highest > 0 else None, "attention, up to the most here"
         else:
             span, label = None, "cosine, lowest to highest here"
-        return draw_heatmap(self.image, self.maps[word], word, span=span, label=label, alpha=alpha)
+        return draw_heatmap(
+            self.image,
+            self.maps[word],
+            word,
+            span=span,
+            label=label,
+            alpha=alpha,
+            note=self.note,
+        )
 
     def save(self, folder: str | os.PathLike[str], name: str = "segmentation") -> dict[str, Path]:
         """Write ``<name>_heatmap_<word>.png``, or ``<name>_attention_<word>.png``, for each word.
@@ -117,6 +128,7 @@ def draw_heatmap(
     span: tuple[float, float] | None = None,
     label: str = "",
     alpha: float = 0.6,
+    note: str = "",
 ) -> Image.Image:
     """Lay a map of confidence over an image, with title and colour bar below it.
 
@@ -132,6 +144,7 @@ def draw_heatmap(
             the lowest and the highest there are; where they are equal, all is of the first colour.
         label: what the numbers are.
         alpha: weight of the colours in 0..1.
+        note: a sentence below the label.
 
     Returns:
         RGB picture.
@@ -149,7 +162,9 @@ def draw_heatmap(
     picture = picture.resize(_visible_size(picture.size), Image.Resampling.NEAREST)
 
     ends = (f"{low:.3g}", f"{high:.3g}")
-    strip = _draw_strip([title, label] if label else [title], ends, max(picture.width, _MIN_WIDTH))
+    strip = _draw_strip(
+        [line for line in (title, label, note) if line], ends, max(picture.width, _MIN_WIDTH)
+    )
     canvas = Image.new("RGB", (strip.width, picture.height + strip.height), _PAPER)
     canvas.paste(picture, (0, 0))
     canvas.paste(strip, (0, picture.height))

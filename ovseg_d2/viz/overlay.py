@@ -29,7 +29,7 @@ _WIDTH_PER_FONT_SIZE = 48
 _MAX_NAME_EMS = 16
 # Rows that a legend may always have; more only while it is no taller than the image.
 _FREE_ROWS = 10
-_PAPER, _INK = (255, 255, 255), (32, 32, 32)
+_PAPER, _INK, _NOTE_INK = (255, 255, 255), (32, 32, 32), (192, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ def draw_overlay(
     *,
     alpha: float = 0.5,
     ignore_label: int | None = 255,
+    note: str = "",
 ) -> Image.Image:
     """Tint an image by class, with a legend below it.
 
@@ -70,6 +71,7 @@ def draw_overlay(
         alpha: weight of the class colour in 0..1.
         ignore_label: pixels of this label are left as they are and not counted. None: there is
             none, which a vocabulary of more than 255 classes needs.
+        note: a sentence below the legend.
 
     Returns:
         RGB picture.
@@ -93,7 +95,10 @@ def draw_overlay(
     picture = _tint(image, label_map, colors, alpha, ignore_label)
     picture = picture.resize(_visible_size(picture.size), Image.Resampling.NEAREST)
     legend = _draw_legend(
-        _entries(names, colors, shares.numpy()), max(picture.width, _MIN_WIDTH), picture.height
+        _entries(names, colors, shares.numpy()),
+        max(picture.width, _MIN_WIDTH),
+        picture.height,
+        note,
     )
     canvas = Image.new("RGB", (legend.width, picture.height + legend.height), _PAPER)
     canvas.paste(picture, (0, 0))
@@ -150,8 +155,8 @@ def _entries(
     ]
 
 
-def _draw_legend(entries: list[_Entry], width: int, height_of_image: int) -> Image.Image:
-    """Entries in columns, read from top to bottom, on a strip of the given width."""
+def _draw_legend(entries: list[_Entry], width: int, height_of_image: int, note: str) -> Image.Image:
+    """Entries in columns, read from top to bottom, and a note, on a strip of the given width."""
     em = min(max(width // _WIDTH_PER_FONT_SIZE, _FONT_SIZES[0]), _FONT_SIZES[1])
     font = ImageFont.load_default(size=em)
     margin, line_height = em // 2, em * 3 // 2
@@ -173,8 +178,12 @@ def _draw_legend(entries: list[_Entry], width: int, height_of_image: int) -> Ima
         entries = [*entries[:shown], summary]
     num_rows = -(-len(entries) // num_columns)
 
-    legend = Image.new("RGB", (width, num_rows * line_height + margin), _PAPER)
+    height = (num_rows + bool(note)) * line_height + margin
+    legend = Image.new("RGB", (width, height), _PAPER)
     draw = ImageDraw.Draw(legend)
+    if note:
+        text = _shorten(note, font, width - 2 * margin)
+        draw.text((margin, height - margin // 2 - line_height // 2), text, _NOTE_INK, font, "lm")
     for i, entry in enumerate(entries):
         column, row = divmod(i, num_rows)
         x = margin + column * (fixed_width + name_width)

@@ -55,7 +55,7 @@ def named(monkeypatch, tiny_clip_config, weight_path):
 class TestConfigs:
     def test_plain_config_has_random_weights_and_openai_statistics(self, config_path):
         torch.manual_seed(0)
-        tower = load_clip(str(config_path))
+        tower = load_clip(str(config_path), "random")
         again = load_clip(str(config_path), "random")
         assert not tower.training
         assert tower.grid == (4, 4)
@@ -66,7 +66,7 @@ class TestConfigs:
     def test_wrapped_config_brings_statistics(self, tmp_path, tiny_clip_config):
         path = tmp_path / "wrapped.json"
         path.write_text(json.dumps({"model_cfg": tiny_clip_config, "preprocess_cfg": IMAGENET}))
-        tower = load_clip(str(path))
+        tower = load_clip(str(path), "random")
         assert tower.mean == IMAGENET["mean"]
         assert tower.std == IMAGENET["std"]
 
@@ -75,7 +75,7 @@ class TestConfigs:
         tiny_clip_config["text_cfg"]["context_length"] = 9
         path = tmp_path / "custom.json"
         path.write_text(json.dumps(tiny_clip_config))
-        tower = load_clip(str(path))
+        tower = load_clip(str(path), "random")
         assert isinstance(tower.model, open_clip.CustomTextCLIP)
         assert tower.tokenize(["a cat"]).shape == (1, 9)
 
@@ -87,7 +87,7 @@ class TestConfigs:
         path = tmp_path / "half.json"
         path.write_text(json.dumps({"embed_dim": 8, "vision_cfg": {}}))
         with pytest.raises(ValueError, match=r"half.json'.*lacks \['text_cfg'\]"):
-            load_clip(str(path))
+            load_clip(str(path), "random")
 
     def test_unknown_name_suggests_near_ones(self):
         with pytest.raises(ValueError, match="'VitB16' is no model name.*mean ViT-B-16 or"):
@@ -96,7 +96,7 @@ class TestConfigs:
     def test_names_may_have_openais_slash(self, monkeypatch, tiny_clip_config):
         monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "ViT-T-8", tiny_clip_config)
         monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "ViT-T-8", {"openai": GREY})
-        assert load_clip("ViT-T/8").mean == GREY["mean"]
+        assert load_clip("ViT-T/8", "random").mean == GREY["mean"]
 
     @pytest.mark.parametrize(
         ("name", "kind"),
@@ -108,13 +108,13 @@ class TestConfigs:
     )
     def test_unsupported_kinds_are_named_before_anything_is_built(self, name, kind):
         with pytest.raises(ValueError, match=f"contains a {kind}, which is not supported"):
-            load_clip(name)
+            load_clip(name, "random")
 
     def test_every_kind_of_image_tower(self, tmp_path, tiny_clip_config, vision_kind):
         tiny_clip_config["vision_cfg"].update(vision_kind)
         path = tmp_path / "kind.json"
         path.write_text(json.dumps(tiny_clip_config))
-        tower = load_clip(str(path))
+        tower = load_clip(str(path), "random")
         assert tower.encode_image(torch.randn(1, 3, *tower.image_size)).shape == (1, 32)
 
     def test_timm_does_not_fetch_weights_of_its_own(
@@ -128,7 +128,7 @@ class TestConfigs:
         tiny_clip_config["vision_cfg"].update(vision)
         path = tmp_path / "pretrained.json"
         path.write_text(json.dumps(tiny_clip_config))
-        assert load_clip(str(path)).embed_dim == 32
+        assert load_clip(str(path), "random").embed_dim == 32
 
 
 class TestWeights:
@@ -140,7 +140,7 @@ class TestWeights:
             assert torch.equal(value, stored[key].float())
 
     def test_our_own_checkpoint_round_trip(self, config_path, tmp_path):
-        trained = load_clip(str(config_path))
+        trained = load_clip(str(config_path), "random")
         system = nn.ModuleDict({"tower": trained, "decoder": nn.Linear(2, 2)})
         path = tmp_path / "model_final.pth"
         torch.save({"model": system.state_dict(), "iteration": 10}, path)
@@ -255,16 +255,16 @@ class TestPatchDropout:
         tiny_clip_config["vision_cfg"]["patch_dropout"] = 0.25
         path = tmp_path / "dropout.json"
         path.write_text(json.dumps(tiny_clip_config))
-        assert load_clip(str(path)).model.visual.patch_dropout.prob == 0.25
-        tower = load_clip(str(path), patch_dropout=0.5)
+        assert load_clip(str(path), "random").model.visual.patch_dropout.prob == 0.25
+        tower = load_clip(str(path), "random", patch_dropout=0.5)
         assert tower.model.visual.patch_dropout.prob == 0.5
-        none = load_clip(str(path), patch_dropout=0.0)
+        none = load_clip(str(path), "random", patch_dropout=0.0)
         assert isinstance(none.model.visual.patch_dropout, nn.Identity)
 
     @pytest.mark.parametrize("patch_dropout", [-0.1, 1.0])
     def test_impossible_shares_are_refused(self, config_path, patch_dropout):
         with pytest.raises(ValueError, match=f"patch_dropout={patch_dropout}; give a share"):
-            load_clip(str(config_path), patch_dropout=patch_dropout)
+            load_clip(str(config_path), "random", patch_dropout=patch_dropout)
 
     @pytest.mark.parametrize("kind", ["resnet", "convnext"])
     def test_towers_of_convolutions_have_no_patches(
@@ -273,9 +273,9 @@ class TestPatchDropout:
         tiny_clip_config["vision_cfg"].update(vision_kinds[kind])
         path = tmp_path / "convolutions.json"
         path.write_text(json.dumps(tiny_clip_config))
-        assert load_clip(str(path), patch_dropout=0.0).grid == (2, 2)
+        assert load_clip(str(path), "random", patch_dropout=0.0).grid == (2, 2)
         with pytest.raises(ValueError, match=r"patch_dropout=0\.5, but .* convolutions.*default"):
-            load_clip(str(path), patch_dropout=0.5)
+            load_clip(str(path), "random", patch_dropout=0.5)
 
 
 class TestPackaged:

@@ -33,6 +33,8 @@ def tiny_ovseg(tiny_opts, toy_dataset, tmp_path):
             ],
         )
         torch.manual_seed(0)
-        return cfg, build_model(cfg).eval()
+        model = build_model(cfg).eval()
+        model.may_answer = True  # with random weights
+        return cfg, model
 
     return build

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from ovseg_d2.config import load_config
-from ovseg_d2.d2.modeling import build_model
 from ovseg_d2.engine.run import (
     check_device,
     check_job,
@@ -16,7 +15,6 @@ from ovseg_d2.engine.run import (
     check_weights,
     evaluate_config,
     run_job,
-    warn_untrained,
 )
 from ovseg_d2.files import WriteError
 
@@ -96,29 +94,6 @@ def test_checks_by_themselves(config, tmp_path):
     with pytest.raises(FileNotFoundError, match="does not exist") as caught:
         check_weights(cfg)
     assert caught.value.filename is None
-
-
-@pytest.mark.parametrize(
-    ("opts", "answer"),
-    [
-        (("MODEL.CLIP.PRETRAINED", "random"), "its CLIP has random weights: what this MaskCLIP"),
-        (
-            ("MODEL.META_ARCHITECTURE", "MaskCLIPPlus", *PLUS),
-            "the network that answers has random weights: what this MaskCLIPPlus answers means",
-        ),
-        ((), ""),
-        (("MODEL.META_ARCHITECTURE", "OVSeg", "MODEL.OVSEG.PROPOSALS", "felzenszwalb"), ""),
-    ],
-)
-def test_answers_of_random_weights_are_said_to_mean_nothing(opts, answer, caplog):
-    cfg = load_config(None, ["MODEL.DEVICE", "cpu", *opts])
-    model = build_model(cfg)
-    warn_untrained(cfg, model)
-    assert answer in caplog.text and bool(answer) == bool(caplog.text)
-    caplog.clear()
-    cfg.MODEL.WEIGHTS = "trained.pth"
-    warn_untrained(cfg, model)
-    assert not caplog.text
 
 
 def test_train_then_evaluate_alone_then_go_on(config, tmp_path, toy_dataset, capsys):

@@ -28,7 +28,9 @@ def build(tiny_cfg: Callable[..., CfgNode]) -> Callable[..., Any]:
 
     def build_tiny(*opts: str) -> Any:
         torch.manual_seed(0)
-        return build_model(tiny_cfg(*opts)).eval()
+        model = build_model(tiny_cfg(*opts)).eval()
+        model.may_answer = True  # with random weights
+        return model
 
     return build_tiny
 

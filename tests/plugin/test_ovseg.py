@@ -488,11 +488,11 @@ def test_a_resumed_run_repeats_the_uninterrupted_one(tiny_opts, own_logs, tmp_pa
 
 
 def test_pictures_and_words_through_the_segmenter(tiny_cfg):
-    segment = Segmenter(tiny_cfg(*OPTS))
+    segment = Segmenter(tiny_cfg(*OPTS, "MODEL.WEIGHTS", "random"))
     pixels = picture((20, 30))["image"].permute(1, 2, 0).numpy()
     found = segment(pixels, "red star, grass")
     assert found.labels.shape == (20, 30) and found.vocabulary.names == ("red star", "grass")
-    demo = Segmenter(tiny_cfg(*OPTS, *key("DEMO", True)))
+    demo = Segmenter(tiny_cfg(*OPTS, "MODEL.WEIGHTS", "random", *key("DEMO", True)))
     assert demo(pixels, "red star").vocabulary.names == ("red star", "others")
     with pytest.raises(ValueError, match="META_ARCHITECTURE OVSeg has no heat maps"):
         segment.heatmaps(pixels, "red star")

@@ -30,7 +30,7 @@ def config_file(tiny_clip_config, tmp_path):
 
 
 def test_checkpoint_to_weights(run_tool, config_file, tmp_path, capsys):
-    tower = load_clip(str(config_file))
+    tower = load_clip(str(config_file), "random")
     state = {f"system.tower.{key}": value for key, value in tower.state_dict().items()}
     torch.save({"model": state, "iteration": 3}, tmp_path / "model_final.pth")
     out = tmp_path / "out" / "clip.safetensors"
@@ -44,13 +44,13 @@ def test_checkpoint_to_weights(run_tool, config_file, tmp_path, capsys):
 
 
 def test_mask_prompts_go_with_the_weights(run_tool, config_file, tmp_path, capsys):
-    prompted = MaskPromptedTower(load_clip(str(config_file)), depth=2)
+    prompted = MaskPromptedTower(load_clip(str(config_file), "random"), depth=2)
     state = {f"system.prompted.{key}": value for key, value in prompted.state_dict().items()}
     torch.save({"model": state}, tmp_path / "model_final.pth")
     out = tmp_path / "clip.safetensors"
     run_tool("--model", config_file, "--weights", tmp_path / "model_final.pth", "--output", out)
     assert "float16, with mask prompts of depth 2" in capsys.readouterr().out
-    again = load_prompted_tower(load_clip(str(config_file)), out)
+    again = load_prompted_tower(load_clip(str(config_file), "random"), out)
     torch.testing.assert_close(again.prompts, prompted.prompts, rtol=1e-3, atol=1e-4)
 
 
