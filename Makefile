@@ -1,6 +1,7 @@
 # From a fresh clone, with Python 3.10 or later, make and a package index:
 #
-#   make demo     segments a picture with words; PICTURE=... WORDS="red star, grass" for your own
+#   make demo     segments an example with words; and a photograph of your own:
+#   make demo CONFIG=configs/photos.yaml PICTURE=photo.jpg WORDS="dog, grass, sky"
 #   make test     runs the tests; with D2=/path/to/a/detectron2/checkout, on detectron2 itself
 #   make lint     checks style and types
 #   make fuzz     feeds damaged input to every reader; N=100000 READER=masks SEED=1 for more

@@ -165,6 +165,7 @@ class Segmenter:
             Checkpointer(self.model).load(weights_file(cfg))
         self._mapper = TestMapper.from_config(cfg)
         self._warned_of: set[str] = set()
+        self._last: tuple[np.ndarray | None, str] = (None, "")  # image, and its file name
 
     def __call__(self, picture: Picture, classes: Words | None = None) -> Segmentation:
         """Segment one picture.
@@ -183,7 +184,7 @@ class Segmenter:
         """
         vocabulary = self.choose_words(classes)
         image = _as_rgb(picture)
-        batched_input = {**self._mapper.prepare(image), "classes": vocabulary}
+        batched_input = {**self._prepare(picture, image), "classes": vocabulary}
         labels = self.model.segment([batched_input])[0].cpu().numpy()
         return Segmentation(image, labels, vocabulary, self._note)
 
@@ -222,7 +223,7 @@ class Segmenter:
             official=system.official,
         )
         text_embeds, class_ids = self.model.text_bank.embed_rows(vocabulary)
-        pixels = self.model.rgb_image(self._mapper.prepare(image))
+        pixels = self.model.rgb_image(self._prepare(picture, image))
         scores = plain.score_pixels(pixels, text_embeds, image.shape[:2])[0]  # (R, H, W)
         if len(vocabulary) > 1:
             scale = system.logit_scale or system.tower.logit_scale.detach().float()
@@ -253,7 +254,7 @@ class Segmenter:
         vocabulary = self.choose_words(classes)
         image = _as_rgb(picture)
         tower = self.model.text_bank.tower
-        pixels = self.model.rgb_image(self._mapper.prepare(image))
+        pixels = self.model.rgb_image(self._prepare(picture, image))
         text_embeds, class_ids = self.model.text_bank.embed_rows(vocabulary)
         maps = attention_to_texts(tower, tower.normalize(pixels), text_embeds)
         maps = max_over_words(maps, class_ids, len(vocabulary))
@@ -264,6 +265,14 @@ class Segmenter:
         return Heatmaps(
             image, dict(zip(vocabulary.names, maps, strict=True)), "attention", self._note
         )
+
+    def _prepare(self, picture: Picture, image: np.ndarray) -> dict[str, Any]:
+        """The model's input of an image, with its file name where it has one."""
+        if isinstance(picture, str | os.PathLike):
+            self._last = image, os.fspath(picture)
+        # The image of a segmentation, given again for its heat maps, keeps its name.
+        name = self._last[1] if image is self._last[0] else ""
+        return {**self._mapper.prepare(image), "file_name": name}
 
     def choose_words(self, classes: Words | None) -> Vocabulary:
         """The vocabulary of a call; warns, once each, of words the small model has never seen.

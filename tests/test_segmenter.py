@@ -4,6 +4,7 @@ import errno
 import json
 import logging
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -202,17 +203,18 @@ def warned(caplog):
     return [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
 
 
-def test_the_small_model_warns_of_each_strange_word_once(caplog, monkeypatch, rgb):
+def test_the_small_model_warns_of_each_strange_word_once(caplog, monkeypatch):
+    image = "shapes://dev/0/1"
     monkeypatch.setattr(logging.getLogger("ovseg_d2"), "propagate", True)
     segment = Segmenter(opts=["MODEL.DEVICE", "cpu", "MODEL.TEXT.CLASSES", "['a dog', 'red ring']"])
-    segment(rgb, "red star, blue stripes, grass")
+    segment(image, "red star, blue stripes, grass")
     assert not warned(caplog)
-    segment(rgb, "zebra, grass | meadow")
-    segment(rgb, "zebra, grass, meadow")
+    segment(image, "zebra, grass | meadow")
+    segment(image, "zebra, grass, meadow")
     (message,) = warned(caplog)
     assert message.startswith("ShapesCLIP has never seen 'zebra', 'meadow': ")
     assert "MODEL.CLIP.NAME" in message
-    segment(rgb)  # the config's own words
+    segment(image)  # the config's own words
     assert warned(caplog)[1].startswith("ShapesCLIP has never seen 'a dog': ")
 
 
@@ -414,3 +416,40 @@ def test_attention_to_words_is_that_of_the_towers_class_token(tiny_opts):
     for own, expected in zip(found.maps.values(), resized, strict=True):
         torch.testing.assert_close(torch.from_numpy(own), expected)
     assert maps.min() >= 0 and not torch.allclose(maps[0], maps[1])
+
+
+EXAMPLE = Path(__file__).resolve().parents[1] / "datasets" / "examples" / "shapes.png"
+
+
+def test_shapes_clip_says_once_that_it_does_not_know_photographs(
+    tmp_path, rgb, caplog, monkeypatch
+):
+    monkeypatch.setattr(logging.getLogger("ovseg_d2"), "propagate", True)
+    segment = Segmenter(opts=["MODEL.DEVICE", "cpu"])
+    for known in ("shapes://dev/0/3", EXAMPLE, str(EXAMPLE)):
+        found = segment(known, "red star, grass")
+        segment.heatmaps(found.image, "red star")
+    (tmp_path / "copy.png").write_bytes(EXAMPLE.read_bytes())
+    segment(tmp_path / "copy.png", "red star, grass")
+    assert caplog.text == ""
+    photo = save(tmp_path, rgb, "photo.png")
+    for method in (segment, segment.heatmaps, segment.attention, segment):
+        method(photo, "red star, grass")
+    segment(rgb, "red star, grass")
+    assert caplog.text.count("knows nothing else than its coloured shapes") == 1
+    assert "photo.png is not of the Shapes world" in caplog.text
+    assert "MODEL.CLIP.NAME ViT-B-16 MODEL.CLIP.PRETRAINED openai" in caplog.text
+
+
+@pytest.mark.parametrize("method", ["heatmaps", "attention"])
+def test_arrays_without_a_name_are_told_of_too(method, rgb, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("ovseg_d2"), "propagate", True)
+    getattr(Segmenter(opts=["MODEL.DEVICE", "cpu"]), method)(rgb, "red star, grass")
+    assert "an image without a file name is not of the Shapes world" in caplog.text
+
+
+def test_other_towers_are_not_told_of_photographs(segment, rgb, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("ovseg_d2"), "propagate", True)
+    caplog.clear()
+    segment(rgb, "red star, grass")
+    assert caplog.text == ""

@@ -1,10 +1,9 @@
 """Segment pictures with words.
 
 Examples:
-    python tools/demo.py --input picture.png --classes "red star, grass"
-    python tools/demo.py --config-file configs/maskclip.yaml --input photos 'more/*.jpg' \
-        --classes "sky, tree" --output output/demo \
-        --opts MODEL.CLIP.NAME ViT-B-16 MODEL.CLIP.PRETRAINED openai
+    python tools/demo.py --input datasets/examples/shapes.png --classes "orange star, gravel"
+    python tools/demo.py --config-file configs/photos.yaml --input photos 'more/*.jpg' \
+        --classes "sky, tree" --output output/demo
     python tools/demo.py --config-file configs/clip_short.yaml --input picture.png \
         --classes "a red star on grass" --attention --output output/before \
         --opts MODEL.WEIGHTS output/clip_short/model_final.pth

@@ -1,6 +1,6 @@
 """CLIP towers: loading, any resolution, global and dense features, text."""
 
-from .advice import local_feature_advice
+from .advice import image_advice, local_feature_advice
 from .attention_maps import attention_to_texts
 from .crops import fill_color, prepare_crops
 from .freezing import TrainPolicy, set_trainable
@@ -30,6 +30,7 @@ __all__ = [
     "encode_stages",
     "encode_text_tokens",
     "fill_color",
+    "image_advice",
     "image_heads",
     "load_clip",
     "load_prompted_tower",

@@ -97,6 +97,7 @@ def load_clip(
     mean = mean or source.mean or preprocess.get("mean") or open_clip.OPENAI_DATASET_MEAN
     std = std or source.std or preprocess.get("std") or open_clip.OPENAI_DATASET_STD
     tower = CLIPTower(built, _build_tokenizer(config["text_cfg"]), mean, std)
+    tower.knows_shapes_only = model == _PACKAGED and pretrained is None
     if weights is not None:
         load_weights(built, weights, str(source.path))
     return tower.eval().to(device)

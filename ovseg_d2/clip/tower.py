@@ -20,9 +20,7 @@ _MASKCLIP = LastBlock()
 class CLIPTower(nn.Module):
     """An open_clip model seen the way open-vocabulary segmentation needs it.
 
-    The model is used as it is, never patched, and its state dict stays open_clip's; the tower's
-    own has the prefix `model.` and nothing else.
-
+    The model is never patched, and its state dict stays open_clip's, with the prefix `model.`.
     Letters: B images, N texts, L tokens, D joint embedding, HxW pixels, hxw patches.
     """
 
@@ -55,6 +53,7 @@ class CLIPTower(nn.Module):
         self.tokenizer = tokenizer
         self._mean = tuple(float(value) for value in mean)
         self._std = tuple(float(value) for value in std)
+        self.knows_shapes_only = False  # True of ShapesCLIP with the weights of this package
 
     @property
     def mean(self) -> tuple[float, ...]:

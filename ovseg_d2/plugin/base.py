@@ -1,13 +1,14 @@
 """What all open-vocabulary meta-architectures share: the vocabulary, batches of input dicts."""
 
 import copy
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..clip import CLIPTower
+from ..clip import CLIPTower, image_advice
 from ..d2.config import CfgNode
 from ..d2.data import DatasetCatalog, MetadataCatalog
 from ..text import TextBank
@@ -22,6 +23,8 @@ __all__ = [
     "image_name",
     "open_vocabulary_options",
 ]
+
+_logger = logging.getLogger(__name__)
 
 
 def dataset_vocabulary(name: str) -> Vocabulary | None:
@@ -120,6 +123,7 @@ class OpenVocabularyModel(nn.Module):
         self._set_vocabulary: Vocabulary | None = None
         # Weights that were loaded or are being trained may answer, and random ones that are wanted.
         self.may_answer = False
+        self._gave_image_advice = False
         self.register_load_state_dict_post_hook(_let_answer)
         self._dataset_vocabularies: dict[str, tuple[tuple[Any, ...], Vocabulary | None]] = {}
 
@@ -218,7 +222,17 @@ class OpenVocabularyModel(nn.Module):
         return text_embeds, None if len(text_embeds) == len(vocabulary) else class_ids
 
     def rgb_image(self, batched_input: dict[str, Any]) -> Tensor:
-        """(1, 3, H, W) float RGB of 0 to 255 on the model's device."""
+        """(1, 3, H, W) float RGB of 0 to 255 on the model's device.
+
+        The first image to answer about whose file name shows that CLIP cannot know it draws a
+        warning.
+        """
+        name = batched_input.get("file_name")
+        if name is not None and not self.training and not self._gave_image_advice:
+            advice = image_advice(self.text_bank.tower, name)
+            self._gave_image_advice = advice is not None
+            if advice:
+                _logger.warning("%s", advice)
         image = batched_input["image"].to(self.device, torch.float32)
         if self.image_format == "BGR":
             image = image.flip(0)

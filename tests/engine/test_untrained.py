@@ -1,6 +1,7 @@
 """Random weights answer only where they are asked for by the word, and outputs say so."""
 
 import json
+import logging
 
 import numpy as np
 import pytest
@@ -23,6 +24,12 @@ PLUS = (
 )
 NO_NETWORK = ("MODEL.META_ARCHITECTURE", "OVSeg", "MODEL.OVSEG.PROPOSALS", "felzenszwalb")
 IMAGE = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def _logs(monkeypatch):
+    """Let the test see the log, whatever ran before."""
+    monkeypatch.setattr(logging.getLogger("ovseg_d2"), "propagate", True)
 
 
 @pytest.fixture

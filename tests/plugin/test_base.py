@@ -1,10 +1,13 @@
 """Where the words of an input come from, and how a dataset's classes become words."""
 
+import logging
+
 import pytest
 import torch
 
 from ovseg_d2.config import load_config
 from ovseg_d2.d2.data import MetadataCatalog
+from ovseg_d2.d2.modeling import build_model
 from ovseg_d2.plugin.base import config_vocabulary, config_word_list, dataset_vocabulary
 from ovseg_d2.vocab import Vocabulary, load_vocabulary, read_words
 
@@ -144,3 +147,19 @@ def test_stuff_classes_that_are_no_names_are_refused_by_the_model(build, classes
             build().vocabulary_of({"dataset_name": "ovseg_toy_letters"})
     finally:
         MetadataCatalog.remove("ovseg_toy_letters")
+
+
+def test_evaluations_and_input_dicts_with_file_names_are_told_once_of_photographs(
+    caplog, monkeypatch
+):
+    monkeypatch.setattr(logging.getLogger("ovseg_d2"), "propagate", True)
+    model = build_model(load_config(None, ["MODEL.DEVICE", "cpu"]))
+    image = torch.zeros(3, 16, 16, dtype=torch.uint8)
+    words = {"image": image, "classes": "red star, grass"}
+    model.train().rgb_image({**words, "file_name": "photo.jpg"})
+    model.eval()
+    model([{**words, "file_name": "shapes://val/0/1"}, words])
+    assert caplog.text == ""
+    model([{**words, "file_name": "photo.jpg"}, {**words, "file_name": "other.jpg"}])
+    assert caplog.text.count("photo.jpg is not of the Shapes world") == 1
+    assert "other.jpg" not in caplog.text

@@ -89,7 +89,13 @@ def test_items_of_a_list_are_taken_literally() -> None:
 
 
 @pytest.mark.parametrize("form", [str, Path, lambda path: [str(path)]])
-def test_files_are_read(tmp_path: Path, form: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_files_are_read(
+    tmp_path: Path,
+    form: Any,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(logging.getLogger("ovseg_d2"), "propagate", True)
     contents = {
         "words.txt": "dog | puppy | hound\ngrass\n",
         "words.json": '{"dog": ["puppy", "hound"], "grass": []}',
@@ -98,7 +104,7 @@ def test_files_are_read(tmp_path: Path, form: Any, caplog: pytest.LogCaptureFixt
     }
     for name, content in contents.items():
         (tmp_path / name).write_text(content, encoding="utf-8")
-        with caplog.at_level(logging.INFO):
+        with caplog.at_level(logging.INFO, "ovseg_d2"):
             assert read_words(form(tmp_path / name)) == WITH_SYNONYMS
     if form is str:
         assert f"2 classes of the file {tmp_path / 'words.json'}" in caplog.text
