@@ -421,9 +421,7 @@ def test_attention_to_words_is_that_of_the_towers_class_token(tiny_opts):
 EXAMPLE = Path(__file__).resolve().parents[1] / "datasets" / "examples" / "shapes.png"
 
 
-def test_shapes_clip_says_once_that_it_does_not_know_photographs(
-    tmp_path, rgb, caplog, monkeypatch
-):
+def test_shapes_clip_says_once_that_it_knows_no_photographs(tmp_path, rgb, caplog, monkeypatch):
     monkeypatch.setattr(logging.getLogger("ovseg_d2"), "propagate", True)
     segment = Segmenter(opts=["MODEL.DEVICE", "cpu"])
     for known in ("shapes://dev/0/3", EXAMPLE, str(EXAMPLE)):

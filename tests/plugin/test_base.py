@@ -149,9 +149,7 @@ def test_stuff_classes_that_are_no_names_are_refused_by_the_model(build, classes
         MetadataCatalog.remove("ovseg_toy_letters")
 
 
-def test_evaluations_and_input_dicts_with_file_names_are_told_once_of_photographs(
-    caplog, monkeypatch
-):
+def test_input_dicts_with_file_names_are_told_once_of_photographs(caplog, monkeypatch):
     monkeypatch.setattr(logging.getLogger("ovseg_d2"), "propagate", True)
     model = build_model(load_config(None, ["MODEL.DEVICE", "cpu"]))
     image = torch.zeros(3, 16, 16, dtype=torch.uint8)
