@@ -5,12 +5,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from . import shapes
-from .images import read_image
+from .images import _DAMAGE, _FORMATS, read_image
 
-__all__ = ["read_captions", "read_category", "read_labels", "read_picture"]
+__all__ = ["LabelFileError", "read_captions", "read_category", "read_labels", "read_picture"]
+
+
+class LabelFileError(ValueError):
+    """A label file cannot be read: one sentence with the file, what is wrong and the remedy."""
 
 
 def read_picture(file_name: str | os.PathLike[str]) -> np.ndarray:
@@ -26,19 +30,26 @@ def read_picture(file_name: str | os.PathLike[str]) -> np.ndarray:
 
 
 def read_labels(
-    file_name: str | os.PathLike[str], dtype: type | str | np.dtype = np.int64
+    file_name: str | os.PathLike[str],
+    dtype: type | str | np.dtype = np.int64,
+    *,
+    colors: bool = False,
 ) -> np.ndarray:
-    """(H, W) class ids of a label file or of a ``shapes://`` name.
+    """(H, W) values of a label file or of a ``shapes://`` name, as they are in the file.
 
-    Fits detectron2's ``sem_seg_loading_fn``.
+    Fits detectron2's ``sem_seg_loading_fn``. `LabelReader` makes class ids of the values.
 
     Args:
-        file_name: a single-channel picture (8 or 16 bits, greyscale or palette), or virtual.
+        file_name: a single-channel image (1 to 32 bits, greyscale or palette), or virtual.
         dtype: of the result.
+        colors: accept files in colour, too.
+
+    Returns:
+        (H, W); of a file in colour (H, W, 3), its RGB.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not a picture, or one with several channels or fractions.
+        LabelFileError: not an image, or one with several channels or fractions.
     """
     if shapes.is_shapes_name(str(file_name)):
         return shapes.read_labels(str(file_name)).astype(dtype)
@@ -48,25 +59,29 @@ def read_labels(
             "sem_seg_file_name entries"
         )
     try:
-        with Image.open(file_name) as picture:
-            labels = np.asarray(picture)
-    except (
-        UnidentifiedImageError,
-        Image.DecompressionBombError,
-        OSError,
-        SyntaxError,
-        ValueError,
-    ) as error:
-        raise ValueError(
+        Image.init()
+        # As of images: Pillow hands PostScript to an outside program.
+        formats = [name for name in _FORMATS if name in Image.OPEN]
+        with Image.open(file_name, formats=formats) as picture:
+            mode, labels = picture.mode, np.asarray(picture)
+    except (Image.DecompressionBombError, *_DAMAGE) as error:
+        raise LabelFileError(
             f"label file {os.fspath(file_name)!r} cannot be read ({error}); "
             "write it again as a single-channel PNG or TIFF"
         ) from error
+    if colors and _is_opaque_rgb(mode, labels):
+        return labels[..., :3].astype(dtype)
     if labels.ndim != 2 or labels.dtype.kind == "f":
-        raise ValueError(
+        raise LabelFileError(
             f"label file {os.fspath(file_name)!r} has shape {labels.shape} and dtype "
-            f"{labels.dtype}; label maps have one channel that holds class ids, whole numbers"
+            f"{labels.dtype}; label maps have one channel that holds class ids, whole numbers, or "
+            "RGB colours that the metadata's label_palette names"
         )
     return labels.astype(dtype)
+
+
+def _is_opaque_rgb(mode: str, pixels: np.ndarray) -> bool:
+    return mode == "RGB" or (mode == "RGBA" and bool((pixels[..., 3] == 255).all()))
 
 
 def read_captions(dataset_dict: Mapping[str, Any]) -> Sequence[str]:

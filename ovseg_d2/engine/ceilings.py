@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..data.readers import read_labels
+from ..data.labels import LabelReader
 from ..ops import max_over_words, pool_masks, upsample_scores
 from ..plugin import MaskCLIP, OVSeg
 from .oracles import TruthLabels, TruthMasks
@@ -46,6 +46,7 @@ class PatchOracle(nn.Module):
     def __init__(self, model: MaskCLIP) -> None:
         """Take patch size and vocabulary from a model."""
         super().__init__()
+        self._read_labels = LabelReader()
         self.model = model
 
     @torch.no_grad()
@@ -54,7 +55,7 @@ class PatchOracle(nn.Module):
         patch = self.model.maskclip.tower.patch_size
         outputs = []
         for each in batched_inputs:
-            labels = torch.from_numpy(read_labels(each["sem_seg_file_name"]))
+            labels = torch.from_numpy(self._read_labels(each))
             shares = patch_shares(labels, len(self.model.vocabulary_of(each)), patch)
             padded = shares.shape[1] * patch[0], shares.shape[2] * patch[1]
             size = labels.shape[0], labels.shape[1]
@@ -72,6 +73,7 @@ class GroundTruthMasks(nn.Module):
     def __init__(self, model: MaskCLIP) -> None:
         """Take features and vocabulary from a model."""
         super().__init__()
+        self._read_labels = LabelReader()
         self.model = model
 
     @torch.no_grad()
@@ -81,7 +83,7 @@ class GroundTruthMasks(nn.Module):
 
     def _paint(self, batched_input: dict[str, Any]) -> Tensor:
         model = self.model
-        labels = torch.from_numpy(read_labels(batched_input["sem_seg_file_name"]))
+        labels = torch.from_numpy(self._read_labels(batched_input))
         text_embeds, class_ids = model.embed_vocabulary(batched_input)
         num_classes = len(model.vocabulary_of(batched_input))
         image = model.rgb_image(batched_input)

@@ -48,7 +48,7 @@ class PairJob:
     """
 
     pictures: tuple[str, ...]
-    labels: Mapping[str, tuple[str, str]]
+    labels: Mapping[str, Sequence[tuple[str, str]]]
     options: MiningOptions
     info: Mapping[str, Any]
     output: Path

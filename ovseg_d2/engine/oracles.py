@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..data.readers import read_labels
+from ..data.labels import LabelReader
 from ..plugin import OVSeg
 from ..systems import OVSeg as OVSegSystem
 from ..systems import oracle_proposals, truth_proposals
@@ -25,6 +25,7 @@ class TruthMasks(nn.Module):
     def __init__(self, model: OVSeg) -> None:
         """Take crops, CLIP and vocabulary from a model."""
         super().__init__()
+        self._read_labels = LabelReader()
         self.model = model
         self.train(model.training)  # evaluation puts the mode back that it finds here
 
@@ -35,7 +36,8 @@ class TruthMasks(nn.Module):
         for each in batched_inputs:
             size = each["image"].shape[-2:]
             num_classes = len(self.model.vocabulary_of(each))
-            found = truth_proposals(_labels(each, self.model.device), num_classes, tuple(size))
+            labels = torch.from_numpy(self._read_labels(each)).to(self.model.device)
+            found = truth_proposals(labels, num_classes, tuple(size))
             outputs.append({"sem_seg": self.model.score(each, found)})
         return outputs
 
@@ -46,6 +48,7 @@ class TruthLabels(nn.Module):
     def __init__(self, model: OVSeg) -> None:
         """Take proposals and vocabulary from a model."""
         super().__init__()
+        self._read_labels = LabelReader()
         self.model = model
         self.train(model.training)  # evaluation puts the mode back that it finds here
 
@@ -55,7 +58,7 @@ class TruthLabels(nn.Module):
         return [{"sem_seg": self._score(each)} for each in batched_inputs]
 
     def _score(self, batched_input: dict[str, Any]) -> Tensor:
-        labels = _labels(batched_input, self.model.device)
+        labels = torch.from_numpy(self._read_labels(batched_input)).to(self.model.device)
         num_classes = len(self.model.vocabulary_of(batched_input))
         found = oracle_proposals(self.model.propose(batched_input), labels, num_classes)
         image = self.model.rgb_image(batched_input)
@@ -65,7 +68,3 @@ class TruthLabels(nn.Module):
         words = image.new_zeros(num_classes, 0)
         nobody = OVSegSystem(None, None, lam=0.0)
         return nobody.score_pixels(image, words, size, proposals=[found])[0]
-
-
-def _labels(batched_input: dict[str, Any], device: torch.device) -> Tensor:
-    return torch.from_numpy(read_labels(batched_input["sem_seg_file_name"])).to(device)

@@ -12,12 +12,13 @@ from ..clip import MaskPromptedTower
 from ..d2.config import CfgNode
 from ..d2.data import DatasetCatalog, MetadataCatalog
 from ..data import shapes
+from ..data.labels import LabelReader
 from ..data.masks import MASK_SOURCES, build_mask_source
-from ..data.readers import read_labels, read_picture
+from ..data.readers import read_picture
 from ..image_errors import ImageReadError, memory_for
 from ..masks import MaskFileError, MaskPair, encode_masks, masks_of_labels
 from ..mining import MaskMatcher, build_tagger, find_nouns, read_coco_captions
-from ..ops import CropOptions
+from ..ops import CropOptions, size_remedy
 from ..plugin.build import build_text_bank, build_tower
 from ..systems import OVSegClassifier
 from ..vocab import read_class_names
@@ -80,15 +81,20 @@ class MiningOptions:
         return asdict(self) | {"captions": Path(self.captions).name}
 
 
-def find_labels(inputs: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Label file and dataset of each picture of the registered datasets among some inputs."""
-    return {
-        entry["file_name"]: (entry["sem_seg_file_name"], name)
-        for name in inputs
-        if name in DatasetCatalog.list()
-        for entry in DatasetCatalog.get(name)
-        if "sem_seg_file_name" in entry
-    }
+def find_labels(inputs: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
+    """Find the labels of each picture of the registered datasets among some inputs.
+
+    Returns:
+        Picture -> (label file, dataset) of each of its entries, each pair once.
+    """
+    found: dict[str, list[tuple[str, str]]] = {}
+    for name in inputs:
+        for entry in DatasetCatalog.get(name) if name in DatasetCatalog.list() else ():
+            if "sem_seg_file_name" in entry:
+                labels = found.setdefault(entry["file_name"], [])
+                if (entry["sem_seg_file_name"], name) not in labels:
+                    labels.append((entry["sem_seg_file_name"], name))
+    return found
 
 
 def build_matcher(cfg: CfgNode, device: str) -> MaskMatcher:
@@ -117,7 +123,7 @@ class PairMiner:
     def __init__(
         self,
         options: MiningOptions,
-        labels: Mapping[str, tuple[str, str]],
+        labels: Mapping[str, Sequence[tuple[str, str]]],
         cfg: CfgNode,
         device: str = "cpu",
     ) -> None:
@@ -134,6 +140,7 @@ class PairMiner:
         """
         self._options = options
         self._labels = labels
+        self._reader = LabelReader(strict=False)
         self._captions = read_coco_captions(options.captions).captions if options.captions else {}
         self._tagger = self._matcher = None
         if options.nouns != "classes":
@@ -208,18 +215,29 @@ class PairMiner:
     def _truth_of(self, name: str) -> tuple[np.ndarray, list[str]]:
         """(Q, H, W) masks of the labels as training sees them, and their classes' names."""
         if shapes.is_shapes_name(name):
-            labels, classes = shapes.read_labels(name, hide_novel=True), list(shapes.CLASSES)
-        elif name in self._labels:
-            label_file, dataset = self._labels[name]
-            labels, classes = read_labels(label_file), _class_names(dataset)
-        else:
+            labels = shapes.read_labels(name, hide_novel=True)
+            return _masks_of(labels.astype(np.int64), shapes.CLASSES)
+        if name not in self._labels:
             raise ValueError(
                 f"{name} has no labels; for masks='{TRUTH}' name a registered dataset that has, or "
                 "pictures of the Shapes world"
             )
-        found = np.unique(labels)
-        known = (found >= 0) & (found < len(classes))
-        return masks_of_labels(labels)[known], [classes[number] for number in found[known]]
+        parts = [
+            _masks_of(self._reader.read(dataset, label_file), _class_names(dataset))
+            for label_file, dataset in self._labels[name]
+        ]
+        sizes = {masks.shape[1:] for masks, _ in parts}
+        if len(sizes) > 1:
+            raise _LeftOut(f"{name}: its label files have different sizes, {sorted(sizes)}")
+        masks = np.concatenate([masks for masks, _ in parts])
+        return masks, [each for _, classes in parts for each in classes]
+
+
+def _masks_of(labels: np.ndarray, classes: Sequence[str]) -> tuple[np.ndarray, list[str]]:
+    """(Q, H, W) masks of (H, W) labels, and their classes' names."""
+    found = np.unique(labels)
+    known = (found >= 0) & (found < len(classes))
+    return masks_of_labels(labels)[known], [classes[number] for number in found[known]]
 
 
 def _class_names(dataset: str) -> list[str]:
@@ -230,5 +248,5 @@ def _check_size(name: str, masks: np.ndarray, image: np.ndarray) -> None:
     if masks.shape[1:] != image.shape[:2]:
         raise _LeftOut(
             f"{name}: its masks are {masks.shape[1]} x {masks.shape[2]} pixels and the picture is "
-            f"{image.shape[0]} x {image.shape[1]}"
+            f"{image.shape[0]} x {image.shape[1]}; {size_remedy(masks.shape[1:], image.shape[:2])}"
         )

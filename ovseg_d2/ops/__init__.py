@@ -20,7 +20,7 @@ from ovseg_d2.ops.crops import (
 from ovseg_d2.ops.dense import dense_argmax, upsample_scores
 from ovseg_d2.ops.ema import update_ema
 from ovseg_d2.ops.kmeans import KMeans, kmeans
-from ovseg_d2.ops.labels import class_shares, split_labels
+from ovseg_d2.ops.labels import class_shares, size_remedy, split_labels
 from ovseg_d2.ops.lambda_ensemble import class_lambdas, lambda_ensemble
 from ovseg_d2.ops.mask_fusion import fuse_masks, fused_bands
 from ovseg_d2.ops.mask_targets import location_weights, merge_masks, resize_masks
@@ -95,6 +95,7 @@ __all__ = [
     "resize_regions",
     "score_bands",
     "sinkhorn",
+    "size_remedy",
     "smooth_by_keys",
     "split_labels",
     "unmasked_ids",

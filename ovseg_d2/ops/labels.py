@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-__all__ = ["class_shares"]
+__all__ = ["class_shares", "size_remedy", "split_labels"]
 
 
 def class_shares(labels: Tensor, num_classes: int, ignore: int | None = None) -> Tensor:
@@ -50,3 +52,22 @@ def split_labels(labels: Tensor) -> tuple[Tensor, Tensor]:
     found = labels.unique()
     found = found[found >= 0]
     return found, found[:, None, None] == labels
+
+
+def size_remedy(label_size: Sequence[int], image_size: Sequence[int]) -> str:
+    """Say what to do about labels and an image of different sizes.
+
+    Args:
+        label_size: (h, w) of the labels.
+        image_size: (h, w) of the image as it is read, its EXIF orientation applied.
+
+    Returns:
+        The end of a sentence about both.
+    """
+    if tuple(label_size) == tuple(image_size)[::-1]:
+        return (
+            "they must agree, and height and width are swapped, as where the image's EXIF "
+            "orientation turns it by 90 degrees, which is applied, and the labels were not turned: "
+            "turn the label file, too, or save both upright"
+        )
+    return "they must agree"

@@ -38,7 +38,7 @@ def metadata_vocabulary(metadata: Metadata, where: str) -> Vocabulary | None:
     synonyms = [[word.strip() for word in each.split(",") if word.strip()] for each in names]
     class_sets = metadata.get("class_sets") or {}
     try:
-        return Vocabulary.from_names(_tell_apart(names), synonyms=synonyms, class_sets=class_sets)
+        return Vocabulary.from_names(tell_apart(names), synonyms=synonyms, class_sets=class_sets)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
 
@@ -80,8 +80,15 @@ def read_class_names(metadata: Metadata, where: str) -> list[str]:
     return names
 
 
-def _tell_apart(names: Sequence[str]) -> list[str]:
-    """The names, each again with a number behind it where an earlier one equals it."""
+def tell_apart(names: Sequence[str]) -> list[str]:
+    """Names that all differ, for a list in which several classes may bear one name.
+
+    Args:
+        names: of classes.
+
+    Returns:
+        The names; " (2)" and so on follows a name that an earlier one equals but for case.
+    """
     taken: set[str] = set()
     kept = []
     for name in names:

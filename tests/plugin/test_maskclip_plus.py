@@ -11,8 +11,8 @@ from torch.nn.parallel import DistributedDataParallel
 from ovseg_d2.config import load_config
 from ovseg_d2.d2.modeling import META_ARCH_REGISTRY, build_model
 from ovseg_d2.d2.utils.events import EventStorage
+from ovseg_d2.data import labels as labels_module
 from ovseg_d2.data import readers, shapes
-from ovseg_d2.data.mappers import semantic as semantic_module
 from ovseg_d2.engine import build_optimizer, evaluate
 from ovseg_d2.engine.run import evaluate_config
 from ovseg_d2.ops import UNLABELLED, Refinement
@@ -307,7 +307,7 @@ def test_annotation_free_training_reads_no_label(run_cfg, own_logs, monkeypatch,
     def barred(*_, **__):
         raise AssertionError("a label was read")
 
-    for module in (readers, semantic_module, shapes):
+    for module in (readers, labels_module, shapes):
         monkeypatch.setattr(module, "read_labels", barred)
     losses = {}
     run(run_cfg("free"), losses)

@@ -10,10 +10,11 @@ import torch
 from ...d2.config import CfgNode
 from ...d2.data import MetadataCatalog
 from ...d2.data.transforms import Augmentation, RandomCrop_CategoryAreaConstraint, Transform
-from ...ops import UNLABELLED
-from ...vocab import find_classes, metadata_vocabulary
+from ...ops import UNLABELLED, size_remedy
+from ...vocab import IGNORED, find_classes, metadata_vocabulary
 from ..images import ImageReadError
-from ..readers import read_labels, read_picture
+from ..labels import LabelReader
+from ..readers import LabelFileError, read_picture
 from ..sampler import Draw, numpy_seeded, sample_rng
 from ..views import distort_colors
 from .geometry import geometry_from_config
@@ -87,7 +88,7 @@ class PictureMapper:
         """
         try:
             image = read_picture(dataset_dict["file_name"])
-            labels = self._labels_of(dataset_dict, image)
+            labels, notes = self._labels_of(dataset_dict, image)
         except _UNREADABLE as error:
             _logger.warning("%s: left out of training", error)
             return None
@@ -105,13 +106,16 @@ class PictureMapper:
         kept = {key: value for key, value in dataset_dict.items() if key != "sem_seg_file_name"}
         return {
             **kept,
+            **notes,
             "image": image_tensor(order_channels(image, self._image_format)),
             "sem_seg": torch.from_numpy(np.ascontiguousarray(labels)),
         }
 
-    def _labels_of(self, dataset_dict: dict[str, Any], image: np.ndarray) -> np.ndarray:
-        """(H, W) int64 of an (H, W, 3) picture."""
-        return np.full(image.shape[:2], UNLABELLED)
+    def _labels_of(
+        self, dataset_dict: dict[str, Any], image: np.ndarray
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """(H, W) int64 of an (H, W, 3) picture, and what the sample says of the label file."""
+        return np.full(image.shape[:2], UNLABELLED), {}
 
     def _move(self, image: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Resize, crop and flip both alike."""
@@ -149,7 +153,9 @@ class SemanticMapper(PictureMapper):
         super().__init__(**options)
         self._unseen = tuple(unseen)
         self._only_ignored = only_ignored
-        self._hidden: dict[str, tuple[list[int], int]] = {}
+        # Where nothing but the ignored pixels is used, other values may stand for nothing.
+        self._read_labels = LabelReader(strict=not only_ignored, default_ignored=self._ignore)
+        self._hidden: dict[str, list[int]] = {}
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> "SemanticMapper":
@@ -174,6 +180,9 @@ class SemanticMapper(PictureMapper):
     def __call__(self, dataset_dict: dict[str, Any], draw: Draw) -> dict[str, Any] | None:
         """As `PictureMapper`; ``sem_seg`` holds classes of the dataset, too.
 
+        ``label_classes`` are those of the whole label file, before any is hidden, and
+        ``label_ignored`` says whether it has ignored pixels; with ``only_ignored`` both are absent.
+
         Raises:
             ValueError: the entry has no label file, its dataset is not registered, or has no such
                 classes.
@@ -185,30 +194,32 @@ class SemanticMapper(PictureMapper):
             )
         return super().__call__(dataset_dict, draw)
 
-    def _labels_of(self, dataset_dict: dict[str, Any], image: np.ndarray) -> np.ndarray:
+    def _labels_of(
+        self, dataset_dict: dict[str, Any], image: np.ndarray
+    ) -> tuple[np.ndarray, dict[str, Any]]:
         file_name = dataset_dict["sem_seg_file_name"]
-        hidden, ignored = self._hidden_in(dataset_dict["dataset_name"])
-        try:
-            found = read_labels(file_name)
-        except (FileNotFoundError, ValueError) as error:
-            raise _LabelError(str(error)) from error
+        hidden = self._hidden_in(dataset_dict["dataset_name"])
+        found = self._read_labels(dataset_dict)
         if found.shape != image.shape[:2]:
             raise _LabelError(
                 f"label file {file_name} has {found.shape[0]} x {found.shape[1]} pixels, and its "
-                f"picture {image.shape[0]} x {image.shape[1]}"
+                f"picture {image.shape[0]} x {image.shape[1]}; "
+                f"{size_remedy(found.shape, image.shape[:2])}"
             )
-        labels = np.where(np.isin(found, hidden), UNLABELLED, found)
+        ignored = found == IGNORED
         if self._only_ignored:
-            labels = np.full_like(found, UNLABELLED)
-        labels[found == ignored] = self._ignore
-        return labels
+            return np.where(ignored, self._ignore, UNLABELLED), {}
+        classes = tuple(np.unique(found[~ignored]).tolist())
+        notes = {"label_classes": classes, "label_ignored": bool(ignored.any())}
+        labels = np.where(np.isin(found, hidden), UNLABELLED, found)
+        labels[ignored] = self._ignore
+        return labels, notes
 
-    def _hidden_in(self, dataset_name: str) -> tuple[list[int], int]:
-        """The classes of a dataset that are hidden, and its ignore label."""
+    def _hidden_in(self, dataset_name: str) -> list[int]:
+        """The classes of a dataset that are hidden."""
         if dataset_name not in self._hidden:
-            metadata = MetadataCatalog.get(dataset_name)
             where = f"dataset {dataset_name!r}"
-            vocabulary = metadata_vocabulary(metadata, where)
+            vocabulary = metadata_vocabulary(MetadataCatalog.get(dataset_name), where)
             names, class_sets = (
                 ((), {}) if vocabulary is None else (vocabulary.names, vocabulary.class_sets)
             )
@@ -216,15 +227,15 @@ class SemanticMapper(PictureMapper):
                 hidden = find_classes(self._unseen, names, class_sets)
             except ValueError as error:
                 raise ValueError(f"INPUT.SEMANTIC.UNSEEN, {where}: {error}") from error
-            self._hidden[dataset_name] = list(hidden), metadata.get("ignore_label", self._ignore)
+            self._hidden[dataset_name] = list(hidden)
         return self._hidden[dataset_name]
 
 
 class _LabelError(Exception):
-    """Labels that cannot be read or do not fit their picture."""
+    """Labels that do not fit their picture."""
 
 
-_UNREADABLE = (ImageReadError, _LabelError)
+_UNREADABLE = (ImageReadError, FileNotFoundError, LabelFileError, _LabelError)
 
 
 def _options_from_config(cfg: CfgNode, *, balance: bool = False) -> dict[str, Any]:

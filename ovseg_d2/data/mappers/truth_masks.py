@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...d2.data import MetadataCatalog
 from ...masks import masks_of_labels, nearest_pixels
-from ..readers import read_labels
+from ...ops import size_remedy
+from ..labels import LabelReader
 from .test import TestMapper
 
 __all__ = ["TruthMaskMapper"]
@@ -15,6 +15,11 @@ __all__ = ["TruthMaskMapper"]
 
 class TruthMaskMapper(TestMapper):
     """A picture, a mask for each class that its labels hold, and which class that is."""
+
+    def __init__(self, **options: Any) -> None:
+        """Take the options of `TestMapper`."""
+        super().__init__(**options)
+        self._read_labels = LabelReader(strict=False)
 
     def __call__(self, dataset_dict: dict[str, Any]) -> dict[str, Any]:
         """Add what :class:`TestMapper` adds, and the masks.
@@ -27,23 +32,22 @@ class TruthMaskMapper(TestMapper):
             and ``mask_class_ids`` (Q,) int64, rising.
 
         Raises:
-            ValueError: labels of another size than their picture.
+            ValueError: labels of another size than their picture, or see `LabelReader`.
         """
         sample = super().__call__(dataset_dict)
         name = dataset_dict["sem_seg_file_name"]
-        labels = read_labels(name)
+        labels = self._read_labels(dataset_dict)
         if labels.shape != (sample["height"], sample["width"]):
             raise ValueError(
                 f"label file {name} is {labels.shape[0]} x {labels.shape[1]} pixels, its image "
-                f"{dataset_dict['file_name']} is {sample['height']} x {sample['width']}; they must "
-                "agree"
+                f"{dataset_dict['file_name']} is {sample['height']} x {sample['width']}; "
+                f"{size_remedy(labels.shape, (sample['height'], sample['width']))}"
             )
         height, width = sample["image"].shape[1:]
         rows = nearest_pixels(labels.shape[0], height)
         labels = labels[rows[:, None], nearest_pixels(labels.shape[1], width)]
-        num_classes = len(MetadataCatalog.get(dataset_dict["dataset_name"]).stuff_classes)
         found = np.unique(labels)
-        counts = (found >= 0) & (found < num_classes)
+        counts = found >= 0
         sample["masks"] = torch.from_numpy(masks_of_labels(labels)[counts])
         sample["mask_class_ids"] = torch.from_numpy(found[counts].astype(np.int64))
         return sample

@@ -8,11 +8,11 @@ from PIL import Image
 from ovseg_d2.config import load_config
 from ovseg_d2.d2.data import DatasetCatalog
 from ovseg_d2.d2.data.transforms import RandomCrop_CategoryAreaConstraint
+from ovseg_d2.data import labels as labels_module
 from ovseg_d2.data import readers, shapes
 from ovseg_d2.data.datasets import shapes_dataset_name
 from ovseg_d2.data.loaders import build_train_loader
 from ovseg_d2.data.mappers import PictureMapper, SemanticMapper
-from ovseg_d2.data.mappers import semantic as semantic_module
 from ovseg_d2.data.sampler import Draw
 from ovseg_d2.ops import UNLABELLED
 from ovseg_d2.plugin.base import dataset_vocabulary
@@ -123,9 +123,9 @@ def test_only_what_is_ignored_may_be_kept(toy):
 
 
 def test_the_datasets_ignore_label_becomes_the_configs(toy):
-    entry = toy(ignore_label=3)
+    entry = toy(ignore_label=[3, 255])
     found = SemanticMapper(ignore=99)(entry, draw())["sem_seg"]
-    assert 3 not in found and (found[15:] == 99).all()
+    assert 3 not in found and (found[15:] == 99).all() and 255 not in found
 
 
 def test_novel_classes_of_the_shapes_world_are_never_seen():
@@ -189,7 +189,7 @@ def test_no_label_is_read_not_even_to_know_what_is_ignored(toy, monkeypatch):
         raise AssertionError("a label was read")
 
     entry = toy()
-    for module in (readers, semantic_module):
+    for module in (readers, labels_module):
         monkeypatch.setattr(module, "read_labels", barred)
     monkeypatch.setattr(shapes, "read_labels", barred)
     mapper = PictureMapper.from_config(cfg_of(*CROPS, "INPUT.MIN_SIZE_TRAIN", "(20,)"))
