@@ -11,6 +11,7 @@ from ..d2.data.samplers import InferenceSampler
 from ..d2.utils import comm
 from ..image_errors import ImageTooLargeError, memory_for
 from .datasets import is_pair_file, pair_dicts
+from .label_watch import LabelWatch
 from .mappers import TEST_MAPPERS, TRAIN_MAPPERS
 from .sampler import Draw, SampleStream
 
@@ -88,8 +89,8 @@ class TrainLoader:
         self._stream.start_iteration = iteration
 
     def __iter__(self) -> Iterator[list[dict[str, Any]]]:
-        """Batches, on and on."""
-        return iter(
+        """Batches, on and on; a warning tells of labels from which nothing is learnt."""
+        batches = iter(
             DataLoader(
                 self._dataset,
                 batch_size=self._stream.share,
@@ -99,6 +100,7 @@ class TrainLoader:
                 persistent_workers=self._num_workers > 0,
             )
         )
+        return LabelWatch(len(self._dataset)).watch(batches)
 
 
 def load_dataset_dicts(names: Sequence[str]) -> list[dict[str, Any]]:
