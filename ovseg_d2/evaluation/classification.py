@@ -22,6 +22,9 @@ class ClassificationEvaluator(DatasetEvaluator):
 
     An image always chooses among all classes; ``accuracy_<set>`` counts the images whose class is
     in the set, and ``harmonic_accuracy`` is the harmonic mean of those of base and novel.
+
+    Attributes:
+        cautions: what `evaluate` found that makes its numbers mean less; sentences.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class ClassificationEvaluator(DatasetEvaluator):
     def reset(self) -> None:
         """Forget what was processed."""
         self._found: list[tuple[int, int]] = []
+        self.cautions: list[str] = []
 
     def process(
         self, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]
@@ -92,6 +96,7 @@ class ClassificationEvaluator(DatasetEvaluator):
         numbers = accuracy_of_sets(categories, better == 0, self._class_sets)
         numbers["accuracy_top5"] = _percent(better < _TOP)
         numbers["images"] = len(found)
+        self.cautions = _cautions_of(self._dataset_name, self._num_classes)
         return OrderedDict(classification=numbers)
 
 
@@ -122,6 +127,15 @@ def accuracy_of_sets(
 def harmonic_mean(first: float, second: float) -> float:
     """Of two numbers of at least 0; 0 where both are 0."""
     return 0.0 if first + second == 0 else 2 * first * second / (first + second)
+
+
+def _cautions_of(dataset_name: str, num_classes: int) -> list[str]:
+    where = f"dataset {dataset_name} has {num_classes} "
+    if num_classes == 1:
+        return [f"{where}class, and every answer is that class: accuracy says nothing of the model"]
+    if num_classes <= _TOP:
+        return [f"{where}classes, and all of them are among the best {_TOP}: accuracy_top5 is 100"]
+    return []
 
 
 def _percent(right: np.ndarray) -> float:

@@ -27,6 +27,9 @@ class LinearProbeEvaluator(DatasetEvaluator):
 
     Classes of a set called base, or seen, are fitted and tested alone where there is one, since the
     others have no labels in training.
+
+    Attributes:
+        cautions: what `evaluate` found that makes its numbers mean less; sentences.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class LinearProbeEvaluator(DatasetEvaluator):
     def reset(self) -> None:
         """Forget what was processed."""
         self._found: list[tuple[str, int, np.ndarray]] = []
+        self.cautions: list[str] = []
 
     def process(
         self, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]
@@ -114,6 +118,11 @@ class LinearProbeEvaluator(DatasetEvaluator):
             "images_fit": len(fit_ids),
             "images": len(ids),
         }
+        if len(classes) == 1:
+            self.cautions = [
+                f"dataset {self._dataset_name}: all images to fit a probe with are of one class, "
+                "and so is every answer: accuracy says nothing of the features"
+            ]
         return OrderedDict(linear_probe=numbers)
 
     def _part(

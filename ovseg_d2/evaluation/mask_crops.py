@@ -10,7 +10,8 @@ import numpy as np
 from ..d2.data import MetadataCatalog
 from ..d2.evaluation import DatasetEvaluator
 from ..d2.utils import comm
-from ..vocab import read_class_names
+from ..vocab import read_class_names, tell_apart
+from .cautions import cautions_of_classes
 from .sem_seg import mean_of_present, means_of_sets
 
 __all__ = ["MaskCropEvaluator"]
@@ -26,6 +27,9 @@ class MaskCropEvaluator(DatasetEvaluator):
     * ``class_accuracy``: the mean over classes of each one's share, and ``class_accuracy_<set>``
       for every class set of the metadata (``class_sets``: name -> class ids); large classes do
       not hide small ones there.
+
+    Attributes:
+        cautions: what `evaluate` found that makes its numbers mean less; sentences.
     """
 
     def __init__(self, dataset_name: str, *, distributed: bool = True) -> None:
@@ -37,7 +41,7 @@ class MaskCropEvaluator(DatasetEvaluator):
         """
         metadata = MetadataCatalog.get(dataset_name)
         self._dataset_name = dataset_name
-        self._class_names = read_class_names(metadata, f"dataset {dataset_name!r}")
+        self._class_names = tell_apart(read_class_names(metadata, f"dataset {dataset_name!r}"))
         self._class_sets = dict(metadata.get("class_sets") or {})
         self._distributed = distributed
         self.reset()
@@ -47,6 +51,7 @@ class MaskCropEvaluator(DatasetEvaluator):
         # Rows: masks, those named right, those whose class is among the first five.
         self._counts = np.zeros((3, len(self._class_names)), dtype=np.int64)
         self._num_images = 0
+        self.cautions: list[str] = []
         self._start = time.perf_counter()
 
     def process(
@@ -110,5 +115,13 @@ class MaskCropEvaluator(DatasetEvaluator):
         }
         for name, value in zip(self._class_names, of_classes, strict=True):
             numbers[f"accuracy-{name}"] = float(value)
+        self.cautions = cautions_of_classes(
+            f"dataset {self._dataset_name}",
+            self._class_names,
+            counts[0],
+            unit="masks",
+            number="class_accuracy",
+            num_images=num_images,
+        )
         numbers |= {"masks": int(counts[0].sum()), "images": num_images, "seconds": seconds}
         return OrderedDict(mask_crops=numbers)

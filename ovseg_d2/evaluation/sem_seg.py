@@ -1,5 +1,6 @@
 """detectron2's semantic segmentation evaluator, with class sets and each image's own words."""
 
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -8,10 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..d2.data import MetadataCatalog
+from ..d2.data import DatasetCatalog, MetadataCatalog
 from ..d2.evaluation import SemSegEvaluator
 from ..d2.utils import comm
-from ..vocab import read_class_names
+from ..ops import size_remedy
+from ..vocab import IGNORED, label_codes, read_class_names, tell_apart
+from .cautions import cautions_of_classes
 
 __all__ = ["OVSegSemSegEvaluator", "mean_of_present", "means_of_sets"]
 
@@ -25,7 +28,17 @@ class OVSegSemSegEvaluator(SemSegEvaluator):
       differ by what is given the set's names and is none of it.
     * With ``own_words`` the same numbers again, ``..._own_words``, from predictions that choose
       only among the classes which the image's labels hold.
+    * Each input is judged by its own ``sem_seg_file_name``, so an image may have several entries;
+      detectron2 finds labels by ``file_name``, and takes those of the last entry for all.
     * A label outside the classes is refused; detectron2 counts it somewhere silently.
+    * Classes of one name are told apart by a number, as "bow (2)"; detectron2 keeps the last one.
+
+    Departs: without detectron2's BoundaryIoU by default. It compares values of label maps less the
+    smallest value around, which depends on the order of the classes and also gives numbers for
+    classes that do not occur.
+
+    Attributes:
+        cautions: what `evaluate` found that makes its numbers mean less; sentences.
     """
 
     def __init__(
@@ -36,25 +49,36 @@ class OVSegSemSegEvaluator(SemSegEvaluator):
         output_dir: str | None = None,
         sem_seg_loading_fn: Callable[..., np.ndarray],
         own_words: bool = False,
+        boundary_iou: bool = False,
     ) -> None:
         """Read the dataset's metadata.
 
         Args:
-            dataset_name: registered, with ``stuff_classes`` and ``ignore_label``.
+            dataset_name: registered, with ``stuff_classes`` and ``ignore_label``, one or several.
             distributed: gather over ranks.
             output_dir: where detectron2's prediction files go; None writes none.
-            sem_seg_loading_fn: file name, dtype -> (H, W) labels.
+            sem_seg_loading_fn: file name, dtype -> (H, W) class ids, and ignored labels or
+                `vocab.IGNORED`.
             own_words: evaluate also with each image's own words.
+            boundary_iou: add detectron2's ``BoundaryIoU-<class>`` and ``min(IoU, B-Iou)-<class>``.
         """
         super().__init__(
-            dataset_name, distributed, output_dir, sem_seg_loading_fn=sem_seg_loading_fn
+            dataset_name, distributed, output_dir, sem_seg_loading_fn=self._current_labels
         )
-        self._dataset_name = dataset_name
         metadata = MetadataCatalog.get(dataset_name)
-        self._class_names = read_class_names(metadata, f"dataset {dataset_name!r}")
+        self._dataset_name = dataset_name
         self._class_sets = dict(metadata.get("class_sets") or {})
+        self._class_names = tell_apart(read_class_names(metadata, f"dataset {dataset_name!r}"))
+        self._codes = label_codes(metadata, f"dataset {dataset_name}").contiguous()
         self._loading_fn = sem_seg_loading_fn
         self._own_words = own_words
+        self._compute_boundary_iou = self._compute_boundary_iou and boundary_iou
+        # detectron2 logs all numbers of all classes as one dict; the engine makes a table.
+        self._logger = logging.Logger("unused", logging.CRITICAL)
+        self._label_files: dict[str, list[str]] | None = None
+        self._ignore_label = self._num_classes  # of labels that `_current_labels` gives
+        self._labels = np.zeros((0, 0), dtype=np.int64)
+        self.cautions: list[str] = []
 
     def reset(self) -> None:
         """Forget what was processed."""
@@ -63,6 +87,7 @@ class OVSegSemSegEvaluator(SemSegEvaluator):
         self._own_conf_matrix = np.zeros((size, size), dtype=np.int64)
         self._num_images = 0
         self._start = time.perf_counter()
+        self.cautions = []
 
     def process(
         self, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]
@@ -70,23 +95,52 @@ class OVSegSemSegEvaluator(SemSegEvaluator):
         """Count a batch.
 
         Args:
-            inputs: dicts with ``file_name``.
+            inputs: dicts with ``file_name``, and ``sem_seg_file_name`` where the image has several
+                entries.
             outputs: dicts with ``sem_seg``: (K, H, W) scores.
 
         Raises:
             ValueError: scores of another number of classes (one channel more is background), a
                 label file whose size differs from the prediction's, or that holds an id which is
-                neither a class nor the ignore label.
+                neither a class nor the ignore label, or an input of an image with several label
+                files that does not say which is its own.
         """
         for batched_input, output in zip(inputs, outputs, strict=True):
-            name = batched_input["file_name"]
-            self._check_channels(len(output["sem_seg"]), name)
-            labels = self._loading_fn(self.input_file_to_gt_file[name], dtype=int)
-            self._check_labels(labels, output["sem_seg"].shape[-2:], name)
+            name, scores = batched_input["file_name"], output["sem_seg"]
+            self._check_channels(len(scores), name)
+            label_file = self._label_file_of(batched_input)
+            values = self._loading_fn(label_file, dtype=int)
+            labels = np.where(values == IGNORED, self._num_classes, values)
+            counted = values != IGNORED
+            labels[counted] = self._codes.decode(values[counted], label_file)
+            labels[labels == IGNORED] = self._num_classes
+            self._check_size(labels, scores.shape[-2:], name, label_file)
             if self._own_words:
-                self._count_own_words(labels, output["sem_seg"])
-        super().process(inputs, outputs)
+                self._count_own_words(labels, scores)
+            self._labels = labels
+            self.input_file_to_gt_file[name] = label_file
+            super().process([batched_input], [output])
         self._num_images += len(inputs)
+
+    def _current_labels(self, file_name: str, dtype: Any = int) -> np.ndarray:
+        """The labels that are judged by, for detectron2, which writes into them."""
+        del file_name
+        return self._labels.astype(dtype)
+
+    def _label_file_of(self, batched_input: Mapping[str, Any]) -> str:
+        own = batched_input.get("sem_seg_file_name")
+        if own is not None:
+            return own
+        if self._label_files is None:
+            self._label_files = _files_by_image(self._dataset_name)
+        name = batched_input["file_name"]
+        files = self._label_files.get(name, ())
+        if len(files) != 1:
+            raise ValueError(
+                f"image {name} has {len(files)} label files in dataset {self._dataset_name}, and "
+                "its input does not say which is its own; keep 'sem_seg_file_name' in the mapper"
+            )
+        return files[0]
 
     def _check_channels(self, num_channels: int, name: str) -> None:
         if num_channels not in (self._num_classes, self._num_classes + 1):
@@ -96,24 +150,16 @@ class OVSegSemSegEvaluator(SemSegEvaluator):
                 "dataset's own vocabulary"
             )
 
-    def _check_labels(self, labels: np.ndarray, size: Sequence[int], name: str) -> None:
-        label_file = self.input_file_to_gt_file[name]
+    def _check_size(
+        self, labels: np.ndarray, size: Sequence[int], name: str, label_file: str
+    ) -> None:
         if tuple(labels.shape) != tuple(size):
             raise ValueError(
                 f"label file {label_file} is {labels.shape[0]} x {labels.shape[1]} pixels, its "
-                f"image {name} is {size[0]} x {size[1]}; they must agree"
-            )
-        strange = np.unique(labels[labels != self._ignore_label])
-        strange = strange[(strange < 0) | (strange >= self._num_classes)]
-        if strange.size:
-            raise ValueError(
-                f"label file {label_file} holds the id {int(strange[0])}, but dataset "
-                f"{self._dataset_name} has {self._num_classes} classes and ignores "
-                f"{self._ignore_label}; map its ids to 0..{self._num_classes - 1} first"
+                f"image {name} is {size[0]} x {size[1]}; {size_remedy(labels.shape, size)}"
             )
 
     def _count_own_words(self, labels: np.ndarray, scores: torch.Tensor) -> None:
-        labels = np.where(labels == self._ignore_label, self._num_classes, labels)
         own = np.unique(labels[labels < self._num_classes])
         if own.size == 0:
             return
@@ -152,7 +198,28 @@ class OVSegSemSegEvaluator(SemSegEvaluator):
             numbers.update({f"{key}_own_words": value for key, value in own.items()})
         numbers["images"] = num_images
         numbers["seconds"] = seconds
+        labelled = self._conf_matrix.sum(axis=0)
+        self.cautions = cautions_of_classes(
+            f"dataset {self._dataset_name}",
+            self._class_names,
+            labelled[:-1],
+            unit="pixels",
+            number="mIoU",
+            num_images=num_images,
+            ignored=int(labelled[-1]),
+            ignored_values=self._codes.ignored,
+        )
         return results
+
+
+def _files_by_image(dataset_name: str) -> dict[str, list[str]]:
+    """Image -> its label files, each once."""
+    found: dict[str, list[str]] = {}
+    for entry in DatasetCatalog.get(dataset_name):
+        files = found.setdefault(entry["file_name"], [])
+        if entry["sem_seg_file_name"] not in files:
+            files.append(entry["sem_seg_file_name"])
+    return found
 
 
 def means_of_sets(

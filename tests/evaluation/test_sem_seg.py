@@ -103,9 +103,16 @@ def test_detectron2s_numbers_stay_as_they_are(toy_dataset):
     for file_name, each in zip(sorted(plain.input_file_to_gt_file), scores, strict=True):
         plain.process([{"file_name": file_name}], [{"sem_seg": each}])
     expected = plain.evaluate()["sem_seg"]
-    found = evaluate(name, maps, scores)
+    found = evaluate(name, maps, scores, boundary_iou=True)
     assert {"mIoU", "fwIoU", "pACC", "mACC", "IoU-novel"} <= set(expected)
     assert {key: found[key] for key in expected} == pytest.approx(expected, nan_ok=True)
+    # Without detectron2's boundary metrics, which are no use, all others stay.
+    found = evaluate(name, maps, scores)
+    others = {key for key in expected if "BoundaryIoU" not in key and "B-Iou" not in key}
+    assert len(others) == 12 and not [key for key in found if "B-Iou" in key]
+    assert {key: found[key] for key in others} == pytest.approx(
+        {key: expected[key] for key in others}, nan_ok=True
+    )
 
 
 def test_without_sets_and_own_words_nothing_is_added_but_images_and_seconds(toy_dataset):
