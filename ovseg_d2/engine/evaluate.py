@@ -14,11 +14,13 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ..d2.config import CfgNode
 from ..d2.data import DatasetCatalog, MetadataCatalog
-from ..d2.evaluation import DatasetEvaluator, inference_on_dataset, print_csv_format
+from ..d2.evaluation import DatasetEvaluator, inference_on_dataset
 from ..d2.utils import comm
+from ..data.labels import LabelReader
 from ..data.loaders import build_test_loader
-from ..data.readers import read_category, read_labels
+from ..data.readers import read_category
 from ..evaluation import (
+    CLASSES_FILE,
     ClassificationEvaluator,
     LinearProbeEvaluator,
     MaskCropEvaluator,
@@ -26,17 +28,24 @@ from ..evaluation import (
     RetrievalEvaluator,
     write_results,
 )
+from ..plugin import OVSeg
 from ..vocab import read_class_names
 from .ceilings import with_ceiling
 from .embedders import EMBEDDERS, with_embedder
 from .left_out import LeavingOut, LeavingOutEvaluator
+from .results_table import class_numbers, main_numbers, results_table
 from .sweep import LambdaSweep, SweepEvaluator
 
 __all__ = ["build_evaluator", "evaluate"]
 
 _logger = logging.getLogger(__name__)
-# Numbers of class sets, whose names may bear hyphens as numbers of single classes do.
-_OF_SETS = ("mIoU_", "class_accuracy_")
+_CAUTIOUS = (
+    ClassificationEvaluator,
+    LinearProbeEvaluator,
+    MaskCropEvaluator,
+    OVSegSemSegEvaluator,
+    SweepEvaluator,
+)
 
 
 def build_evaluator(
@@ -78,10 +87,11 @@ def build_evaluator(
         )
     if cfg.TEST.TASK == "mask_crops":
         return MaskCropEvaluator(dataset_name)
+    read = LabelReader().read
     return OVSegSemSegEvaluator(
         dataset_name,
         output_dir=output_dir,
-        sem_seg_loading_fn=read_labels,
+        sem_seg_loading_fn=lambda file_name, dtype: read(dataset_name, file_name).astype(dtype),
         own_words=cfg.TEST.OWN_WORDS,
     )
 
@@ -134,11 +144,16 @@ def evaluate(
         if not comm.is_main_process():
             continue
         results[name] = found
-        _logger.info("results on %s:", name)
-        print_csv_format(_main_numbers(found))
-        flat = {k: v for numbers in found.values() for k, v in _main(numbers).items()}
+        _report(cfg, name, model, found)
+        for caution in evaluator.cautions if isinstance(evaluator, _CAUTIOUS) else ():
+            _logger.warning("%s", caution)
+        flat = {k: v for numbers in found.values() for k, v in main_numbers(numbers).items()}
         path = write_results(Path(cfg.OUTPUT_DIR), {name: flat})
         _logger.info("results of %s written to %s", name, path)
+        classes = {k: v for numbers in found.values() for k, v in class_numbers(numbers).items()}
+        if classes:
+            path = write_results(Path(cfg.OUTPUT_DIR), {name: classes}, CLASSES_FILE)
+            _logger.info("results of single classes of %s written to %s", name, path)
     return next(iter(results.values())) if len(results) == 1 else results
 
 
@@ -173,10 +188,21 @@ def _measured(cfg: CfgNode, dataset_name: str, model: nn.Module) -> nn.Module:
     return with_embedder(evaluator_type, model)
 
 
-def _main(numbers: dict[str, Any]) -> dict[str, Any]:
-    """All but the numbers of single classes, which bear a hyphen; so may names of class sets."""
-    return {k: value for k, value in numbers.items() if "-" not in k or k.startswith(_OF_SETS)}
-
-
-def _main_numbers(found: dict[str, dict[str, Any]]) -> OrderedDict[str, dict[str, Any]]:
-    return OrderedDict((task, _main(numbers)) for task, numbers in found.items())
+def _report(
+    cfg: CfgNode, dataset_name: str, model: nn.Module, found: dict[str, dict[str, Any]]
+) -> None:
+    """Log a table of the main numbers of each task."""
+    model = model.module if isinstance(model, DistributedDataParallel) else model
+    method = type(model).__name__
+    method += f", ceiling {cfg.TEST.CEILING}" if cfg.TEST.CEILING else ""
+    class_sets = MetadataCatalog.get(dataset_name).get("class_sets") or {}
+    for numbers in found.values():
+        table = results_table(
+            dataset_name,
+            method,
+            numbers,
+            lam=model.lam if isinstance(model, OVSeg) and not cfg.TEST.CEILING else None,
+            lams=cfg.TEST.LAMBDAS,
+            class_sets=class_sets,
+        )
+        _logger.info("results on %s", table, extra={"in_full": True})

@@ -35,6 +35,8 @@ class BriefFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """One record as text."""
         text = self._inner.format(record)
+        if getattr(record, "in_full", False):  # a table that is made for the console
+            return text
         lines = text.splitlines()
         if len(lines) > self._max_lines:
             return f"{lines[0]} ({len(lines)} lines, see log.txt)"

@@ -72,6 +72,11 @@ class SweepEvaluator(DatasetEvaluator):
         self._own = own
         self._others = dict(others)
 
+    @property
+    def cautions(self) -> list[str]:
+        """What the own evaluator found that makes its numbers mean less."""
+        return list(getattr(self._own, "cautions", ()))
+
     def reset(self) -> None:
         """Forget what was processed."""
         for each in (self._own, *self._others.values()):

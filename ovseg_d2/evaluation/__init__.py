@@ -3,11 +3,12 @@
 from .classification import ClassificationEvaluator
 from .linear_probe import LinearProbeEvaluator
 from .mask_crops import MaskCropEvaluator
-from .results import numbers_of, read_results, write_results
+from .results import CLASSES_FILE, numbers_of, read_results, write_results
 from .retrieval import RetrievalEvaluator
 from .sem_seg import OVSegSemSegEvaluator
 
 __all__ = [
+    "CLASSES_FILE",
     "ClassificationEvaluator",
     "LinearProbeEvaluator",
     "MaskCropEvaluator",

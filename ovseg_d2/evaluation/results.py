@@ -9,19 +9,22 @@ from typing import Any
 from ..files import write_atomically
 from ..json_files import read_json
 
-__all__ = ["RESULTS_FILE", "numbers_of", "read_results", "write_results"]
+__all__ = ["CLASSES_FILE", "RESULTS_FILE", "numbers_of", "read_results", "write_results"]
 
 RESULTS_FILE = "results.json"
+CLASSES_FILE = "results_classes.json"  # the same of single classes
 _MAX_FILE = 2**28  # bytes
 
 
-def read_results(output_dir: str | Path) -> dict[str, dict[str, Any]]:
+def read_results(
+    output_dir: str | Path, file_name: str = RESULTS_FILE
+) -> dict[str, dict[str, Any]]:
     """Dataset name -> numbers, of a folder's results file; empty where there is none.
 
     Raises:
         ValueError: the file holds something else.
     """
-    path = Path(output_dir) / RESULTS_FILE
+    path = Path(output_dir) / file_name
     if not path.is_file():
         return {}
     try:
@@ -54,13 +57,18 @@ def _not_results(path: Path, problem: str) -> ValueError:
     return ValueError(f"{path} is no results file ({problem}); move it away or correct it")
 
 
-def write_results(output_dir: str | Path, results: Mapping[str, Mapping[str, Any]]) -> Path:
+def write_results(
+    output_dir: str | Path,
+    results: Mapping[str, Mapping[str, Any]],
+    file_name: str = RESULTS_FILE,
+) -> Path:
     """Add evaluations to a folder's results file.
 
     Args:
-        output_dir: where ``results.json`` lies or shall lie.
+        output_dir: where the file lies or shall lie.
         results: dataset name -> numbers. What the file holds of other datasets stays; numbers that
             do not exist (a class set without pixels) are written as null.
+        file_name: of the file.
 
     Returns:
         The file's path.
@@ -69,10 +77,10 @@ def write_results(output_dir: str | Path, results: Mapping[str, Mapping[str, Any
         ValueError: the file that is there holds something else; it stays as it is.
         WriteError: the file cannot be written; the former one stays.
     """
-    merged = read_results(output_dir)
+    merged = read_results(output_dir, file_name)
     for name, numbers in results.items():
         merged[name] = {key: _plain(value) for key, value in numbers.items()}
-    path = Path(output_dir) / RESULTS_FILE
+    path = Path(output_dir) / file_name
     with write_atomically(path, "w") as file:
         json.dump(merged, file, indent=2)
         file.write("\n")
