@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ovseg_d2.config import add_ovseg_config, load_config, resolve_device
+from ovseg_d2.config import add_ovseg_config, find_config, load_config, resolve_device
 from ovseg_d2.d2.config import CfgNode, get_cfg
 from ovseg_d2.d2.projects.deeplab import add_deeplab_config
 
@@ -197,6 +197,29 @@ def test_missing_file(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match="config file '.*' does not exist; the project's"):
         load_config(name)
+
+
+def test_the_projects_configs_are_found_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = load_config("configs/clip_short.yaml")  # its _BASE_ is beside it
+    assert found == load_config(ROOT / "configs" / "clip_short.yaml")
+    assert find_config(Path("configs/paper/ovseg_base.yaml")).is_file()
+    own = tmp_path / "configs"
+    own.mkdir()
+    write(own, "clip_short.yaml", "SOLVER:\n  MAX_ITER: 7\nVERSION: 2\n")
+    assert load_config("configs/clip_short.yaml").SOLVER.MAX_ITER == 7
+
+
+def test_a_missing_file_names_the_folder_and_similar_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, "mine.yaml", "VERSION: 2\n")
+    where = f"the project's are in {ROOT / 'configs'}; similar names are "
+    with pytest.raises(FileNotFoundError, match=f"{where}configs/maskclip.yaml"):
+        load_config("configs/masklip.yaml")
+    with pytest.raises(FileNotFoundError, match=f"{where}mine.yaml"):
+        load_config("mine.yml")
+    with pytest.raises(FileNotFoundError, match="'x{5000}' does not exist; the project's are in"):
+        load_config("x" * 5000)
 
 
 # --- every key has a reader

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 # detectron2 and fvcore compile small functions when they are imported.
 warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
 
-from ovseg_d2.config import load_config  # noqa: E402
+from ovseg_d2.config import find_config, load_config  # noqa: E402
 from ovseg_d2.d2.engine import default_argument_parser, launch  # noqa: E402
 from ovseg_d2.engine.cli import refuse_misplaced_options, sentence_for_bad_input  # noqa: E402
 from ovseg_d2.engine.run import check_job, check_processes, run_job  # noqa: E402
@@ -40,6 +40,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     refuse_misplaced_options(parser, args.opts)
     with sentence_for_bad_input():
+        if args.config_file:  # detectron2's set-up logs its text
+            args.config_file = str(find_config(args.config_file))
         check_processes(args.num_gpus, args.num_machines)
         # Here too, so that bad input shows once and before processes start.
         check_job(load_config(args.config_file or None, args.opts), args)

@@ -1,11 +1,20 @@
-"""Every config key of the plugin: default, unit, and who reads it.
+"""Every config key of the plugin: default, the values it takes, help, and who reads it.
 
-detectron2's own keys keep their meaning; the few whose defaults change are at the end of
-:func:`add_ovseg_config`. Only ``from_config`` methods and the ``build_*`` functions of ``data``,
+A key is one line in a table, see :mod:`.keys`; :func:`load_config` checks all of them.
+detectron2's own keys keep their meaning and their defaults, but for those that :mod:`.detectron2`
+gives another default. Only ``from_config`` methods and the ``build_*`` functions of ``data``,
 ``evaluation`` and ``engine`` read a config.
 """
 
-from .defaults import add_ovseg_config, resolve_device
-from .loading import load_config
+from .defaults import KEYS, add_ovseg_config, resolve_device
+from .find import find_config
+from .loading import check_config, load_config
 
-__all__ = ["add_ovseg_config", "load_config", "resolve_device"]
+__all__ = [
+    "KEYS",
+    "add_ovseg_config",
+    "check_config",
+    "find_config",
+    "load_config",
+    "resolve_device",
+]

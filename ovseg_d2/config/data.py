@@ -1,84 +1,176 @@
-"""Keys of pictures, labels and masks on their way to a model: ``INPUT``."""
+"""Keys of images, labels and masks on their way to a model: ``INPUT``."""
 
-from ..d2.config import CfgNode
+from .keys import Key, below
+from .values import (
+    either,
+    empty,
+    flag,
+    list_of,
+    name,
+    number,
+    one_of,
+    share,
+    size,
+    span,
+    text,
+    whole,
+)
 
-__all__ = ["add_data_keys"]
+__all__ = ["DATA_KEYS"]
 
+_SHARES = span(number(above=0, most=1))
 
-def add_data_keys(cfg: CfgNode) -> None:
-    """Add them to a config, in place."""
-    # Which mapper makes training samples of dataset dicts; see data.mappers.TRAIN_MAPPERS.
-    cfg.INPUT.TRAIN_MAPPER = "captions"
-    # Captions each training picture brings to a step. Read by the caption mapper.
-    cfg.INPUT.CAPTIONS_PER_IMAGE = 1
-    # Wrong captions made of each, one word changed; pictures of the Shapes world only. Read by the
-    # caption mapper.
-    cfg.INPUT.NEGATIVES_PER_CAPTION = 0
+_TRAINING = below(
+    "INPUT",
+    {
+        # See data.mappers.TRAIN_MAPPERS.
+        "TRAIN_MAPPER": Key(
+            "captions", name(), "the mapper that makes training samples of dataset dicts"
+        ),
+        # Read by the caption mapper.
+        "CAPTIONS_PER_IMAGE": Key(
+            1, whole(1, 10_000), "captions that each training image brings to a step"
+        ),
+        "NEGATIVES_PER_CAPTION": Key(
+            0,
+            whole(0, 10_000),
+            "wrong captions made of each, one word changed; images of the Shapes world only",
+        ),
+        "CAPTION_CROP.SIZE": Key(
+            [],
+            either(size(), empty()),
+            "pixels that a part of each image with captions, drawn at random, is resized to; [] "
+            "leaves images whole",
+        ),
+        "CAPTION_CROP.AREA": Key(
+            [0.5, 1.0], _SHARES, "least and greatest share of the image that this part is"
+        ),
+        # Crops of mask-category pairs, which tools/mine_pairs.py writes into files that
+        # DATASETS.TRAIN names. Read by the pair mapper.
+        "PAIRS.EXPAND_RATIO": Key(
+            1.0, number(1, 1000), "factor by which the tight box of a mask is scaled"
+        ),
+        "PAIRS.PART_AREA": Key(
+            [0.9, 1.0],
+            _SHARES,
+            "least and greatest share of a crop's area that is seen; 1, 1 is all of it",
+        ),
+        # What the mapper semantic leaves of labels. Read by it and by the models it feeds.
+        "SEMANTIC.UNSEEN": Key(
+            [],
+            list_of(name()),
+            "classes, or class sets of the training dataset ('unseen', 'novel'), whose labels are "
+            "hidden",
+        ),
+        "SEMANTIC.ONLY_IGNORED": Key(
+            False,
+            flag(),
+            "whether all classes are hidden and what the dataset ignores is kept: MaskCLIP+'s "
+            "official annotation-free way",
+        ),
+        # Read by the mapper pictures, too.
+        "SEMANTIC.DISTORT": Key(True, flag(), "whether colours are distorted as SSD does"),
+        # Read by the mapper semantic.
+        "CROP.SINGLE_CATEGORY_MAX_AREA": Key(
+            1.0,
+            number(above=0, most=1),
+            "largest share of a crop that one class may take, where another place can be found; 1 "
+            "takes any crop, and anything else needs labels",
+        ),
+        # Read where MIN_SIZE_TRAIN is, by the mappers semantic, pictures and masks.
+        "SCALE_TRAIN.SIZE": Key(
+            [],
+            either(size(), empty()),
+            "a box in pixels, scaled by a factor drawn from SCALE_TRAIN.RANGE, that training "
+            "images are resized to fit into; [] resizes by MIN_SIZE_TRAIN",
+        ),
+        "SCALE_TRAIN.RANGE": Key(
+            [0.5, 2.0],
+            span(number(above=0, most=100)),
+            "least and greatest factor of SCALE_TRAIN.SIZE",
+        ),
+    },
+)
 
-    # Crops of mask-category pairs. Read by the pair mapper; DATASETS.TRAIN names files of pairs
-    # that tools/mine_pairs.py has made.
-    cfg.INPUT.PAIRS = CfgNode()
-    cfg.INPUT.PAIRS.EXPAND_RATIO = 1.0  # by what the tight box of a mask is scaled, at least 1
-    # Least and greatest share of a crop's area that is seen; 1, 1 is all of it.
-    cfg.INPUT.PAIRS.PART_AREA = [0.9, 1.0]
-    # What the mapper semantic leaves of labels. Read by it and by the models it feeds.
-    cfg.INPUT.SEMANTIC = CfgNode()
-    # Classes, or class sets of the training dataset ("unseen"; "novel"), whose labels are hidden.
-    cfg.INPUT.SEMANTIC.UNSEEN = []
-    # Hide all classes and keep what the dataset ignores: MaskCLIP+'s official annotation-free way.
-    cfg.INPUT.SEMANTIC.ONLY_IGNORED = False
-    # Distort colours as SSD does. Read by the mapper pictures, too.
-    cfg.INPUT.SEMANTIC.DISTORT = True
-    # Largest share of a crop that one class may take, where another place can be found; 1 takes any
-    # crop, and all else needs labels. Read by the mapper semantic.
-    cfg.INPUT.CROP.SINGLE_CATEGORY_MAX_AREA = 1.0
+# Unlabelled masks, and the two views that PixelCLIP trains on. Read by the mask mapper, which
+# resizes, crops and flips by detectron2's own keys.
+_MASKS = below(
+    "INPUT",
+    {
+        "MASKS_PER_IMAGE": Key(
+            0, whole(0), "masks of an image at most, drawn at random; 0 takes all"
+        ),
+        "MASKS.SOURCE": Key(
+            "shapes",
+            one_of("shapes", "stored", "felzenszwalb", "dino"),
+            "whose masks; 'shapes' are exact regions",
+        ),
+        "MASKS.FOLDER": Key(
+            "",
+            text(),
+            "folder of files that tools/generate_masks.py has made; '' reads those that the "
+            "dataset names",
+        ),
+        "MASKS.CACHE_MB": Key(
+            512,
+            whole(0, 2**20),
+            "memory for masks made in training, MiB a process; 0 makes them anew each time",
+        ),
+        "MASKS.FELZENSZWALB.SCALE": Key(
+            400.0, number(above=0, most=1_000_000), "larger makes larger masks"
+        ),
+        "MASKS.FELZENSZWALB.SIGMA": Key(
+            0.8, number(0, 100), "standard deviation of the smoothing before, in pixels"
+        ),
+        "MASKS.FELZENSZWALB.MIN_SIZE": Key(50, whole(0), "pixels of the smallest mask"),
+        # K-means over an image's patches, on the CPU.
+        "MASKS.DINO.MODEL": Key("vit_small_patch16_224.dino", name(), "a ViT of timm"),
+        "MASKS.DINO.WEIGHTS": Key(
+            "",
+            text(),
+            "a weight file; '' takes timm's, which are downloaded the first time; 'random' is for "
+            "trials",
+        ),
+        "MASKS.DINO.NUM_CLUSTERS": Key(16, whole(1, 4096), "masks of an image at most"),
+        "MASKS.DINO.SIZE": Key(
+            0,
+            whole(0, 16384),
+            "pixels that the shorter side is resized to before; 0 keeps the image's size",
+        ),
+        "VIEWS.DISTORT_WEAK": Key(
+            True, flag(), "whether the colours of both views are distorted as SSD does"
+        ),
+        # The student's view alone.
+        "VIEWS.JITTER": Key(
+            [0.5, 0.5, 0.5, 0.25],
+            list_of(share(), 4),
+            "largest changes of brightness, contrast and saturation, as shares, and of hue, in "
+            "turns, at most 0.5",
+        ),
+        "VIEWS.JITTER_PROB": Key(0.8, share(), "how often colours are jittered"),
+        "VIEWS.GREY_PROB": Key(0.2, share(), "how often images become grey"),
+        "VIEWS.BLUR_PROB": Key(0.5, share(), "how often images are blurred"),
+        "VIEWS.BLUR_SIGMA": Key(
+            [0.1, 2.0],
+            span(number(0, 100)),
+            "least and greatest standard deviation of the blur, in pixels",
+        ),
+        "VIEWS.CUTOUT": Key(
+            [0.1, 0.5],
+            span(share()),
+            "least and greatest side of the box that is cut out, as shares of the image's; 0, 0 "
+            "is none",
+        ),
+    },
+)
 
-    # A box (h, w) in pixels, scaled by a factor drawn from a range: training pictures are resized
-    # to fit into it. [] resizes by MIN_SIZE_TRAIN. Read where that is, by the mappers semantic,
-    # pictures and masks.
-    cfg.INPUT.SCALE_TRAIN = CfgNode()
-    cfg.INPUT.SCALE_TRAIN.SIZE = []
-    cfg.INPUT.SCALE_TRAIN.RANGE = [0.5, 2.0]
+# A corruption of every image that is evaluated. Read by data.mappers.TestMapper.
+_CORRUPTION = below(
+    "INPUT.CORRUPTION",
+    {
+        "NAME": Key("", text(), "a name of data.corruptions, or '' for none"),
+        "LEVEL": Key(3, whole(1, 5), "how strong the corruption is"),
+    },
+)
 
-    # A part of each picture with captions, drawn at random. Read by the caption mapper.
-    cfg.INPUT.CAPTION_CROP = CfgNode()
-    cfg.INPUT.CAPTION_CROP.SIZE = []  # pixels (h, w) it is resized to; [] leaves pictures whole
-    cfg.INPUT.CAPTION_CROP.AREA = [0.5, 1.0]  # least and greatest share of the picture
-
-    # Unlabelled masks, and the two views that PixelCLIP trains on. Read by the mask mapper, which
-    # resizes, crops and flips by detectron2's own keys.
-    cfg.INPUT.MASKS_PER_IMAGE = 0  # at most, drawn at random; 0 takes all
-    cfg.INPUT.MASKS = CfgNode()
-    # shapes (exact regions) | stored | felzenszwalb | dino
-    cfg.INPUT.MASKS.SOURCE = "shapes"
-    # Of files that tools/generate_masks.py has made; "" reads those that the dataset names.
-    cfg.INPUT.MASKS.FOLDER = ""
-    # Memory for masks made in training, MiB a process; 0 makes them anew each time.
-    cfg.INPUT.MASKS.CACHE_MB = 512
-    cfg.INPUT.MASKS.FELZENSZWALB = CfgNode()
-    cfg.INPUT.MASKS.FELZENSZWALB.SCALE = 400.0  # larger makes larger masks
-    cfg.INPUT.MASKS.FELZENSZWALB.SIGMA = 0.8  # pixels
-    cfg.INPUT.MASKS.FELZENSZWALB.MIN_SIZE = 50  # pixels of the smallest mask
-    # K-means over a picture's patches, on the CPU.
-    cfg.INPUT.MASKS.DINO = CfgNode()
-    cfg.INPUT.MASKS.DINO.MODEL = "vit_small_patch16_224.dino"  # a ViT of timm
-    # A file; "" takes timm's, which are downloaded the first time; "random" is for trials.
-    cfg.INPUT.MASKS.DINO.WEIGHTS = ""
-    cfg.INPUT.MASKS.DINO.NUM_CLUSTERS = 16
-    # Pixels that the shorter side is resized to before; 0 keeps the picture's size.
-    cfg.INPUT.MASKS.DINO.SIZE = 0
-    cfg.INPUT.VIEWS = CfgNode()
-    cfg.INPUT.VIEWS.DISTORT_WEAK = True  # colours of both views as SSD does
-    # The student's view alone. Changes of brightness, contrast, saturation and hue, and how often.
-    cfg.INPUT.VIEWS.JITTER = [0.5, 0.5, 0.5, 0.25]
-    cfg.INPUT.VIEWS.JITTER_PROB = 0.8
-    cfg.INPUT.VIEWS.GREY_PROB = 0.2
-    cfg.INPUT.VIEWS.BLUR_PROB = 0.5
-    cfg.INPUT.VIEWS.BLUR_SIGMA = [0.1, 2.0]  # pixels, least and greatest
-    cfg.INPUT.VIEWS.CUTOUT = [0.1, 0.5]  # sides of the box, shares of the picture's; 0, 0 is none
-
-    # A corruption of every picture that is evaluated, "" or a name of data.corruptions, and its
-    # level from 1 to 5. Read by data.mappers.TestMapper.
-    cfg.INPUT.CORRUPTION = CfgNode()
-    cfg.INPUT.CORRUPTION.NAME = ""
-    cfg.INPUT.CORRUPTION.LEVEL = 3
+DATA_KEYS = _TRAINING | _MASKS | _CORRUPTION

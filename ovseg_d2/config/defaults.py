@@ -1,15 +1,34 @@
-"""All keys together, and the defaults of detectron2 that change."""
+"""All keys together, with their defaults."""
 
 import torch
 
 from ..d2.config import CfgNode
 from ..d2.projects.deeplab import add_deeplab_config
-from .clip import add_clip_keys
-from .data import add_data_keys
-from .methods import add_method_keys
-from .runs import add_run_keys
+from .backbones import BACKBONE_KEYS
+from .clip import CLIP_KEYS
+from .data import DATA_KEYS
+from .dense import DENSE_KEYS
+from .detectron2 import DETECTRON2_KEYS
+from .keys import Key, add_keys
+from .methods import METHOD_KEYS
+from .ovseg import OVSEG_KEYS
+from .pixelclip import PIXELCLIP_KEYS
+from .runs import RUN_KEYS
 
-__all__ = ["add_ovseg_config", "resolve_device"]
+__all__ = ["KEYS", "add_ovseg_config", "resolve_device"]
+
+# By their full names: the plugin's keys, and those of detectron2 that it reads.
+KEYS: dict[str, Key] = {
+    **DETECTRON2_KEYS,
+    **CLIP_KEYS,
+    **BACKBONE_KEYS,
+    **METHOD_KEYS,
+    **PIXELCLIP_KEYS,
+    **DENSE_KEYS,
+    **OVSEG_KEYS,
+    **DATA_KEYS,
+    **RUN_KEYS,
+}
 
 
 def add_ovseg_config(cfg: CfgNode) -> None:
@@ -20,18 +39,7 @@ def add_ovseg_config(cfg: CfgNode) -> None:
     """
     # Keys of detectron2's DeepLab project: the ResNet with the stem of three convolutions.
     add_deeplab_config(cfg)
-    add_clip_keys(cfg.MODEL)
-    add_method_keys(cfg.MODEL)
-    add_data_keys(cfg)
-    add_run_keys(cfg)
-
-    # Defaults of detectron2 that differ here.
-    cfg.SEED = 0  # every run can be repeated
-    cfg.INPUT.FORMAT = "RGB"
-    cfg.MODEL.META_ARCHITECTURE = "MaskCLIP"
-    cfg.INPUT.MIN_SIZE_TEST = 0  # pixels of the shorter side; 0 keeps the picture's size
-    cfg.DATALOADER.ASPECT_RATIO_GROUPING = False  # grouping makes batches depend on the workers
-    cfg.DATALOADER.NUM_WORKERS = 0
+    add_keys(cfg, KEYS)
     cfg.MODEL.DEVICE = resolve_device("auto")
 
 

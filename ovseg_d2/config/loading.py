@@ -7,9 +7,12 @@ from pathlib import Path
 import yaml
 
 from ..d2.config import CfgNode, get_cfg
-from .defaults import add_ovseg_config, resolve_device
+from .defaults import KEYS, add_ovseg_config, resolve_device
+from .find import find_config
+from .keys import wrong_value
+from .rules import check_together
 
-__all__ = ["load_config"]
+__all__ = ["check_config", "load_config"]
 
 # What reading and merging a file or an option raises when they are wrong, on either tier.
 _BAD_CONFIG = (
@@ -25,11 +28,11 @@ _BAD_CONFIG = (
 
 
 def load_config(config_file: str | Path | None = None, opts: Sequence[str] = ()) -> CfgNode:
-    """Build the config of a run: defaults, a file, then single keys.
+    """Build the config of a run: defaults, a file, then single keys; and check all values.
 
     Args:
         config_file: YAML file, possibly with ``_BASE_``; None stays with the defaults, which are
-            MaskCLIP on ShapesCLIP.
+            MaskCLIP on ShapesCLIP. See :func:`~ovseg_d2.config.find.find_config`.
         opts: keys and values in turn, as on a command line: ``["SOLVER.MAX_ITER", "20"]``.
 
     Files are read without the YAML tags that run code, which detectron2 itself would follow.
@@ -39,20 +42,44 @@ def load_config(config_file: str | Path | None = None, opts: Sequence[str] = ())
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: a file that cannot be read, an unknown key, a value of the wrong type, no
-            device, or keys without values.
+        ValueError: a file that cannot be read, an unknown key, a value that its key does not take,
+            no device, or keys without values.
     """
     cfg = get_cfg()
     add_ovseg_config(cfg)
     if config_file is not None:
-        if not Path(config_file).is_file():
-            raise FileNotFoundError(
-                f"config file {str(config_file)!r} does not exist; the project's are in configs/"
-            )
+        path = find_config(config_file)
         try:
-            cfg.merge_from_file(str(config_file), allow_unsafe=False)
+            cfg.merge_from_file(str(path), allow_unsafe=False)
         except _BAD_CONFIG as error:
             raise ValueError(f"config file {str(config_file)!r}: {_reason(error)}") from error
+    _merge_options(cfg, opts)
+    wrong = wrong_value(cfg, KEYS)
+    if wrong:
+        key, sentence = wrong
+        from_file = config_file is not None and key not in opts[::2]
+        raise ValueError(f"config file {str(config_file)!r}: {sentence}" if from_file else sentence)
+    check_together(cfg)
+    cfg.MODEL.DEVICE = resolve_device(cfg.MODEL.DEVICE)
+    return cfg
+
+
+def check_config(cfg: CfgNode) -> None:
+    """Refuse values that their keys do not take, in a config that was changed after its loading.
+
+    Args:
+        cfg: the whole config.
+
+    Raises:
+        ValueError: a wrong value, or values that do not go together.
+    """
+    wrong = wrong_value(cfg, KEYS)
+    if wrong:
+        raise ValueError(wrong[1])
+    check_together(cfg)
+
+
+def _merge_options(cfg: CfgNode, opts: Sequence[str]) -> None:
     if len(opts) % 2:
         raise ValueError(
             f"the options {list(opts)!r} are {len(opts)} words; give keys and values in turn, "
@@ -63,8 +90,6 @@ def load_config(config_file: str | Path | None = None, opts: Sequence[str] = ())
             cfg.merge_from_list([key, value])
         except _BAD_CONFIG as error:
             raise ValueError(f"option {key} {value}: {_reason(error)}") from error
-    cfg.MODEL.DEVICE = resolve_device(cfg.MODEL.DEVICE)
-    return cfg
 
 
 _MISMATCH = re.compile(
@@ -86,7 +111,7 @@ _EXAMPLES = {
 def _reason(error: Exception) -> str:
     """One sentence of what is wrong and what to do."""
     if isinstance(error, RecursionError):
-        return "its _BASE_ leads back to the file itself; name another one"
+        return "its _BASE_ leads back to the file itself, or a value is nested without end"
     if isinstance(error, OSError):
         return f"{error.strerror}: {error.filename}; correct its _BASE_ or the file's permissions"
     if isinstance(error, TypeError | AttributeError):
@@ -96,7 +121,10 @@ def _reason(error: Exception) -> str:
     if mismatch:
         expected, found, value, key = mismatch.groups()
         value = repr(value) if found == "str" else value
-        return f"{key} is {value}, of type {found}; it takes {_EXAMPLES.get(expected, expected)}"
-    if "on-existent" in text:
+        value = f"{value[:100]} ..." if len(value) > 100 else value
+        about = f" ({KEYS[key].help})" if key in KEYS else ""
+        kind = _EXAMPLES.get(expected, expected)
+        text = f"{key} is {value}, of type {found}; it takes {kind}{about}"
+    elif "on-existent" in text:
         text += "; ovseg_d2/config lists the plugin's keys, detectron2's defaults the others"
     return " ".join(text.split())

@@ -1,42 +1,85 @@
 """Keys of training and evaluation: ``SOLVER`` and ``TEST``."""
 
-from ..d2.config import CfgNode
+from typing import Any
 
-__all__ = ["add_run_keys"]
+from .keys import Key, below
+from .values import Values, flag, list_of, name, number, one_of, share, whole
+
+__all__ = ["RUN_KEYS"]
+
+_FACTOR = number(0, 1_000_000)
 
 
-def add_run_keys(cfg: CfgNode) -> None:
-    """Add them to a config, in place."""
-    # Read by engine.optimizer and engine.schedule.
-    cfg.SOLVER.OPTIMIZER = "ADAMW"  # ADAMW | SGD
-    cfg.SOLVER.BETAS = [0.9, 0.98]
-    cfg.SOLVER.EPS = 1e-8
-    # Weight decay of vectors, scalars, norms and embeddings, whatever they belong to; it takes the
-    # place of detectron2's WEIGHT_DECAY_NORM and WEIGHT_DECAY_BIAS.
-    cfg.SOLVER.WEIGHT_DECAY_VECTORS = 0.0
-    cfg.SOLVER.POLY_LR_POWER = 0.9
-    cfg.SOLVER.POLY_LR_FLOOR = 0.0  # share of BASE_LR at which WarmupPolyLR ends
-    # Pairs of a module's or parameter's name and what the learning rate below it is multiplied by,
-    # such as ["system.decoder", 10.0]; of several that fit, the longest name counts.
-    cfg.SOLVER.LR_MULTIPLIERS = []
-    # Largest norm of all gradients together; 0 leaves them as they are. (detectron2's own
-    # CLIP_GRADIENTS knows single parameters only, and works beside it.)
-    cfg.SOLVER.MAX_GRAD_NORM = 0.0
+def _is_multiplier(value: Any) -> bool:
+    pair = isinstance(value, list | tuple) and len(value) == 2
+    return pair and name().fits(value[0]) and _FACTOR.fits(value[1])
 
-    # What is evaluated: segmentation, or mask_crops, the classes of the truth's masks. Read by
-    # engine.evaluate and data.loaders.
-    cfg.TEST.TASK = "segmentation"
-    # Read by engine.evaluate: also evaluate with each image's own words, that is with the classes
-    # that its labels hold.
-    cfg.TEST.OWN_WORDS = False
-    # Weight of the squared norm in the regression of linear probes; of 0.0001 to 0.3 the best for
-    # ShapesCLIP on dev. Read by engine.evaluate.
-    cfg.TEST.PROBE_PENALTY = 0.1
-    # Evaluate a ceiling in place of the model: "" | patch | gt_masks, the truth's masks with the
-    # model's names | gt_labels, OVSeg's masks with the truth's names. Read by engine.evaluate.
-    cfg.TEST.CEILING = ""
-    # Evaluate OVSeg at these lambdas too, in one pass. Read by engine.evaluate.
-    cfg.TEST.LAMBDAS = []
-    # Evaluations use the first so many images of each dataset; 0 is all of them. Read by
-    # data.loaders.
-    cfg.TEST.MAX_IMAGES = 0
+
+# Read by engine.optimizer and engine.schedule.
+_SOLVER = below(
+    "SOLVER",
+    {
+        "OPTIMIZER": Key("ADAMW", one_of("ADAMW", "SGD"), "the optimizer"),
+        "BETAS": Key([0.9, 0.98], list_of(number(0, below=1), 2), "the moments' decay in ADAMW"),
+        "EPS": Key(1e-8, number(above=0, most=1), "what ADAMW adds to denominators"),
+        "WEIGHT_DECAY_VECTORS": Key(
+            0.0,
+            number(0, 1000),
+            "weight decay of vectors, scalars, norms and embeddings; it takes the place of "
+            "detectron2's WEIGHT_DECAY_NORM and WEIGHT_DECAY_BIAS",
+        ),
+        "POLY_LR_POWER": Key(0.9, number(0, 100), "power of the decay in WarmupPolyLR"),
+        "POLY_LR_FLOOR": Key(0.0, share(), "share of BASE_LR at which WarmupPolyLR ends"),
+        "LR_MULTIPLIERS": Key(
+            [],
+            list_of(Values("a pair of a name and a factor of at least 0", _is_multiplier)),
+            "pairs of a module's or parameter's name and what the learning rate below it is "
+            "multiplied by, such as ['system.decoder', 10.0]; of several that fit, the longest "
+            "name counts",
+        ),
+        # detectron2's own CLIP_GRADIENTS knows single parameters only, and works beside it.
+        "MAX_GRAD_NORM": Key(
+            0.0,
+            number(0, 1_000_000_000),
+            "largest norm of all gradients together; 0 leaves them as they are",
+        ),
+    },
+)
+
+# Read by engine.evaluate; TASK and MAX_IMAGES by data.loaders.
+_TEST = below(
+    "TEST",
+    {
+        "TASK": Key(
+            "segmentation",
+            one_of("segmentation", "mask_crops"),
+            "what is evaluated; mask_crops are the classes of the truth's masks",
+        ),
+        "OWN_WORDS": Key(
+            False,
+            flag(),
+            "whether each image is also evaluated with its own words, the classes that its labels "
+            "hold",
+        ),
+        # Of 0.0001 to 0.3 the best for ShapesCLIP on dev.
+        "PROBE_PENALTY": Key(
+            0.1,
+            number(0, 1_000_000_000),
+            "weight of the squared norm in the regression of linear probes",
+        ),
+        "CEILING": Key(
+            "",
+            one_of("", "patch", "gt_masks", "gt_labels"),
+            "a ceiling to evaluate in place of the model; gt_masks are the truth's masks with the "
+            "model's names, gt_labels are OVSeg's masks with the truth's names",
+        ),
+        "LAMBDAS": Key(
+            [], list_of(share()), "lambdas at which OVSeg is evaluated too, in one pass"
+        ),
+        "MAX_IMAGES": Key(
+            0, whole(0), "images of each dataset that evaluations use, the first ones; 0 is all"
+        ),
+    },
+)
+
+RUN_KEYS = _SOLVER | _TEST

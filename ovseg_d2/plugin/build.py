@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..clip import CLIPTower, LastBlock, load_clip
+from ..config import check_config
 from ..d2.config import CfgNode
 from ..text import TextBank
 
@@ -21,15 +22,15 @@ _QUICK_GELU: dict[str, bool | Literal["text"] | None] = {
 def build_tower(cfg: CfgNode) -> CLIPTower:
     """The CLIP that ``MODEL.CLIP`` describes, on the CPU.
 
+    Every model of the plugin is built on it, so the whole config is checked here too: it may have
+    been changed after its loading, or never been loaded by ``load_config``.
+
     Raises:
-        ValueError: an unknown model, weights that do not fit, or a value out of range.
+        ValueError: a wrong value of any key, an unknown model, or weights that do not fit.
         FileNotFoundError: a weight or config file that does not exist.
     """
+    check_config(cfg)
     clip = cfg.MODEL.CLIP
-    if clip.QUICK_GELU not in _QUICK_GELU:
-        raise ValueError(
-            f"MODEL.CLIP.QUICK_GELU {clip.QUICK_GELU!r} is not one of {', '.join(_QUICK_GELU)}"
-        )
     # A checkpoint of the whole model brings its CLIP along.
     has_checkpoint = cfg.MODEL.WEIGHTS not in ("", "random")
     without = "random" if has_checkpoint and clip.NAME != "ShapesCLIP" else None

@@ -12,20 +12,16 @@ from ..systems import MaskProposals, covering_proposals
 
 __all__ = ["build_mask_source", "propose_masks"]
 
-_SOURCES = ("maskformer", "sam", "felzenszwalb", "dino", "stored")
-
 
 def build_mask_source(cfg: CfgNode) -> MaskSource | None:
     """The source that ``MODEL.OVSEG.PROPOSALS`` names; None where it is the MaskFormer.
 
     Raises:
-        ValueError: an unknown source, no checkpoint or folder for one that needs it, or options
+        ValueError: no checkpoint or folder for one that needs it, or options
             that the source refuses.
         FileNotFoundError: a checkpoint that is not there.
     """
     name, masks = cfg.MODEL.OVSEG.PROPOSALS, cfg.INPUT.MASKS
-    if name not in _SOURCES:
-        raise ValueError(f"MODEL.OVSEG.PROPOSALS {name!r} is not one of {', '.join(_SOURCES)}")
     if name == "sam":
         checkpoint = cfg.MODEL.OVSEG.SAM_CHECKPOINT
         if not checkpoint:

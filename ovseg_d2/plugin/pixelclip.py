@@ -115,8 +115,8 @@ class PixelCLIP(MaskCLIP):
             epsilon=options.EPSILON,
             num_iters=options.SINKHORN_ITERS,
             queue_size=options.QUEUE,
-            mask_size=_read_size("MASK_SIZE", options.MASK_SIZE),
-            image_size=_read_size("IMAGE_SIZE", options.IMAGE_SIZE) if options.IMAGE_SIZE else None,
+            mask_size=tuple(options.MASK_SIZE),
+            image_size=tuple(options.IMAGE_SIZE) or None,
             official=options.OFFICIAL,
         )
         return {
@@ -220,12 +220,3 @@ class PixelCLIP(MaskCLIP):
         pixels = images[number].round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
         picture = draw_clusters(np.ascontiguousarray(pixels), targets[0], logits[0], names)
         return np.asarray(picture).transpose(2, 0, 1)
-
-
-def _read_size(key: str, size: Sequence[int]) -> tuple[int, int]:
-    if len(size) != 2 or any(side < 1 for side in size):
-        raise ValueError(
-            f"MODEL.PIXELCLIP.{key} is {list(size)}; give height and width in pixels, such as "
-            "[256, 256]"
-        )
-    return int(size[0]), int(size[1])

@@ -98,7 +98,6 @@ def test_a_sweep_has_the_numbers_of_evaluations_one_by_one(tiny_ovseg, tmp_path,
         (("MODEL.OVSEG.DEMO", "True"), "has no lambda to change"),
         (("MODEL.OVSEG.PROPOSALS", "felzenszwalb"), "has no lambda to change"),
         (("TEST.CEILING", "gt_labels"), "a TruthLabels has no lambda to change; leave it empty"),
-        (("TEST.LAMBDAS", "[0.5, 1.5]"), "TEST.LAMBDAS has 1.5; give numbers from 0.0 to 1.0"),
     ],
 )
 def test_models_without_a_lambda_to_sweep(tiny_ovseg, opts, words):
@@ -107,3 +106,9 @@ def test_models_without_a_lambda_to_sweep(tiny_ovseg, opts, words):
         evaluate(cfg, model)
     with pytest.raises(ValueError, match="a Linear has no lambda to change"):
         LambdaSweep(torch.nn.Linear(1, 1), [0.5])
+
+
+def test_a_lambda_outside_of_its_range(tiny_ovseg):
+    _, model = tiny_ovseg()
+    with pytest.raises(ValueError, match="TEST.LAMBDAS has 1.5; give numbers from 0.0 to 1.0"):
+        LambdaSweep(model, [0.5, 1.5])

@@ -78,7 +78,7 @@ def test_the_task_chooses_mapper_and_evaluator(toy_dataset):
     ((sample,),) = build_test_loader(larger, name)
     assert sample["masks"].shape == (2, *sample["image"].shape[1:]) == (2, 4, 6)
     assert (sample["masks"][0, :2, :4]).all() and sample["masks"][0].sum() == 8
-    with pytest.raises(ValueError, match="TEST.TASK 'crops' is unknown; choose one of segmentat"):
+    with pytest.raises(ValueError, match="TEST.TASK is 'crops'; it takes one of 'segmentation'"):
         build_test_loader(load_config(None, ["TEST.TASK", "crops"]), name)
 
 

@@ -216,7 +216,7 @@ def test_batch_norms_may_share_their_statistics(tiny_cfg, name):
     assert norms and all(isinstance(norm, torch.nn.SyncBatchNorm) for norm in norms)
     for first, second in zip(plain(images).values(), synced(images).values(), strict=True):
         torch.testing.assert_close(first, second)
-    with pytest.raises(ValueError, match="TIMM.NORM 'LN' is not one of"):
+    with pytest.raises(ValueError, match="TIMM.NORM is 'LN'; it takes one of '', 'SyncBN'"):
         build_backbone(tiny_cfg(*TIMM, name, "MODEL.TIMM.NORM", "LN"))
 
 

@@ -117,7 +117,7 @@ def test_default_words_of_a_config(toy_dataset):
 
 
 def test_only_rgb_and_bgr_are_known(build):
-    with pytest.raises(ValueError, match=r"INPUT\.FORMAT 'L' is not one of RGB, BGR"):
+    with pytest.raises(ValueError, match="INPUT.FORMAT is 'L'; it takes one of 'RGB', 'BGR'"):
         build("INPUT.FORMAT", "L")
 
 

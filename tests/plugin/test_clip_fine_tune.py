@@ -99,8 +99,11 @@ def test_other_backbones_get_a_text_tower_beside_them(tuned):
     ("opts", "words"),
     [
         ((*NO_HEAD, *FROZEN), "nothing is to be trained"),
-        (("MODEL.FINE_TUNE.MAPPER", "deep"), "mapper is 'deep'"),
-        (("MODEL.FINE_TUNE.LOGIT_SCALE", "-1.0"), "logit_scale is -1.0"),
+        (
+            ("MODEL.FINE_TUNE.MAPPER", "deep"),
+            "MAPPER is 'deep'; it takes one of 'none', 'linear', 'mlp'",
+        ),
+        (("MODEL.FINE_TUNE.LOGIT_SCALE", "-1.0"), "LOGIT_SCALE is -1.0; it takes a number from 0"),
         (("DATASETS.TRAIN", "('ovseg_shapes_train',)"), "'sand' is neither"),
         ((*TRAIN, "INPUT.TRAIN_MAPPER", "pictures"), "CLIPFineTune is trained on them; set it to"),
         (

@@ -99,7 +99,7 @@ def test_what_features_do_not_depend_on_is_frozen(network):
             "DeepLabv3. takes two maps, the finer one first",
         ),
         (("MODEL.SEM_SEG_HEAD.NAME", "OVSegNoHead"), "takes features of the joint space, which"),
-        (("MODEL.TIMM.OUTPUT_STRIDE", "5"), "timm cannot build"),
+        (("MODEL.TIMM.OUTPUT_STRIDE", "5"), "OUTPUT_STRIDE is 5; it takes one of 0, 8, 16, 32"),
         (
             (
                 *("INPUT.CROP.ENABLED", "True", "INPUT.CROP.TYPE", "absolute"),

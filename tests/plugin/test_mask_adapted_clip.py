@@ -134,11 +134,11 @@ def test_inputs_without_masks_are_refused(adapted):
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
-        (key("TRAIN", "text"), "train='text'; choose one of"),
-        (key("FILL", "blue"), "fill='blue'; choose one of"),
+        (key("TRAIN", "text"), "TRAIN is 'text'; it takes one of 'prompts', 'image'"),
+        (key("FILL", "blue"), "FILL is 'blue'; it takes one of 'mean'"),
         (key("PROMPT_DEPTH", 3), "depth is 3; give 0 for no prompts, or up to .* 2 here"),
         (key("PROMPT_DEPTH", 0), "train='prompts' trains prompts, and there are none"),
-        (key("MAX_LOGIT_SCALE", 0.0), "max_logit_scale=0.0; give a positive factor"),
+        (key("MAX_LOGIT_SCALE", 0.0), "MAX_LOGIT_SCALE is 0.0; it takes a number above 0"),
     ],
 )
 def test_options_that_cannot_be(adapted, keys, words):

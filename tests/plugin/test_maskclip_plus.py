@@ -89,12 +89,12 @@ def test_options_reach_the_plain_system(plus):
 @pytest.mark.parametrize(
     ("opts", "words"),
     [
-        (key("SETTING", "free"), "setting is 'free'; choose one of"),
-        (key("SELF_TRAINING", "maybe"), "SELF_TRAINING 'maybe' is not one of auto, on, off"),
-        (key("SELF_TRAINING_START", 1.5), "SELF_TRAINING_START is 1.5; give a share"),
-        (key("TARGET", "pixels"), "TARGET 'pixels' is not one of labels, features"),
-        (key("CONFIDENCE", 2.0), "confidence is 2.0"),
-        (key("LOGIT_SCALE", -2.0), "logit_scale is -2.0; give a positive"),
+        (key("SETTING", "free"), "SETTING is 'free'; it takes one of"),
+        (key("SELF_TRAINING", "maybe"), "SELF_TRAINING is 'maybe'; it takes one of 'auto'"),
+        (key("SELF_TRAINING_START", 1.5), "SELF_TRAINING_START is 1.5; it takes a share"),
+        (key("TARGET", "pixels"), "TARGET is 'pixels'; it takes one of 'labels'"),
+        (key("CONFIDENCE", 2.0), "CONFIDENCE is 2.0; it takes a share"),
+        (key("LOGIT_SCALE", -2.0), "LOGIT_SCALE is -2.0; it takes a number from 0"),
         ((*key("TARGET", "features"), *key("SELF_TRAINING", "on")), "on is about labels"),
         (("MODEL.MASKCLIP.BACKGROUND_THRESHOLD", "0.1"), "BACKGROUND_THRESHOLD and _MIN_SHARE"),
         (("MODEL.MASKCLIP.WINDOW", "16"), "leave MODEL.MASKCLIP.WINDOW 0"),

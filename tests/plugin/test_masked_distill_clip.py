@@ -172,15 +172,15 @@ def test_two_processes_keep_one_teacher(run_opts, train_in_two_processes):
 @pytest.mark.parametrize(
     ("keys", "told"),
     [
-        (key("TARGET", "tokens"), "TARGET 'tokens' is not one of teacher, student, pixels"),
-        (key("MASK_RATIO", 1.0), "mask ratio is 1.0; give a share between 0 and 1"),
-        (key("MASK_RATIO", 0.0), "mask ratio is 0.0; give a share between 0 and 1"),
-        (key("LANGUAGE.MASK_RATIO", 20.0), "mask ratio is 20.0; give a share between 0 and 1"),
-        (key("MOMENTUM", 1.0), "momentum is 1.0; give a number from 0 to below 1"),
-        (key("WEIGHT", -1.0), "distillation_weight is -1.0; give a number of at least 0"),
-        (key("NUM_CODES", 1), "num_codes=1; give at least 2"),
+        (key("TARGET", "tokens"), "TARGET is 'tokens'; it takes one of 'teacher'"),
+        (key("MASK_RATIO", 1.0), "MASK_RATIO is 1.0; it takes a number above 0 and below 1"),
+        (key("MASK_RATIO", 0.0), "MASK_RATIO is 0.0; it takes a number above 0 and below 1"),
+        (key("LANGUAGE.MASK_RATIO", 20.0), "MASK_RATIO is 20.0; it takes a number above 0 and"),
+        (key("MOMENTUM", 1.0), "MOMENTUM is 1.0; it takes a number of at least 0 and"),
+        (key("WEIGHT", -1.0), "WEIGHT is -1.0; it takes a number from 0"),
+        (key("NUM_CODES", 1), "NUM_CODES is 1; it takes a whole number from 2"),
         (key("DECODER_HEADS", 3), "num_heads=3 do not share dim=32"),
-        (key("TEACHER_TEMPERATURE", 0.0), "teacher_temperature is 0.0; give a positive number"),
+        (key("TEACHER_TEMPERATURE", 0.0), "TEACHER_TEMPERATURE is 0.0; it takes a number above 0"),
         (key("LANGUAGE.REPLACE", [0.9, 0.2]), "replace is .0.9, 0.2.; give the shares of words"),
     ],
 )

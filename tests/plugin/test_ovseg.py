@@ -267,13 +267,13 @@ def test_masks_that_were_stored(ovseg, tmp_path):
 @pytest.mark.parametrize(
     ("opts", "words"),
     [
-        (key("LAMBDA", 1.5), r"lam=1.5 is outside \[0, 1\]"),
-        (key("LAMBDA", -0.1), r"lam=-0.1 is outside \[0, 1\]"),
+        (key("LAMBDA", 1.5), "LAMBDA is 1.5; it takes a share from 0 to 1"),
+        (key("LAMBDA", -0.1), "LAMBDA is -0.1; it takes a share from 0 to 1"),
         (key("PROPOSALS", "sam"), "set MODEL.OVSEG.SAM_CHECKPOINT to a file"),
         (key("PROPOSALS", "stored"), "set INPUT.MASKS.FOLDER"),
-        (key("PROPOSALS", "edges"), "PROPOSALS 'edges' is not one of maskformer, sam"),
-        (key("CROP.FILL", "blue"), "fill='blue'"),
-        (key("CROP.BATCH_SIZE", 0), "batch_size=0"),
+        (key("PROPOSALS", "edges"), "PROPOSALS is 'edges'; it takes one of 'maskformer', 'sam'"),
+        (key("CROP.FILL", "blue"), "FILL is 'blue'; it takes one of 'mean', 'zero', 'none'"),
+        (key("CROP.BATCH_SIZE", 0), "BATCH_SIZE is 0; it takes a whole number from 1"),
         (key("PROMPT_DEPTH", 3), "depth is 3; give 0 for no prompts"),
         (key("MASKFORMER.IN_FEATURES", ["res9"]), "IN_FEATURES has 'res9', and the backbone gives"),
         (("MODEL.SEM_SEG_HEAD.NAME", "SemSegFPNHead"), "is no head of a MaskFormer; set it to OVS"),

@@ -151,16 +151,15 @@ def test_prompts_begin_as_given_words(pixelclip):
 @pytest.mark.parametrize(
     ("opts", "words"),
     [
-        (key("CLUSTERING", "kmeans"), "'kmeans' is not one of prompts, names, vectors, none"),
+        (key("CLUSTERING", "kmeans"), "CLUSTERING is 'kmeans'; it takes one of 'prompts', 'names'"),
         (key("CLUSTERING", "names"), "CLASS_NAMES is empty, and CLUSTERING 'names' needs names"),
-        ((*key("CLUSTERING", "vectors"), *key("CLUSTERS", 0)), "CLUSTERS is 0; set it to 1 or"),
-        (key("CLUSTERS", 0), "num_clusters is 0"),
-        (key("MASK_SIZE", [16]), r"MASK_SIZE is \[16\]; give height and width in pixels"),
-        (key("MASK_SIZE", []), r"MASK_SIZE is \[\]; give height"),
-        (key("IMAGE_SIZE", [32, 0]), r"IMAGE_SIZE is \[32, 0\]; give height and width"),
+        (key("CLUSTERS", 0), "CLUSTERS is 0; it takes a whole number from 1"),
+        (key("MASK_SIZE", [16]), r"MASK_SIZE is \[16\]; it takes height and width in pixels"),
+        (key("MASK_SIZE", []), r"MASK_SIZE is \[\]; it takes height"),
+        (key("IMAGE_SIZE", [32, 0]), r"IMAGE_SIZE is \[32, 0\]; it takes height and width"),
         (key("IMAGE_SIZE", [32, 33]), "not whole patches"),
-        (key("TRAINABLE", "attn"), "policy 'attn' is not one of"),
-        (key("MOMENTUM", 1.0), "momentum is 1.0; give a number from 0"),
+        (key("TRAINABLE", "attn"), "TRAINABLE is 'attn'; it takes one of 'attention'"),
+        (key("MOMENTUM", 1.0), "MOMENTUM is 1.0; it takes a number of at least 0 and below 1"),
         (key("DECODER_CHANNELS", [20, 16]), "channels are"),
     ],
 )

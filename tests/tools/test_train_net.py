@@ -105,6 +105,17 @@ def test_bad_options_end_in_a_sentence(refused, tmp_path, capsys):
     assert "--resume stands among the config keys, which come last" in capsys.readouterr().err
 
 
+def test_a_config_of_the_project_is_read_from_another_folder(
+    run, tmp_path, monkeypatch, toy_dataset
+):
+    monkeypatch.chdir(tmp_path)
+    name = toy_dataset("ovseg_toy_folder", ["red star", "grass"])
+    keys = {"MODEL__META_ARCHITECTURE": "MaskCLIP", "DATASETS__TEST": f"('{name}',)"}
+    run("--config-file", "configs/maskclip.yaml", "--eval-only", **keys)
+    log = (tmp_path / "output" / "log.txt").read_text()
+    assert f"args.config_file={ROOT / 'configs' / 'maskclip.yaml'}" in log
+
+
 def test_help_says_that_keys_come_last(capsys):
     with pytest.raises(SystemExit) as end:
         main(["--help"])

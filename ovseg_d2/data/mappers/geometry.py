@@ -1,5 +1,7 @@
 """Resizing, cropping and flipping of training pictures, as detectron2's own keys describe them."""
 
+from collections.abc import Sequence
+
 from ...d2.config import CfgNode
 from ...d2.data.transforms import (
     Augmentation,
@@ -23,9 +25,12 @@ def geometry_from_config(cfg: CfgNode, *, balance: bool = False) -> list[Augment
             they are drawn from picture and labels.
 
     Raises:
-        ValueError: another way to flip, or a size or range that is none.
+        ValueError: another way to flip, a size or range that is none, or crops whose size does not
+            go with their type.
     """
     crop = cfg.INPUT.CROP
+    if crop.ENABLED:
+        _check_crop(crop.TYPE, crop.SIZE)
     geometry: list[Augmentation] = [_resizing(cfg)]
     if crop.ENABLED and balance:
         geometry.append(
@@ -44,6 +49,20 @@ def geometry_from_config(cfg: CfgNode, *, balance: bool = False) -> list[Augment
     if flip != "none":
         geometry.append(RandomFlip(horizontal=flip == "horizontal", vertical=flip == "vertical"))
     return geometry
+
+
+def _check_crop(kind: str, size: Sequence[float]) -> None:
+    """Refuse pixels where shares are meant, and shares where pixels are."""
+    if kind.startswith("relative") and max(size) > 1:
+        raise ValueError(
+            f"INPUT.CROP.SIZE is {list(size)}, and INPUT.CROP.TYPE {kind} takes shares above 0 and "
+            "up to 1"
+        )
+    if kind.startswith("absolute") and any(side < 1 or side != int(side) for side in size):
+        raise ValueError(
+            f"INPUT.CROP.SIZE is {list(size)}, and INPUT.CROP.TYPE {kind} takes whole pixels, at "
+            "least 1"
+        )
 
 
 def _resizing(cfg: CfgNode) -> Augmentation:

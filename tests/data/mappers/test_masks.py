@@ -261,8 +261,8 @@ def test_wrong_arguments(arguments, words):
 @pytest.mark.parametrize(
     ("opts", "words"),
     [
-        (["INPUT.MASKS.SOURCE", "sam"], "INPUT.MASKS.SOURCE 'sam' is not one of stored, shapes, f"),
-        (["INPUT.RANDOM_FLIP", "both"], "INPUT.RANDOM_FLIP 'both' is not one of none, horizontal"),
+        (["INPUT.MASKS.SOURCE", "sam"], "INPUT.MASKS.SOURCE is 'sam'; it takes one of 'shapes'"),
+        (["INPUT.RANDOM_FLIP", "both"], "INPUT.RANDOM_FLIP is 'both'; it takes one of 'none'"),
         (["INPUT.VIEWS.CUTOUT", "[0.5, 0.1]"], "INPUT.VIEWS.CUTOUT is .*the smaller one first"),
     ],
 )

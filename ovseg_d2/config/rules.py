@@ -1,0 +1,71 @@
+"""Values that are right by themselves and do not go together."""
+
+from collections.abc import Iterator
+
+from ..d2.config import CfgNode
+
+__all__ = ["check_together"]
+
+
+def check_together(cfg: CfgNode) -> None:
+    """Refuse values that do not go together, where the config alone shows it.
+
+    Args:
+        cfg: the whole config, each of whose values its key takes.
+
+    Raises:
+        ValueError: the first of them.
+    """
+    for sentence in _faults(cfg):
+        raise ValueError(sentence)
+
+
+def _faults(cfg: CfgNode) -> Iterator[str]:
+    yield from _faults_of_input(cfg.INPUT)
+    yield from _faults_of_model(cfg.MODEL)
+    yield from _faults_of_solver(cfg.SOLVER)
+
+
+def _faults_of_input(inputs: CfgNode) -> Iterator[str]:
+    sizes = list(inputs.MIN_SIZE_TRAIN)
+    if inputs.MIN_SIZE_TRAIN_SAMPLING == "range" and (len(sizes) != 2 or sizes[0] > sizes[1]):
+        yield (
+            f"INPUT.MIN_SIZE_TRAIN is {sizes}, and INPUT.MIN_SIZE_TRAIN_SAMPLING range takes two "
+            "sizes, the smaller one first"
+        )
+
+
+def _faults_of_model(model: CfgNode) -> Iterator[str]:
+    if len(model.PIXEL_MEAN) != len(model.PIXEL_STD):
+        yield (
+            f"MODEL.PIXEL_MEAN has {len(model.PIXEL_MEAN)} numbers and MODEL.PIXEL_STD "
+            f"{len(model.PIXEL_STD)}; give one of each for every channel"
+        )
+    if model.MASKCLIP.STRIDE > (model.MASKCLIP.WINDOW or model.MASKCLIP.STRIDE):
+        yield (
+            f"MODEL.MASKCLIP.STRIDE is {model.MASKCLIP.STRIDE} and MODEL.MASKCLIP.WINDOW "
+            f"{model.MASKCLIP.WINDOW}; a stride larger than the window leaves pixels out"
+        )
+    former = model.OVSEG.MASKFORMER
+    if former.DIM % former.HEADS:
+        yield (
+            f"MODEL.OVSEG.MASKFORMER.HEADS is {former.HEADS} and DIM {former.DIM}; give a number "
+            "of heads that divides DIM"
+        )
+    if former.CONV_CHANNELS % 32:
+        yield (
+            f"MODEL.OVSEG.MASKFORMER.CONV_CHANNELS is {former.CONV_CHANNELS}; give a multiple of "
+            "32, such as 64"
+        )
+
+
+def _faults_of_solver(solver: CfgNode) -> Iterator[str]:
+    if solver.LR_SCHEDULER_NAME == "WarmupCosineLR" and solver.BASE_LR_END > solver.BASE_LR:
+        yield (
+            f"SOLVER.BASE_LR_END is {solver.BASE_LR_END} and SOLVER.BASE_LR {solver.BASE_LR}; the "
+            "rate falls, so give a BASE_LR_END of at most BASE_LR"
+        )
+    if solver.LR_SCHEDULER_NAME == "WarmupCosineLR" and not solver.BASE_LR:
+        yield "SOLVER.BASE_LR is 0, and SOLVER.LR_SCHEDULER_NAME WarmupCosineLR divides by it"
+    if solver.NESTEROV and not solver.MOMENTUM and solver.OPTIMIZER == "SGD":
+        yield "SOLVER.NESTEROV is True and SOLVER.MOMENTUM 0; give a momentum above 0"

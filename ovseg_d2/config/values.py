@@ -1,0 +1,194 @@
+"""What keys take: kinds of values, each with its name in a sentence and its test."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = [
+    "Values",
+    "either",
+    "empty",
+    "flag",
+    "list_of",
+    "name",
+    "nothing",
+    "number",
+    "one_of",
+    "ordered",
+    "share",
+    "size",
+    "span",
+    "text",
+    "whole",
+]
+
+_LARGEST = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Values:
+    """A kind of values.
+
+    Attributes:
+        words: the kind's name in a sentence, such as "a whole number from 1 to 5".
+        fits: whether a value is of the kind.
+    """
+
+    words: str
+    fits: Callable[[Any], bool]
+
+
+def flag() -> Values:
+    """True or False."""
+    return Values("True or False", lambda value: isinstance(value, bool))
+
+
+def whole(least: int = 0, most: int = _LARGEST) -> Values:
+    """Whole numbers from ``least`` to ``most``."""
+    upper = f"of at least {least}" if most == _LARGEST else f"from {least} to {most}"
+    return Values(
+        f"a whole number {upper}", lambda value: _is_whole(value) and least <= value <= most
+    )
+
+
+def number(
+    least: float | None = None,
+    most: float | None = None,
+    *,
+    above: float | None = None,
+    below: float | None = None,
+) -> Values:
+    """Finite numbers, whole ones among them.
+
+    Args:
+        least: the smallest.
+        most: the largest.
+        above: all are larger than this.
+        below: all are smaller than this.
+    """
+    if least is not None and most is not None:
+        words = [f"from {least} to {most}"]
+    else:
+        bounds = {"of at least": least, "above": above, "of at most": most, "below": below}
+        words = [f"{word} {bound}" for word, bound in bounds.items() if bound is not None]
+
+    def fits(value: Any) -> bool:
+        return (
+            _is_finite(value)
+            and (least is None or value >= least)
+            and (above is None or value > above)
+            and (most is None or value <= most)
+            and (below is None or value < below)
+        )
+
+    return Values(f"a number {' and '.join(words)}".rstrip(), fits)
+
+
+def share() -> Values:
+    """Numbers from 0 to 1."""
+    return Values("a share from 0 to 1", number(0, 1).fits)
+
+
+def text() -> Values:
+    """Text, also the empty one."""
+    return Values("text", _is_text)
+
+
+def name() -> Values:
+    """Text that is not blank."""
+    return Values("text that is not empty", lambda value: _is_text(value) and bool(value.strip()))
+
+
+def nothing() -> Values:
+    """None."""
+    return Values("None", lambda value: value is None)
+
+
+def one_of(*choices: str | int) -> Values:
+    """The given texts or whole numbers."""
+    return Values(
+        "one of " + ", ".join(map(repr, choices)),
+        lambda value: (
+            isinstance(value, str | int)
+            and any(value == choice and type(value) is type(choice) for choice in choices)
+        ),
+    )
+
+
+def list_of(item: Values, length: int | None = None, *, least: int = 0) -> Values:
+    """Lists, or tuples, of one kind of values.
+
+    Args:
+        item: the kind.
+        length: of the list; None takes any.
+        least: items of the shortest list.
+    """
+    if length is not None:
+        words = f"a list of {length}, each {item.words}"
+    else:
+        words = f"a list{f' of at least {least}' if least else ''}, each item {item.words}"
+    return Values(
+        words,
+        lambda value: (
+            isinstance(value, list | tuple)
+            and len(value) >= least
+            and length in (None, len(value))
+            and all(map(item.fits, value))
+        ),
+    )
+
+
+def empty() -> Values:
+    """The empty list, or tuple."""
+    return Values("[]", lambda value: isinstance(value, list | tuple) and not value)
+
+
+def ordered(values: Values) -> Values:
+    """Lists whose items rise."""
+    return Values(
+        f"{values.words}, each larger than the one before",
+        lambda value: values.fits(value) and list(value) == sorted(set(value)),
+    )
+
+
+def span(values: Values) -> Values:
+    """Pairs of numbers, the smaller one first; both may be the same."""
+    pair = list_of(values, 2)
+    return Values(
+        f"{pair.words}, the smaller one first",
+        lambda value: pair.fits(value) and value[0] <= value[1],
+    )
+
+
+def size(most: int = 16384) -> Values:
+    """Heights and widths in pixels."""
+    return Values(
+        f"height and width in pixels, [h, w], each from 1 to {most}",
+        list_of(whole(1, most), 2).fits,
+    )
+
+
+def either(*kinds: Values) -> Values:
+    """Values of any of the kinds."""
+    return Values(
+        ", or ".join(kind.words for kind in kinds), lambda value: any(k.fits(value) for k in kinds)
+    )
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_finite(value: Any) -> bool:
+    # A whole number may be too large for a float, and math.isfinite raises there.
+    if _is_whole(value):
+        return abs(value) <= _LARGEST
+    return isinstance(value, float) and math.isfinite(value)
+
+
+def _is_text(value: Any) -> bool:
+    """Whether a value is text that a file can hold and a path can be."""
+    if not isinstance(value, str) or "\0" in value:
+        return False
+    return not any("\ud800" <= letter <= "\udfff" for letter in value)

@@ -1,0 +1,116 @@
+"""Every key of a config has a type and a range; a wrong value ends in one sentence."""
+
+import math
+import time
+from pathlib import Path
+
+import pytest
+
+from ovseg_d2.config import KEYS, add_ovseg_config, check_config, load_config
+from ovseg_d2.config.keys import value_of
+from ovseg_d2.d2.config import CfgNode, get_cfg
+
+ROOT = Path(__file__).resolve().parents[1]
+HUGE = 10**400
+# What no key takes, whatever its kind.
+NEVER = (math.nan, math.inf, -math.inf, HUGE, -HUGE, [None], [math.nan], [[[]]], [HUGE], {"a": 1})
+# What some kinds take and others do not.
+SOMETIMES = (None, True, -1, 0, 2**31, 0.5, -0.5, 1e30, "", " ", "nan", "\0", "\ud800", "é" * 300)
+SOMETIMES += ([], [0, 0], ["", ""], [2, 1], [-1], [True], ["a"] * 50, (), "[]", "None")
+
+
+def set_key(cfg: CfgNode, key: str, value: object) -> None:
+    section, _, name = key.rpartition(".")
+    (value_of(cfg, section) if section else cfg)[name] = value
+
+
+def leaves(node: CfgNode, prefix: str = "") -> set[str]:
+    found = set()
+    for name, value in node.items():
+        below = f"{prefix}{name}"
+        found |= leaves(value, f"{below}.") if isinstance(value, CfgNode) else {below}
+    return found
+
+
+def test_every_key_of_the_plugin_is_declared():
+    plain = get_cfg()
+    ours = leaves(load_config()) - leaves(plain)
+    of_deeplab = {key for key in ours if key.startswith("MODEL.SEM_SEG_HEAD.")}  # its own head's
+    assert ours - of_deeplab <= KEYS.keys()
+
+
+def test_every_key_takes_its_own_default_and_has_help():
+    cfg = load_config()
+    for name, key in KEYS.items():
+        assert key.takes.fits(value_of(cfg, name)), name
+        assert key.help and not key.help.endswith("."), name
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_mutated_key_gives_a_config_or_one_sentence(key):
+    cfg = load_config()
+    before = value_of(cfg, key)
+    for value in (*NEVER, *SOMETIMES):
+        set_key(cfg, key, value)
+        try:
+            check_config(cfg)
+        except ValueError as error:
+            assert key.rpartition(".")[2] in str(error)
+            assert "\n" not in str(error) and len(str(error)) < 1000
+        else:
+            assert value not in NEVER and KEYS[key].takes.fits(value)
+        set_key(cfg, key, before)
+    for value in (math.nan, "{'a': 1}", "[[[]]]"):  # as on a command line
+        with pytest.raises(ValueError, match=rf"{key} is .*; it takes .* \(.*\)"):
+            load_config(None, [key, value])
+
+
+FOUND = [
+    ("MODEL.TEXT.TEMPLATES", "[0,0]", "a list of at least 1, each item text that is not empty"),
+    ("MODEL.META_ARCHITECTURE", "''", "text that is not empty .name of a registered model"),
+    ("MODEL.SEM_SEG_HEAD.NORM", "random", "one of '', 'BN', 'SyncBN', 'FrozenBN', 'GN', 'LN'"),
+    ("DATASETS.TRAIN", "None", "a list, each item text that is not empty"),
+    ("DATASETS.TEST", "None", "a list, each item text that is not empty"),
+    ("INPUT.SEMANTIC.UNSEEN", "[2,1]", "a list, each item text .*classes, or class sets"),
+    ("SOLVER.BETAS", "[-1]", "a list of 2, each a number of at least 0 and below 1"),
+    ("MODEL.OVSEG.MASKFORMER.HEADS", "None", "a whole number from 1"),
+    ("MODEL.OVSEG.MASKFORMER.EMBED_HIDDEN_DIM", "-1", "a whole number from 1"),
+    ("MODEL.OVSEG.MASKFORMER.HEADS", "7", "DIM 256; give a number of heads that divides DIM"),
+    ("MODEL.OVSEG.MASKFORMER.CONV_CHANNELS", "50", "give a multiple of 32"),
+    ("SOLVER.BASE_LR", "1e400", "a number from 0 to 1000 .the learning rate"),
+    ("SOLVER.STEPS", "(3, 2)", "each larger than the one before"),
+    ("SOLVER.CHECKPOINT_PERIOD", "0", "a whole number of at least 1"),
+    ("INPUT.MIN_SIZE_TRAIN_SAMPLING", "range", "takes two sizes, the smaller one first"),
+    ("MODEL.PIXEL_MEAN", "[1.0]", "has 1 numbers and MODEL.PIXEL_STD 3"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "words"), FOUND, ids=lambda value: str(value)[:40])
+def test_values_that_once_ended_in_tracebacks(key, value, words):
+    with pytest.raises(ValueError, match=words) as caught:
+        load_config(None, [key, value])
+    assert key in str(caught.value)
+
+
+def test_the_sentence_says_where_a_wrong_value_comes_from(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text("SOLVER:\n  MAX_ITER: -1\nVERSION: 2\n")
+    with pytest.raises(ValueError, match=r"^config file '.*a.yaml': SOLVER.MAX_ITER is -1; it"):
+        load_config(path)
+    with pytest.raises(ValueError, match=r"^SOLVER.MAX_ITER is 0; it takes a whole number of at"):
+        load_config(path, ["SOLVER.MAX_ITER", "0"])
+    assert load_config(path, ["SOLVER.MAX_ITER", "1"]).SOLVER.MAX_ITER == 1
+
+
+def test_a_wrong_type_is_answered_with_the_help_of_its_key():
+    with pytest.raises(ValueError, match=r"is 'x', of type str; it takes a whole number \(iterat"):
+        load_config(None, ["SOLVER.MAX_ITER", "x"])
+
+
+def test_a_check_takes_no_time():
+    cfg = get_cfg()
+    add_ovseg_config(cfg)
+    start = time.perf_counter()
+    for _ in range(10):
+        check_config(cfg)
+    assert (time.perf_counter() - start) / 10 < 0.02
