@@ -85,8 +85,11 @@ def test_train_resume_and_evaluate(run, tmp_path, toy_dataset, capsys):
         ({"MODEL__CLIP__PRETRAINED": "gone.pt"}, "there is no weight file 'gone.pt'"),
         ({"MODEL__CLIP__NAME": "ViT-B-61"}, "'ViT-B-61' is no model name of open_clip"),
         ({"MODEL__DEVICE": "cuda:64"}, "MODEL.DEVICE 'cuda:64' is not there"),
-        ({"SOLVER__IMS_PER_BATCH": 0}, "set SOLVER.IMS_PER_BATCH"),
-        ({"SOLVER__OPTIMIZER": "ADAM"}, "SOLVER.OPTIMIZER 'ADAM' is not one of"),
+        ({"SOLVER__IMS_PER_BATCH": 0}, "SOLVER.IMS_PER_BATCH is 0; it takes a whole number from 1"),
+        (
+            {"SOLVER__OPTIMIZER": "ADAM"},
+            "SOLVER.OPTIMIZER is 'ADAM'; it takes one of 'ADAMW', 'SGD'",
+        ),
         ({"INPUT__TRAIN_MAPPER": "none"}, "INPUT.TRAIN_MAPPER 'none' is unknown"),
         ({"MODEL__META_ARCHITECTURE": "MaskCLIP"}, "MaskCLIP has no trainable parameters"),
     ],
