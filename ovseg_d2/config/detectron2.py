@@ -157,7 +157,7 @@ _SOLVER = below(
             number(0, 1_000_000),
             "factor of the biases' learning rate in detectron2's optimizer",
         ),
-        "GAMMA": Key(THEIRS, number(above=0, most=1), "factor of the learning rate at each step"),
+        "GAMMA": Key(THEIRS, number(0, 1000), "factor of the learning rate at each step"),
         "STEPS": Key(THEIRS, ordered(list_of(whole(1))), "iterations at which the rate falls"),
         "NUM_DECAYS": Key(THEIRS, whole(1, 10_000), "falls of WarmupStepWithFixedGammaLR"),
         "WARMUP_FACTOR": Key(THEIRS, share(), "share of the rate at which the warm-up starts"),

@@ -46,7 +46,11 @@ PIXELCLIP_KEYS = below(
             number(above=0, most=1000),
             "what cosines are divided by; 1.0 in the paper for a ConvNeXt",
         ),
-        "SINKHORN_ITERS": Key(3, whole(1, 1000), "iterations of Sinkhorn's algorithm"),
+        "SINKHORN_ITERS": Key(
+            3,
+            whole(0, 1000),
+            "Sinkhorn's scalings of clusters and masks; 0 is each mask's softmax, without balance",
+        ),
         # A few masks for each cluster spread masks of one class over many.
         "QUEUE": Key(
             0,

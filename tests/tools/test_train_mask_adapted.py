@@ -81,7 +81,7 @@ def test_train_and_evaluate(keys, tmp_path):
     ("more", "told"),
     [
         (("DATASETS.TRAIN", "('gone.jsonl',)"), "gone.jsonl: there is no such file; make it with"),
-        (("TEST.TASK", "crops"), "TEST.TASK 'crops' is unknown"),
+        (("TEST.TASK", "crops"), "TEST.TASK is 'crops'; it takes one of"),
         (
             ("DATASETS.TRAIN", "('ovseg_shapes_dev',)"),
             "its entry has no mask and noun under 'pair'",
