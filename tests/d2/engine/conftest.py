@@ -1,8 +1,9 @@
 """A model of two numbers and a trainer for it: what a training does to them can be worked out."""
 
 import logging
+import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import pytest
 import torch
 from torch import nn
 
+from ovseg_d2.d2.checkpoint import DetectionCheckpointer
 from ovseg_d2.d2.config import CfgNode, get_cfg
-from ovseg_d2.d2.engine import DefaultTrainer
-from ovseg_d2.d2.evaluation import DatasetEvaluator
-from ovseg_d2.d2.modeling import META_ARCH_REGISTRY
+from ovseg_d2.d2.engine import DefaultTrainer, SimpleTrainer, TrainerBase
+from ovseg_d2.d2.evaluation import DatasetEvaluator, inference_on_dataset
+from ovseg_d2.d2.modeling import META_ARCH_REGISTRY, build_model
+from ovseg_d2.d2.solver import build_lr_scheduler
 from ovseg_d2.d2.utils.logger import setup_logger
 
 XS = torch.tensor([0.0, 1.0, 2.0, 3.0])
@@ -60,17 +63,25 @@ class CountingEvaluator(DatasetEvaluator):
 class LineTrainer(DefaultTrainer):
     """Trains the line; dataset "<name>_<n>" has n images."""
 
-    @classmethod
-    def build_train_loader(cls, cfg: CfgNode) -> Any:
-        return _SameBatch()
+    def __init__(self, cfg: CfgNode) -> None:
+        TrainerBase.__init__(self)
+        self.cfg, self.max_iter = cfg, cfg.SOLVER.MAX_ITER
+        model = build_model(cfg)
+        optimizer = torch.optim.SGD(
+            model.parameters(), lr=cfg.SOLVER.BASE_LR, momentum=cfg.SOLVER.MOMENTUM
+        )
+        self._trainer = SimpleTrainer(model, _SameBatch(), optimizer)
+        self.scheduler = build_lr_scheduler(cfg, optimizer)
+        self.checkpointer = DetectionCheckpointer(
+            model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self)
+        )
+        self.register_hooks(self.build_hooks())
 
     @classmethod
-    def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Any:
-        return [[{"x": torch.tensor(0.0)}]] * int(dataset_name.split("_")[1])
-
-    @classmethod
-    def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
-        return CountingEvaluator()
+    def test(cls, cfg: CfgNode, model: nn.Module) -> Mapping[str, Any]:
+        num_images = int(cfg.DATASETS.TEST[0].split("_")[1])
+        loader = [[{"x": torch.tensor(0.0)}]] * num_images
+        return inference_on_dataset(model, loader, CountingEvaluator())
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import json
 import runpy
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from ovseg_d2.d2.engine import launch
@@ -28,17 +27,13 @@ def test_two_processes_talk_and_train(tmp_path):
     launch(runpy.run_path, 2, dist_url="auto", args=(str(worker), {"OUTPUT_DIR": str(tmp_path)}))
     reports = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
 
-    rank_0s_seed = int(np.random.RandomState(0).randint(2**31))
     for rank, report in enumerate(reports):
         assert report["rank"] == report["local_rank"] == rank
-        assert report["world_size"] == report["local_size"] == 2
+        assert report["world_size"] == 2
         assert report["is_main"] is (rank == 0)
         assert report["all_gather"] == [{"rank": 0}, {"rank": 1}]
-        assert report["shared_seed"] == rank_0s_seed
-        assert report["is_wrapped"]
         # Gradients 1 and 2 are averaged; the step is 0.5 of that.
         assert report["slope"] == 1.0 - 0.5 * 1.5
-    assert reports[1]["own_seed"] != rank_0s_seed
     assert [report["gather"] for report in reports] == [[0, 10], []]
     assert [report["gather_to_1"] for report in reports] == [[], [0, 10]]
     # Losses 1 and 2 are averaged, on the main process alone.

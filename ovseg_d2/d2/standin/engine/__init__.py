@@ -1,7 +1,6 @@
-"""Training loops, hooks, the default trainer and predictor, and how a job starts."""
+"""Training loops, the default trainer and predictor, and how a job starts."""
 
-from . import hooks
-from .defaults import DefaultTrainer, create_ddp_model, default_writers
+from .defaults import DefaultTrainer
 from .launch import launch
 from .predictor import DefaultPredictor
 from .setup import default_argument_parser, default_setup
@@ -14,10 +13,7 @@ __all__ = [
     "HookBase",
     "SimpleTrainer",
     "TrainerBase",
-    "create_ddp_model",
     "default_argument_parser",
     "default_setup",
-    "default_writers",
-    "hooks",
     "launch",
 ]

@@ -1,26 +1,22 @@
-"""Hooks of the default trainer, and two more (``detectron2.engine.hooks``)."""
+"""Hooks of the default trainer (``detectron2.engine.hooks``)."""
 
 import datetime
 import logging
-import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from fvcore.common.checkpoint import Checkpointer
 from fvcore.common.checkpoint import PeriodicCheckpointer as _PeriodicCheckpointer
 from fvcore.common.timer import Timer
 from torch.optim.lr_scheduler import LRScheduler as _TorchLRScheduler
 
 from ..utils import comm
 from ..utils.events import EventWriter
-from .train_loop import HookBase, TrainerBase
+from .train_loop import HookBase
 
 __all__ = [
-    "BestCheckpointer",
-    "CallbackHook",
     "EvalHook",
     "IterationTimer",
     "LRScheduler",
@@ -29,44 +25,6 @@ __all__ = [
 ]
 
 _logger = logging.getLogger("detectron2.engine.hooks")
-
-
-class CallbackHook(HookBase):
-    """A hook made of functions; each takes the trainer."""
-
-    def __init__(
-        self,
-        *,
-        before_train: Callable[[TrainerBase], object] | None = None,
-        after_train: Callable[[TrainerBase], object] | None = None,
-        before_step: Callable[[TrainerBase], object] | None = None,
-        after_step: Callable[[TrainerBase], object] | None = None,
-    ) -> None:
-        """Keep the functions; see :class:`HookBase` for when each is called."""
-        self._before_train = before_train
-        self._after_train = after_train
-        self._before_step = before_step
-        self._after_step = after_step
-
-    def _call(self, function: Callable[[TrainerBase], object] | None) -> None:
-        if function is not None:
-            function(self.trainer)
-
-    def before_train(self) -> None:
-        """Call the function of this moment."""
-        self._call(self._before_train)
-
-    def after_train(self) -> None:
-        """Call the function of this moment."""
-        self._call(self._after_train)
-
-    def before_step(self) -> None:
-        """Call the function of this moment."""
-        self._call(self._before_step)
-
-    def after_step(self) -> None:
-        """Call the function of this moment."""
-        self._call(self._after_step)
 
 
 class IterationTimer(HookBase):
@@ -154,7 +112,7 @@ class PeriodicWriter(HookBase):
 class PeriodicCheckpointer(_PeriodicCheckpointer, HookBase):
     """Saves ``model_<iteration>.pth`` every ``period`` iterations, ``model_final.pth`` at the end.
 
-    Takes the arguments of :class:`ovseg_d2.d2.checkpoint.PeriodicCheckpointer`.
+    Takes the arguments of fvcore's ``PeriodicCheckpointer``.
     """
 
     def before_train(self) -> None:
@@ -237,18 +195,15 @@ class EvalHook(HookBase):
         self,
         eval_period: int,
         eval_function: Callable[[], Mapping[str, Any] | None],
-        eval_after_train: bool = True,
     ) -> None:
         """Keep the function.
 
         Args:
             eval_period: in iterations; 0 for none during training.
             eval_function: returns a nested dict of numbers, or nothing.
-            eval_after_train: whether to evaluate at the end.
         """
         self._period = eval_period
         self._func = eval_function
-        self._eval_after_train = eval_after_train
 
     def _evaluate(self) -> None:
         results = self._func()
@@ -276,69 +231,5 @@ class EvalHook(HookBase):
 
     def after_train(self) -> None:
         """Evaluate unless training failed."""
-        if self._eval_after_train and self.trainer.iter >= self.trainer.max_iter:
-            self._evaluate()
-
-
-class BestCheckpointer(HookBase):
-    """Saves a checkpoint whenever a metric is better than ever; comes after the EvalHook.
-
-    The best value is not part of a checkpoint: a resumed run starts comparing anew.
-    """
-
-    def __init__(
-        self,
-        eval_period: int,
-        checkpointer: Checkpointer,
-        val_metric: str,
-        mode: str = "max",
-        file_prefix: str = "model_best",
-    ) -> None:
-        """Keep the parts.
-
-        Args:
-            eval_period: the EvalHook's.
-            checkpointer: saves ``<file_prefix>.pth``.
-            val_metric: name of the scalar, e.g. ``sem_seg/mIoU``.
-            mode: "max" or "min": which of two values is better.
-            file_prefix: file name without ending.
-
-        Raises:
-            AssertionError: unknown ``mode``.
-        """
-        assert mode in ("max", "min"), f"mode={mode!r} is unknown; use 'max' or 'min'."
-        self._period = eval_period
-        self._checkpointer = checkpointer
-        self._val_metric = val_metric
-        self._sign = 1 if mode == "max" else -1
-        self._file_prefix = file_prefix
-        self.best_metric: float | None = None
-        self.best_iter: int | None = None
-
-    def _save_if_best(self) -> None:
-        if self._val_metric not in self.trainer.storage.latest():
-            _logger.warning(
-                f"Given val metric {self._val_metric} does not seem to be computed/stored. "
-                "Will not be checkpointing based on it."
-            )
-            return
-        value, at = self.trainer.storage.latest()[self._val_metric]
-        old = self.best_metric
-        is_best = old is None or self._sign * value > self._sign * old
-        if not (math.isfinite(value) and is_best):
-            _logger.info(f"{self._val_metric} is {value:.5f}, not better than {old}; not saved.")
-            return
-        self.best_metric, self.best_iter = value, at
-        self._checkpointer.save(self._file_prefix, iteration=at)
-        _logger.info(f"Saved {self._file_prefix}: {self._val_metric} is {value:.5f}, was {old}.")
-
-    def after_step(self) -> None:
-        """Compare when the EvalHook has evaluated."""
-        num_done = self.trainer.iter + 1
-        if self._period > 0 and num_done % self._period == 0 and num_done < self.trainer.max_iter:
-            self._save_if_best()
-
-    def after_train(self) -> None:
-        """Compare when the EvalHook has evaluated."""
         if self.trainer.iter >= self.trainer.max_iter:
-            self._save_if_best()
+            self._evaluate()

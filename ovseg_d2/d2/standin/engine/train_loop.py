@@ -4,7 +4,7 @@ import logging
 import time
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -175,8 +175,6 @@ class SimpleTrainer(TrainerBase):
         model: nn.Module,
         data_loader: Iterable[Any],
         optimizer: torch.optim.Optimizer,
-        gather_metric_period: int = 1,
-        zero_grad_before_forward: bool = False,
     ) -> None:
         """Set the model to training mode and keep the parts.
 
@@ -184,17 +182,12 @@ class SimpleTrainer(TrainerBase):
             model: takes what the loader yields; returns a scalar loss or a dict of them.
             data_loader: endless; asked for an iterator at the first step.
             optimizer: over the model's parameters.
-            gather_metric_period: losses are gathered from all processes, checked and recorded
-                once in so many iterations.
-            zero_grad_before_forward: clear gradients before the model runs rather than after.
         """
         super().__init__()
         model.train()
         self.model = model
         self.data_loader = data_loader
         self.optimizer = optimizer
-        self.gather_metric_period = gather_metric_period
-        self.zero_grad_before_forward = zero_grad_before_forward
         self._data_loader_iter_obj: Iterator[Any] | None = None
 
     @property
@@ -203,12 +196,6 @@ class SimpleTrainer(TrainerBase):
         if self._data_loader_iter_obj is None:
             self._data_loader_iter_obj = iter(self.data_loader)
         return self._data_loader_iter_obj
-
-    def reset_data_loader(self, data_loader_builder: Callable[[], Iterable[Any]]) -> None:
-        """Replace the loader; the old one is let go before the new one is built."""
-        del self.data_loader
-        self._data_loader_iter_obj = None
-        self.data_loader = data_loader_builder()
 
     def run_step(self) -> None:
         """Data, losses, gradients, a look at the losses, the optimizer's step.
@@ -223,15 +210,11 @@ class SimpleTrainer(TrainerBase):
         data = next(self._data_loader_iter)
         data_time = time.perf_counter() - start
 
-        if self.zero_grad_before_forward:
-            self.optimizer.zero_grad()
         loss_dict, total_loss = self._compute_losses(data)
-        if not self.zero_grad_before_forward:
-            self.optimizer.zero_grad()
+        self.optimizer.zero_grad()
         self._backward(total_loss)
         self.after_backward()
-        if (self.iter + 1) % self.gather_metric_period == 0:
-            self._write_metrics(loss_dict, data_time)
+        self._write_metrics(loss_dict, data_time)
         self._update_parameters()
 
     def _compute_losses(self, data: Any) -> tuple[Mapping[str, Tensor], Tensor]:
@@ -285,27 +268,10 @@ class AMPTrainer(SimpleTrainer):
         model: nn.Module,
         data_loader: Iterable[Any],
         optimizer: torch.optim.Optimizer,
-        gather_metric_period: int = 1,
-        zero_grad_before_forward: bool = False,
-        grad_scaler: torch.amp.GradScaler | None = None,
-        precision: torch.dtype = torch.float16,
     ) -> None:
-        """Keep the parts.
-
-        Args:
-            model: see :class:`SimpleTrainer`; on CUDA.
-            data_loader: see :class:`SimpleTrainer`.
-            optimizer: see :class:`SimpleTrainer`.
-            gather_metric_period: see :class:`SimpleTrainer`.
-            zero_grad_before_forward: see :class:`SimpleTrainer`.
-            grad_scaler: a new one when None.
-            precision: of the operations that allow less than float32.
-        """
-        super().__init__(
-            model, data_loader, optimizer, gather_metric_period, zero_grad_before_forward
-        )
-        self.grad_scaler = grad_scaler or torch.amp.GradScaler("cuda")
-        self.precision = precision
+        """Keep the parts, as :class:`SimpleTrainer` does; the model is on CUDA."""
+        super().__init__(model, data_loader, optimizer)
+        self.grad_scaler = torch.amp.GradScaler("cuda")
 
     def run_step(self) -> None:
         """As :class:`SimpleTrainer`'s; raises AssertionError where there is no CUDA."""
@@ -313,7 +279,7 @@ class AMPTrainer(SimpleTrainer):
         super().run_step()
 
     def _compute_losses(self, data: Any) -> tuple[Mapping[str, Tensor], Tensor]:
-        with torch.autocast("cuda", dtype=self.precision):
+        with torch.autocast("cuda", dtype=torch.float16):
             return super()._compute_losses(data)
 
     def _backward(self, total_loss: Tensor) -> None:
