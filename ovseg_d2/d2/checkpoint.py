@@ -1,10 +1,8 @@
-"""Saving, loading and resuming; saving at intervals."""
+"""Saving, loading and resuming."""
 
 from . import HAS_DETECTRON2
 
 if HAS_DETECTRON2:
-    from detectron2.checkpoint import DetectionCheckpointer, PeriodicCheckpointer
+    from detectron2.checkpoint import DetectionCheckpointer
 else:
-    from .standin.checkpoint import DetectionCheckpointer, PeriodicCheckpointer
-
-__all__ = ["DetectionCheckpointer", "PeriodicCheckpointer"]
+    from .standin.checkpoint import *

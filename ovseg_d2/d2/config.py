@@ -5,6 +5,4 @@ from . import HAS_DETECTRON2
 if HAS_DETECTRON2:
     from detectron2.config import CfgNode, configurable, get_cfg
 else:
-    from .standin.config import CfgNode, configurable, get_cfg
-
-__all__ = ["CfgNode", "configurable", "get_cfg"]
+    from .standin.config import *

@@ -1,4 +1,4 @@
-"""Registries and builders of models, backbones and heads; the ResNet backbone."""
+"""Registries and builders of models, backbones and heads; registers the ResNet backbone."""
 
 from . import HAS_DETECTRON2
 
@@ -10,31 +10,6 @@ if HAS_DETECTRON2:
         Backbone,
         build_backbone,
         build_model,
-        build_resnet_backbone,
-        build_sem_seg_head,
     )
-    from detectron2.modeling.postprocessing import sem_seg_postprocess
 else:
-    from .standin.modeling import (
-        BACKBONE_REGISTRY,
-        META_ARCH_REGISTRY,
-        SEM_SEG_HEADS_REGISTRY,
-        Backbone,
-        build_backbone,
-        build_model,
-        build_resnet_backbone,
-        build_sem_seg_head,
-        sem_seg_postprocess,
-    )
-
-__all__ = [
-    "BACKBONE_REGISTRY",
-    "META_ARCH_REGISTRY",
-    "SEM_SEG_HEADS_REGISTRY",
-    "Backbone",
-    "build_backbone",
-    "build_model",
-    "build_resnet_backbone",
-    "build_sem_seg_head",
-    "sem_seg_postprocess",
-]
+    from .standin.modeling import *

@@ -1,31 +1,9 @@
-"""Optimizers, gradient clipping and learning-rate schedules from a config."""
+"""Gradient clipping and learning-rate schedules from a config."""
 
 from . import HAS_DETECTRON2
 
 if HAS_DETECTRON2:
-    from detectron2.solver import (
-        LRMultiplier,
-        WarmupParamScheduler,
-        build_lr_scheduler,
-        build_optimizer,
-        get_default_optimizer_params,
-    )
+    from detectron2.solver import LRMultiplier, WarmupParamScheduler, build_lr_scheduler
     from detectron2.solver.build import maybe_add_gradient_clipping
 else:
-    from .standin.solver import (
-        LRMultiplier,
-        WarmupParamScheduler,
-        build_lr_scheduler,
-        build_optimizer,
-        get_default_optimizer_params,
-        maybe_add_gradient_clipping,
-    )
-
-__all__ = [
-    "LRMultiplier",
-    "WarmupParamScheduler",
-    "build_lr_scheduler",
-    "build_optimizer",
-    "get_default_optimizer_params",
-    "maybe_add_gradient_clipping",
-]
+    from .standin.solver import *

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ovseg_d2.d2 import HAS_DETECTRON2
-from ovseg_d2.d2.checkpoint import DetectionCheckpointer, PeriodicCheckpointer
+from ovseg_d2.d2.checkpoint import DetectionCheckpointer
 
 
 class Net(nn.Module):
@@ -209,15 +209,3 @@ class TestSaveAndResume:
         checkpointer = DetectionCheckpointer(Net(), net=Net())
         with pytest.raises(KeyError, match="net"):
             checkpointer.add_checkpointable("net", Net())
-
-
-def test_periodic_checkpointer(tmp_path):
-    checkpointer = DetectionCheckpointer(Net(), str(tmp_path))
-    periodic = PeriodicCheckpointer(checkpointer, period=2, max_iter=7, max_to_keep=2)
-    for iteration in range(7):
-        periodic.step(iteration)
-    assert {path.name for path in tmp_path.glob("*.pth")} == {
-        *("model_0000003.pth", "model_0000005.pth", "model_final.pth")
-    }
-    assert (tmp_path / "last_checkpoint").read_text() == "model_final.pth"
-    assert torch.load(tmp_path / "model_final.pth")["iteration"] == 6

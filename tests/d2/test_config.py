@@ -386,31 +386,3 @@ class TestConfigurableInit:
     def test_keeps_name_and_signature(self):
         assert Sizes.__init__.__name__ == "__init__"
         assert Sizes.__init__.__wrapped__ is not Sizes.__init__
-
-
-class TestConfigurableFunction:
-    def test_explicit_and_from_cfg(self):
-        @configurable(from_config=lambda cfg: {"a": cfg.A, "b": cfg.B})
-        def add(a, b=2):
-            return a + b
-
-        assert add(1) == 3
-        assert add(CFG) == 30
-        assert add(cfg=CFG, b=1) == 11
-        assert add.from_config(CFG) == {"a": 10, "b": 20}
-
-    def test_from_config_must_be_a_function(self):
-        with pytest.raises(AssertionError, match="must be a function"):
-            configurable(from_config={"a": 1})
-
-    def test_empty_parentheses(self):
-        class Empty:
-            @configurable()
-            def __init__(self, a):
-                self.a = a
-
-            @classmethod
-            def from_config(cls, cfg):
-                return {"a": cfg.A}
-
-        assert Empty(CFG).a == 10

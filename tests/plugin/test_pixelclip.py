@@ -15,12 +15,7 @@ from ovseg_d2.clip import LastBlock
 from ovseg_d2.config import load_config
 from ovseg_d2.d2.checkpoint import DetectionCheckpointer
 from ovseg_d2.d2.layers import ShapeSpec
-from ovseg_d2.d2.modeling import (
-    META_ARCH_REGISTRY,
-    SEM_SEG_HEADS_REGISTRY,
-    build_model,
-    build_sem_seg_head,
-)
+from ovseg_d2.d2.modeling import META_ARCH_REGISTRY, SEM_SEG_HEADS_REGISTRY, build_model
 from ovseg_d2.d2.utils.events import EventStorage
 from ovseg_d2.engine import build_optimizer
 from ovseg_d2.engine.checkpointing import Checkpointer
@@ -75,7 +70,9 @@ def test_the_head_is_built_as_heads_of_detectron2_are(tiny_cfg, pixelclip):
     head = OVSegPixelCLIPClusterHead(cfg, {"clip_dense": ShapeSpec(channels=32)}, tower=tower)
     assert head.clusters.num_clusters == 5
     with pytest.raises(TypeError, match="tower"):
-        build_sem_seg_head(cfg, {"clip_dense": ShapeSpec(channels=32)})
+        SEM_SEG_HEADS_REGISTRY.get(cfg.MODEL.SEM_SEG_HEAD.NAME)(
+            cfg, {"clip_dense": ShapeSpec(channels=32)}
+        )
 
 
 def test_a_head_of_ones_own(build):

@@ -1,1 +1,1 @@
-"""The two of detectron2's projects of which the plugin uses something."""
+"""The project of detectron2 of which the plugin uses something."""

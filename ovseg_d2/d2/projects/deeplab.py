@@ -1,18 +1,8 @@
-"""What detectron2's DeepLab project adds: config keys, poly schedule, ResNet-C backbone."""
+"""The config keys of detectron2's DeepLab project; registers its ResNet backbone."""
 
 from .. import HAS_DETECTRON2
 
 if HAS_DETECTRON2:
-    from detectron2.projects.deeplab import (
-        add_deeplab_config,
-        build_lr_scheduler,
-        build_resnet_deeplab_backbone,
-    )
+    from detectron2.projects.deeplab import add_deeplab_config
 else:
-    from ..standin.projects.deeplab import (
-        add_deeplab_config,
-        build_lr_scheduler,
-        build_resnet_deeplab_backbone,
-    )
-
-__all__ = ["add_deeplab_config", "build_lr_scheduler", "build_resnet_deeplab_backbone"]
+    from ..standin.projects.deeplab import *

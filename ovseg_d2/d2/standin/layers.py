@@ -1,4 +1,4 @@
-"""Convolution with norm and activation, norm layers by name, shapes of features."""
+"""Convolution with a norm, norm layers by name, shapes of features."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+__all__ = ["Conv2d", "FrozenBatchNorm2d", "ShapeSpec", "get_norm"]
 
 
 @dataclass
@@ -20,28 +22,17 @@ class ShapeSpec:
 
 
 class Conv2d(nn.Conv2d):
-    """``torch.nn.Conv2d`` followed by a norm and an activation, where they are given."""
+    """``torch.nn.Conv2d`` followed by a norm, where one is given."""
 
-    def __init__(
-        self,
-        *args: Any,
-        norm: nn.Module | None = None,
-        activation: Callable[[Tensor], Tensor] | None = None,
-        **kwargs: Any,
-    ):
-        """Take the arguments of ``torch.nn.Conv2d``, a norm layer and an activation."""
+    def __init__(self, *args: Any, norm: nn.Module | None = None, **kwargs: Any):
+        """Take the arguments of ``torch.nn.Conv2d`` and a norm layer."""
         super().__init__(*args, **kwargs)
         self.norm = norm
-        self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C_in, H, W) to (B, C_out, H', W')."""
         x = super().forward(x)
-        if self.norm is not None:
-            x = self.norm(x)
-        if self.activation is not None:
-            x = self.activation(x)
-        return x
+        return x if self.norm is None else self.norm(x)
 
 
 class FrozenBatchNorm2d(nn.Module):
@@ -76,20 +67,9 @@ class FrozenBatchNorm2d(nn.Module):
         shift = self.bias - self.running_mean * scale
         return x * scale[:, None, None].to(x.dtype) + shift[:, None, None].to(x.dtype)
 
-    def extra_repr(self) -> str:
-        """The arguments, for ``repr``."""
-        return f"num_features={self.num_features}, eps={self.eps}"
-
     @classmethod
     def convert_frozen_batchnorm(cls, module: nn.Module) -> nn.Module:
-        """Replace every BatchNorm2d and SyncBatchNorm in a module by a frozen one.
-
-        Args:
-            module: changed in place, unless it is itself a norm.
-
-        Returns:
-            The module, or its replacement.
-        """
+        """Replace every batch norm in a module by a frozen one; returns the module or its norm."""
         if isinstance(module, (nn.BatchNorm2d, nn.SyncBatchNorm)):
             frozen = cls(module.num_features, module.eps).to(module.running_mean)
             if module.affine:
@@ -128,12 +108,11 @@ _NORMS: dict[str, Callable[[int], nn.Module]] = {
 }
 
 
-def get_norm(norm: str | Callable[[int], nn.Module] | None, out_channels: int) -> nn.Module | None:
+def get_norm(norm: str, out_channels: int) -> nn.Module | None:
     """Build the norm layer that a config names.
 
     Args:
-        norm: "BN", "SyncBN", "FrozenBN", "GN" (32 groups) or "LN" (over channels); None or "" for
-            none; or a function of the number of channels.
+        norm: "BN", "SyncBN", "FrozenBN", "GN" (32 groups) or "LN" (over channels); "" for none.
         out_channels: channels of the layer.
 
     Returns:
@@ -142,10 +121,8 @@ def get_norm(norm: str | Callable[[int], nn.Module] | None, out_channels: int) -
     Raises:
         KeyError: the name is unknown.
     """
-    if norm is None or norm == "":
+    if norm == "":
         return None
-    if isinstance(norm, str):
-        if norm not in _NORMS:
-            raise KeyError(f"norm is '{norm}'; choose one of {sorted(_NORMS)} or ''.")
-        norm = _NORMS[norm]
-    return norm(out_channels)
+    if norm not in _NORMS:
+        raise KeyError(f"norm is '{norm}'; choose one of {sorted(_NORMS)} or ''.")
+    return _NORMS[norm](out_channels)

@@ -1,10 +1,9 @@
-"""Optimizers, gradient clipping and learning-rate schedules from a config."""
+"""Gradient clipping and learning-rate schedules from a config."""
 
 import logging
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from fvcore.common.param_scheduler import (
     CompositeParamScheduler,
     ConstantParamScheduler,
@@ -20,20 +19,14 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from .config import CfgNode
 
-logger = logging.getLogger("detectron2.solver.build")
+__all__ = [
+    "LRMultiplier",
+    "WarmupParamScheduler",
+    "build_lr_scheduler",
+    "maybe_add_gradient_clipping",
+]
 
-_NORM_MODULES = (
-    nn.BatchNorm1d,
-    nn.BatchNorm2d,
-    nn.BatchNorm3d,
-    nn.SyncBatchNorm,
-    nn.GroupNorm,
-    nn.InstanceNorm1d,
-    nn.InstanceNorm2d,
-    nn.InstanceNorm3d,
-    nn.LayerNorm,
-    nn.LocalResponseNorm,
-)
+logger = logging.getLogger("detectron2.solver.build")
 
 
 class WarmupParamScheduler(CompositeParamScheduler):
@@ -165,89 +158,16 @@ def build_lr_scheduler(cfg: CfgNode, optimizer: Optimizer) -> LRScheduler:
     return LRMultiplier(optimizer, multiplier=schedule, max_iter=solver.MAX_ITER)
 
 
-def get_default_optimizer_params(
-    model: nn.Module,
-    base_lr: float | None = None,
-    weight_decay: float | None = None,
-    weight_decay_norm: float | None = None,
-    bias_lr_factor: float | None = 1.0,
-    weight_decay_bias: float | None = None,
-    lr_factor_func: Callable[[str], float] | None = None,
-    overrides: dict[str, dict[str, float]] | None = None,
-) -> list[dict[str, Any]]:
-    """Group a model's trainable parameters by their rate and decay.
-
-    Args:
-        model: whose parameters; one that is shared counts once.
-        base_lr: rate of all; None leaves it to the optimizer.
-        weight_decay: decay of all; None leaves it to the optimizer.
-        weight_decay_norm: decay of the parameters of norm layers instead.
-        bias_lr_factor: factor of the rate of parameters called "bias".
-        weight_decay_bias: decay of parameters called "bias" instead.
-        lr_factor_func: factor of the rate by the parameter's full name.
-        overrides: settings by the last part of a parameter's name; they win.
-
-    Returns:
-        One group for each distinct setting, in the order of first appearance.
-
-    Raises:
-        ValueError: a factor is given without ``base_lr``, or "bias" is set in two ways.
-    """
-    if lr_factor_func is not None and base_lr is None:
-        raise ValueError("lr_factor_func requires base_lr")
-    defaults = {"lr": base_lr, "weight_decay": weight_decay}
-    defaults = {name: value for name, value in defaults.items() if value is not None}
-    overrides = {
-        **(overrides or {}),
-        **_build_bias_override(base_lr, bias_lr_factor, weight_decay_bias, overrides or {}),
-    }
-    groups: dict[tuple[tuple[str, Any], ...], list[nn.Parameter]] = {}
-    seen: set[nn.Parameter] = set()
-    for module_name, module in model.named_modules():
-        for name, parameter in module.named_parameters(recurse=False):
-            if not parameter.requires_grad or parameter in seen:
-                continue
-            seen.add(parameter)
-            settings: dict[str, Any] = dict(defaults)
-            if weight_decay_norm is not None and isinstance(module, _NORM_MODULES):
-                settings["weight_decay"] = weight_decay_norm
-            if lr_factor_func is not None:
-                settings["lr"] *= lr_factor_func(f"{module_name}.{name}")
-            settings.update(overrides.get(name, {}))
-            groups.setdefault(tuple(settings.items()), []).append(parameter)
-    return [{**dict(settings), "params": parameters} for settings, parameters in groups.items()]
-
-
-def _build_bias_override(
-    base_lr: float | None,
-    bias_lr_factor: float | None,
-    weight_decay_bias: float | None,
-    overrides: dict[str, dict[str, float]],
-) -> dict[str, dict[str, float]]:
-    override = {}
-    if bias_lr_factor is not None and bias_lr_factor != 1.0:
-        if base_lr is None:
-            raise ValueError("bias_lr_factor requires base_lr")
-        override["lr"] = base_lr * bias_lr_factor
-    if weight_decay_bias is not None:
-        override["weight_decay"] = weight_decay_bias
-    if override and "bias" in overrides:
-        raise ValueError("Conflicting overrides for 'bias'")
-    return {"bias": override} if override else {}
-
-
-def maybe_add_gradient_clipping(
-    cfg: CfgNode, optimizer: Optimizer | type[Optimizer]
-) -> Optimizer | type[Optimizer]:
-    """Let an optimizer, or a class of them, clip gradients at each step if the config says so.
+def maybe_add_gradient_clipping(cfg: CfgNode, optimizer: Optimizer) -> Optimizer:
+    """Let an optimizer clip gradients at each step if the config says so.
 
     Args:
         cfg: ``SOLVER.CLIP_GRADIENTS`` is read. Its ``CLIP_TYPE`` "value" clips each entry, "norm"
             the norm of each parameter's gradient; neither looks at the model as a whole.
-        optimizer: changed in place; a class is derived from.
+        optimizer: changed in place.
 
     Returns:
-        The optimizer, or the class to use.
+        The optimizer.
 
     Raises:
         ValueError: ``CLIP_TYPE`` is neither.
@@ -259,7 +179,7 @@ def maybe_add_gradient_clipping(
         raise ValueError(f"'{clip.CLIP_TYPE}' is not a valid GradientClipType")
     # Taken out here: what the config becomes later must not change a running optimizer.
     by_value, limit, norm_type = clip.CLIP_TYPE == "value", clip.CLIP_VALUE, clip.NORM_TYPE
-    base = type(optimizer) if isinstance(optimizer, Optimizer) else optimizer
+    base = type(optimizer)
 
     def step(self: Optimizer, closure: Callable[[], float] | None = None) -> Any:
         for group in self.param_groups:
@@ -270,28 +190,5 @@ def maybe_add_gradient_clipping(
                     nn.utils.clip_grad_norm_(parameter, limit, norm_type)
         return base.step(self, closure)
 
-    clipping = type(f"{base.__name__}WithGradientClip", (base,), {"step": step})
-    if isinstance(optimizer, Optimizer):
-        optimizer.__class__ = clipping
-        return optimizer
-    return clipping
-
-
-def build_optimizer(cfg: CfgNode, model: nn.Module) -> Optimizer:
-    """Build SGD with the rates, decays and clipping of ``cfg.SOLVER``."""
-    solver = cfg.SOLVER
-    params = get_default_optimizer_params(
-        model,
-        base_lr=solver.BASE_LR,
-        weight_decay_norm=solver.WEIGHT_DECAY_NORM,
-        bias_lr_factor=solver.BIAS_LR_FACTOR,
-        weight_decay_bias=solver.WEIGHT_DECAY_BIAS,
-    )
-    optimizer = torch.optim.SGD(
-        params,
-        lr=solver.BASE_LR,
-        momentum=solver.MOMENTUM,
-        nesterov=solver.NESTEROV,
-        weight_decay=solver.WEIGHT_DECAY,
-    )
-    return maybe_add_gradient_clipping(cfg, optimizer)
+    optimizer.__class__ = type(f"{base.__name__}WithGradientClip", (base,), {"step": step})
+    return optimizer

@@ -8,48 +8,29 @@ from typing import Any
 from fvcore.common.config import CfgNode as _FvcoreCfgNode
 
 
-def configurable(
-    init_func: Callable[..., None] | None = None,
-    *,
-    from_config: Callable[..., dict[str, Any]] | None = None,
-) -> Callable[..., Any]:
-    """Let a class's ``__init__`` or a function be called with a config as well.
+def configurable(init_func: Callable[..., None]) -> Callable[..., None]:
+    """Let a class's ``__init__`` be called with a config as well.
 
-    On ``__init__`` the class needs a classmethod ``from_config(cls, cfg, ...)`` that returns the
-    constructor's keyword arguments; on a function give it as ``configurable(from_config=f)``. A
-    call is taken for one with a config if its first positional argument, or ``cfg=``, is a
-    ``CfgNode``. Keyword arguments that ``from_config`` names go to it, the others override what it
-    returns; a ``from_config`` with ``*args`` or ``**kwargs`` receives all.
+    The class needs a classmethod ``from_config(cls, cfg, ...)`` that returns the constructor's
+    keyword arguments. A call is taken for one with a config if its first positional argument, or
+    ``cfg=``, is a ``CfgNode``. Keyword arguments that ``from_config`` names go to it, the others
+    override what it returns; a ``from_config`` with ``*args`` or ``**kwargs`` receives all.
 
     Args:
-        init_func: the ``__init__`` decorated, in the form without parentheses.
-        from_config: the translating function, whose first parameter must be ``cfg``.
+        init_func: the ``__init__`` decorated.
 
     Returns:
-        The wrapped ``__init__``, or a decorator.
+        The wrapped ``__init__``.
 
     Raises:
-        AssertionError: it decorates something else than an ``__init__``, or ``from_config`` is
-            not a function.
+        AssertionError: it decorates something else than an ``__init__``.
         AttributeError: at the call, the class has no ``from_config``.
         TypeError: at the call, ``from_config`` is not a classmethod or does not begin with ``cfg``.
     """
-    if init_func is not None:
-        assert (
-            inspect.isfunction(init_func)
-            and init_func.__name__ == "__init__"
-            and from_config is None
-        ), "Incorrect use of @configurable. Check API documentation for examples."
-        return _wrap_init(init_func)
-    if from_config is None:
-        return configurable
-    assert inspect.isfunction(from_config), (
-        "from_config argument of configurable must be a function!"
+    assert inspect.isfunction(init_func) and init_func.__name__ == "__init__", (
+        "Incorrect use of @configurable. Check API documentation for examples."
     )
-    return functools.partial(_wrap_function, from_config=from_config)
 
-
-def _wrap_init(init_func: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(init_func)
     def wrapped(self: Any, *args: Any, **kwargs: Any) -> None:
         # Looked up on the object's own class, so that a subclass may replace from_config alone.
@@ -67,19 +48,6 @@ def _wrap_init(init_func: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
-def _wrap_function(
-    function: Callable[..., Any], from_config: Callable[..., dict[str, Any]]
-) -> Callable[..., Any]:
-    @functools.wraps(function)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        if _is_called_with_cfg(args, kwargs):
-            return function(**_build_arguments(from_config, args, kwargs))
-        return function(*args, **kwargs)
-
-    wrapped.from_config = from_config  # type: ignore[attr-defined]  # part of the interface
-    return wrapped
-
-
 def _is_called_with_cfg(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     # fvcore's class, not ours, so that every descendant of it is recognised.
     return any(isinstance(cfg, _FvcoreCfgNode) for cfg in (*args[:1], kwargs.get("cfg")))
@@ -90,9 +58,8 @@ def _build_arguments(
 ) -> dict[str, Any]:
     parameters = inspect.signature(from_config).parameters
     if next(iter(parameters), None) != "cfg":
-        owner = getattr(from_config, "__self__", None)
-        name = f"{owner}.from_config" if owner is not None else from_config.__name__
-        raise TypeError(f"{name} must take 'cfg' as the first argument!")
+        owner = from_config.__self__  # type: ignore[attr-defined]  # of a classmethod
+        raise TypeError(f"{owner}.from_config must take 'cfg' as the first argument!")
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     if any(parameter.kind in variadic for parameter in parameters.values()):
         return from_config(*args, **kwargs)

@@ -3,11 +3,11 @@
 from abc import ABCMeta, abstractmethod
 from typing import Any
 
+from fvcore.common.registry import Registry
 from torch import Tensor, nn
 
 from ..config import CfgNode
 from ..layers import ShapeSpec
-from ..utils.registry import Registry
 
 # Of functions or classes called with (cfg, input_shape: ShapeSpec) that give a Backbone.
 BACKBONE_REGISTRY = Registry("BACKBONE")
@@ -32,11 +32,6 @@ class Backbone(nn.Module, metaclass=ABCMeta):
     def size_divisibility(self) -> int:
         """What the height and width of the input must be multiples of; 0 if of nothing."""
         return 0
-
-    @property
-    def padding_constraints(self) -> dict[str, int]:
-        """The same for ``ImageList.from_tensors``, which also knows ``square_size``."""
-        return {}
 
     def output_shape(self) -> dict[str, ShapeSpec]:
         """Channels and stride of each feature map."""

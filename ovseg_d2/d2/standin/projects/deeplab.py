@@ -1,15 +1,14 @@
-"""What detectron2's DeepLab project adds: config keys, poly schedule, ResNet-C backbone."""
+"""What the plugin uses of detectron2's DeepLab project: config keys, ResNet-C backbone."""
 
 from torch import Tensor
 from torch.nn import functional as F
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from ..config import CfgNode
 from ..layers import ShapeSpec
 from ..modeling import BACKBONE_REGISTRY
 from ..modeling.resnet import BasicStem, CNNBlockBase, ResNet, build_conv, build_resnet
-from ..solver import build_lr_scheduler as build_default_lr_scheduler
+
+__all__ = ["add_deeplab_config"]
 
 
 def add_deeplab_config(cfg: CfgNode) -> None:
@@ -27,81 +26,6 @@ def add_deeplab_config(cfg: CfgNode) -> None:
     cfg.MODEL.RESNETS.RES4_DILATION = 1
     cfg.MODEL.RESNETS.RES5_MULTI_GRID = [1, 2, 4]
     cfg.MODEL.RESNETS.STEM_TYPE = "deeplab"  # or "basic"
-
-
-class WarmupPolyLR(LRScheduler):
-    """The rate ``base * warmup(t) * (1 - t / max_iters) ** power`` of iteration t."""
-
-    def __init__(
-        self,
-        optimizer: Optimizer,
-        max_iters: int,
-        warmup_factor: float = 0.001,
-        warmup_iters: int = 1000,
-        warmup_method: str = "linear",
-        last_epoch: int = -1,
-        power: float = 0.9,
-        constant_ending: float = 0.0,
-    ):
-        """Begin a schedule.
-
-        Args:
-            optimizer: its rates are the base rates.
-            max_iters: iterations after which the rate is 0.
-            warmup_factor: factor at iteration 0.
-            warmup_iters: iterations before the factor is 1.
-            warmup_method: "linear", or "constant": the factor stays until then.
-            last_epoch: the last iteration done.
-            power: of the decay.
-            constant_ending: once warmed up, the rate does not fall below this share of the base.
-
-        Raises:
-            ValueError: ``warmup_method`` is unknown.
-        """
-        if warmup_method not in ("linear", "constant"):
-            raise ValueError(f"Unknown warmup method: {warmup_method}")
-        self.max_iters = max_iters
-        self.warmup_factor = warmup_factor
-        self.warmup_iters = warmup_iters
-        self.warmup_method = warmup_method
-        self.power = power
-        self.constant_ending = constant_ending
-        super().__init__(optimizer, last_epoch)
-
-    def get_lr(self) -> list[float]:
-        """The rate of each parameter group at iteration ``last_epoch``."""
-        decay = max(1.0 - self.last_epoch / self.max_iters, 0.0) ** self.power
-        if self.last_epoch >= self.warmup_iters:
-            factor = max(decay, self.constant_ending)
-        elif self.warmup_method == "constant":
-            factor = decay * self.warmup_factor
-        else:
-            progress = self.last_epoch / self.warmup_iters
-            factor = decay * (self.warmup_factor * (1 - progress) + progress)
-        return [base_lr * factor for base_lr in self.base_lrs]
-
-    def state_dict(self) -> dict[str, object]:
-        """Where the schedule is, without its shape, so that a run can be resumed with a longer one.
-
-        Departs: detectron2 saves ``max_iters`` too, and fails past it after such a resumption.
-        """
-        return {"base_lrs": self.base_lrs, "last_epoch": self.last_epoch}
-
-
-def build_lr_scheduler(cfg: CfgNode, optimizer: Optimizer) -> LRScheduler:
-    """Build the schedule ``cfg.SOLVER.LR_SCHEDULER_NAME``: "WarmupPolyLR" or a default one."""
-    solver = cfg.SOLVER
-    if solver.LR_SCHEDULER_NAME != "WarmupPolyLR":
-        return build_default_lr_scheduler(cfg, optimizer)
-    return WarmupPolyLR(
-        optimizer,
-        solver.MAX_ITER,
-        warmup_factor=solver.WARMUP_FACTOR,
-        warmup_iters=solver.WARMUP_ITERS,
-        warmup_method=solver.WARMUP_METHOD,
-        power=solver.POLY_LR_POWER,
-        constant_ending=solver.POLY_LR_CONSTANT_ENDING,
-    )
 
 
 class DeepLabStem(CNNBlockBase):
