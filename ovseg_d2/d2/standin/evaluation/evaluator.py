@@ -3,18 +3,17 @@
 import datetime
 import logging
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSequence, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import nn
 
-from ..utils.comm import get_world_size, is_main_process
+from ..utils.comm import get_world_size
 from ..utils.logger import log_every_n_seconds
 
-__all__ = ["DatasetEvaluator", "DatasetEvaluators", "inference_context", "inference_on_dataset"]
+__all__ = ["DatasetEvaluator", "inference_on_dataset"]
 
 _logger = logging.getLogger("detectron2.evaluation.evaluator")
 
@@ -43,47 +42,6 @@ class DatasetEvaluator:
         Returns:
             task -> {metric -> value}; None in processes other than the main one.
         """
-
-
-class DatasetEvaluators(DatasetEvaluator):
-    """Several evaluators as one."""
-
-    def __init__(self, evaluators: Sequence[DatasetEvaluator]) -> None:
-        """Take the parts.
-
-        Args:
-            evaluators: their tasks must differ.
-        """
-        self._evaluators = evaluators
-
-    def reset(self) -> None:
-        """Begin a new round with each."""
-        for evaluator in self._evaluators:
-            evaluator.reset()
-
-    def process(self, inputs: list[dict[str, Any]], outputs: list[Any]) -> None:
-        """Hand one batch to each."""
-        for evaluator in self._evaluators:
-            evaluator.process(inputs, outputs)
-
-    def evaluate(self) -> dict[str, Any]:
-        """Results of all, in the main process; elsewhere empty.
-
-        Raises:
-            AssertionError: two evaluators return the same task.
-        """
-        results: dict[str, Any] = OrderedDict()
-        for evaluator in self._evaluators:
-            # Every process must come here: evaluators gather from all of them.
-            own_results = evaluator.evaluate()
-            if own_results is None or not is_main_process():
-                continue
-            for task, metrics in own_results.items():
-                assert task not in results, (
-                    f"Different evaluators produce results with the same key {task}"
-                )
-                results[task] = metrics
-        return results
 
 
 class _Stopwatch:
@@ -150,39 +108,28 @@ class _Stopwatch:
 def inference_on_dataset(
     model: Callable[[Any], Any],
     data_loader: Iterable[Any],
-    evaluator: DatasetEvaluator | MutableSequence[DatasetEvaluator] | None,
-    callbacks: Mapping[str, Callable[[], Any]] | None = None,
+    evaluator: DatasetEvaluator,
 ) -> dict[str, Any]:
     """Run a model over a dataset, without gradients and in eval mode, and evaluate it.
 
     Args:
         model: batch -> outputs. The mode of an ``nn.Module`` is restored afterwards.
         data_loader: batches; must have a length.
-        evaluator: one, a list of them, or None to measure time only.
-        callbacks: called at "on_start", "before_inference", "after_inference" and "on_end".
+        evaluator: takes inputs and outputs batch by batch.
 
     Returns:
         The evaluator's results; ``{}`` in processes to which it gives none.
     """
     total = len(data_loader)  # type: ignore[arg-type]  # a TypeError where it has no length
     _logger.info("Start inference on %d batches", total)
-    if evaluator is None or isinstance(evaluator, MutableSequence):
-        evaluator = DatasetEvaluators(evaluator or [])
     evaluator.reset()
 
-    def call_back(event: str) -> None:
-        if callbacks is not None and event in callbacks:
-            callbacks[event]()
-
-    in_eval_mode = inference_context(model) if isinstance(model, nn.Module) else nullcontext()
+    in_eval_mode = _inference_context(model) if isinstance(model, nn.Module) else nullcontext()
     with in_eval_mode, torch.no_grad():
-        call_back("on_start")
         watch = _Stopwatch(total)
         for inputs in data_loader:
             watch.lap("data")
-            call_back("before_inference")
             outputs = model(inputs)
-            call_back("after_inference")
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
             watch.lap("compute")
@@ -191,14 +138,13 @@ def inference_on_dataset(
             watch.end_iteration()
             watch.log_progress()
         watch.log_summary()
-        call_back("on_end")
 
     results = evaluator.evaluate()
     return {} if results is None else results
 
 
 @contextmanager
-def inference_context(model: nn.Module) -> Iterator[None]:
+def _inference_context(model: nn.Module) -> Iterator[None]:
     """Keep a model in eval mode, and give it back its mode afterwards, also after an error."""
     was_training = model.training
     model.eval()

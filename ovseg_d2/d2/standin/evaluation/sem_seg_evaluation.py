@@ -10,26 +10,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from pycocotools import mask as coco_mask
 
 from ..data import DatasetCatalog, MetadataCatalog
 from ..utils.comm import all_gather, is_main_process, synchronize
 from ..utils.file_io import PathManager
 from .evaluator import DatasetEvaluator
-from .rle import encode_rle
 
-__all__ = ["SemSegEvaluator", "load_image_into_numpy_array"]
+__all__ = ["SemSegEvaluator"]
 
 # From here on detectron2 gives no boundary metrics: its erosion works on uint8.
 _BOUNDARY_CLASS_LIMIT = 255
 # Width of the boundary as a share of the image's diagonal.
 _BOUNDARY_RATIO = 0.02
-
-
-def load_image_into_numpy_array(filename: str, dtype: Any = None) -> np.ndarray:
-    """Read a label map as it is in the file, (H, W), converted to ``dtype`` if one is given."""
-    with PathManager.open(filename, "rb") as file:
-        return np.asarray(Image.open(file), dtype=dtype)
 
 
 class SemSegEvaluator(DatasetEvaluator):
@@ -49,9 +42,7 @@ class SemSegEvaluator(DatasetEvaluator):
         distributed: bool = True,
         output_dir: str | None = None,
         *,
-        sem_seg_loading_fn: Callable[..., np.ndarray] = load_image_into_numpy_array,
-        num_classes: int | None = None,
-        ignore_label: int | None = None,
+        sem_seg_loading_fn: Callable[..., np.ndarray],
     ) -> None:
         """Look the dataset up in the catalogs; reads no files.
 
@@ -62,20 +53,12 @@ class SemSegEvaluator(DatasetEvaluator):
             distributed: gather from all processes.
             output_dir: for ``sem_seg_predictions.json`` and ``sem_seg_evaluation.pth``, or None.
             sem_seg_loading_fn: called as ``fn(sem_seg_file_name, dtype=int)``; (H, W) labels.
-            num_classes: deprecated; must agree with the metadata.
-            ignore_label: deprecated; goes before the metadata.
 
         Raises:
-            AssertionError: ``num_classes`` differs from the metadata.
             AttributeError: the metadata lack an attribute.
             KeyError: the dataset is not registered.
         """
         self._logger = logging.getLogger("detectron2.evaluation.sem_seg_evaluation")
-        for name, value in (("num_classes", num_classes), ("ignore_label", ignore_label)):
-            if value is not None:
-                self._logger.warning(
-                    "SemSegEvaluator(%s) is deprecated! It should be obtained from metadata.", name
-                )
         self._dataset_name = dataset_name
         self._distributed = distributed
         self._output_dir = output_dir
@@ -93,11 +76,7 @@ class SemSegEvaluator(DatasetEvaluator):
             self._contiguous_id_to_dataset_id = {v: k for k, v in to_contiguous_id.items()}
         self._class_names = meta.stuff_classes
         self._num_classes = len(meta.stuff_classes)
-        assert num_classes in (None, self._num_classes), (
-            f"num_classes={num_classes}, but the metadata of '{dataset_name}' name "
-            f"{self._num_classes} stuff_classes."
-        )
-        self._ignore_label = meta.ignore_label if ignore_label is None else ignore_label
+        self._ignore_label = meta.ignore_label
         self._compute_boundary_iou = self._num_classes < _BOUNDARY_CLASS_LIMIT
         if not self._compute_boundary_iou:
             self._logger.warning(
@@ -197,11 +176,12 @@ class SemSegEvaluator(DatasetEvaluator):
                     f"Label {label} is not in the metadata info for {self._dataset_name}"
                 )
                 category_id = self._contiguous_id_to_dataset_id[label]
+            runs = coco_mask.encode(np.asfortranarray(sem_seg == label, dtype=np.uint8))
             segments.append(
                 {
                     "file_name": input_file_name,
                     "category_id": category_id,
-                    "segmentation": encode_rle(sem_seg == label),
+                    "segmentation": {**runs, "counts": runs["counts"].decode("ascii")},
                 }
             )
         return segments
