@@ -1,14 +1,11 @@
-"""What the contract tests share: a small dataset on disk, its name, detectron2's log."""
+"""What the contract tests share: a dataset's name, detectron2's log, a world of processes."""
 
 import itertools
 import logging
 from collections.abc import Iterator
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch.distributed as dist
-from PIL import Image
 
 from ovseg_d2.d2.data import DatasetCatalog, MetadataCatalog
 
@@ -41,21 +38,6 @@ def dataset_name() -> Iterator[str]:
     for catalog in (DatasetCatalog, MetadataCatalog):
         if name in catalog:
             catalog.remove(name)
-
-
-@pytest.fixture
-def pictures(tmp_path: Path) -> list[dict]:
-    """Write five pictures of different sizes; each pixel's red is 40 times its label (0 to 3)."""
-    rng = np.random.default_rng(0)
-    dicts = []
-    for i, (height, width) in enumerate([(20, 30), (30, 20), (24, 24), (18, 40), (40, 18)]):
-        labels = rng.integers(0, 4, (height, width), dtype=np.uint8)
-        rgb = np.stack([labels * 40, np.full_like(labels, 100), np.full_like(labels, i)], axis=2)
-        paths = tmp_path / f"{i}.png", tmp_path / f"{i}_labels.png"
-        Image.fromarray(rgb).save(paths[0])
-        Image.fromarray(labels).save(paths[1])
-        dicts.append({"file_name": str(paths[0]), "sem_seg_file_name": str(paths[1])})
-    return dicts
 
 
 @pytest.fixture

@@ -86,56 +86,29 @@ def test_input_must_be_an_array(image):
 
 def test_input_is_transformed_as_a_whole():
     image = np.array([[1, 2, 3]], dtype=np.uint8)
-    boxes = np.array([[0.0, 0.0, 1.0, 1.0]])
-    aug_input = T.AugInput(image, boxes=boxes, sem_seg=image * 10)
+    aug_input = T.AugInput(image, sem_seg=image * 10)
     aug_input.transform(T.HFlipTransform(3))
     assert aug_input.image.tolist() == [[3, 2, 1]]
     assert aug_input.sem_seg.tolist() == [[30, 20, 10]]
-    assert aug_input.boxes.tolist() == [[2.0, 0.0, 3.0, 1.0]]
 
 
 def test_list_hands_each_the_work_of_the_one_before(image):
     recorder = _Recorder()
-    augs = T.AugmentationList([T.CropTransform(1, 2, 3, 4), recorder, T.Resize((8, 6))])
+    flip = T.RandomFlip(prob=1.0)
+    augs = T.AugmentationList([flip, recorder, T.ResizeShortestEdge(12)])
     aug_input = T.AugInput(image, sem_seg=image[:, :, 0])
     tfms = augs(aug_input)
-    assert np.array_equal(recorder.shown[0], image[2:6, 1:4])
-    assert np.array_equal(recorder.shown[1], image[2:6, 1:4, 0])
-    assert aug_input.image.shape == (8, 6, 3)
-    assert isinstance(tfms, T.TransformList)
-    assert [type(tfm) for tfm in tfms] == [T.CropTransform, T.NoOpTransform, T.ResizeTransform]
+    assert np.array_equal(recorder.shown[0], image[:, ::-1])
+    assert np.array_equal(recorder.shown[1], image[:, ::-1, 0])
+    assert aug_input.image.shape == (12, 16, 3)
+    kinds = [T.HFlipTransform, T.NoOpTransform, T.ResizeTransform]
+    assert [type(tfm) for tfm in tfms.transforms] == kinds
     assert np.array_equal(tfms.apply_image(image), aug_input.image)
 
 
 def test_list_takes_nothing_else():
     with pytest.raises(AssertionError):
-        T.AugmentationList([T.Resize(4), "resize"])
-
-
-def test_apply_transform_gens(image):
-    flip = T.RandomFlip(prob=1.0)
-    aug_input = T.AugInput(image)
-    returned, tfms = T.apply_transform_gens([flip], aug_input)
-    assert returned is aug_input
-    assert np.array_equal(aug_input.image, image[:, ::-1])
-    assert isinstance(tfms[0], T.HFlipTransform)
-    flipped, tfms = T.apply_transform_gens([flip, T.NoOpTransform()], image)
-    assert np.array_equal(flipped, image[:, ::-1])
-    assert len(tfms) == 2
-
-
-def test_augmentations_show_their_arguments():
-    assert "prob=0.25" in repr(T.RandomFlip(prob=0.25))
-    parts = [T.RandomCrop("absolute", (2, 3)), T.HFlipTransform(5)]
-    shown = repr(T.AugmentationList(parts))
-    assert "crop_size=(2, 3)" in shown
-    assert "HFlipTransform(width=5)" in shown
-
-    class Secretive(T.Augmentation):
-        def __init__(self, strength):
-            self._strength = strength
-
-    assert "Secretive object" in repr(Secretive(3))
+        T.AugmentationList([T.RandomFlip(), "resize"])
 
 
 def test_augmentation_must_be_defined(image):
@@ -210,12 +183,6 @@ def test_scale_fits_the_image_into_a_box_of_random_size():
     assert upright.apply_image(image).shape == (20, 27)
 
 
-@pytest.mark.parametrize(("shape", "new_size"), [(5, (5, 5)), ((4, 7), (4, 7)), ([9, 2], (9, 2))])
-def test_resize(image, shape, new_size):
-    tfm = T.Resize(shape).get_transform(image)
-    assert tfm.apply_image(image).shape == (*new_size, 3)
-
-
 def test_resize_of_uint8_is_pillows(image):
     tfm = T.ResizeTransform(6, 8, 5, 3)
     expected = np.asarray(Image.fromarray(image).resize((3, 5), Image.Resampling.BILINEAR))
@@ -256,12 +223,6 @@ def test_resize_of_points_and_boxes():
     tfm = T.ResizeTransform(10, 20, 30, 10)
     assert tfm.apply_coords(np.array([[4.0, 5.0], [20.0, 10.0]])).tolist() == [[2, 15], [10, 30]]
     assert tfm.apply_box(np.array([[4.0, 5.0, 20.0, 10.0]])).tolist() == [[2, 15, 10, 30]]
-
-
-def test_resize_can_be_undone(image):
-    inverse = T.ResizeTransform(6, 8, 3, 4, Image.Resampling.NEAREST).inverse()
-    assert (inverse.h, inverse.w, inverse.new_h, inverse.new_w) == (3, 4, 6, 8)
-    assert inverse.interp == Image.Resampling.NEAREST
 
 
 def test_resize_of_another_size(image):
@@ -363,46 +324,3 @@ def test_crop_does_not_count_the_ignored_category():
 def test_crop_gives_up_where_there_is_one_category():
     labels = np.full((10, 40), 3)
     assert (_crop_labels(labels, single_category_max_area=0.5) == 3).all()
-
-
-def test_fixed_size_crop_of_a_larger_image(image):
-    aug_input = T.AugInput(image, sem_seg=image[:, :, 0])
-    tfm = T.FixedSizeCrop((4, 5))(aug_input)
-    crop = tfm[0]
-    assert 0 <= crop.y0 <= 2
-    assert 0 <= crop.x0 <= 3
-    expected = image[crop.y0 : crop.y0 + 4, crop.x0 : crop.x0 + 5]
-    assert np.array_equal(aug_input.image, expected)
-    assert np.array_equal(aug_input.sem_seg, expected[:, :, 0])
-
-
-def test_fixed_size_crop_reaches_both_ends(image):
-    crops = [T.FixedSizeCrop((4, 5)).get_transform(image)[0] for _ in range(100)]
-    assert {crop.y0 for crop in crops} == {0, 1, 2}
-    assert {crop.x0 for crop in crops} == {0, 1, 2, 3}
-
-
-def test_fixed_size_crop_pads_at_right_and_bottom(image):
-    aug_input = T.AugInput(image, sem_seg=image[:, :, 0])
-    T.FixedSizeCrop((7, 10), pad_value=9.0, seg_pad_value=77)(aug_input)
-    assert aug_input.image.shape == (7, 10, 3)
-    assert np.array_equal(aug_input.image[:6, :8], image)
-    assert (aug_input.image[6:] == 9).all()
-    assert (aug_input.image[:, 8:] == 9).all()
-    assert np.array_equal(aug_input.sem_seg[:6, :8], image[:, :, 0])
-    assert (aug_input.sem_seg[6:] == 77).all()
-    assert (aug_input.sem_seg[:, 8:] == 77).all()
-
-
-def test_fixed_size_crop_by_default_pads_ignored_labels(image):
-    aug_input = T.AugInput(image, sem_seg=image[:, :, 0])
-    T.FixedSizeCrop((10, 4))(aug_input)
-    assert aug_input.image.shape == (10, 4, 3)
-    assert (aug_input.image[6:] == 128).all()
-    assert (aug_input.sem_seg[6:] == 255).all()
-
-
-def test_fixed_size_crop_without_padding(image):
-    aug_input = T.AugInput(image)
-    T.FixedSizeCrop((10, 4), pad=False)(aug_input)
-    assert aug_input.image.shape == (6, 4, 3)

@@ -1,10 +1,8 @@
-"""Which images a process loads, and in which order."""
+"""Which images a process evaluates."""
 
 from .. import HAS_DETECTRON2
 
 if HAS_DETECTRON2:
-    from detectron2.data.samplers import InferenceSampler, TrainingSampler
+    from detectron2.data.samplers import InferenceSampler
 else:
-    from ..standin.data.samplers import InferenceSampler, TrainingSampler
-
-__all__ = ["InferenceSampler", "TrainingSampler"]
+    from ..standin.data.samplers import *

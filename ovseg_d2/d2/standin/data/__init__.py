@@ -1,25 +1,6 @@
-"""``detectron2.data``: catalogs, mapper and loaders."""
+"""``detectron2.data``: catalogs and the test loader."""
 
-from .build import (
-    build_batch_data_loader,
-    build_detection_test_loader,
-    build_detection_train_loader,
-    get_detection_dataset_dicts,
-)
+from .build import build_detection_test_loader
 from .catalog import DatasetCatalog, Metadata, MetadataCatalog
-from .common import DatasetFromList, MapDataset, ToIterableDataset
-from .dataset_mapper import DatasetMapper
 
-__all__ = [
-    "DatasetCatalog",
-    "DatasetFromList",
-    "DatasetMapper",
-    "MapDataset",
-    "Metadata",
-    "MetadataCatalog",
-    "ToIterableDataset",
-    "build_batch_data_loader",
-    "build_detection_test_loader",
-    "build_detection_train_loader",
-    "get_detection_dataset_dicts",
-]
+__all__ = ["DatasetCatalog", "Metadata", "MetadataCatalog", "build_detection_test_loader"]

@@ -4,19 +4,15 @@ from fvcore.transforms.transform import (
     CropTransform,
     HFlipTransform,
     NoOpTransform,
-    PadTransform,
     Transform,
-    TransformList,
     VFlipTransform,
 )
 
-from .augmentation import AugInput, Augmentation, AugmentationList, apply_transform_gens
+from .augmentation import AugInput, Augmentation, AugmentationList
 from .augmentation_impl import (
-    FixedSizeCrop,
     RandomCrop,
     RandomCrop_CategoryAreaConstraint,
     RandomFlip,
-    Resize,
     ResizeScale,
     ResizeShortestEdge,
 )
@@ -27,19 +23,14 @@ __all__ = [
     "Augmentation",
     "AugmentationList",
     "CropTransform",
-    "FixedSizeCrop",
     "HFlipTransform",
     "NoOpTransform",
-    "PadTransform",
     "RandomCrop",
     "RandomCrop_CategoryAreaConstraint",
     "RandomFlip",
-    "Resize",
     "ResizeScale",
     "ResizeShortestEdge",
     "ResizeTransform",
     "Transform",
-    "TransformList",
     "VFlipTransform",
-    "apply_transform_gens",
 ]

@@ -7,24 +7,17 @@ from typing import Any
 import numpy as np
 from fvcore.transforms.transform import Transform, TransformList
 
-__all__ = ["AugInput", "Augmentation", "AugmentationList", "apply_transform_gens"]
+__all__ = ["AugInput", "Augmentation", "AugmentationList"]
 
 
 class AugInput:
     """An image and what belongs to it, transformed together."""
 
-    def __init__(
-        self,
-        image: np.ndarray,
-        *,
-        boxes: np.ndarray | None = None,
-        sem_seg: np.ndarray | None = None,
-    ) -> None:
+    def __init__(self, image: np.ndarray, *, sem_seg: np.ndarray | None = None) -> None:
         """Take what belongs to one image.
 
         Args:
             image: (H, W) or (H, W, C); uint8 in [0, 255], or floats.
-            boxes: (N, 4) float, xyxy, in pixels.
             sem_seg: (H, W) labels.
 
         Raises:
@@ -35,22 +28,13 @@ class AugInput:
             f"{getattr(image, 'shape', type(image))}; tensors go through .numpy() first."
         )
         self.image = image
-        self.boxes = boxes
         self.sem_seg = sem_seg
 
     def transform(self, tfm: Transform) -> None:
         """Apply a transform to all that is there, in place."""
         self.image = tfm.apply_image(self.image)
-        if self.boxes is not None:
-            self.boxes = tfm.apply_box(self.boxes)
         if self.sem_seg is not None:
             self.sem_seg = tfm.apply_segmentation(self.sem_seg)
-
-    def apply_augmentations(
-        self, augmentations: Sequence["Augmentation | Transform"]
-    ) -> TransformList:
-        """Apply augmentations in order, in place; returns the transforms they chose."""
-        return AugmentationList(augmentations)(self)
 
 
 class Augmentation:
@@ -103,14 +87,6 @@ class Augmentation:
         aug_input.transform(tfm)
         return tfm
 
-    def __repr__(self) -> str:
-        """The constructor's call, of a subclass that keeps its arguments under their names."""
-        names = inspect.signature(type(self)).parameters
-        if not all(name in vars(self) for name in names):
-            return super().__repr__()
-        arguments = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
-        return f"{type(self).__name__}({arguments})"
-
     def _read_input_args(self) -> tuple[str, ...]:
         parameters = inspect.signature(self.get_transform).parameters
         if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters.values()):
@@ -121,62 +97,21 @@ class Augmentation:
         return ("image",) if len(parameters) == 1 else tuple(parameters)
 
 
-class _FixedAugmentation(Augmentation):
-    """A transform in the place of an augmentation."""
-
-    input_args = ()
-
-    def __init__(self, tfm: Transform) -> None:
-        self.tfm = tfm
-
-    def get_transform(self) -> Transform:
-        return self.tfm
-
-    def __repr__(self) -> str:
-        return repr(self.tfm)
-
-
 class AugmentationList(Augmentation):
     """Augmentations in order, each looking at what the one before made of the input."""
 
-    def __init__(self, augs: Sequence[Augmentation | Transform]) -> None:
+    def __init__(self, augs: Sequence[Augmentation]) -> None:
         """Take the parts.
 
-        Args:
-            augs: augmentations or fixed transforms.
-
         Raises:
-            AssertionError: something else among them.
+            AssertionError: one of them is not an augmentation.
         """
         for aug in augs:
-            assert isinstance(aug, (Augmentation, Transform)), (
-                f"AugmentationList takes augmentations and transforms, got {type(aug)}."
+            assert isinstance(aug, Augmentation), (
+                f"AugmentationList takes augmentations, got {type(aug)}."
             )
-        self.augs = [_FixedAugmentation(aug) if isinstance(aug, Transform) else aug for aug in augs]
+        self.augs = augs
 
     def __call__(self, aug_input: Any) -> TransformList:
         """Apply all to an input, in place; returns the transforms they chose."""
         return TransformList([aug(aug_input) for aug in self.augs])
-
-    def __repr__(self) -> str:
-        """The list of its parts."""
-        return f"AugmentationList[{', '.join(map(str, self.augs))}]"
-
-
-def apply_transform_gens(
-    augmentations: Sequence[Augmentation | Transform], inputs: AugInput | np.ndarray
-) -> tuple[AugInput | np.ndarray, TransformList]:
-    """Apply augmentations in order.
-
-    Args:
-        augmentations: augmentations or fixed transforms.
-        inputs: transformed in place; or an image alone, which stays as it is.
-
-    Returns:
-        The input, or the transformed image, and the transforms chosen.
-    """
-    if isinstance(inputs, np.ndarray):
-        aug_input = AugInput(inputs)
-        tfms = aug_input.apply_augmentations(augmentations)
-        return aug_input.image, tfms
-    return inputs, inputs.apply_augmentations(augmentations)

@@ -11,9 +11,7 @@ from fvcore.transforms.transform import (
     CropTransform,
     HFlipTransform,
     NoOpTransform,
-    PadTransform,
     Transform,
-    TransformList,
     VFlipTransform,
 )
 from PIL import Image
@@ -22,11 +20,9 @@ from .augmentation import Augmentation
 from .transform import ResizeTransform
 
 __all__ = [
-    "FixedSizeCrop",
     "RandomCrop",
     "RandomCrop_CategoryAreaConstraint",
     "RandomFlip",
-    "Resize",
     "ResizeScale",
     "ResizeShortestEdge",
 ]
@@ -73,24 +69,6 @@ class RandomFlip(Augmentation):
         if np.random.uniform() >= self.prob:
             return NoOpTransform()
         return HFlipTransform(width) if self.horizontal else VFlipTransform(height)
-
-
-class Resize(Augmentation):
-    """Resize to a fixed size."""
-
-    def __init__(self, shape: int | Sequence[int], interp: int = Image.Resampling.BILINEAR) -> None:
-        """Choose the size.
-
-        Args:
-            shape: (h, w), or one number for both.
-            interp: Pillow's resampling.
-        """
-        self.shape = (shape, shape) if isinstance(shape, int) else tuple(shape)
-        self.interp = interp
-
-    def get_transform(self, image: np.ndarray) -> Transform:
-        """The resize of the (H, W, ...) image."""
-        return ResizeTransform(*image.shape[:2], *self.shape, self.interp)
 
 
 class ResizeShortestEdge(Augmentation):
@@ -281,42 +259,3 @@ class RandomCrop_CategoryAreaConstraint(Augmentation):
             if len(areas) > 1 and areas.max() < areas.sum() * self.single_category_max_area:
                 break
         return crop
-
-
-class FixedSizeCrop(Augmentation):
-    """Crop at random what is larger than a size, and pad what is smaller at right and bottom."""
-
-    def __init__(
-        self,
-        crop_size: Sequence[int],
-        pad: bool = True,
-        pad_value: float = 128.0,
-        seg_pad_value: int = 255,
-    ) -> None:
-        """Choose the size.
-
-        Args:
-            crop_size: (h, w) in pixels.
-            pad: pad at all; otherwise a smaller image keeps its size.
-            pad_value: of padded image pixels.
-            seg_pad_value: of padded labels.
-        """
-        self.crop_size = crop_size
-        self.pad = pad
-        self.pad_value = pad_value
-        self.seg_pad_value = seg_pad_value
-
-    def get_transform(self, image: np.ndarray) -> TransformList:
-        """Crop and pad of the (H, W, ...) image."""
-        height, width = image.shape[:2]
-        crop_h, crop_w = min(self.crop_size[0], height), min(self.crop_size[1], width)
-        # One draw moves the crop along both axes together, as detectron2's does.
-        offset = np.random.uniform()
-        y0, x0 = (round(offset * spare) for spare in (height - crop_h, width - crop_w))
-        transforms: list[Transform] = [CropTransform(x0, y0, crop_w, crop_h, width, height)]
-        if self.pad:
-            pad_h, pad_w = self.crop_size[0] - crop_h, self.crop_size[1] - crop_w
-            transforms.append(
-                PadTransform(0, 0, pad_w, pad_h, crop_w, crop_h, self.pad_value, self.seg_pad_value)
-            )
-        return TransformList(transforms)

@@ -78,10 +78,6 @@ class ResizeTransform(Transform):
         """Resize an (h, w) label map without mixing labels."""
         return self.apply_image(segmentation, interp=Image.Resampling.NEAREST)
 
-    def inverse(self) -> "ResizeTransform":
-        """Back to the size before."""
-        return ResizeTransform(self.new_h, self.new_w, self.h, self.w, self.interp)
-
     def _resize_uint8(self, img: np.ndarray, interp: int) -> np.ndarray:
         # Pillow knows no third axis of length one.
         is_single = img.ndim == 3 and img.shape[2] == 1
