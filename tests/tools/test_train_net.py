@@ -212,12 +212,13 @@ def test_a_disk_that_fills_up_leaves_a_run_to_go_on_from(run, refused, tmp_path,
 
 
 def test_a_full_disk_under_the_metrics_is_a_sentence_too(refused, monkeypatch):
-    from ovseg_d2.d2.utils.events import JSONWriter
+    from ovseg_d2.d2.utils.events import EventStorage
 
     def fill(self):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(JSONWriter, "write", fill)
+    # The writer stands beside the storage that it reads, on either provider.
+    monkeypatch.setattr(sys.modules[EventStorage.__module__].JSONWriter, "write", fill)
     assert "the disk is full" in refused()
 
 

@@ -1,1 +1,1 @@
-"""What surrounds training: processes, events, logs, files, seeds (``detectron2.utils``)."""
+"""What surrounds training: processes, events, logs."""

@@ -1,13 +1,11 @@
 """A single process talks to itself; two processes are in tests/d2/engine/test_launch.py."""
 
-import numpy as np
-
 from ovseg_d2.d2.utils import comm
 
 
 def test_one_process_is_the_whole_job():
     assert (comm.get_rank(), comm.get_local_rank()) == (0, 0)
-    assert (comm.get_world_size(), comm.get_local_size()) == (1, 1)
+    assert comm.get_world_size() == 1
     assert comm.is_main_process()
     comm.synchronize()
 
@@ -17,11 +15,3 @@ def test_gathering_gives_back_the_object_itself():
     assert comm.all_gather(data)[0] is data
     assert comm.gather(data)[0] is data
     assert len(comm.all_gather(data)) == len(comm.gather(data)) == 1
-
-
-def test_seed_comes_from_numpys_generator():
-    np.random.seed(3)
-    drawn = [comm.shared_random_seed() for _ in range(2)]
-    np.random.seed(3)
-    assert drawn == [np.random.randint(2**31) for _ in range(2)]
-    assert drawn[0] != drawn[1]

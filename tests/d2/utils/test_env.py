@@ -1,12 +1,15 @@
 """All generators are seeded together."""
 
 import random
+import sys
 
 import numpy as np
 import pytest
 import torch
 
-from ovseg_d2.d2.utils.env import seed_all_rng
+from ovseg_d2.d2.engine import default_setup
+
+seed_all_rng = sys.modules[default_setup.__module__].seed_all_rng
 
 
 @pytest.fixture(autouse=True)

@@ -1,19 +1,14 @@
 """Messages reach the screen and the file once, whichever provider sets the logger up."""
 
 import logging
+import sys
 import time
 from collections.abc import Iterator
 
 import pytest
 
 from ovseg_d2.d2 import HAS_DETECTRON2
-from ovseg_d2.d2.utils.logger import (
-    create_small_table,
-    log_every_n,
-    log_every_n_seconds,
-    log_first_n,
-    setup_logger,
-)
+from ovseg_d2.d2.utils.logger import setup_logger
 
 NAME = "ovseg_test"
 
@@ -100,53 +95,13 @@ def test_screen_can_be_left_out(capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_first_n_of_a_line(caplog):
-    caplog.set_level(logging.INFO)
-    for index in range(5):
-        log_first_n(logging.INFO, f"line {index}", n=2)
-    assert caplog.messages == ["line 0", "line 1"]
-    assert {record.name for record in caplog.records} == {__name__}
-
-
-def test_first_n_of_a_message(caplog):
-    caplog.set_level(logging.INFO)
-    for text in ["a", "b", "a"]:
-        log_first_n(logging.INFO, f"message {text}", key="message")
-    log_first_n(logging.INFO, "message b", key="message")
-    assert caplog.messages == ["message a", "message b"]
-
-
-def test_first_n_of_a_message_on_a_line(caplog):
-    caplog.set_level(logging.INFO)
-    for text in ["a", "b", "a"]:
-        log_first_n(logging.INFO, f"both {text}", key=("caller", "message"))
-    log_first_n(logging.INFO, "both b", key=("caller", "message"), name=NAME)
-    assert caplog.messages == ["both a", "both b", "both b"]
-    assert caplog.records[-1].name == NAME
-
-
-def test_one_in_n(caplog):
-    caplog.set_level(logging.INFO)
-    for index in range(7):
-        log_every_n(logging.INFO, f"n {index}", n=3)
-    assert caplog.messages == ["n 0", "n 3", "n 6"]
-
-
 def test_one_in_n_seconds(caplog, monkeypatch):
+    log = sys.modules[setup_logger.__module__].log_every_n_seconds
     caplog.set_level(logging.INFO)
     clock = [100.0]
     monkeypatch.setattr(time, "time", lambda: clock[0])
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     for _ in range(5):
-        log_every_n_seconds(logging.INFO, f"at {clock[0]:.0f}", n=2)
+        log(logging.INFO, f"at {clock[0]:.0f}", n=2)
         clock[0] += 1.0
     assert caplog.messages == ["at 100", "at 102", "at 104"]
-
-
-def test_small_table():
-    table = create_small_table({"mIoU": 41.25, "words": 7})
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.split("\n")]
-    heads, rule, row = rows
-    assert heads == ["mIoU", "words"]
-    assert all(set(cell) <= set(":-") for cell in rule)
-    assert row == ["41.250", "7"]

@@ -7,7 +7,6 @@ itself is spread over NCCL, so that gathering results takes no GPU memory.
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
 
@@ -16,11 +15,9 @@ __all__ = [
     "create_local_process_group",
     "gather",
     "get_local_rank",
-    "get_local_size",
     "get_rank",
     "get_world_size",
     "is_main_process",
-    "shared_random_seed",
     "synchronize",
 ]
 
@@ -87,11 +84,6 @@ def get_local_rank() -> int:
     return dist.get_rank(group=_require_local_group()) if _is_distributed() else 0
 
 
-def get_local_size() -> int:
-    """Number of processes on this machine."""
-    return dist.get_world_size(group=_require_local_group()) if _is_distributed() else 1
-
-
 def synchronize() -> None:
     """Wait until every process has come to this point."""
     if get_world_size() == 1:
@@ -148,11 +140,3 @@ def gather(data: Any, dst: int = 0, group: dist.ProcessGroup | None = None) -> l
     gathered: list[Any] = [None] * dist.get_world_size(group)
     dist.gather_object(data, gathered, dst=dst, group=group)
     return gathered
-
-
-def shared_random_seed() -> int:
-    """Draw a seed in [0, 2**31) from numpy's global generator; all processes get rank 0's.
-
-    Every process must call it, or the others wait for ever.
-    """
-    return all_gather(int(np.random.randint(2**31)))[0]

@@ -12,8 +12,7 @@ import os
 import time
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cached_property
 from importlib.util import find_spec
 from itertools import takewhile
@@ -71,7 +70,6 @@ class EventStorage:
         self._history: defaultdict[str, HistoryBuffer] = defaultdict(HistoryBuffer)
         self._latest: dict[str, tuple[float, int]] = {}
         self._smoothing_hints: dict[str, bool] = {}
-        self._prefix = ""
         self._images: list[tuple[str, torch.Tensor | np.ndarray, int]] = []
 
     @property
@@ -83,17 +81,13 @@ class EventStorage:
     def iter(self, value: int) -> None:
         self._iter = int(value)
 
-    def step(self) -> None:
-        """Go to the next iteration, in a loop without a trainer."""
-        self._iter += 1
-
     def put_scalar(
         self, name: str, value: float, smoothing_hint: bool = True, cur_iter: int | None = None
     ) -> None:
         """Record one number.
 
         Args:
-            name: key; a name scope is put before it.
+            name: key.
             value: anything that ``float()`` takes.
             smoothing_hint: whether writers should show a median rather than the last value.
             cur_iter: iteration it belongs to; the current one by default.
@@ -101,7 +95,6 @@ class EventStorage:
         Raises:
             AssertionError: ``smoothing_hint`` is not what it was for this name.
         """
-        name = self._prefix + name
         iteration = self._iter if cur_iter is None else cur_iter
         hint = self._smoothing_hints.setdefault(name, smoothing_hint)
         assert hint == smoothing_hint, f"Scalar {name} was put with a different smoothing_hint!"
@@ -166,19 +159,6 @@ class EventStorage:
         values = self.history(name).values()
         oldest = values[-1][1] - window_size
         return sum(1 for _ in takewhile(lambda value: value[1] > oldest, reversed(values)))
-
-    def smoothing_hints(self) -> dict[str, bool]:
-        """Which scalars ask for smoothing."""
-        return self._smoothing_hints
-
-    @contextmanager
-    def name_scope(self, name: str) -> Iterator[None]:
-        """Put ``name/`` before every key recorded inside the block."""
-        outer, self._prefix = self._prefix, name.rstrip("/") + "/"
-        try:
-            yield
-        finally:
-            self._prefix = outer
 
     def __enter__(self) -> "EventStorage":
         """Become the storage that :func:`get_event_storage` returns."""
@@ -249,16 +229,15 @@ class TensorboardXWriter(EventWriter):
     which always brings tensorboard along, would end the training.
     """
 
-    def __init__(self, log_dir: str, window_size: int = 20, **kwargs: Any) -> None:
+    def __init__(self, log_dir: str, window_size: int = 20) -> None:
         """Remember where to write.
 
         Args:
             log_dir: folder of the event file.
             window_size: iterations in the median of smoothed scalars.
-            **kwargs: passed to ``torch.utils.tensorboard.SummaryWriter``.
         """
         self._window_size = window_size
-        self._writer_args = {"log_dir": log_dir, **kwargs}
+        self._log_dir = log_dir
         self._last_write = -1
 
     @cached_property
@@ -271,7 +250,7 @@ class TensorboardXWriter(EventWriter):
             return None
         from torch.utils.tensorboard import SummaryWriter
 
-        return SummaryWriter(**self._writer_args)
+        return SummaryWriter(self._log_dir)
 
     def write(self) -> None:
         """Write the scalars and images that are new."""

@@ -5,27 +5,18 @@ import logging
 import os
 import sys
 import time
-from collections import Counter
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from functools import cache, lru_cache
-from typing import IO, Any
+from typing import IO
 
-from tabulate import tabulate
 from termcolor import colored
 
 from .file_io import PathManager
 
-__all__ = [
-    "create_small_table",
-    "log_every_n",
-    "log_every_n_seconds",
-    "log_first_n",
-    "setup_logger",
-]
+__all__ = ["log_every_n_seconds", "setup_logger"]
 
 _DATE_FORMAT = "%m/%d %H:%M:%S"
 
-_calls: Counter[Hashable] = Counter()
 _last_times: dict[Hashable, float] = {}
 
 
@@ -124,52 +115,6 @@ def _find_caller() -> tuple[str, tuple[Hashable, ...]]:
     return "detectron2" if module == "__main__" else module, position
 
 
-def log_first_n(
-    lvl: int,
-    msg: str,
-    n: int = 1,
-    *,
-    name: str | None = None,
-    key: str | tuple[str, ...] = "caller",
-) -> None:
-    """Log a message the first ``n`` times only.
-
-    Args:
-        lvl: logging level.
-        msg: the message.
-        n: how often.
-        name: logger; the calling module's by default.
-        key: what counts as the same message: "caller" (the calling line), "message" (the text)
-            or a tuple of both.
-    """
-    keys = (key,) if isinstance(key, str) else key
-    assert keys and set(keys) <= {"caller", "message"}, (
-        f"key={key!r} is unknown; use 'caller', 'message' or a tuple of both."
-    )
-    module, position = _find_caller()
-    identity: tuple[Hashable, ...] = position if "caller" in keys else ()
-    if "message" in keys:
-        identity = (*identity, msg)
-    _calls[identity] += 1
-    if _calls[identity] <= n:
-        logging.getLogger(name or module).log(lvl, msg)
-
-
-def log_every_n(lvl: int, msg: str, n: int = 1, *, name: str | None = None) -> None:
-    """Log the first of every ``n`` calls from the calling line.
-
-    Args:
-        lvl: logging level.
-        msg: the message.
-        n: period, in calls.
-        name: logger; the calling module's by default.
-    """
-    module, position = _find_caller()
-    _calls[position] += 1
-    if (_calls[position] - 1) % n == 0:
-        logging.getLogger(name or module).log(lvl, msg)
-
-
 def log_every_n_seconds(lvl: int, msg: str, n: float = 1, *, name: str | None = None) -> None:
     """Log at most once in ``n`` seconds from the calling line.
 
@@ -184,22 +129,3 @@ def log_every_n_seconds(lvl: int, msg: str, n: float = 1, *, name: str | None = 
     if position not in _last_times or now - _last_times[position] >= n:
         logging.getLogger(name or module).log(lvl, msg)
         _last_times[position] = now
-
-
-def create_small_table(small_dict: Mapping[str, Any]) -> str:
-    """Draw a one-row table.
-
-    Args:
-        small_dict: column heads and their values; floats get three decimals.
-
-    Returns:
-        Markdown ("pipe") table, three lines.
-    """
-    return tabulate(
-        [list(small_dict.values())],
-        headers=list(small_dict),
-        tablefmt="pipe",
-        floatfmt=".3f",
-        stralign="center",
-        numalign="center",
-    )
