@@ -1,9 +1,12 @@
 """The door to detectron2: the only package of ovseg_d2 that imports it.
 
-Every module here bears the name of one of detectron2's and lists in ``__all__`` what the plugin
-uses of it. Where detectron2 is installed (or a checkout of it is on the path) the names are
-detectron2's own objects; where it is missing they come from :mod:`ovseg_d2.d2.standin`, which
-behaves the same.
+Every module here bears the name of one of detectron2's and lists once what the plugin uses of it.
+Where detectron2 is installed (or a checkout of it is on the path) the names are detectron2's own
+objects; where it is missing they come from :mod:`ovseg_d2.d2.standin`, which behaves the same.
+
+Without detectron2, your own mapper or trainer can count on the names that these modules import and
+on nothing else of detectron2: a mapper is an entry of ``ovseg_d2.data.mappers.TRAIN_MAPPERS`` that
+builds on ``data.transforms``, and a trainer derives from ``ovseg_d2.engine.trainer.Trainer``.
 
 The choice is made once, by looking for an installed package and never by trying an import: a
 detectron2 that is present but broken shows its own error instead of being silently replaced.
