@@ -272,9 +272,8 @@ def pictures(monkeypatch):
 def test_numbers_and_pictures_go_to_the_storage(pixelclip, pictures):
     model = pixelclip("VIS_PERIOD", "2").train()
     with EventStorage(0) as storage:
-        for _ in range(3):
+        for storage.iter in range(3):
             model(batch(counts=(3, 4)))
-            storage.step()
         latest = {name: value for name, (value, _) in storage.latest().items()}
     assignment = model.system.statistics.assignment
     assert latest == {
