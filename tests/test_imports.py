@@ -21,13 +21,14 @@ BELOW_ENGINE = PLAIN_HALF | {"d2", "config", "data", "evaluation", "plugin"}
 
 # Who may import whom, beside itself. A room is the first name below the package; those of OPEN,
 # which read and write files and name what is wrong with images, are open to all of them.
-OPEN = frozenset({"files", "image_errors", "json_files"})
+OPEN = frozenset({"files", "image_errors", "json_files", "weight_files"})
 MAY_IMPORT: dict[str, frozenset[str]] = {
     room: frozenset(rooms)
     for room, rooms in {
         "files": (),
         "json_files": (),
         "image_errors": (),
+        "weight_files": (),
         "vocab": (),
         "ops": (),
         "checkpoints": (),
@@ -190,6 +191,7 @@ ROOMS = frozenset(MAY_IMPORT)
         ("engine", "ovseg_d2.engine.trainer", "from ovseg_d2.segmenter import Segmenter"),
         ("d2", "ovseg_d2.d2.standin.config", "from ovseg_d2.config import add_ovseg_config"),
         ("files", "ovseg_d2.files", "import ovseg_d2.ops"),
+        ("weight_files", "ovseg_d2.weight_files.state", "from ovseg_d2.clip import weights"),
         ("systems", "ovseg_d2.systems.maskclip", "from detectron2.config import get_cfg"),
         ("plugin", "ovseg_d2.plugin.adapters", "import detectron2"),
         ("tools", "tools.demo", "from detectron2.config import get_cfg"),

@@ -17,9 +17,10 @@ from pathlib import Path
 import torch
 
 from ovseg_d2.checkpoints import convert_ovseg
-from ovseg_d2.clip import load_clip, read_mask_prompts, read_state, save_weights
+from ovseg_d2.clip import load_clip, read_mask_prompts, save_weights
 from ovseg_d2.engine.cli import sentence_for_bad_input
 from ovseg_d2.files import write_atomically
+from ovseg_d2.weight_files import read_state_dict
 
 RELEASES = {"ovseg": convert_ovseg}
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
@@ -42,7 +43,7 @@ def parse_args() -> argparse.Namespace:
 
 def convert_release(args: argparse.Namespace) -> None:
     """Rename a released model's weights; types stay as they are."""
-    renamed = RELEASES[args.release](read_state(Path(args.weights)))
+    renamed = RELEASES[args.release](read_state_dict(args.weights))
     with write_atomically(Path(args.output)) as file:
         torch.save({"model": renamed}, file)
     print(f"{args.output}: {len(renamed)} tensors")

@@ -18,7 +18,7 @@ from .token_feats import (
     word_tokens,
 )
 from .tower import CLIPTower
-from .weights import read_mask_prompts, read_state, save_weights
+from .weights import read_mask_prompts, save_weights
 
 __all__ = [
     "CLIPTower",
@@ -37,7 +37,6 @@ __all__ = [
     "local_feature_advice",
     "prepare_crops",
     "read_mask_prompts",
-    "read_state",
     "resample_positions",
     "save_weights",
     "set_trainable",

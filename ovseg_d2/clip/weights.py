@@ -1,18 +1,14 @@
 """Weights of CLIP models on disk: one way to read them all, one error when they do not fit."""
 
-import pickle
-import warnings
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from ovseg_d2.files import write_atomically
+from ovseg_d2.weight_files import WeightFileError, describe_method, read_state_dict
 
 # Entries of OpenAI's own state dicts that are not weights; their presence tells the origin.
 _OPENAI_ENTRIES = ("input_resolution", "context_length", "vocab_size")
@@ -20,16 +16,18 @@ _OPENAI_ENTRIES = ("input_resolution", "context_length", "vocab_size")
 # tower in our training checkpoints.
 _MASK_PROMPTS = "visual.mask_embedding"
 _BESIDE_TOWER = ("tower.model.", "prompts")
+# Ends of what stands before the names of a CLIP model that is a part of another module.
+_WRAPPERS = ("model.", "module.", "clip.", "backbone.")
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], bool]:
     """Read the state dict of an open_clip model from a file.
 
-    Known are safetensors; PyTorch files holding a state dict, bare or under "state_dict" or
-    "model", whose names may carry a prefix that ends in `model.` or `module.` (wrappers, and the
-    training checkpoints of systems that own a tower; what lies outside the prefix is not the
-    tower's and is left out); and OpenAI's TorchScript archives. Nothing pickled is executed. Mask
-    prompts are left out too: `read_mask_prompts` gives them.
+    Known are the formats of `read_weight_file`, with a state dict as `read_state_dict` finds it.
+    Its names may carry a prefix that ends in `model.`, `module.`, `clip.` or `backbone.` (wrappers,
+    and the training checkpoints of systems that own a tower; what lies outside the prefix is not
+    the tower's and is left out). OpenAI's TorchScript archives are known too. Nothing in a file is
+    executed. Mask prompts are left out too: `read_mask_prompts` gives them.
 
     Args:
         path: the file.
@@ -40,9 +38,10 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], bool]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is none of the above, or holds several towers.
+        WeightFileError: the file is none of the above, damaged, holds values that are not finite,
+            or several towers.
     """
-    content = read_state(path)
+    content = read_state_dict(path)
     prefix = _find_prefix(content, path)
     weights = {
         key.removeprefix(prefix): value
@@ -68,9 +67,9 @@ def read_mask_prompts(path: Path) -> Tensor | None:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: as for `read_weights`.
+        WeightFileError: as for `read_weights`.
     """
-    content = read_state(path)
+    content = read_state_dict(path)
     prefix = _find_prefix(content, path)
     tower, prompts = _BESIDE_TOWER
     names = [prefix + _MASK_PROMPTS]
@@ -80,33 +79,6 @@ def read_mask_prompts(path: Path) -> Tensor | None:
         if isinstance(value, Tensor):
             return value
     return None
-
-
-def read_state(path: Path) -> dict[str, Any]:
-    """Read the state dict in a file, whole and under the names it has there.
-
-    Args:
-        path: of a kind that `read_weights` reads.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: as for `read_weights`.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no weight file {str(path)!r}; check the path.")
-    try:
-        content = _read(path)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(
-            f"{str(path)!r} is no weight file that can be read safely ({error}); give a "
-            ".safetensors file, a PyTorch file of tensors only, or an OpenAI archive."
-        ) from error
-    for key in ("state_dict", "model"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if not isinstance(content, dict):
-        raise ValueError(f"{str(path)!r} holds a {type(content).__name__}, not a state dict.")
-    return content
 
 
 def load_weights(model: nn.Module, weights: dict[str, Tensor], source: str) -> None:
@@ -141,9 +113,11 @@ def load_weights(model: nn.Module, weights: dict[str, Tensor], source: str) -> N
         if keys
     ]
     if found:
+        method = describe_method(weights)
         raise ValueError(
             f"the weights of {source} do not fit the model: {'; '.join(found)}. "
-            "Choose the model name or config they were trained with."
+            + (f"By their names they are of {method}. " if method else "")
+            + "Choose the model name or config they were trained with."
         )
     model.load_state_dict(weights)
 
@@ -184,25 +158,6 @@ def save_weights(
         file.write(save(weights, metadata={"note": note} if note else None))
 
 
-def _read(path: Path) -> object:
-    if path.suffix == ".safetensors":
-        return load_file(path)
-    if _is_torchscript(path):
-        with warnings.catch_warnings():
-            # Deprecated for keeping models in, but these archives are as they are.
-            warnings.simplefilter("ignore", FutureWarning)
-            archive = torch.jit.load(path, map_location="cpu")
-        return dict(archive.state_dict())
-    return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def _is_torchscript(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
-
-
 def _find_prefix(content: Mapping[str, object], path: Path) -> str:
     """What stands before the names of the one CLIP model in a state dict."""
     anchor = "logit_scale"  # every CLIP model has it at its top
@@ -210,12 +165,13 @@ def _find_prefix(content: Mapping[str, object], path: Path) -> str:
     prefixes = {
         key.removesuffix(anchor)
         for key in weights
-        if (key == anchor or key.endswith(("model." + anchor, "module." + anchor)))
+        if (key == anchor or key.removesuffix(anchor).endswith(_WRAPPERS))
         and any(other.startswith(key.removesuffix(anchor) + "visual.") for other in weights)
     }
     if len(prefixes) > 1:
-        raise ValueError(
-            f"{str(path)!r} holds several CLIP models, under {sorted(prefixes)}; "
-            "save the one that is wanted on its own."
+        raise WeightFileError(
+            str(path),
+            f"it holds several CLIP models, under {sorted(prefixes)}",
+            "save the one that is wanted on its own",
         )
     return prefixes.pop() if prefixes else ""

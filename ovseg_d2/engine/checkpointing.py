@@ -3,33 +3,28 @@
 import errno
 import logging
 import os
-import pickle
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlparse
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ..d2.checkpoint import DetectionCheckpointer
 from ..files import write_atomically
+from ..weight_files import (
+    WeightFileError,
+    describe_method,
+    find_weights,
+    read_checkpoint,
+    read_last_checkpoint,
+    read_weight_file,
+)
 
 __all__ = ["Checkpointer"]
 
 _logger = logging.getLogger(__name__)
-# What torch.load and unpickling raise on files that are truncated, damaged or something else.
-_DAMAGE = (
-    pickle.UnpicklingError,
-    RuntimeError,
-    EOFError,
-    ValueError,
-    KeyError,
-    IndexError,
-    AttributeError,
-    ImportError,
-    TypeError,
-)
 _SHOWN = 5
 
 
@@ -94,7 +89,8 @@ class Checkpointer(DetectionCheckpointer):
 
         Raises:
             FileNotFoundError: ``last_checkpoint`` names a file that is not there.
-            ValueError: the file cannot be read, or does not fit; see the class.
+            ValueError: ``last_checkpoint`` names a file outside of its folder; or the file cannot
+                be read, holds code or values that are not finite, or does not fit; see the class.
         """
         self._going_on = resume and self.has_checkpoint()
         if self._going_on and not os.path.isfile(self.get_checkpoint_file()):
@@ -107,22 +103,39 @@ class Checkpointer(DetectionCheckpointer):
         finally:
             self._going_on = False
 
+    def get_checkpoint_file(self) -> str:
+        """Path of the last checkpoint; "" where none is named.
+
+        Raises:
+            ValueError: ``last_checkpoint`` names a file outside of its folder.
+        """
+        return read_last_checkpoint(self.save_dir)
+
     def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
         """Load a file; see :meth:`resume_or_load` for what it raises."""
         self._source = path
         return super().load(path, checkpointables)
 
     def _load_file(self, f: str) -> dict[str, Any]:
+        query = parse_qs(urlparse(self._source).query)
+        by_end = query.pop("matching_heuristics", ["False"]) == ["True"]
+        if query:
+            raise ValueError(
+                f"the weights {self._source!r} have {sorted(query)} behind their name; "
+                "matching_heuristics=True is the one thing that may stand there"
+            )
         try:
-            content = super()._load_file(f)
-        except _DAMAGE as error:
-            raise self._unreadable(f"it is damaged or of another format: {error}") from error
-        weights = content.get("model") if isinstance(content, dict) else None
-        if not isinstance(weights, dict) or not weights:
-            raise self._unreadable("it holds no weights by name")
-        strange = [key for key, value in weights.items() if not _is_weight(value)]
+            if _is_of_another_naming(f):
+                # The file is known to be plain by now, whatever reads it.
+                return super()._load_file(f)
+            content = read_checkpoint(f)
+        except WeightFileError as error:
+            raise self._unreadable(error.problem, error.remedy) from error
+        strange = [key for key, value in content["model"].items() if not isinstance(value, Tensor)]
         if strange:
-            raise self._unreadable(f"its entry {strange[0]!r} is no tensor")
+            raise self._unreadable(f"its entry {strange[0]!r} is no tensor", "give another file")
+        if by_end:
+            content["matching_heuristics"] = True
         return content
 
     def _load_model(self, checkpoint: dict[str, Any]) -> Any:
@@ -136,9 +149,10 @@ class Checkpointer(DetectionCheckpointer):
         if self._going_on:
             raise ValueError(f"{message}; go on with the config that it was trained with")
         if shapes or len(missing) == len(self.model.state_dict()):
+            method = describe_method(found.unexpected_keys)
             raise ValueError(
-                f"{message}; give a checkpoint of this model (weights of CLIP alone belong in "
-                "MODEL.CLIP.PRETRAINED)"
+                f"{message}; {f'by its names it is of {method}; ' if method else ''}give a "
+                "checkpoint of this model (weights of CLIP alone belong in MODEL.CLIP.PRETRAINED)"
             )
         _logger.warning("%s; the rest is loaded", message)
         return found
@@ -146,10 +160,8 @@ class Checkpointer(DetectionCheckpointer):
     def _log_incompatible_keys(self, incompatible: Any) -> None:
         """Say nothing: `_load_model` has, in one line."""
 
-    def _unreadable(self, problem: str) -> ValueError:
-        # The whole of what torch says fills a screen; the reason is in its first line.
-        problem = problem.splitlines()[0][:200].rstrip(" .")
-        way_out = self._way_out() if self._going_on else "give another file"
+    def _unreadable(self, problem: str, remedy: str) -> ValueError:
+        way_out = self._way_out() if self._going_on else remedy
         return ValueError(f"cannot read the checkpoint {self._source!r}: {problem}; {way_out}")
 
     def _way_out(self) -> str:
@@ -168,8 +180,20 @@ class Checkpointer(DetectionCheckpointer):
         )
 
 
-def _is_weight(value: object) -> bool:
-    return isinstance(value, Tensor | np.ndarray)
+def _is_of_another_naming(path: str) -> bool:
+    """Tell files of Caffe2 and pycls, whose names detectron2 converts.
+
+    Raises:
+        WeightFileError: the file cannot be read without running code, or is not finite.
+    """
+    if not path.endswith((".pkl", ".pyth")):
+        return False
+    content = read_weight_file(path)
+    if isinstance(content, dict) and {"model", "__author__"} <= content.keys():
+        return False
+    blobs = content.get("blobs", content) if isinstance(content, dict) else content
+    find_weights(blobs, path)
+    return True
 
 
 def _describe(

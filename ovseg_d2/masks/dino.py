@@ -1,7 +1,5 @@
 """Masks from DINO: a picture's patches, clustered by what a self-supervised ViT makes of them."""
 
-from pathlib import Path
-
 import numpy as np
 import timm
 import torch
@@ -9,9 +7,9 @@ from timm.data import resolve_model_data_config
 from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 from torch import Tensor, nn
 
-from ovseg_d2.clip.weights import read_weights
 from ovseg_d2.masks.labels import masks_of_labels, nearest_pixels
 from ovseg_d2.ops import kmeans
+from ovseg_d2.weight_files import below_wrappers, describe_method, read_state_dict
 
 __all__ = ["DinoClusters"]
 
@@ -76,6 +74,7 @@ class DinoClusters:
 
         Raises:
             ValueError: no ViT of timm, or weights of another model.
+            WeightFileError: a file that cannot be read.
             FileNotFoundError: no such file.
         """
         with torch.random.fork_rng(devices=[]):
@@ -136,12 +135,15 @@ def _create(name: str, *, pretrained: bool) -> VisionTransformer:
 
 
 def _load(network: VisionTransformer, weights: str, name: str) -> None:
-    content, _ = read_weights(Path(weights))
+    state = read_state_dict(weights)
+    content = below_wrappers(state, network.state_dict)
     try:
         network.load_state_dict(checkpoint_filter_fn(content, network))
-    except (RuntimeError, KeyError, ValueError) as error:
+    except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())[:300]
+        method = describe_method(state)
         raise ValueError(
-            f"the weights in {weights!r} are not those of {name!r} ({reason}); name the model they "
-            "belong to, or another file"
+            f"the weights in {weights!r} are not those of {name!r} ({reason}); "
+            + (f"by their names they are of {method}; " if method else "")
+            + "name the model they belong to, or another file"
         ) from error

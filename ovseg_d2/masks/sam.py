@@ -1,15 +1,15 @@
 """Masks from SAM, by its automatic mask generator and a checkpoint of the user's."""
 
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from segment_anything import SamAutomaticMaskGenerator, sam_model_registry
 from segment_anything.modeling import Sam
 from torch import Tensor
+
+from ovseg_d2.weight_files import describe_method, read_state_dict
 
 __all__ = ["SAM_MODELS", "SamMasks"]
 
@@ -58,6 +58,7 @@ class SamMasks:
         Raises:
             FileNotFoundError: no such file.
             ValueError: no checkpoint of SAM, or one of another model.
+            WeightFileError: a file that cannot be read.
         """
         weights = _read(checkpoint)
         name = _model_of(weights, checkpoint, model)
@@ -96,17 +97,13 @@ def _read(checkpoint: str | os.PathLike[str]) -> dict[str, Tensor]:
             f"there is no SAM checkpoint {str(checkpoint)!r}; download one from the authors' page "
             "of segment-anything"
         )
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())[:200]
+    content = read_state_dict(path)
+    position = content.get(_WIDTH_OF)
+    if not isinstance(position, Tensor) or position.ndim != 4:
+        method = describe_method(content)
         raise ValueError(
-            f"the checkpoint {str(checkpoint)!r} cannot be read safely ({reason}); give a PyTorch "
-            "file of tensors only, as the authors of SAM publish them"
-        ) from error
-    if not isinstance(content, dict) or not isinstance(content.get(_WIDTH_OF), Tensor):
-        raise ValueError(
-            f"{str(checkpoint)!r} is no checkpoint of SAM: it has no {_WIDTH_OF}; give one of "
+            f"{str(checkpoint)!r} is no checkpoint of SAM: it has no {_WIDTH_OF}"
+            f"{f' and is of {method}' if method else ''}; give one of "
             f"{', '.join(SAM_MODELS)} (not of SAM 2, nor of a smaller copy)"
         )
     return content

@@ -8,7 +8,7 @@ import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
+from importlib import import_module, resources
 from typing import Any, Literal, Protocol
 
 from HanTa.HanoverTagger import HanoverTagger
@@ -62,8 +62,11 @@ class HanTaTagger:
     """
 
     def __init__(self) -> None:
-        """Read the model; it takes a fraction of a second."""
-        self._tagger = HanoverTagger(_HANTA_MODEL)
+        """Read the model; it takes a fraction of a second.
+
+        The model is a pickle. By its name alone, HanTa would first look into the working folder.
+        """
+        self._tagger = HanoverTagger(str(resources.files("HanTa") / _HANTA_MODEL))
 
     def __call__(self, caption: str) -> list[TaggedWord]:
         """See `Tagger`."""

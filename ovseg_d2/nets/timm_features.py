@@ -7,7 +7,6 @@ import difflib
 import itertools
 import logging
 import math
-import pickle
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,11 +15,11 @@ from typing import Any
 import timm
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.layers import Format
-from timm.models import load_state_dict
 from torch import Tensor, nn
+
+from ovseg_d2.weight_files import below_wrappers, describe_method, read_state_dict
 
 __all__ = ["TimmFeatures", "build_timm_features"]
 
@@ -31,11 +30,6 @@ _ANY_SIZE: tuple[dict[str, Any], ...] = (
     {"strict_img_size": False},
     {"dynamic_img_size": True},
     {},
-)
-# What reading a file that holds no weights raises.
-_UNREADABLE = (
-    *(RuntimeError, OSError, ValueError, AttributeError, EOFError),
-    *(pickle.UnpicklingError, SafetensorError),
 )
 
 
@@ -150,6 +144,7 @@ def build_timm_features(
 
     Raises:
         ValueError: timm knows no such network, weights or maps; or a file that does not fit.
+        WeightFileError: a file that cannot be read.
         FileNotFoundError: a file of weights that does not exist.
     """
     check_name(name)
@@ -173,17 +168,22 @@ def create_network_from_file(name: str, path: Path, **options: Any) -> nn.Module
             f"pretrained={str(path)!r} is no file; give one of weights for {name!r}, True "
             "for timm's own, or False for random ones."
         )
-    try:
-        weights = load_state_dict(str(path))
-    except _UNREADABLE as error:
-        raise ValueError(
-            f"pretrained={str(path)!r} cannot be read ({' '.join(str(error).split())[:200]}); "
-            "give a state dict saved with torch.save or as safetensors."
-        ) from error
-    overlay = {"file": str(path), "custom_load": False, "source": ""}
+    state = read_state_dict(path, ema_first=True)
+    found = below_wrappers(state, lambda: _own_names(name))
+    weights = {key: value for key, value in found.items() if isinstance(value, Tensor)}
+    # A copy: timm adapts what it is given.
+    overlay = {"state_dict": dict(weights), "custom_load": False, "source": "", "file": str(path)}
     network = create_network(name, pretrained=True, pretrained_cfg_overlay=overlay, **options)
+    about: Any = network.pretrained_cfg
+    about.pop("state_dict", None)  # else the network keeps a second copy of its weights
     _check_arrival(network, weights, path)
     return network
+
+
+def _own_names(name: str) -> list[str]:
+    """Names of a network's weights, which depend on no option."""
+    with torch.random.fork_rng(devices=[]):
+        return list(timm.create_model(name if ":" in name else name.split(".")[0]).state_dict())
 
 
 def _native_divisibility(network: Any, in_channels: int) -> int:
@@ -231,9 +231,12 @@ def create_network(name: str, **options: Any) -> nn.Module:
                 ) from error
             if not any(option in str(error) for option in any_size):
                 raise
-        except (RuntimeError, AssertionError, IndexError, AttributeError) as error:
+        except (RuntimeError, AssertionError, LookupError, AttributeError) as error:
+            shown = dict(options)
+            overlay = shown.pop("pretrained_cfg_overlay", None)
+            shown |= {"pretrained": overlay["file"]} if overlay else {}
             raise ValueError(
-                f"timm cannot build {name!r} with {options}: {' '.join(str(error).split())}; "
+                f"timm cannot build {name!r} with {shown}: {' '.join(str(error).split())[:600]}; "
                 "choose other weights, other out_indices or another network."
             ) from error
     raise AssertionError("the last way asks for nothing")
@@ -259,9 +262,11 @@ def _check_arrival(network: nn.Module, weights: dict[str, Any], path: Path) -> N
         if not any(torch.equal(value, other.to(value)) for other in by_shape[value.shape])
     ]
     if 2 * len(missing) > len(wanted):
+        method = describe_method(weights)
         raise ValueError(
             f"pretrained={str(path)!r} holds {len(wanted) - len(missing)} of the network's "
-            f"{len(wanted)} matrices, {missing[0]} for one is missing; give weights of this "
+            f"{len(wanted)} matrices, {missing[0]} for one is missing"
+            f"{f', and is of {method} by its names' if method else ''}; give weights of this "
             "network under timm's own keys."
         )
     if missing:

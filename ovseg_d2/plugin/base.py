@@ -2,7 +2,7 @@
 
 import copy
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,7 +13,9 @@ from ..d2.config import CfgNode
 from ..d2.data import DatasetCatalog, MetadataCatalog
 from ..text import TextBank
 from ..vocab import Vocabulary, Words, metadata_vocabulary, read_word_list, read_words
+from ..weight_files import first_not_finite
 from .build import build_text_bank
+from .weights import check_pickled_weights
 
 __all__ = [
     "OpenVocabularyModel",
@@ -65,9 +67,13 @@ def open_vocabulary_options(cfg: CfgNode, tower: CLIPTower) -> dict[str, Any]:
     """What a config says of the arguments of :class:`OpenVocabularyModel`.
 
     Args:
-        cfg: reads ``MODEL.TEXT``, ``DATASETS.TEST`` and ``INPUT.FORMAT``.
+        cfg: reads ``MODEL.TEXT``, ``DATASETS.TEST``, ``INPUT.FORMAT`` and ``MODEL.WEIGHTS``.
         tower: whose text half reads the words.
+
+    Raises:
+        WeightFileError: ``MODEL.WEIGHTS`` hold code, see `check_pickled_weights`.
     """
+    check_pickled_weights(cfg)
     return {
         "text_bank": build_text_bank(cfg, tower),
         "vocabulary": config_vocabulary(cfg),
@@ -154,6 +160,22 @@ class OpenVocabularyModel(nn.Module):
                 "MODEL.WEIGHTS to a checkpoint of its training, or set the model's may_answer to "
                 "True if the answers may mean nothing"
             )
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """Load weights, as of any module.
+
+        Raises:
+            ValueError: a weight is NaN or infinite.
+        """
+        name = first_not_finite(state_dict)
+        if name is not None:
+            raise ValueError(
+                f"the weights for {type(self).__name__} are not finite: entry {name!r} has NaN or "
+                "infinity; take weights from before the training diverged"
+            )
+        return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
     def set_vocabulary(self, classes: Words | None) -> None:
         """Choose the words for all inputs that bring none of their own.

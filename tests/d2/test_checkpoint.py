@@ -97,7 +97,14 @@ class TestLoad:
         assert "bias" in warnings and "scale" in warnings
         assert "pixel_mean" not in warnings
 
+    @pytest.mark.skipif(HAS_DETECTRON2, reason="detectron2 reads no such files")
     def test_state_dict_of_other_trainers(self, load):
+        model, source = Net(), Net()
+        extra, _ = load(model, {"state_dict": source.state_dict(), "epoch": 3})
+        assert same(model, source) and extra["epoch"] == 3
+
+    @pytest.mark.skipif(not HAS_DETECTRON2, reason="the stand-in reads such files")
+    def test_state_dict_of_other_trainers_is_refused(self, load):
         with pytest.raises(ValueError, match="Unsupported type found in checkpoint!"):
             load(Net(), {"state_dict": Net().state_dict()})
 

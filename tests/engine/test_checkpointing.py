@@ -135,9 +135,11 @@ def test_a_checkpoint_that_is_gone_is_one_sentence(tmp_path, named):
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        ([torch.ones(1)], "it holds no weights by name"),
+        ([torch.ones(1)], "it holds a list, not a state dict"),
         ({"model": {}}, "it holds no weights by name"),
-        ({"state_dict": {"a": torch.ones(1)}}, "its entry 'state_dict' is no tensor"),
+        ({"a": torch.ones(1), "b": {}}, "its entry 'b' is no tensor"),
+        ({0: torch.ones(1)}, "its entries are named 0, which is no name of a weight"),
+        ({"layers.a.bias": torch.tensor([1.0, float("nan")])}, "its entry 'layers.a.bias' has val"),
     ],
 )
 def test_other_content_is_told(tmp_path, content, problem):
@@ -196,14 +198,40 @@ def test_going_on_needs_everything_to_fit(tmp_path):
 
 def test_plain_weights_of_several_kinds_fit(tmp_path, log):
     source = Net()
+    state = source.state_dict()
     for weights in (
-        source.state_dict(),
-        {f"module.{name}": value for name, value in source.state_dict().items()},
+        state,
+        {f"module.{name}": value for name, value in state.items()},
+        {f"_orig_mod.{name}": value for name, value in state.items()},
+        {f"module._orig_mod.{name}": value for name, value in state.items()},
+        {"state_dict": state, "epoch": 3},
+        {"model_state_dict": state},
+        {"weights": state},
+        {"state_dict_ema": state},
     ):
         net = Net()
         Checkpointer(net).load(save(tmp_path, weights))
         assert value_of(net) == value_of(source)
     assert not [record for record in log.records if record.levelno == logging.WARNING]
+
+
+@pytest.mark.parametrize("name", ["../other.pth", "/other.pth", "sub/model.pth", ".."])
+def test_the_last_checkpoint_lies_in_its_own_folder(tmp_path, name):
+    saver = Checkpointer(Net(), str(tmp_path / "output"))
+    saver.save("model")
+    Checkpointer(Net(), str(tmp_path)).save("other")
+    (tmp_path / "output" / "last_checkpoint").write_text(name)
+    with pytest.raises(ValueError, match="names '.*', which is no file of its own folder; write"):
+        Checkpointer(Net(), str(tmp_path / "output")).resume_or_load("", resume=True)
+
+
+def test_a_query_behind_the_name_is_read(tmp_path):
+    source, net = Net(), nn.ModuleDict({"backbone": Net()})
+    path = save(tmp_path, source.state_dict())
+    Checkpointer(net).load(f"{path}?matching_heuristics=True")
+    assert value_of(net["backbone"]) == value_of(source)
+    with pytest.raises(ValueError, match="colour"):
+        Checkpointer(net).load(f"{path}?colour=red")
 
 
 def test_arrays_of_a_model_zoo_file_fit(tmp_path):

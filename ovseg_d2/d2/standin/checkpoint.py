@@ -1,13 +1,13 @@
 """Saving, loading and resuming; saving at intervals."""
 
 import logging
-import pickle
 from typing import Any
 from urllib.parse import parse_qs, urlparse
 
 from fvcore.common.checkpoint import Checkpointer, PeriodicCheckpointer
 from torch import Tensor, nn
 
+from ...weight_files import read_checkpoint, read_last_checkpoint, read_weight_file
 from .utils import comm
 from .utils.file_io import PathManager
 
@@ -17,10 +17,11 @@ logger = logging.getLogger("detectron2.checkpoint.detection_checkpoint")
 
 
 class DetectionCheckpointer(Checkpointer):
-    """fvcore's checkpointer; saves from the main process, and reads plain and pickled weights.
+    """fvcore's checkpointer; saves from the main process, and reads weights of any format.
 
-    A file is a dict with the weights under "model", or the weights themselves. Keys that all begin
-    with "module." lose it; what is missing, left over or of another shape is logged, not raised.
+    A file holds the weights themselves, or under "model" or what else trainers call it; nothing in
+    it is run. Keys that all begin with "module." lose it; what is missing, left over or of another
+    shape is logged, not raised.
     Where the file or a ``?matching_heuristics=True`` behind its name asks for it, weights are
     matched to parameters by the longest common end of their names.
     """
@@ -51,8 +52,7 @@ class DetectionCheckpointer(Checkpointer):
         """Load weights and, where the file has them, the other objects.
 
         Args:
-            path: a file, or empty to load nothing. ``.pkl`` files are unpickled, which can run
-                code: read only those that you trust.
+            path: a file, or empty to load nothing.
             checkpointables: names of the other objects to load; all by default.
 
         Returns:
@@ -60,6 +60,8 @@ class DetectionCheckpointer(Checkpointer):
 
         Raises:
             AssertionError: there is no such file.
+            WeightFileError: it is no weight file, is damaged, or holds code or values that are not
+                finite.
             ValueError: an entry of the weights is neither tensor nor array, the weights are in
                 Caffe2's naming, or there is an unknown query behind the path.
         """
@@ -71,18 +73,23 @@ class DetectionCheckpointer(Checkpointer):
             raise ValueError(f"Unsupported query remaining: {query}, original filename: {path}")
         return super().load(url._replace(query="").geturl(), checkpointables)
 
+    def get_checkpoint_file(self) -> str:
+        """Path of the last checkpoint; "" where none is named.
+
+        Raises:
+            ValueError: ``last_checkpoint`` names a file outside of its folder.
+        """
+        return read_last_checkpoint(self.save_dir)
+
     def _load_file(self, f: str) -> dict[str, Any]:
         if f.endswith(".pkl"):
-            with PathManager.open(f, "rb") as file:
-                loaded = pickle.load(file, encoding="latin1")
-            if "model" not in loaded or "__author__" not in loaded:
+            content = read_weight_file(f)
+            if not isinstance(content, dict) or not {"model", "__author__"} <= content.keys():
                 raise ValueError(
                     f"{f} looks like a Caffe2 model, whose names only detectron2 itself can "
                     "convert: install it, or use a file converted to its names."
                 )
-        else:
-            loaded = super()._load_file(f)
-        return loaded if "model" in loaded else {"model": loaded}
+        return read_checkpoint(f)
 
     def _load_model(self, checkpoint: dict[str, Any]) -> Any:
         if checkpoint.pop("matching_heuristics", False) or self._match_by_end:

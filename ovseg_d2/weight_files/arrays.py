@@ -1,0 +1,151 @@
+"""numpy's arrays and Python's containers in pickles."""
+
+import math
+import re
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+
+from .errors import UnreadableError
+from .unpickler import Instance, Restorable
+
+__all__ = ["PLAIN_FUNCTIONS", "resolve_arrays"]
+
+_NUMBERS = re.compile(r"[?bhilqBHILQefdFD]|b1|[iu][1248]|f[248]|c(8|16)")
+
+
+class _DType(Restorable):
+    """A type of numpy. It is made from its name alone: numpy's own way accepts broken types."""
+
+    def __init__(self, name: Any, *_: Any) -> None:
+        """Take a name such as "f4"."""
+        self._name = _text(name)
+        self._order: Literal["<", ">", "="] = "="
+
+    def restore(self, state: Any) -> None:
+        """Take the byte order; records and subarrays are no numbers."""
+        _version, order, *parts = state
+        if any(part is not None for part in parts[:3]):
+            self._name = "record"
+        found = _text(order)
+        self._order = "<" if found == "<" else ">" if found == ">" else "="
+
+    def find(self) -> np.dtype[Any] | None:
+        """The type; None where it is not one of numbers."""
+        if not _NUMBERS.fullmatch(self._name):
+            return None
+        return np.dtype(self._name).newbyteorder(self._order)
+
+
+class _Array(Restorable):
+    """An array whose content comes later."""
+
+    def __init__(self, *_: Any) -> None:
+        """Start without content."""
+        self.value: Any = None
+
+    def restore(self, state: Any) -> None:
+        """Take shape, type and bytes."""
+        _version, shape, dtype, is_fortran, data = state
+        self.value = _build_array(data, dtype, shape, "F" if is_fortran else "C")
+
+
+def _build_array(data: Any, dtype: Any, shape: Any, order: Any = "C") -> Any:
+    found = dtype.find() if isinstance(dtype, _DType) else None
+    if found is None:
+        return Instance("numpy.ndarray")  # of objects or texts: no weights
+    if not all(type(side) is int and side >= 0 for side in shape):
+        raise UnreadableError("the shape of an array is damaged")
+    data = data.encode("latin1") if isinstance(data, str) else data
+    if len(data) != math.prod(shape) * found.itemsize:
+        raise UnreadableError(f"an array of shape {tuple(shape)} has {len(data)} bytes")
+    flat = np.frombuffer(data, found).astype(found.newbyteorder("="))
+    return flat.reshape(shape, order="F" if order == "F" else "C")
+
+
+def _build_scalar(dtype: Any, data: Any = b"") -> Any:
+    found = _build_array(data, dtype, (1,))
+    return found if isinstance(found, Instance) else found[0]
+
+
+def _text(value: Any) -> str:
+    return value.decode("latin1") if isinstance(value, bytes) else str(value)
+
+
+def _encode(text: str, encoding: str) -> bytes:
+    if encoding != "latin1":  # the one that pickles of bytes use
+        raise UnreadableError("its bytes are damaged")
+    return text.encode("latin1")
+
+
+def _build_ordered(pairs: Any = ()) -> OrderedDict[Any, Any]:
+    found: OrderedDict[Any, Any] = OrderedDict()
+    for key, value in pairs:
+        if not isinstance(key, str | int):
+            raise UnreadableError(f"a key of its dicts is a {type(key).__name__}")
+        found[key] = value
+    return found
+
+
+def _build_bytes(*parts: Any) -> bytes:
+    if not parts:
+        return b""
+    if isinstance(parts[0], bytes):
+        return parts[0]
+    if isinstance(parts[0], str):
+        return _encode(*parts)
+    raise UnreadableError("its bytes are damaged")
+
+
+def _build_set(items: Any = ()) -> list[Any]:
+    """Give a list: nothing that is read here needs the other."""
+    return list(items)
+
+
+_Functions = dict[str, Callable[..., Any]]
+_NUMPY: _Functions = {
+    "multiarray._reconstruct": _Array,
+    "multiarray.scalar": _build_scalar,
+    "numeric._frombuffer": _build_array,
+}
+# Full name -> what is called in its place.
+PLAIN_FUNCTIONS: _Functions = {
+    "collections.OrderedDict": _build_ordered,
+    "collections.defaultdict": lambda *_: {},
+    "collections.Counter": lambda counts=(): dict(counts),
+    "builtins.set": _build_set,
+    "builtins.bytes": _build_bytes,
+    "builtins.bytearray": _build_bytes,
+    "_codecs.encode": _encode,
+    "copyreg._reconstructor": lambda kind, *_: Instance(getattr(kind, "full", "object")),
+    "numpy.dtype": _DType,
+    **{f"numpy.core.{name}": function for name, function in _NUMPY.items()},
+    **{f"numpy._core.{name}": function for name, function in _NUMPY.items()},
+}
+
+
+def resolve_arrays(value: Any) -> Any:
+    """Put the arrays themselves in the places of what stood for them while a pickle was read."""
+    return _resolve(value, {})
+
+
+def _resolve(value: Any, done: dict[int, Any]) -> Any:
+    if isinstance(value, _Array):
+        return value.value
+    if isinstance(value, _DType):
+        return value.find()
+    if id(value) in done:
+        return done[id(value)]
+    if isinstance(value, dict):
+        done[id(value)] = value
+        for key, inner in value.items():
+            value[key] = _resolve(inner, done)
+    elif isinstance(value, list):
+        done[id(value)] = value
+        value[:] = [_resolve(inner, done) for inner in value]
+    elif isinstance(value, tuple):
+        done[id(value)] = new = tuple(_resolve(inner, done) for inner in value)
+        return new
+    return value

@@ -1,0 +1,36 @@
+"""Which method a state dict is of, from the names in it; for errors about wrong weights."""
+
+from collections.abc import Iterable
+
+__all__ = ["describe_method"]
+
+# What the names of a method contain, the most particular first.
+_SIGNS = (
+    (
+        "OVSeg's release (convert it by tools/convert_weights.py --release ovseg)",
+        ("clip_adapter.clip_model.", "sem_seg_head.predictor."),
+    ),
+    ("a training of OVSeg", ("system.head.", "prompted.tower.")),
+    ("a MaskFormer", ("sem_seg_head.predictor.", "sem_seg_head.pixel_decoder.")),
+    ("SAM", ("image_encoder.pos_embed", "mask_decoder.")),
+    ("CLIP in the format of Hugging Face", ("text_model.", "vision_model.")),
+    ("a training of this project that owns a CLIP", ("tower.model.visual.", "logit_scale")),
+    ("CLIP", ("visual.", "logit_scale")),
+    ("a detector of detectron2", ("backbone.", "proposal_generator.")),
+    ("DINO or its training", ("backbone.blocks.", "head.last_layer.")),
+    ("a ViT of timm", ("cls_token", "pos_embed", "blocks.")),
+    ("a ResNet of torchvision or timm", ("layer1.0.conv1.", "conv1.weight")),
+)
+
+
+def describe_method(names: Iterable[str]) -> str:
+    """Say what weights are of, such as "SAM"; "" where the names tell nothing.
+
+    Args:
+        names: of the state dict.
+    """
+    names = list(names)
+    for method, signs in _SIGNS:
+        if all(any(sign in name for name in names) for sign in signs):
+            return method
+    return ""

@@ -1,0 +1,148 @@
+"""The state dict in the content of a weight file: found under its wrappers, and checked."""
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .errors import WeightFileError
+from .reading import read_weight_file
+from .unpickler import Instance
+
+__all__ = ["below_wrappers", "find_weights", "first_not_finite", "read_state_dict"]
+
+# Entries under which trainers keep a state dict, the first that is there counts.
+_PLAIN = (
+    *("state_dict", "model_state_dict", "model_state", "model", "weights", "params", "teacher"),
+)
+_EMA = ("state_dict_ema", "model_ema", "ema_state_dict")
+# What wrappers put before the names of a network, or between their parts.
+_COMPILED = "_orig_mod."
+_PARALLEL = "module."
+_AROUND_NETWORK = (_PARALLEL, "model.", "backbone.", "encoder.", "clip.")
+
+
+def read_state_dict(path: str | os.PathLike[str], *, ema_first: bool = False) -> dict[str, Any]:
+    """Read the state dict in a file, see `find_weights`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        WeightFileError: it holds no weights that can be used.
+    """
+    return find_weights(read_weight_file(path), path, ema_first=ema_first)[0]
+
+
+def find_weights(
+    content: Any, path: str | os.PathLike[str], *, ema_first: bool = False
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Find the state dict in what a file holds, under the entries that trainers put it in.
+
+    Arrays become tensors. "module." before all names, as DataParallel writes it, and "_orig_mod."
+    anywhere, as torch.compile does, are left out.
+
+    Args:
+        content: from `read_weight_file`.
+        path: the file, for the error.
+        ema_first: prefer the moving average of weights where there are both.
+
+    Returns:
+        The state dict, and the other entries of the file. Values of the state dict that are no
+        tensors are as they are in the file.
+
+    Raises:
+        WeightFileError: there is none, its names are no texts, or a value is not finite.
+    """
+    path = os.fspath(path)
+    others: dict[str, Any] = {}
+    wrappers = _EMA + _PLAIN if ema_first else _PLAIN + _EMA
+    state = content
+    while isinstance(state, dict):
+        wrapper = next((key for key in wrappers if isinstance(state.get(key), dict)), None)
+        if wrapper is None:
+            break
+        others.update({key: value for key, value in state.items() if key != wrapper})
+        state = state[wrapper]
+    if not isinstance(state, dict):
+        raise WeightFileError(path, f"it holds {_kind(state)}, not a state dict", _SAVE_STATE)
+    whole = next((k for k in wrappers if isinstance(state.get(k), Instance)), None)
+    if whole is not None:
+        problem = f"its entry {whole!r} holds {_kind(state[whole])}, not a state dict"
+        raise WeightFileError(path, problem, _SAVE_STATE)
+    if not state or not any(isinstance(value, Tensor | np.ndarray) for value in state.values()):
+        raise WeightFileError(path, "it holds no weights by name", "give another file")
+    return _checked(state, path), others
+
+
+_SAVE_STATE = "save the state_dict() of the model alone"
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, Instance):
+        return f"a whole object ({value.kind[:100]})"
+    return f"a {type(value).__name__}"
+
+
+def _checked(state: dict[Any, Any], path: str) -> dict[str, Any]:
+    strange = next((name for name in state if not isinstance(name, str)), None)
+    if strange is not None:
+        problem = f"its entries are named {strange!r}, which is no name of a weight"
+        raise WeightFileError(path, problem, _SAVE_STATE)
+    diverged = first_not_finite(state)
+    if diverged is not None:
+        problem = f"its entry {diverged!r} has values that are not finite (NaN or infinity)"
+        raise WeightFileError(path, problem, "take weights from before the training diverged")
+    found: OrderedDict[str, Any] = OrderedDict()
+    prefix = _PARALLEL if all(name.startswith(_PARALLEL) for name in state) else ""
+    for name, value in state.items():
+        if isinstance(value, np.ndarray):
+            value = torch.from_numpy(value)
+        found[name.removeprefix(prefix).replace(_COMPILED, "").removeprefix(prefix)] = value
+    if hasattr(state, "_metadata") and not prefix:
+        found._metadata = state._metadata  # type: ignore[attr-defined]
+    return found
+
+
+def first_not_finite(state: Mapping[str, Any]) -> str | None:
+    """Name the first tensor or array that holds NaN or infinity; None where all are finite.
+
+    Args:
+        state: names and weights; values of other kinds are passed over.
+    """
+    for name, value in state.items():
+        tensor = torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+        if not isinstance(tensor, Tensor) or not (
+            tensor.is_floating_point() or tensor.is_complex()
+        ):
+            continue
+        if tensor.itemsize == 1:
+            tensor = tensor.float()  # types of 8 bits have few operations
+        if not torch.isfinite(tensor).all():
+            return name
+    return None
+
+
+def below_wrappers(
+    state: dict[str, Any], own_names: Callable[[], Collection[str]]
+) -> dict[str, Any]:
+    """Take a network's weights out of a state dict that names them below "backbone." and the like.
+
+    Args:
+        state: names and weights.
+        own_names: gives the names of the network's own weights; called where there is a prefix. One
+            that the network has too stays.
+
+    Returns:
+        The weights below the prefix that most names have, without it; all of them where there is
+        none.
+    """
+    for prefix in _AROUND_NETWORK:
+        below = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        if 2 * len(below) > len(state):
+            if any(name.startswith(prefix) for name in own_names()):
+                return state
+            return below_wrappers(below, own_names)
+    return state
