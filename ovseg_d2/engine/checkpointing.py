@@ -15,6 +15,7 @@ from ..d2.checkpoint import DetectionCheckpointer
 from ..files import write_atomically
 from ..weight_files import (
     WeightFileError,
+    check_plain_pickle,
     describe_method,
     find_weights,
     read_checkpoint,
@@ -126,7 +127,7 @@ class Checkpointer(DetectionCheckpointer):
             )
         try:
             if _is_of_another_naming(f):
-                # The file is known to be plain by now, whatever reads it.
+                # The file is known to hold no code by now, whatever reads it.
                 return super()._load_file(f)
             content = read_checkpoint(f)
         except WeightFileError as error:
@@ -191,6 +192,8 @@ def _is_of_another_naming(path: str) -> bool:
     content = read_weight_file(path)
     if isinstance(content, dict) and {"model", "__author__"} <= content.keys():
         return False
+    if path.endswith(".pkl"):
+        check_plain_pickle(path)  # detectron2 unpickles it
     blobs = content.get("blobs", content) if isinstance(content, dict) else content
     find_weights(blobs, path)
     return True

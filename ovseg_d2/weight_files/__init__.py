@@ -6,12 +6,13 @@ The package imports nothing of ours, and every other module may import it.
 from .checkpoint import read_checkpoint, read_last_checkpoint
 from .errors import WeightFileError
 from .methods import describe_method
-from .reading import read_weight_file
+from .reading import check_plain_pickle, read_weight_file
 from .state import below_wrappers, find_weights, first_not_finite, read_state_dict
 
 __all__ = [
     "WeightFileError",
     "below_wrappers",
+    "check_plain_pickle",
     "describe_method",
     "find_weights",
     "first_not_finite",

@@ -9,10 +9,11 @@ from typing import Any, Literal
 import numpy as np
 
 from .errors import UnreadableError
-from .unpickler import Instance, Restorable
+from .unpickler import Instance, Name, Restorable
 
-__all__ = ["PLAIN_FUNCTIONS", "resolve_arrays"]
+__all__ = ["ARRAY", "PLAIN_FUNCTIONS", "resolve_arrays"]
 
+ARRAY = "numpy.ndarray"
 _NUMBERS = re.compile(r"[?bhilqBHILQefdFD]|b1|[iu][1248]|f[248]|c(8|16)")
 
 
@@ -42,8 +43,12 @@ class _DType(Restorable):
 class _Array(Restorable):
     """An array whose content comes later."""
 
-    def __init__(self, *_: Any) -> None:
-        """Start without content."""
+    def __init__(self, kind: Any, *_: Any) -> None:
+        """Start without content; only arrays themselves are made."""
+        if kind != Name(ARRAY):
+            raise UnreadableError(
+                f"it holds an array of the kind {getattr(kind, 'full', '')[:100]}"
+            )
         self.value: Any = None
 
     def restore(self, state: Any) -> None:
@@ -55,7 +60,7 @@ class _Array(Restorable):
 def _build_array(data: Any, dtype: Any, shape: Any, order: Any = "C") -> Any:
     found = dtype.find() if isinstance(dtype, _DType) else None
     if found is None:
-        return Instance("numpy.ndarray")  # of objects or texts: no weights
+        return Instance(ARRAY)  # of objects or texts: no weights
     if not all(type(side) is int and side >= 0 for side in shape):
         raise UnreadableError("the shape of an array is damaged")
     data = data.encode("latin1") if isinstance(data, str) else data

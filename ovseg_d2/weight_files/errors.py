@@ -3,6 +3,7 @@
 __all__ = ["UnreadableError", "WeightFileError"]
 
 DOWNLOAD_AGAIN = "download it again, or give another file"
+TRUST = "give a file of tensors alone, from a source that you trust"
 
 
 class WeightFileError(ValueError):

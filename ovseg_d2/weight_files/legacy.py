@@ -5,12 +5,12 @@ from typing import Any
 
 import torch
 
-from .arrays import resolve_arrays
+from .arrays import ARRAY, PLAIN_FUNCTIONS, resolve_arrays
 from .errors import UnreadableError
 from .tensors import TORCH_FUNCTIONS, Storage, StorageId, parse_storage_id
 from .unpickler import PlainUnpickler
 
-__all__ = ["read_pickle"]
+__all__ = ["foreign_names", "read_pickle"]
 
 _MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
@@ -27,6 +27,20 @@ def read_pickle(file: mmap.mmap) -> Any:
     """
     first = resolve_arrays(PlainUnpickler(file, TORCH_FUNCTIONS).load())
     return _LegacyFile(file).read() if first == _MAGIC_NUMBER else first
+
+
+def foreign_names(file: mmap.mmap) -> list[str]:
+    """List the names in a pickle that Python's own unpickler would import, but for numpy's arrays.
+
+    Args:
+        file: at its start.
+
+    Raises:
+        UnreadableError: as for `read_pickle`.
+    """
+    unpickler = PlainUnpickler(file, PLAIN_FUNCTIONS)
+    unpickler.load()
+    return sorted(unpickler.names - PLAIN_FUNCTIONS.keys() - {ARRAY})
 
 
 class _LegacyFile:

@@ -7,18 +7,22 @@ import pickle
 import struct
 import zipfile
 import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from .archives import read_archive
-from .errors import DOWNLOAD_AGAIN, UnreadableError, WeightFileError
+from .errors import DOWNLOAD_AGAIN, TRUST, UnreadableError, WeightFileError
 from .identify import identify
-from .legacy import read_pickle
+from .legacy import foreign_names, read_pickle
 
-__all__ = ["read_weight_file"]
+__all__ = ["check_plain_pickle", "read_weight_file"]
+
+_Result = TypeVar("_Result")
 
 _HEAD = 4096  # bytes that tell what a file is
 _END_OF_ZIP = b"PK\x05\x06"
@@ -30,6 +34,18 @@ _DAMAGE = (
     *(ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError, AssertionError),
     *(RuntimeError, OverflowError, MemoryError, OSError),
 )
+
+
+def check_plain_pickle(path: str | os.PathLike[str]) -> None:
+    """Refuse a pickle that Python's own unpickler would import or call anything for, but arrays.
+
+    Raises:
+        WeightFileError: it is one, or no pickle.
+    """
+    with _sentences(Path(path)):
+        names = _with_pickle(Path(path), foreign_names)
+        if names:
+            raise UnreadableError(f"it holds code: loading it would import {names[0][:100]}", TRUST)
 
 
 def read_weight_file(path: str | os.PathLike[str]) -> Any:
@@ -57,12 +73,25 @@ def read_weight_file(path: str | os.PathLike[str]) -> Any:
         raise WeightFileError(
             str(path), f"the system says {error.strerror!r}", "check its permissions"
         ) from error
-    try:
+    with _sentences(path):
         return _read(path, head)
+
+
+@contextmanager
+def _sentences(path: Path) -> Iterator[None]:
+    """Name the file in errors about its content."""
+    try:
+        yield
     except UnreadableError as error:
         raise WeightFileError(str(path), error.problem, error.remedy) from error
     except _DAMAGE as error:
-        raise WeightFileError(str(path), _describe_damage(path, head), DOWNLOAD_AGAIN) from error
+        raise WeightFileError(str(path), _describe_damage(path), DOWNLOAD_AGAIN) from error
+
+
+def _with_pickle(path: Path, read: Callable[[mmap.mmap], _Result]) -> _Result:
+    """Read a pickle from memory that the file is mapped to."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return read(data)
 
 
 def _read(path: Path, head: bytes) -> Any:
@@ -72,8 +101,7 @@ def _read(path: Path, head: bytes) -> Any:
         return load_file(path)
     # The first is of protocols from 2 on; older ones are texts.
     if head.startswith(b"\x80") or (path.suffix == ".pkl" and head[:1] in b"(}]c" and head):
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return read_pickle(data)
+        return _with_pickle(path, read_pickle)
     raise UnreadableError(*identify(head))
 
 
@@ -82,8 +110,10 @@ def _is_safetensors(head: bytes) -> bool:
     return head[8:9] == b"{" and 2 <= size <= _LONGEST_HEADER
 
 
-def _describe_damage(path: Path, head: bytes) -> str:
+def _describe_damage(path: Path) -> str:
     """Say more than "damaged" where the file's own directory tells its size."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
     if head.startswith(b"PK") and _END_OF_ZIP not in _tail(path):
         return "it is truncated: its end, which lists the tensors, is missing"
     if _is_safetensors(head):

@@ -96,12 +96,13 @@ def _checked(state: dict[Any, Any], path: str) -> dict[str, Any]:
         problem = f"its entry {diverged!r} has values that are not finite (NaN or infinity)"
         raise WeightFileError(path, problem, "take weights from before the training diverged")
     found: OrderedDict[str, Any] = OrderedDict()
-    prefix = _PARALLEL if all(name.startswith(_PARALLEL) for name in state) else ""
+    plain = {name: name.replace(_COMPILED, "") for name in state}
+    is_parallel = all(name.startswith(_PARALLEL) for name in plain.values())
     for name, value in state.items():
         if isinstance(value, np.ndarray):
             value = torch.from_numpy(value)
-        found[name.removeprefix(prefix).replace(_COMPILED, "").removeprefix(prefix)] = value
-    if hasattr(state, "_metadata") and not prefix:
+        found[plain[name].removeprefix(_PARALLEL) if is_parallel else plain[name]] = value
+    if hasattr(state, "_metadata") and not is_parallel:
         found._metadata = state._metadata  # type: ignore[attr-defined]
     return found
 

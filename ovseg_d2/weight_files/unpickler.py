@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from .errors import UnreadableError
+from .errors import TRUST, UnreadableError
 
 __all__ = ["Instance", "Name", "PlainUnpickler", "Restorable"]
 
@@ -77,6 +77,7 @@ class PlainUnpickler(pickle._Unpickler):
             find_storage: gives the object of a persistent id; None where there are none.
         """
         super().__init__(file, encoding="latin1")  # Python 2's bytes, as arrays need them
+        self.names: set[str] = set()  # all that were met, in full
         self._functions = functions
         self._find_storage = find_storage
 
@@ -84,7 +85,9 @@ class PlainUnpickler(pickle._Unpickler):
         """Give the name itself, or the constant that a type of tensors is."""
         if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
             return getattr(torch, name)
-        return Name(f"{_RENAMED.get(module, module)}.{name}")
+        found = Name(f"{_RENAMED.get(module, module)}.{name}")
+        self.names.add(found.full)
+        return found
 
     def persistent_load(self, pid: Any) -> Any:
         """Give the storage of tensors that an id stands for."""
@@ -102,7 +105,7 @@ class PlainUnpickler(pickle._Unpickler):
         if function.full not in self._functions:
             raise UnreadableError(
                 f"it holds code: loading it would call {function.full[:100]}, which is not done",
-                "give a file of tensors alone, from a source that you trust",
+                TRUST,
             )
         return self._functions[function.full](*arguments)
 
