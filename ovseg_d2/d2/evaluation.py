@@ -7,7 +7,6 @@ if HAS_DETECTRON2:
         DatasetEvaluator,
         SemSegEvaluator,
         inference_on_dataset,
-        print_csv_format,
         verify_results,
     )
 else:

@@ -20,7 +20,6 @@ from ovseg_d2.d2.evaluation import (
     DatasetEvaluator,
     SemSegEvaluator,
     inference_on_dataset,
-    print_csv_format,
     verify_results,
 )
 
@@ -495,23 +494,6 @@ def test_loop_over_a_single_batch(d2_log):
 
 
 # --- results
-
-
-def test_results_for_a_spreadsheet(d2_log):
-    print_csv_format({"sem_seg": {"mIoU": 41.23456, "IoU-sky": 3.0, "pACC": 60.0}, "loss": 0.5})
-    assert d2_log == [
-        "copypaste: Task: sem_seg",
-        "copypaste: mIoU,pACC",
-        "copypaste: 41.2346,60.0000",
-        "copypaste: loss=0.5",
-    ]
-
-
-def test_no_results_for_a_spreadsheet(d2_log):
-    print_csv_format({})
-    assert d2_log == []
-    with pytest.raises(AssertionError):
-        print_csv_format([1.0])
 
 
 def _expect(*expectations):

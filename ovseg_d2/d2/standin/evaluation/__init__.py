@@ -2,12 +2,11 @@
 
 from .evaluator import DatasetEvaluator, inference_on_dataset
 from .sem_seg_evaluation import SemSegEvaluator
-from .testing import print_csv_format, verify_results
+from .testing import verify_results
 
 __all__ = [
     "DatasetEvaluator",
     "SemSegEvaluator",
     "inference_on_dataset",
-    "print_csv_format",
     "verify_results",
 ]
