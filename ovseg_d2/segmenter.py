@@ -12,16 +12,17 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 
 from .clip import attention_to_texts
 from .config import load_config
 from .d2.config import CfgNode
 from .d2.modeling import build_model
+from .data.arrays import as_rgb
 from .data.mappers import TestMapper
 from .data.readers import read_picture
 from .data.shapes import unknown_words
@@ -29,6 +30,7 @@ from .engine.checkpointing import Checkpointer
 from .engine.run import check_device, check_weights
 from .engine.untrained import check_trained, weights_file
 from .files import write_atomically
+from .image_errors import memory_for, need_memory
 from .ops import class_shares, max_over_words, upsample_scores
 from .systems import MaskCLIP
 from .viz import Heatmaps, draw_overlay, save_labels
@@ -37,12 +39,12 @@ from .vocab import Vocabulary, Words
 __all__ = ["Segmentation", "Segmenter"]
 
 _logger = logging.getLogger(__name__)
-Picture = str | os.PathLike[str] | np.ndarray | Image.Image
+Picture = str | os.PathLike[str] | np.ndarray | torch.Tensor | Image.Image
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Segmentation:
-    """A picture and the class of each of its pixels.
+    """A picture and the class of each of its pixels; equal where all attributes are.
 
     Attributes:
         image: (H, W, 3) uint8 RGB.
@@ -55,6 +57,16 @@ class Segmentation:
     labels: np.ndarray
     vocabulary: Vocabulary
     note: str = ""
+
+    def __eq__(self, other: object) -> bool:
+        """Compare image, labels, words and note."""
+        if not isinstance(other, Segmentation):
+            return NotImplemented
+        return (
+            (self.vocabulary, self.note) == (other.vocabulary, other.note)
+            and np.array_equal(self.labels, other.labels)
+            and np.array_equal(self.image, other.image)
+        )
 
     @property
     def shares(self) -> dict[str, float]:
@@ -167,26 +179,41 @@ class Segmenter:
         self._warned_of: set[str] = set()
         self._last: tuple[np.ndarray | None, str] = (None, "")  # image, and its file name
 
-    def __call__(self, picture: Picture, classes: Words | None = None) -> Segmentation:
-        """Segment one picture.
+    @overload
+    def __call__(self, picture: Picture, classes: Words | None = ...) -> Segmentation: ...
+
+    @overload
+    def __call__(
+        self, picture: Sequence[Picture], classes: Words | None = ...
+    ) -> list[Segmentation]: ...
+
+    def __call__(
+        self, picture: Picture | Sequence[Picture], classes: Words | None = None
+    ) -> Segmentation | list[Segmentation]:
+        """Segment one image, or several.
 
         Args:
-            picture: a file name, a (H, W, 3) uint8 RGB array or a PIL image of 8 bits.
+            picture: a file name, an image of Pillow, an array or a tensor, see
+                :func:`~.data.arrays.as_rgb`; or a list or tuple of them.
             classes: as :func:`~ovseg_d2.vocab.read_words` takes them: words separated by commas, a
                 list, a dict with synonyms, a file, the name of a list; None takes the model's own.
 
         Returns:
-            The segmentation, at the picture's size.
+            The segmentation, at the image's size; of several images a list of them.
 
         Raises:
-            ImageReadError: the picture cannot be read.
-            ValueError: no words, or words that cannot be used; an array of another shape.
+            ImageReadError: an image cannot be read, or needs more memory than there is.
+            ValueError: no words, or words that cannot be used; an array or tensor of another shape,
+                dtype or range.
         """
         vocabulary = self.choose_words(classes)
-        image = _as_rgb(picture)
-        batched_input = {**self._prepare(picture, image), "classes": vocabulary}
-        labels = self.model.segment([batched_input])[0].cpu().numpy()
-        return Segmentation(image, labels, vocabulary, self._note)
+        if isinstance(picture, list | tuple):
+            return [self(each, vocabulary) for each in picture]
+        with memory_for(_name_of(picture)):
+            image = _read_rgb(picture)
+            batched_input = {**self._prepare(picture, image), "classes": vocabulary}
+            labels = self.model.segment([batched_input])[0].cpu().numpy()
+            return Segmentation(image, labels, vocabulary, self._note)
 
     def heatmaps(self, picture: Picture, classes: Words | None = None) -> Heatmaps:
         """Say how much each pixel of a picture looks like each word.
@@ -214,25 +241,27 @@ class Segmenter:
                 "choose MaskCLIP"
             )
         vocabulary = self.choose_words(classes)
-        image = _as_rgb(picture)
-        plain = MaskCLIP(
-            system.tower,
-            last_block=system.last_block,
-            window=system.window,
-            stride=system.stride,
-            official=system.official,
-        )
-        text_embeds, class_ids = self.model.text_bank.embed_rows(vocabulary)
-        pixels = self.model.rgb_image(self._prepare(picture, image))
-        scores = plain.score_pixels(pixels, text_embeds, image.shape[:2])[0]  # (R, H, W)
-        if len(vocabulary) > 1:
-            scale = system.logit_scale or system.tower.logit_scale.detach().float()
-            scores = (scores * scale).softmax(dim=0)
-        scores = max_over_words(scores, class_ids, len(vocabulary)).cpu().numpy()
-        measure = "probability" if len(vocabulary) > 1 else "cosine"
-        return Heatmaps(
-            image, dict(zip(vocabulary.names, scores, strict=True)), measure, self._note
-        )
+        with memory_for(_name_of(picture)):
+            image = _read_rgb(picture)
+            plain = MaskCLIP(
+                system.tower,
+                last_block=system.last_block,
+                window=system.window,
+                stride=system.stride,
+                official=system.official,
+            )
+            text_embeds, class_ids = self.model.text_bank.embed_rows(vocabulary)
+            _need_map_memory(len(text_embeds), image, text_embeds.device)
+            pixels = self.model.rgb_image(self._prepare(picture, image))
+            scores = plain.score_pixels(pixels, text_embeds, image.shape[:2])[0]  # (R, H, W)
+            if len(vocabulary) > 1:
+                scale = system.logit_scale or system.tower.logit_scale.detach().float()
+                scores = (scores * scale).softmax(dim=0)
+            scores = max_over_words(scores, class_ids, len(vocabulary)).cpu().numpy()
+            measure = "probability" if len(vocabulary) > 1 else "cosine"
+            return Heatmaps(
+                image, dict(zip(vocabulary.names, scores, strict=True)), measure, self._note
+            )
 
     def attention(self, picture: Picture, classes: Words | None = None) -> Heatmaps:
         """Say where a picture as a whole looks for the sake of each word, or of each caption.
@@ -252,19 +281,21 @@ class Segmenter:
             ValueError: as for a segmentation, or a tower that reads no class token.
         """
         vocabulary = self.choose_words(classes)
-        image = _as_rgb(picture)
-        tower = self.model.text_bank.tower
-        pixels = self.model.rgb_image(self._prepare(picture, image))
-        text_embeds, class_ids = self.model.text_bank.embed_rows(vocabulary)
-        maps = attention_to_texts(tower, tower.normalize(pixels), text_embeds)
-        maps = max_over_words(maps, class_ids, len(vocabulary))
-        patch_h, patch_w = tower.patch_size
-        padded = (maps.shape[1] * patch_h, maps.shape[2] * patch_w)
-        seen = (pixels.shape[-2], pixels.shape[-1])
-        maps = upsample_scores(maps, padded, seen, image.shape[:2]).cpu().numpy()
-        return Heatmaps(
-            image, dict(zip(vocabulary.names, maps, strict=True)), "attention", self._note
-        )
+        with memory_for(_name_of(picture)):
+            image = _read_rgb(picture)
+            tower = self.model.text_bank.tower
+            pixels = self.model.rgb_image(self._prepare(picture, image))
+            text_embeds, class_ids = self.model.text_bank.embed_rows(vocabulary)
+            _need_map_memory(len(text_embeds), image, text_embeds.device)
+            maps = attention_to_texts(tower, tower.normalize(pixels), text_embeds)
+            maps = max_over_words(maps, class_ids, len(vocabulary))
+            patch_h, patch_w = tower.patch_size
+            padded = (maps.shape[1] * patch_h, maps.shape[2] * patch_w)
+            seen = (pixels.shape[-2], pixels.shape[-1])
+            maps = upsample_scores(maps, padded, seen, image.shape[:2]).cpu().numpy()
+            return Heatmaps(
+                image, dict(zip(vocabulary.names, maps, strict=True)), "attention", self._note
+            )
 
     def _prepare(self, picture: Picture, image: np.ndarray) -> dict[str, Any]:
         """The model's input of an image, with its file name where it has one."""
@@ -299,29 +330,20 @@ class Segmenter:
         return vocabulary
 
 
-def _as_rgb(picture: Picture) -> np.ndarray:
-    """(H, W, 3) uint8 RGB, as :func:`~.data.images.read_image` gives it of a file."""
-    if isinstance(picture, str | os.PathLike):
-        return read_picture(picture)
-    if isinstance(picture, Image.Image):
-        return _pil_as_rgb(picture)
-    array = np.asarray(picture)
-    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8 or array.size == 0:
-        raise ValueError(
-            f"picture has shape {array.shape} and dtype {array.dtype}; give (H, W, 3) uint8 RGB"
-        )
-    return array
+def _need_map_memory(num_words: int, image: np.ndarray, device: torch.device) -> None:
+    """Refuse maps of so many words at an image's size that memory does not suffice for."""
+    height, width = image.shape[:2]
+    need_memory(
+        4 * 4 * num_words * height * width,  # scores, scaled scores, probabilities, maps
+        device,
+        f"the maps of {num_words} words at {width} x {height} pixels",
+    )
 
 
-def _pil_as_rgb(picture: Image.Image) -> np.ndarray:
-    # Pillow would clip these at 255 without a word.
-    if picture.mode.startswith(("I", "F")) or 0 in picture.size:
-        raise ValueError(
-            f"picture has mode {picture.mode!r} and size {picture.size}; give pixels of 8 bits, or "
-            "the name of its file"
-        )
-    picture = ImageOps.exif_transpose(picture)
-    if picture.has_transparency_data:
-        white = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(white, picture.convert("RGBA"))
-    return np.array(picture.convert("RGB"))
+def _read_rgb(picture: Picture) -> np.ndarray:
+    """(H, W, 3) uint8 RGB of a file or of what is in memory."""
+    return read_picture(picture) if isinstance(picture, str | os.PathLike) else as_rgb(picture)
+
+
+def _name_of(picture: Picture) -> str:
+    return os.fspath(picture) if isinstance(picture, str | os.PathLike) else "the image given"

@@ -1,5 +1,6 @@
 """Any picture and any words in; labels, overlay and files out."""
 
+import dataclasses
 import errno
 import json
 import logging
@@ -12,12 +13,13 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from ovseg_d2 import files
+from ovseg_d2 import files, image_errors
 from ovseg_d2.clip import attention_to_texts
 from ovseg_d2.config import load_config
 from ovseg_d2.data.images import ImageReadError
 from ovseg_d2.engine.checkpointing import Checkpointer
 from ovseg_d2.files import WriteError
+from ovseg_d2.image_errors import ImageTooLargeError
 from ovseg_d2.segmenter import Segmentation, Segmenter
 from ovseg_d2.viz import Heatmaps
 from ovseg_d2.vocab import Vocabulary
@@ -159,18 +161,55 @@ def test_channel_order_of_the_model_changes_nothing(tiny_opts, rgb):
     assert np.array_equal(bgr, plain) and np.unique(plain).size > 1
 
 
-@pytest.mark.parametrize(
-    ("array", "told"),
-    [
-        (np.zeros((4, 5), np.uint8), r"\(4, 5\) and dtype uint8"),
-        (np.zeros((4, 5, 4), np.uint8), r"\(4, 5, 4\)"),
-        (np.zeros((4, 5, 3)), "float64"),
-        (np.zeros((0, 5, 3), np.uint8), r"\(0, 5, 3\)"),
-    ],
-)
-def test_other_arrays_are_refused(segment, array, told):
-    with pytest.raises(ValueError, match=rf"picture has .*{told}.*; give \(H, W, 3\) uint8 RGB"):
-        segment(array, WORDS)
+def test_other_arrays_are_refused(segment):
+    with pytest.raises(ValueError, match=r"has shape \(0, 5, 3\); give the name of a file"):
+        segment(np.zeros((0, 5, 3), np.uint8), WORDS)
+
+
+def test_arrays_and_tensors_of_every_form(segment, rgb):
+    expected = segment(rgb, WORDS)
+    floats = torch.from_numpy(rgb).permute(2, 0, 1) / 255
+    for form in (floats, floats.permute(1, 2, 0), floats.double().numpy(), rgb.transpose(2, 0, 1)):
+        assert segment(form, WORDS) == expected
+    with pytest.raises(ValueError, match="floats from 0 to 255; bring them to 0..1"):
+        segment(255 * floats / floats.max(), WORDS)
+
+
+def test_several_images_give_a_list(segment, rgb, tmp_path):
+    path = save(tmp_path, rgb)
+    found = segment([str(path), rgb[:5]], WORDS)
+    assert found == [segment(rgb, WORDS), segment(rgb[:5], WORDS)]
+    assert segment((), WORDS) == []
+    for strange in ([rgb.tolist()], [3], [None]):
+        with pytest.raises(ValueError, match="the image is a (int|NoneType)"):
+            segment(strange, WORDS)
+    with pytest.raises(ValueError, match="the image is a list"):
+        segment.heatmaps([rgb], WORDS)
+
+
+def test_results_can_be_compared(segment, rgb):
+    found = segment(rgb, WORDS)
+    assert found == segment(rgb, WORDS)
+    assert found != segment(rgb[:5], WORDS) and found != segment(rgb, "a, b, c")
+    assert found != dataclasses.replace(found, labels=1 - found.labels) and found != "text"
+    maps = segment.heatmaps(rgb, WORDS)
+    assert maps == segment.heatmaps(rgb, WORDS)
+    assert maps != segment.heatmaps(rgb, "a, b, c") and maps != found
+
+
+def test_addresses_are_refused_as_such(segment):
+    with pytest.raises(ImageReadError, match="it is an address, and nothing is downloaded"):
+        segment("https://host/image.png", WORDS)
+
+
+def test_maps_that_memory_does_not_suffice_for(segment, rgb, monkeypatch):
+    monkeypatch.setattr(image_errors, "available_memory", lambda device: 10)
+    monkeypatch.setattr(image_errors, "_ALWAYS_ALLOWED", 20_000)
+    for maps in (segment.heatmaps, segment.attention):
+        with pytest.raises(
+            ImageTooLargeError, match="the image given: the maps of 4 words at 34 x 21"
+        ):
+            maps(rgb, "a, b, c, d")
 
 
 def test_files_that_cannot_be_read_are_named(segment, tmp_path):

@@ -21,7 +21,13 @@ from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
 from ..image_errors import ImageReadError, ImageTooLargeError
 from .bit_depth import declared_bits, decode_16_bit, levels_of_16_bit
 
-__all__ = ["IMAGE_SUFFIXES", "ImageReadError", "list_images", "read_image"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "ImageReadError",
+    "composite_on_white",
+    "list_images",
+    "read_image",
+]
 
 IMAGE_SUFFIXES = frozenset(
     ".png .jpg .jpeg .jpe .jfif .bmp .dib .tif .tiff .webp .gif .jp2 .avif .ppm .pgm .pbm .pnm"
@@ -223,7 +229,7 @@ def _to_rgb(path: Path, image: Image.Image) -> np.ndarray:
     if image.has_transparency_data:
         rgba = np.asarray(image.convert("RGBA"))
         deep = _unused_bits(path, image, rgba[..., :3][rgba[..., 3] > 0])
-        return _on_white(rgba) if deep is None else _rgba_16_to_rgb(path, image, deep)
+        return composite_on_white(rgba) if deep is None else _rgba_16_to_rgb(path, image, deep)
     rgb = np.asarray(image.convert("RGB"))
     deep = _unused_bits(path, image, rgb)
     return rgb if deep is None else levels_of_16_bit(path, deep, declared_bits(path, image))
@@ -264,10 +270,10 @@ def _rgba_16_to_rgb(path: Path, image: Image.Image, rgba: np.ndarray) -> np.ndar
         return levels_of_16_bit(path, rgba, declared_bits(path, image))
     visible = np.where(rgba[..., 3:] > 0, rgba[..., :3], 0)
     levels = levels_of_16_bit(path, visible, declared_bits(path, image))
-    return _on_white(np.dstack([levels, (rgba[..., 3] >> 8).astype(np.uint8)]))
+    return composite_on_white(np.dstack([levels, (rgba[..., 3] >> 8).astype(np.uint8)]))
 
 
-def _on_white(rgba: np.ndarray) -> np.ndarray:
+def composite_on_white(rgba: np.ndarray) -> np.ndarray:
     """Composite (H, W, 4) uint8 with straight alpha on white, rounded to the nearest level."""
     alpha = rgba[..., 3:].astype(np.uint16)
     mixed = rgba[..., :3] * alpha + 255 * (255 - alpha)  # At most 65025.

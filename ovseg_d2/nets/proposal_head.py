@@ -16,7 +16,7 @@ from .transformer_encoder import TransformerEncoder
 __all__ = ["ProposalHead", "Proposals", "build_proposal_head"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Proposals:
     """What one layer of queries proposes.
 

@@ -13,7 +13,7 @@ from ovseg_d2.ops.precision import at_least_float32
 __all__ = ["Assignment", "assign_clusters", "gather_rows", "sinkhorn"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Assignment:
     """Which cluster each mask belongs to.
 

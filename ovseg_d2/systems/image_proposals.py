@@ -18,7 +18,7 @@ __all__ = ["ImageProposals"]
 Size = tuple[int, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ImageProposals:
     """What is proposed for one image.
 

@@ -31,7 +31,7 @@ __all__ = ["MaskCLIPPlus", "MaskCLIPPlusStatistics", "Setting"]
 Setting = Literal["annotation_free", "zero_shot"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MaskCLIPPlusStatistics:
     """What one step was trained on, as shares of all pixels of this rank's batch.
 

@@ -23,7 +23,7 @@ __all__ = ["DistillationStatistics", "DistillationTarget", "MaskedDistillation"]
 DistillationTarget = Literal["teacher", "student", "pixels"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DistillationStatistics:
     """What the targets of a step were, of this rank, without gradient.
 

@@ -26,7 +26,7 @@ from ovseg_d2.ops import (
 __all__ = ["MaskClasses", "OVSegClassifier"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MaskClasses:
     """What CLIP says of the masks of one image.
 

@@ -38,7 +38,7 @@ __all__ = ["PixelCLIP", "PixelCLIPStatistics"]
 Size = tuple[int, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PixelCLIPStatistics:
     """What one step did, without gradient.
 

@@ -33,9 +33,9 @@ _COLOR_MAP = "inferno"
 _SLUG_BYTES = 80
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Heatmaps:
-    """A picture and how much each of its pixels looks like each word.
+    """A picture and how much each of its pixels looks like each word; equal where all of it is.
 
     Attributes:
         image: (H, W, 3) uint8 RGB.
@@ -50,6 +50,17 @@ class Heatmaps:
     maps: Mapping[str, NDArray[np.float32]]
     measure: Literal["probability", "cosine", "attention"]
     note: str = ""
+
+    def __eq__(self, other: object) -> bool:
+        """Compare image, words, maps, measure and note."""
+        if not isinstance(other, Heatmaps):
+            return NotImplemented
+        return (
+            (self.measure, self.note) == (other.measure, other.note)
+            and list(self.maps) == list(other.maps)
+            and np.array_equal(self.image, other.image)
+            and all(np.array_equal(self.maps[word], other.maps[word]) for word in self.maps)
+        )
 
     @property
     def kind(self) -> str:

@@ -44,7 +44,7 @@ class SceneObject:
     region_id: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scene:
     """One rendered picture and everything that is known of it.
 
