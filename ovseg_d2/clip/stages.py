@@ -45,7 +45,7 @@ def encode_stages(
     """
     visual, (height, width) = tower.model.visual, images.shape[-2:]
     patch_h, patch_w = tower.patch_size
-    padded = F.pad(images, (0, -width % patch_w, 0, -height % patch_h))
+    padded = F.pad(images.to(tower.dtype), (0, -width % patch_w, 0, -height % patch_h))
     kind = image_tower_kind(visual)
     stages, dense = kind.stages(visual, padded, last_block or LastBlock())
     strides = [stride for _, stride in kind.stage_shapes(visual)]

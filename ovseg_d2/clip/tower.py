@@ -315,7 +315,8 @@ class CLIPTower(nn.Module):
         return next(module.weight for module in modules if isinstance(module, nn.Conv2d))
 
     def _fit(self, images: Tensor, pad: bool) -> Tensor:
-        """Images as the tower takes them: with zeros up to whole patches, or large enough."""
+        """Images as the tower takes them: of its dtype, and padded with zeros or large enough."""
+        images = images.to(self.dtype)
         if self._kind.pads:
             return images
         height, width = images.shape[-2:]

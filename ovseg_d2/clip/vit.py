@@ -52,8 +52,8 @@ def vit_tokens(
 
     Args:
         visual: the image tower.
-        images: (B, 3, H, W) normalised; any H and W. Zeros are added at the bottom and right up
-            to whole patches.
+        images: (B, 3, H, W) normalised, of any floating type; any H and W. Zeros are added at the
+            bottom and right up to whole patches.
         replace: what becomes of the patches (B, N, C), before class token and positions.
 
     Returns:
@@ -62,7 +62,7 @@ def vit_tokens(
     """
     patch_h, patch_w = visual.patch_size
     images = F.pad(images, (0, -images.shape[-1] % patch_w, 0, -images.shape[-2] % patch_h))
-    patches = visual.conv1(images)
+    patches = visual.conv1(images.to(visual.conv1.weight.dtype))
     grid = (patches.shape[-2], patches.shape[-1])
     patches = patches.flatten(2).transpose(1, 2)  # (B, C, h, w) -> (B, N, C)
     if replace is not None:

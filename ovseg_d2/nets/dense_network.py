@@ -52,4 +52,6 @@ class DenseNetwork(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) RGB of 0 to 255 -> (B, D, ceil(H / stride), ceil(W / stride)) raw."""
         pixels = images.flip(1) if self.bgr else images
-        return self.head(self.backbone((pixels - self.mean) / self.std))
+        pixels = (pixels - self.mean) / self.std
+        weight = next(self.backbone.parameters(), pixels)
+        return self.head(self.backbone(pixels.to(weight.dtype)))

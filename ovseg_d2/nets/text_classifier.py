@@ -82,11 +82,14 @@ class TextClassifier(nn.Module):
             feats = at_least_float32(feats)
             weights = text_embeds.to(feats)
             if self.mapper is not None:
-                weights = self.mapper(weights)
+                own = next(self.mapper.parameters())
+                weights = self.mapper(weights.to(own.dtype)).to(feats)
             if self.background is not None and len(background_rows):
                 chosen = torch.zeros(len(weights), 1, dtype=torch.bool, device=weights.device)
                 chosen[list(background_rows)] = True
-                weights = torch.where(chosen, F.normalize(self.background, dim=0), weights)
+                weights = torch.where(
+                    chosen, F.normalize(self.background.to(feats), dim=0), weights
+                )
             if self.logit_scale is not None:
                 feats = F.normalize(feats, dim=1)
                 weights = self.logit_scale * F.normalize(weights, dim=1)

@@ -15,6 +15,7 @@ from ..text import TextBank
 from ..vocab import Vocabulary, Words, metadata_vocabulary, read_word_list, read_words
 from ..weight_files import first_not_finite
 from .build import build_text_bank
+from .pixel_range import check_pixel_range
 from .weights import check_pickled_weights
 
 __all__ = [
@@ -248,7 +249,12 @@ class OpenVocabularyModel(nn.Module):
 
         The first image to answer about whose file name shows that CLIP cannot know it draws a
         warning.
+
+        Raises:
+            ValueError: outside of training, pixels of another range, such as 0..1.
         """
+        if not self.training:
+            check_pixel_range(batched_input["image"])
         name = batched_input.get("file_name")
         if name is not None and not self.training and not self._gave_image_advice:
             advice = image_advice(self.text_bank.tower, name)

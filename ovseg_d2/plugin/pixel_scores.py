@@ -8,6 +8,7 @@ from torch import Tensor
 from ..image_errors import memory_for
 from ..systems import PixelScorer
 from .base import OpenVocabularyModel, image_name
+from .dtypes import supported_dtype
 
 __all__ = ["PixelScoringModel"]
 
@@ -50,7 +51,7 @@ class PixelScoringModel(OpenVocabularyModel):
         self, batched_input: dict[str, Any], method: Literal["score_pixels", "segment"]
     ) -> Tensor:
         """What a method of the scorer gives for one input."""
-        with memory_for(image_name(batched_input)):
+        with memory_for(image_name(batched_input)), supported_dtype(self):
             args, words = self._arguments(batched_input)
             return getattr(self.scorer, method)(*args, **words)[0]
 

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from ovseg_d2.losses import SetCriterion
 from ovseg_d2.nets import HungarianMatcher, ProposalHead
-from ovseg_d2.ops import fused_bands, max_over_words, merge_background
+from ovseg_d2.ops import at_least_float32, fused_bands, max_over_words, merge_background
 
 from .image_proposals import ImageProposals
 from .images import each_image, evaluating
@@ -227,7 +227,8 @@ class OVSegMaskFormer(PixelScorer):
         step = self.size_divisibility
         height = -(-max(size[0] for size in sizes) // step) * step
         width = -(-max(size[1] for size in sizes) // step) * step
-        normed = [(image.to(self._mean) / 255 - self._mean) / self._std for image in each]
+        mean, std = at_least_float32(self._mean), at_least_float32(self._std)
+        normed = [((image.to(mean) / 255 - mean) / std).to(self._mean) for image in each]
         padded = [
             F.pad(image, (0, width - size[1], 0, height - size[0]))
             for image, size in zip(normed, sizes, strict=True)

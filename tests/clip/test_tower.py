@@ -7,7 +7,7 @@ import torch
 from open_clip.timm_model import TimmModel
 from torch import nn
 
-from ovseg_d2.clip import CLIPTower, LastBlock
+from ovseg_d2.clip import CLIPTower, LastBlock, encode_stages
 
 END = 49407
 
@@ -370,3 +370,20 @@ class TestRefusals:
     def test_statistics_of_another_length(self, build_model, tokenizer):
         with pytest.raises(ValueError, match=r"mean=\(0.5,\)"):
             CLIPTower(build_model(), tokenizer, (0.5,), (0.5,))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_pixels_follow_the_dtype_of_the_weights(build_tower, vision_kind, dtype):
+    """Of every kind of tower, and of every way in."""
+    tower = build_tower(vision=vision_kind).eval()
+    images = tower.normalize(torch.randint(0, 256, (1, 3, 64, 96)).float())
+    with torch.no_grad():
+        expected = tower.dense_feats(images), tower.encode_image(images)
+        tower.to(dtype)
+        found = tower.dense_feats(images), tower.encode_image(images)
+        maps, dense = encode_stages(tower, images)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.dtype == dtype
+        cosines = nn.functional.cosine_similarity(ours.float(), theirs, dim=1)
+        assert cosines.mean() > 0.99
+    assert {each.dtype for each in (*maps, dense)} == {dtype}
