@@ -100,7 +100,7 @@ def segment_all(args: argparse.Namespace) -> int:
             try:
                 with memory_for(path):
                     found = segment(path, vocabulary)
-                    maps = draw_maps(args, segment, found)
+                    maps = draw_maps(args, segment, found, path)
                     files = found.save(args.output, name, **maps)
             except ImageReadError as error:
                 left_out += 1
@@ -115,14 +115,17 @@ def segment_all(args: argparse.Namespace) -> int:
     return left_out + without_maps
 
 
-def draw_maps(args: argparse.Namespace, segment: Segmenter, found: Segmentation) -> dict[str, Any]:
+def draw_maps(
+    args: argparse.Namespace, segment: Segmenter, found: Segmentation, path: str
+) -> dict[str, Any]:
     """The maps that the command line asks for, without those that memory does not suffice for."""
     wanted = {"heatmaps": segment.heatmaps} if args.heatmap else {}
     wanted |= {"attention": segment.attention} if args.attention else {}
     maps = {}
     for kind, draw in wanted.items():
         try:
-            maps[kind] = draw(found.image, found.vocabulary)
+            with memory_for(path):
+                maps[kind] = draw(found.image, found.vocabulary)
         except ImageTooLargeError as error:
             tqdm.write(f"{kind} left out: {error}", file=sys.stderr)
     return maps

@@ -385,7 +385,8 @@ def test_heat_maps_without_memory_are_left_out_alone(demo, tmp_path, monkeypatch
     monkeypatch.setattr(image_errors, "_ALWAYS_ALLOWED", 2000)
     assert demo(path, flags=("--heatmap",)) == 1
     told = capsys.readouterr().err
-    assert "heatmaps left out: " in told and "scores of 2 classes at 24 x 16 pixels" in told
+    assert f"heatmaps left out: {path}: " in told
+    assert "the maps of 2 words at 24 x 16 pixels need" in told
     assert "1 of 1 pictures have no maps" in told
     assert outputs(tmp_path) == {"a_overlay.png", "a_labels.png", "a.json"}
 
