@@ -30,6 +30,8 @@ REQUIREMENTS = [
     "torchvision>=0.21",
     "open_clip_torch>=3.1",
     "timm>=1.0.17",
+    # What open_clip and timm download through.
+    "huggingface_hub>=0.27",
     "fvcore>=0.1.5.post20221221",
     # detectron2 itself asks for iopath below 0.1.10.
     "iopath>=0.1.9",

@@ -20,11 +20,12 @@ PLAIN_HALF = frozenset(
 BELOW_ENGINE = PLAIN_HALF | {"d2", "config", "data", "evaluation", "plugin"}
 
 # Who may import whom, beside itself. A room is the first name below the package; those of OPEN,
-# which read and write files and name what is wrong with images, are open to all of them.
-OPEN = frozenset({"files", "image_errors", "json_files", "weight_files"})
+# which read, write and download files and name what is wrong with images, are open to all of them.
+OPEN = frozenset({"downloads", "files", "image_errors", "json_files", "weight_files"})
 MAY_IMPORT: dict[str, frozenset[str]] = {
     room: frozenset(rooms)
     for room, rooms in {
+        "downloads": (),
         "files": (),
         "json_files": (),
         "image_errors": (),

@@ -15,6 +15,8 @@ from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 from timm.models import is_model_in_modules
 from torch import nn
 
+from ..downloads import OPEN_CLIP_FILES, weights_in_folder
+from .published import find_published, find_tokenizer
 from .tower import CLIPTower
 from .weights import load_weights, read_weights
 
@@ -51,7 +53,8 @@ def load_clip(
             `{"model_cfg": ..., "preprocess_cfg": {"mean": ..., "std": ...}}`; or "ShapesCLIP",
             the small model that comes with this package.
         pretrained: a tag of open_clip, such as "openai" (downloaded by open_clip, or taken from
-            its cache); or a weight file, see `read_weights`; or "random". None means the packaged
+            its cache); or a weight file, see `read_weights`; or a folder with one, such as a
+            snapshot of the Hugging Face hub; or "random". None means the packaged
             weights of "ShapesCLIP", and is refused for every other model.
         quick_gelu: the activation x * sigmoid(1.702 x) instead of GELU. None takes what the
             weights were trained with, as far as it is known: the tag says so, OpenAI's own format
@@ -71,6 +74,7 @@ def load_clip(
 
     Raises:
         FileNotFoundError: a config or weight file that does not exist.
+        DownloadError: a tag whose weights are in no cache, and there is no network.
         ValueError: an unknown name or tag, no weights, a kind of tower that is not supported, or
             weights of another architecture.
     """
@@ -91,12 +95,14 @@ def load_clip(
     if layer_norm_eps is not None:
         _require_vit(config, f"layer_norm_eps={layer_norm_eps}")
         config["vision_cfg"]["norm_kwargs"] = {"eps": layer_norm_eps}
+    _refuse_unsupported(config)
+    tokenizer = _build_tokenizer(config["text_cfg"])  # which may ask the network: before the model
     built = _build_model(config)
     if quick_gelu == "text":
         built.visual = _build_model({**config, "quick_gelu": False}).visual
     mean = mean or source.mean or preprocess.get("mean") or open_clip.OPENAI_DATASET_MEAN
     std = std or source.std or preprocess.get("std") or open_clip.OPENAI_DATASET_STD
-    tower = CLIPTower(built, _build_tokenizer(config["text_cfg"]), mean, std)
+    tower = CLIPTower(built, tokenizer, mean, std)
     tower.knows_shapes_only = model == _PACKAGED and pretrained is None
     if weights is not None:
         load_weights(built, weights, str(source.path))
@@ -155,23 +161,42 @@ def _resolve_weights(model: str, pretrained: str | Path | None) -> _Source:
                 "file, or the word random (in a config: MODEL.CLIP.PRETRAINED)"
             )
         return _packaged_weights()
-    if isinstance(pretrained, Path) or pretrained.endswith(_WEIGHT_SUFFIXES):
-        return _Source(Path(pretrained))
-    cfg = open_clip.get_pretrained_cfg(model, pretrained)
+    cfg = open_clip.get_pretrained_cfg(model, str(pretrained))
     if cfg:
         return _Source(
-            Path(open_clip.download_pretrained(cfg)),
+            find_published(f"{pretrained!r} of {model!r}", cfg),
             bool(cfg.get("quick_gelu", False)),
             cfg["mean"],
             cfg["std"],
         )
-    if Path(pretrained).is_file():
-        return _Source(Path(pretrained))
+    path = Path(pretrained)
+    if path.is_dir():
+        return _folder_weights(path)
+    if path.is_file() or isinstance(pretrained, Path) or pretrained.endswith(_WEIGHT_SUFFIXES):
+        return _Source(path)
     tags = open_clip.list_pretrained_tags_by_model(model)
     raise ValueError(
-        f"pretrained={pretrained!r} is neither a weight file nor a tag of {model!r}; its tags are "
-        f"{tags}."
+        f"pretrained={pretrained!r} is neither a weight file, a folder with one nor a tag of "
+        f"{model!r}; its tags are {tags}."
     )
+
+
+def _folder_weights(folder: Path) -> _Source:
+    """The weights of a folder, and what the open_clip config beside them says of their training."""
+    path = weights_in_folder(folder, OPEN_CLIP_FILES)
+    config = path.with_name("open_clip_config.json")
+    if not config.is_file():
+        return _Source(path)
+    try:
+        content = json.loads(config.read_text(encoding="utf-8"))
+        about, pixels = content["model_cfg"], content.get("preprocess_cfg", {})
+        quick_gelu = bool(about.get("quick_gelu", False))
+        return _Source(path, quick_gelu, pixels.get("mean"), pixels.get("std"))
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise ValueError(
+            f"pretrained={str(folder)!r}: {config.name} is no config of open_clip ({error}); "
+            "correct it, or name the weight file itself"
+        ) from error
 
 
 def _packaged_weights() -> _Source:
@@ -188,9 +213,8 @@ def _assets() -> Any:
     return resources.files("ovseg_d2") / "assets"
 
 
-def _build_model(config: dict[str, Any]) -> nn.Module:
-    """Build open_clip's model of a config, with random weights."""
-    config = copy.deepcopy(config)
+def _refuse_unsupported(config: dict[str, Any]) -> None:
+    """Refuse kinds of towers that are not supported, before they are built: they are large."""
     vision = config["vision_cfg"]
     timm_name = vision.get("timm_model_name")
     unsupported = {
@@ -200,12 +224,18 @@ def _build_model(config: dict[str, Any]) -> nn.Module:
         "HFTextEncoder": "hf_model_name" in config["text_cfg"],
     }
     for kind, present in unsupported.items():
-        if present:  # before it is built: these are large, and the last asks the network
+        if present:
             raise ValueError(
                 f"the model is or contains a {kind}, which is not supported; choose a model whose "
                 "image tower is open_clip's VisionTransformer, its ModifiedResNet or timm's "
                 "ConvNeXt, and whose text tower is its TextTransformer, such as 'ViT-B-16'."
             )
+
+
+def _build_model(config: dict[str, Any]) -> nn.Module:
+    """Build open_clip's model of a config, with random weights."""
+    config = copy.deepcopy(config)
+    vision = config["vision_cfg"]
     if vision.get("patch_dropout"):
         _require_vit(config, f"patch_dropout={vision['patch_dropout']}")
     # Weights come from a file or are random; timm shall not fetch its own first.
@@ -232,4 +262,5 @@ def _build_tokenizer(text_cfg: dict[str, Any]) -> SimpleTokenizer | HFTokenizer:
     if not name:
         return SimpleTokenizer(context_length=context_length, **arguments)
     mode = text_cfg.get("tokenizer_mode")
+    name = find_tokenizer(name)
     return HFTokenizer(name, context_length=context_length, tokenizer_mode=mode, **arguments)

@@ -128,8 +128,8 @@ _MASKS = below(
         "MASKS.DINO.WEIGHTS": Key(
             "",
             text(),
-            "a weight file; '' takes timm's, which are downloaded the first time; 'random' is for "
-            "trials",
+            "a weight file or a folder with one; '' takes timm's, which are downloaded the first "
+            "time; 'random' is for trials",
         ),
         "MASKS.DINO.NUM_CLUSTERS": Key(16, whole(1, 4096), "masks of an image at most"),
         "MASKS.DINO.SIZE": Key(

@@ -1,5 +1,8 @@
 """Masks from DINO: a picture's patches, clustered by what a self-supervised ViT makes of them."""
 
+import logging
+from pathlib import Path
+
 import numpy as np
 import timm
 import torch
@@ -7,11 +10,14 @@ from timm.data import resolve_model_data_config
 from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 from torch import Tensor, nn
 
+from ovseg_d2.downloads import TIMM_FILES, downloading, find_timm_weights, weights_in_folder
 from ovseg_d2.masks.labels import masks_of_labels, nearest_pixels
 from ovseg_d2.ops import kmeans
 from ovseg_d2.weight_files import below_wrappers, describe_method, read_state_dict
 
 __all__ = ["DinoClusters"]
+
+_logger = logging.getLogger(__name__)
 
 
 class DinoClusters:
@@ -65,8 +71,8 @@ class DinoClusters:
 
         Args:
             model: a ViT of timm, such as "vit_small_patch14_dinov2.lvd142m".
-            weights: a file of them, as timm or the authors publish them; "" takes timm's own, which
-                are downloaded the first time; "random" is for trials.
+            weights: a file of them, as timm or the authors publish them, or a folder with one; ""
+                takes timm's own, which are downloaded the first time; "random" is for trials.
             num_clusters: see the constructor, as for ``size`` and ``seed``.
             size: pixels.
             seed: of k-means and of random weights.
@@ -75,11 +81,14 @@ class DinoClusters:
         Raises:
             ValueError: no ViT of timm, or weights of another model.
             WeightFileError: a file that cannot be read.
+            DownloadError: timm's weights are in no cache, and there is no network.
             FileNotFoundError: no such file.
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = _create(model, pretrained=not weights)
+        if weights == "random":
+            _logger.warning("DINO has random weights, as was asked for: its masks mean nothing")
         if weights not in ("", "random"):
             _load(network, weights, model)
         return cls(network.to(device), num_clusters=num_clusters, size=size, seed=seed)
@@ -116,11 +125,17 @@ class DinoClusters:
 
 
 def _create(name: str, *, pretrained: bool) -> VisionTransformer:
+    remedy = (
+        f"give a file or folder of weights for {name!r} (weights=, INPUT.MASKS.DINO.WEIGHTS), or "
+        "copy the cache of a machine that has them and let HF_HOME name its folder"
+    )
+    found = find_timm_weights(name, remedy) if pretrained else {}
     try:
-        network = timm.create_model(
-            name, pretrained=pretrained, num_classes=0, dynamic_img_size=True
-        )
-    except (RuntimeError, TypeError, OSError) as error:
+        with downloading(f"the weights of {name!r}", remedy):
+            network = timm.create_model(
+                name, pretrained=pretrained, num_classes=0, dynamic_img_size=True, **found
+            )
+    except (RuntimeError, TypeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(
             f"timm cannot build the ViT {name!r} ({reason}); choose one such as "
@@ -135,7 +150,8 @@ def _create(name: str, *, pretrained: bool) -> VisionTransformer:
 
 
 def _load(network: VisionTransformer, weights: str, name: str) -> None:
-    state = read_state_dict(weights)
+    path = Path(weights)
+    state = read_state_dict(str(weights_in_folder(path, TIMM_FILES) if path.is_dir() else path))
     content = below_wrappers(state, network.state_dict)
     try:
         network.load_state_dict(checkpoint_filter_fn(content, network))

@@ -18,7 +18,7 @@ from timm.models.swin_transformer import (
 )
 from torch import Tensor, nn
 
-from .timm_features import check_name, create_network, create_network_from_file
+from .timm_features import check_name, create_network_from_file, create_network_from_timm
 
 __all__ = ["SwinFeatures", "build_swin_features"]
 
@@ -141,7 +141,7 @@ def build_swin_features(
         raise ValueError(f"{name!r} is no Swin Transformer of timm; choose one such as swin_tiny_*")
     chosen |= {"always_partition": True, "drop_path_rate": drop_path}
     if isinstance(pretrained, bool):
-        network = create_network(name, pretrained=pretrained, **chosen)
+        network = create_network_from_timm(name, pretrained, **chosen)
     else:
         network = create_network_from_file(name, Path(pretrained), **chosen)
     return SwinFeatures(network)

@@ -19,6 +19,7 @@ from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.layers import Format
 from torch import Tensor, nn
 
+from ovseg_d2.downloads import TIMM_FILES, downloading, find_timm_weights, weights_in_folder
 from ovseg_d2.weight_files import below_wrappers, describe_method, read_state_dict
 
 __all__ = ["TimmFeatures", "build_timm_features"]
@@ -129,7 +130,8 @@ def build_timm_features(
         name: what ``timm.list_models()`` lists, with or without a tag of weights behind a point:
             "resnet50", "swin_base_patch4_window12_384.ms_in22k".
         pretrained: False for random weights; True for those timm has for the name (downloaded if
-            need be); or a file of the network's weights, with or without its classifier.
+            need be); or a file of the network's weights, with or without its classifier; or a
+            folder with one, such as a snapshot of the Hugging Face hub.
         out_indices: timm's numbers of the maps, which may count from the end; None takes timm's
             own choice: all stages, or the last three blocks of a network of one stride.
         in_channels: of the images; weights of three are spread over another number.
@@ -145,6 +147,7 @@ def build_timm_features(
     Raises:
         ValueError: timm knows no such network, weights or maps; or a file that does not fit.
         WeightFileError: a file that cannot be read.
+        DownloadError: timm's weights are in no cache, and there is no network.
         FileNotFoundError: a file of weights that does not exist.
     """
     check_name(name)
@@ -154,15 +157,30 @@ def build_timm_features(
     if output_stride:
         options["output_stride"] = output_stride
     if isinstance(pretrained, bool):
-        network = create_network(name, pretrained=pretrained, **options)
+        network = create_network_from_timm(name, pretrained, **options)
     else:
         network = create_network_from_file(name, Path(pretrained), **options)
     divisibility = size_divisibility or _native_divisibility(network, in_channels)
     return TimmFeatures(network, size_divisibility=divisibility)
 
 
+def create_network_from_timm(name: str, pretrained: bool, **options: Any) -> nn.Module:
+    """Create a network with random weights or, of a cache or the network, those timm has for it."""
+    if not pretrained:
+        return create_network(name, pretrained=False, **options)
+    remedy = (
+        f"give a file or folder of weights for {name!r} (MODEL.TIMM.PRETRAINED), or copy the cache "
+        "of a machine that has them and let HF_HOME name its folder"
+    )
+    weights = find_timm_weights(name, remedy)
+    with downloading(f"timm's weights of {name!r}", remedy):
+        return create_network(name, pretrained=True, **weights, **options)
+
+
 def create_network_from_file(name: str, path: Path, **options: Any) -> nn.Module:
-    """Create a network with weights of a file, whose content is checked."""
+    """Create a network with weights of a file or folder, whose content is checked."""
+    if path.is_dir():
+        path = weights_in_folder(path, TIMM_FILES)
     if not path.is_file():
         raise FileNotFoundError(
             f"pretrained={str(path)!r} is no file; give one of weights for {name!r}, True "
