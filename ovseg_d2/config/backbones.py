@@ -21,7 +21,7 @@ _TIMM = below(
             "",
             text(),
             "'' is random, 'timm' is the weights that timm has for the name, anything else is a "
-            "weight file",
+            "weight file or a folder with one",
         ),
         "OUT_INDICES": Key(
             [],
