@@ -40,8 +40,14 @@ help:
 
 setup: $(STAMP)
 
+# An install into a linked .venv would change the environment of the folder that the link leads to,
+# whose editable install would then be this folder's package.
 # The stamp goes first and comes back last, so that an interrupted install is done again.
 $(STAMP): setup.py pyproject.toml tools/check_setup.py $(STALE)
+	@[ ! -L .venv ] || { \
+	    echo ".venv is a link to $$(readlink .venv), and installing there would point the environment" \
+	         "of another folder to this one: remove the link (rm .venv), and make builds one here" >&2; \
+	    exit 1; }
 	@rm -f $(STAMP) $(D2_STAMP)
 	@$(VENV_PYTHON) -m pip --version >/dev/null 2>&1 \
 	|| $(VENV_PYTHON) -m ensurepip >/dev/null 2>&1 \

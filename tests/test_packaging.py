@@ -99,6 +99,21 @@ def test_a_build_holds_every_file_of_the_package_and_nothing_else(tmp_path):
     assert built == expected
 
 
+def test_texts_name_only_files_that_are_there():
+    """A message or a page that sends the reader to a missing script or config is a dead end."""
+    name = re.compile(r"\b(?:datasets|tools|configs|tests)/[\w/]+\.(?:py|yaml|md)\b|\bprepare_\w+\.py\b")
+    pages = [ROOT / "README.md", ROOT / "datasets/README.md", *PACKAGE.rglob("*.md")]
+    texts = [*pages, *PACKAGE.rglob("*.py"), *(ROOT / "tools").glob("*.py")]
+    texts += (ROOT / "configs").rglob("*.yaml")
+    missing = {
+        (text.name, found)
+        for text in texts
+        for found in name.findall(text.read_text(encoding="utf-8"))
+        if not (ROOT / found).is_file()
+    }
+    assert missing == set()
+
+
 # A python that only writes down what it is asked to do.
 FAKE_PYTHON = """#!/bin/sh
 { for argument in "$@"; do printf '%s|' "$argument"; done
@@ -224,6 +239,25 @@ def test_moved_clone_is_installed_again(clone):
     assert clone.run("make", "test").returncode == 0
     assert len(clone.called(INSTALL)) == 1
     clone.run("make", "test")
+    assert clone.called(INSTALL) == []
+
+
+@pytest.mark.parametrize("target", ["setup", "demo", "test", "lint"])
+def test_linked_environment_is_refused_and_left_as_it_is(clone, target):
+    """Installing through the link would point the first checkout's environment to the second."""
+    clone.run("make", "setup")
+    stamp = clone.folder / ".venv/.ovseg_d2-installed"
+    second = Clone(clone.folder.parent / "second")
+    (second.folder / ".venv").symlink_to(clone.folder / ".venv")
+    result = second.run("make", target)
+    assert result.returncode != 0
+    told = result.stderr.splitlines()
+    assert told[0].startswith(f".venv is a link to {clone.folder / '.venv'}, and installing there")
+    assert len([line for line in told if "make: ***" not in line]) == 1
+    assert second.calls == []
+    assert stamp.read_text().strip() == str(clone.folder)
+    # The first checkout goes on working with it, without a new install.
+    assert clone.run("make", "test").returncode == 0
     assert clone.called(INSTALL) == []
 
 

@@ -42,7 +42,6 @@ class Benchmark:
         word_list: a name of `list_vocabularies`.
         label_dtype: "uint8" or "uint16", the type of the label files.
         num_images: how many pictures the benchmark has.
-        script: the program of ``datasets/`` that prepares the folders.
         shared_images: the image folder holds other pictures besides, without labels.
     """
 
@@ -54,7 +53,6 @@ class Benchmark:
     word_list: str
     label_dtype: str
     num_images: int
-    script: str
     shared_images: bool = False
 
     @property
@@ -115,7 +113,7 @@ class Benchmark:
     def _remedy(self) -> str:
         return (
             f"set DETECTRON2_DATASETS (now {str(datasets_root())!r}) to the folder that holds the "
-            f"datasets, and prepare this one with datasets/{self.script} as datasets/README.md says"
+            "datasets; datasets/README.md says which files this one needs and whose scripts make them"
         )
 
     def _report(self, stems: set[str], what: str) -> None:
@@ -191,7 +189,6 @@ _TESTS: tuple[Benchmark, ...] = (
         word_list="voc20",
         label_dtype="uint8",
         num_images=1449,
-        script="prepare_voc.py",
         shared_images=True,
     ),
     Benchmark(
@@ -204,7 +201,6 @@ _TESTS: tuple[Benchmark, ...] = (
         word_list="voc21",
         label_dtype="uint8",
         num_images=1449,
-        script="prepare_voc.py",
         shared_images=True,
     ),
     Benchmark(
@@ -217,7 +213,6 @@ _TESTS: tuple[Benchmark, ...] = (
         word_list="context59",
         label_dtype="uint8",
         num_images=5104,
-        script="prepare_pascal_context.py",
         shared_images=True,
     ),
     Benchmark(
@@ -229,7 +224,6 @@ _TESTS: tuple[Benchmark, ...] = (
         word_list="context60",
         label_dtype="uint8",
         num_images=5104,
-        script="prepare_pascal_context.py",
         shared_images=True,
     ),
     Benchmark(
@@ -241,7 +235,6 @@ _TESTS: tuple[Benchmark, ...] = (
         word_list="context459",
         label_dtype="uint16",
         num_images=5104,
-        script="prepare_pascal_context.py",
         shared_images=True,
     ),
     Benchmark(
@@ -253,7 +246,6 @@ _TESTS: tuple[Benchmark, ...] = (
         word_list="coco_stuff171",
         label_dtype="uint8",
         num_images=5000,
-        script="prepare_coco_stuff.py",
     ),
     Benchmark(
         name="ovseg_coco_object_val",
@@ -264,7 +256,6 @@ _TESTS: tuple[Benchmark, ...] = (
         word_list="coco_object",
         label_dtype="uint8",
         num_images=5000,
-        script="prepare_coco_object.py",
     ),
     Benchmark(
         name="ovseg_ade150_val",
@@ -275,7 +266,6 @@ _TESTS: tuple[Benchmark, ...] = (
         word_list="ade150",
         label_dtype="uint8",
         num_images=2000,
-        script="prepare_ade20k_150.py",
     ),
     Benchmark(
         name="ovseg_ade847_val",
@@ -286,7 +276,6 @@ _TESTS: tuple[Benchmark, ...] = (
         word_list="ade847",
         label_dtype="uint16",
         num_images=2000,
-        script="prepare_ade20k_847.py",
     ),
     Benchmark(
         name="ovseg_cityscapes_val",
@@ -297,7 +286,6 @@ _TESTS: tuple[Benchmark, ...] = (
         word_list="cityscapes19",
         label_dtype="uint8",
         num_images=500,
-        script="prepare_cityscapes.py",
     ),
 )
 

@@ -192,7 +192,7 @@ def test_a_missing_folder_is_told_in_one_sentence(name: str, root: Path) -> None
     assert "\n" not in message
     assert str(root / _BY_NAME[name].image_folder) in message
     assert f"DETECTRON2_DATASETS (now {str(root)!r})" in message
-    assert f"datasets/{_BY_NAME[name].script}" in message
+    assert "datasets/README.md says which files this one needs" in message
     # Pictures alone are not enough.
     _write_image(root / _FILES[name][0])
     with pytest.raises(FileNotFoundError, match=re.escape(_BY_NAME[name].label_folder)):
