@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 from .clip import attention_to_texts
-from .config import load_config
+from .config import check_device, load_config
 from .d2.config import CfgNode
 from .d2.modeling import build_model
 from .data.arrays import as_rgb
@@ -27,7 +27,7 @@ from .data.mappers import TestMapper
 from .data.readers import read_picture
 from .data.shapes import unknown_words
 from .engine.checkpointing import Checkpointer
-from .engine.run import check_device, check_weights
+from .engine.run import check_weights
 from .engine.untrained import check_trained, weights_file
 from .files import write_atomically
 from .image_errors import memory_for, need_memory
@@ -168,7 +168,7 @@ class Segmenter:
             cfg = config
         else:
             cfg = load_config(None if config is None else Path(config), opts)
-        check_device(cfg)
+        check_device(cfg.MODEL.DEVICE)
         check_weights(cfg)
         self.cfg = cfg
         self.model = build_model(cfg).eval()

@@ -10,8 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from ovseg_d2.config import add_ovseg_config, find_config, load_config, resolve_device
+from ovseg_d2.config import (
+    add_ovseg_config,
+    check_device,
+    find_config,
+    load_config,
+    resolve_device,
+)
 from ovseg_d2.d2.config import CfgNode, get_cfg
+from ovseg_d2.d2.modeling import build_model
 from ovseg_d2.d2.projects.deeplab import add_deeplab_config
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -118,6 +125,35 @@ def test_named_devices_stay(name):
 def test_names_of_no_device(name):
     with pytest.raises(ValueError, match="is no device; write auto, cpu, cuda or cuda:N"):
         load_config(None, ["MODEL.DEVICE", name])
+
+
+UNSUPPORTED = ("mps", "xpu", "hpu", "xla", "meta", "vulkan", "mtia", "privateuseone", "opencl")
+
+
+@pytest.mark.parametrize("name", UNSUPPORTED)
+def test_devices_that_are_not_supported_are_told_in_one_sentence(name):
+    if name in ("mps", "xpu") and getattr(torch, name).is_available():
+        pytest.skip(f"{name} is here")
+    with pytest.raises(ValueError, match=f"^--device '{name}' is not there: .* '{name}'; set") as e:
+        check_device(name, argument="--device")
+    assert "\n" not in str(e.value)
+
+
+def test_devices_that_are_there(monkeypatch):
+    check_device("cpu")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    check_device("cuda")
+    check_device("cuda:1")
+    with pytest.raises(ValueError, match="MODEL.DEVICE 'cuda:2' is not there: 2 CUDA devices"):
+        check_device("cuda:2")
+
+
+@pytest.mark.parametrize("name", ["MaskCLIP", "CLIPPretrain", "OVSeg", "PixelCLIP"])
+def test_every_model_is_refused_on_such_a_device(tiny_opts, name):
+    """Predictors and scripts build models without any tool of this project."""
+    opts = [*tiny_opts, "MODEL.META_ARCHITECTURE", name, "MODEL.DEVICE", "hpu"]
+    with pytest.raises(ValueError, match="MODEL.DEVICE 'hpu' is not there"):
+        build_model(load_config(None, opts))
 
 
 # --- bad input

@@ -101,7 +101,9 @@ def test_a_build_holds_every_file_of_the_package_and_nothing_else(tmp_path):
 
 def test_texts_name_only_files_that_are_there():
     """A message or a page that sends the reader to a missing script or config is a dead end."""
-    name = re.compile(r"\b(?:datasets|tools|configs|tests)/[\w/]+\.(?:py|yaml|md)\b|\bprepare_\w+\.py\b")
+    name = re.compile(
+        r"\b(?:datasets|tools|configs|tests)/[\w/]+\.(?:py|yaml|md)\b|\bprepare_\w+\.py\b"
+    )
     pages = [ROOT / "README.md", ROOT / "datasets/README.md", *PACKAGE.rglob("*.md")]
     texts = [*pages, *PACKAGE.rglob("*.py"), *(ROOT / "tools").glob("*.py")]
     texts += (ROOT / "configs").rglob("*.yaml")

@@ -6,7 +6,8 @@ gives another default. Only ``from_config`` methods and the ``build_*`` function
 ``evaluation`` and ``engine`` read a config.
 """
 
-from .defaults import KEYS, add_ovseg_config, resolve_device
+from .defaults import KEYS, add_ovseg_config
+from .devices import check_device, resolve_device
 from .find import find_config
 from .loading import check_config, load_config
 
@@ -14,6 +15,7 @@ __all__ = [
     "KEYS",
     "add_ovseg_config",
     "check_config",
+    "check_device",
     "find_config",
     "load_config",
     "resolve_device",

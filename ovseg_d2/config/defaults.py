@@ -1,7 +1,5 @@
 """All keys together, with their defaults."""
 
-import torch
-
 from ..d2.config import CfgNode
 from ..d2.projects.deeplab import add_deeplab_config
 from .backbones import BACKBONE_KEYS
@@ -9,13 +7,14 @@ from .clip import CLIP_KEYS
 from .data import DATA_KEYS
 from .dense import DENSE_KEYS
 from .detectron2 import DETECTRON2_KEYS
+from .devices import resolve_device
 from .keys import Key, add_keys
 from .methods import METHOD_KEYS
 from .ovseg import OVSEG_KEYS
 from .pixelclip import PIXELCLIP_KEYS
 from .runs import RUN_KEYS
 
-__all__ = ["KEYS", "add_ovseg_config", "resolve_device"]
+__all__ = ["KEYS", "add_ovseg_config"]
 
 # By their full names: the plugin's keys, and those of detectron2 that it reads.
 KEYS: dict[str, Key] = {
@@ -41,20 +40,3 @@ def add_ovseg_config(cfg: CfgNode) -> None:
     add_deeplab_config(cfg)
     add_keys(cfg, KEYS)
     cfg.MODEL.DEVICE = resolve_device("auto")
-
-
-def resolve_device(name: str) -> str:
-    """``auto`` becomes ``cuda`` where there is one and ``cpu`` elsewhere; all else stays.
-
-    Raises:
-        ValueError: no name of a device.
-    """
-    if isinstance(name, str) and name.lower() == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.device(name if isinstance(name, str) else "")
-    except RuntimeError as error:
-        raise ValueError(
-            f"MODEL.DEVICE {name!r} is no device; write auto, cpu, cuda or cuda:N"
-        ) from error
-    return name

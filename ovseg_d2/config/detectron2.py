@@ -1,6 +1,6 @@
 """Keys of detectron2 that the plugin or its stand-in reads: what they take, and changed defaults.
 
-MODEL.DEVICE is looked at by :func:`~ovseg_d2.config.defaults.resolve_device`. Keys that neither
+MODEL.DEVICE is looked at by :func:`~ovseg_d2.config.devices.resolve_device`. Keys that neither
 reads are left to detectron2.
 """
 

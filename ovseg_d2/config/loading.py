@@ -7,7 +7,8 @@ from pathlib import Path
 import yaml
 
 from ..d2.config import CfgNode, get_cfg
-from .defaults import KEYS, add_ovseg_config, resolve_device
+from .defaults import KEYS, add_ovseg_config
+from .devices import resolve_device
 from .find import find_config
 from .keys import wrong_value
 from .rules import check_together

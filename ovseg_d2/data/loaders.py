@@ -63,9 +63,11 @@ class _DrawnDataset(Dataset):
             sample = self._mapper(dict(self._dicts[index]), draw)
             if sample is not None:
                 return sample
-        raise RuntimeError(
-            f"{_MAX_REDRAWS} samples in a row, from number {draw.index}, could not be used; "
-            "the log names what is wrong with each"
+        name = self._dicts[draw.index % len(self._dicts)].get("dataset_name", "the dataset")
+        raise ValueError(
+            f"{_MAX_REDRAWS} samples in a row, from number {draw.index} of {name!r}, could not be "
+            "used; mend them, or leave them out of the dataset: the log names what is wrong with "
+            "each"
         )
 
 

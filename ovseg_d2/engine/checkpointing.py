@@ -113,7 +113,13 @@ class Checkpointer(DetectionCheckpointer):
         return read_last_checkpoint(self.save_dir)
 
     def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
-        """Load a file; see :meth:`resume_or_load` for what it raises."""
+        """Load a file; see :meth:`resume_or_load` for what it raises.
+
+        Departs: without a file fvcore says that the model starts from scratch, which is not so
+        where CLIP or a backbone has weights of its own.
+        """
+        if not path:
+            return {}
         self._source = path
         return super().load(path, checkpointables)
 

@@ -1,7 +1,8 @@
-"""How command-line tools end when their input is wrong."""
+"""How command-line tools end when their input is wrong or a user stops them."""
 
 import argparse
 import errno
+import re
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -20,18 +21,32 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 
+# What a DataLoader makes of an error in one of its worker processes: the same type, with the
+# worker's traceback as its text.
+_IN_WORKER = re.compile(r"Caught \w+ in DataLoader worker process \d+\.\n")
+_FRAME = re.compile(r'^ +File "(.+)", line \d+, in ', re.MULTILINE)
+_ERROR_LINE = re.compile(r"^[A-Za-z_][\w.]*: ", re.MULTILINE)
+
+
 @contextmanager
-def sentence_for_bad_input() -> Iterator[None]:
+def sentence_for_bad_input(go_on: str = "run the command again") -> Iterator[None]:
     """Turn errors that this package raises about its input into one sentence and exit code 1.
 
     Errors that surface anywhere else are bugs, ours or a library's, and keep their traceback;
     but for a full disk, which no library is to blame for. A process of a job that has ended with
-    its own sentence adds no second one. From then on the console takes any file name.
+    its own sentence adds no second one. An interrupt (Ctrl-C) ends with one line and exit code 130.
+    From then on the console takes any file name.
+
+    Args:
+        go_on: how the user goes on after an interrupt.
     """
     for stream in (sys.stdout, sys.stderr):
         write_any_name(stream)
     try:
         yield
+    except KeyboardInterrupt:
+        print(f"interrupted; to go on, {go_on}", file=sys.stderr)
+        sys.exit(130)
     except (ValueError, OSError) as error:
         if isinstance(error, OSError) and error.errno in _FULL_DISK and not _is_ours(error):
             where = f" while writing {error.filename}" if error.filename else ""
@@ -39,6 +54,9 @@ def sentence_for_bad_input() -> Iterator[None]:
                 f"error: the disk is full{where}: {error.strerror}; free some space and go on "
                 "(training: with --resume)"
             )
+        sentence = _sentence_of_worker(error)
+        if sentence:
+            sys.exit(f"error: {sentence}")
         if not _is_ours(error):
             raise
         if isinstance(error, OSError) and error.strerror and not error.filename:
@@ -55,7 +73,22 @@ def sentence_for_bad_input() -> Iterator[None]:
 
 def _is_ours(error: BaseException) -> bool:
     frames = traceback.extract_tb(error.__traceback__)
-    return bool(frames) and Path(frames[-1].filename).resolve().is_relative_to(_PACKAGE)
+    return bool(frames) and _in_package(frames[-1].filename)
+
+
+def _in_package(file: str) -> bool:
+    return Path(file).resolve().is_relative_to(_PACKAGE)
+
+
+def _sentence_of_worker(error: BaseException) -> str | None:
+    """The sentence of an error of this package in a loader's process; None for any other error."""
+    text = str(error.args[0]) if error.args else ""
+    if not _IN_WORKER.match(text):
+        return None
+    frames, lines = list(_FRAME.finditer(text)), []
+    if frames and _in_package(frames[-1].group(1)):
+        lines = list(_ERROR_LINE.finditer(text, frames[-1].end()))
+    return text[lines[0].end() :].strip() if lines else None
 
 
 def refuse_misplaced_options(parser: argparse.ArgumentParser, opts: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from tqdm import tqdm
 
-from ..config import resolve_device
+from ..config import check_device, resolve_device
 from ..d2.utils import comm
 from ..data.masks import MASK_SOURCES, build_mask_source
 from ..data.pictures import list_pictures
@@ -150,13 +150,18 @@ def join_torchrun(num_processes: int) -> Iterator[None]:
         dist.destroy_process_group()
 
 
-def process_device(name: str) -> str:
+def process_device(name: str, *, argument: str = "MODEL.DEVICE") -> str:
     """The device of one of several processes, ``auto`` resolved; of CUDA each gets its own.
 
+    Args:
+        name: of a device.
+        argument: the config key or option that holds it, for errors.
+
     Raises:
-        ValueError: no name of a device.
+        ValueError: no name of a device, or a device that is not there or not supported.
     """
-    device = resolve_device(name)
+    device = resolve_device(name, argument=argument)
+    check_device(device, argument=argument)
     if device == "cuda" and "LOCAL_RANK" in os.environ:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     return device

@@ -9,12 +9,16 @@ from .console import write_any_name
 
 __all__ = ["BriefFormatter", "set_up_logs"]
 
+_LOGGERS = ("fvcore", "detectron2", "ovseg_d2")
+# By the folder of a run: the handlers that it has added, each with the name of its logger.
+_handlers: dict[str, list[tuple[str, logging.Handler]]] = {}
+
 
 class BriefFormatter(logging.Formatter):
     """Shortens what would fill the screen; whole messages are in the log file.
 
-    Lists of versions, dumps of configs and tables of every class are for looking up, and push out
-    of sight what the person at the console has to know.
+    Lists of versions, dumps of configs, tables of every class and tracebacks are for looking up,
+    and push out of sight what the person at the console has to know.
     """
 
     def __init__(
@@ -38,7 +42,7 @@ class BriefFormatter(logging.Formatter):
         if getattr(record, "in_full", False):  # a table that is made for the console
             return text
         lines = text.splitlines()
-        if len(lines) > self._max_lines:
+        if record.exc_info or len(lines) > self._max_lines:
             return f"{lines[0]} ({len(lines)} lines, see log.txt)"
         if any(len(line) > self._max_chars for line in lines):
             return "\n".join(self._shorten(line) for line in lines)
@@ -53,9 +57,26 @@ class BriefFormatter(logging.Formatter):
 def set_up_logs(output_dir: str) -> None:
     """Log to ``output_dir/log.txt`` in full, and to the console, on rank 0, in brief.
 
+    The handlers of an earlier run in this process are removed, so that its ``log.txt`` gets no line
+    of this run and the console shows each line once. Handlers of other code stay.
+
     Args:
         output_dir: an existing folder.
     """
+    before = [handler for name in _LOGGERS for handler in logging.getLogger(name).handlers]
+    _add_handlers(output_dir)
+    mine = _handlers.setdefault(output_dir, [])
+    for name in _LOGGERS:
+        added = [each for each in logging.getLogger(name).handlers if each not in before]
+        mine += [(name, handler) for handler in added]
+    for of_run in _handlers.values():
+        for name, handler in of_run:
+            logging.getLogger(name).removeHandler(handler)
+    for name, handler in mine:
+        logging.getLogger(name).addHandler(handler)
+
+
+def _add_handlers(output_dir: str) -> None:
     rank = comm.get_rank()
     # As detectron2's default_setup calls it, which then finds the handlers there: setup_logger
     # remembers its arguments.

@@ -5,11 +5,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ..config import load_config
+from ..config import check_device, load_config
 from ..d2.modeling import build_model
 from ..data.mappers import TestMapper
 from .checkpointing import Checkpointer
-from .run import check_device, check_weights
+from .run import check_weights
 from .untrained import check_trained, weights_file
 
 __all__ = ["ProposalMasks"]
@@ -73,7 +73,7 @@ class ProposalMasks:
             ValueError: a config or a checkpoint of another kind, or what the constructor refuses.
         """
         cfg = load_config(config, ["MODEL.WEIGHTS", weights, "MODEL.DEVICE", device])
-        check_device(cfg)
+        check_device(cfg.MODEL.DEVICE)
         check_weights(cfg)
         model = build_model(cfg)
         masks = cls(model, TestMapper.from_config(cfg), score=score, threshold=threshold)

@@ -3,13 +3,14 @@
 import argparse
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..config import load_config
+from ..config import check_device, load_config
 from ..d2.config import CfgNode
 from ..d2.engine import default_setup
 from ..d2.evaluation import verify_results
@@ -25,7 +26,6 @@ from .trainer import Trainer
 from .untrained import RANDOM, add_note, check_trained, weights_file
 
 __all__ = [
-    "check_device",
     "check_job",
     "check_output_dir",
     "check_processes",
@@ -44,18 +44,18 @@ def check_job(cfg: CfgNode, args: argparse.Namespace) -> None:
         args: ``eval_only`` and ``resume`` of detectron2's argument parser.
 
     Raises:
-        ValueError: a device that is not there, or that has no mixed precision, a dataset that is
-            unknown or empty, or a training from weights called "random".
+        ValueError: a device that is not there or not supported, or that has no mixed precision, a
+            dataset that is unknown or empty, or a training from weights called "random".
         FileNotFoundError: a weight file that is not there.
         WriteError: ``OUTPUT_DIR`` cannot be written.
     """
-    check_device(cfg)
     kind = torch.device(cfg.MODEL.DEVICE).type
     if cfg.SOLVER.AMP.ENABLED and not args.eval_only and kind not in ("cuda", "cpu"):
         raise ValueError(
             f"SOLVER.AMP.ENABLED True needs CUDA or a CPU, but MODEL.DEVICE is "
             f"{cfg.MODEL.DEVICE!r}; set it to False"
         )
+    check_device(cfg.MODEL.DEVICE)
     if not (args.resume and (Path(cfg.OUTPUT_DIR) / "last_checkpoint").is_file()):
         check_weights(cfg)
     if cfg.MODEL.WEIGHTS == RANDOM and not args.eval_only:
@@ -70,20 +70,6 @@ def check_job(cfg: CfgNode, args: argparse.Namespace) -> None:
     for name in cfg.DATASETS.TEST:
         load_dataset_dicts([name])
     check_output_dir(cfg.OUTPUT_DIR)
-
-
-def check_device(cfg: CfgNode) -> None:
-    """Refuse CUDA where there is none.
-
-    Raises:
-        ValueError: ``MODEL.DEVICE`` is a CUDA device that is not there.
-    """
-    device = torch.device(cfg.MODEL.DEVICE)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(
-            f"MODEL.DEVICE {cfg.MODEL.DEVICE!r} is not there: {torch.cuda.device_count()} CUDA "
-            "devices are visible; set it to auto or cpu"
-        )
 
 
 def check_processes(num_gpus: int, num_machines: int) -> None:
@@ -110,16 +96,24 @@ def check_processes(num_gpus: int, num_machines: int) -> None:
 
 
 def check_weights(cfg: CfgNode) -> None:
-    """Refuse a missing ``MODEL.WEIGHTS`` file before anything is built.
+    """Refuse missing weight files before anything is built or written.
 
     Raises:
-        FileNotFoundError: the file does not exist.
+        FileNotFoundError: ``MODEL.WEIGHTS`` or, of an OVSeg, ``MODEL.OVSEG.CLIP_WEIGHTS`` names a
+            file that does not exist.
     """
     weights = weights_file(cfg)
     path = weights.partition("?")[0]  # detectron2 takes a query behind the name
     if weights and "://" not in weights and not os.path.isfile(path):
         raise FileNotFoundError(
             errno.ENOENT, f"MODEL.WEIGHTS {weights!r} does not exist; give the path of a checkpoint"
+        )
+    adapted = cfg.MODEL.OVSEG.CLIP_WEIGHTS
+    if adapted and cfg.MODEL.META_ARCHITECTURE == "OVSeg" and not os.path.isfile(adapted):
+        raise FileNotFoundError(
+            errno.ENOENT,
+            f"MODEL.OVSEG.CLIP_WEIGHTS {adapted!r} does not exist; give the path of a checkpoint of "
+            "MaskAdaptedCLIP (configs/ovseg_clip.yaml trains one), or of a converted one",
         )
 
 
@@ -163,21 +157,41 @@ def run_job(cfg: CfgNode, args: argparse.Namespace) -> Any:
         ValueError, OSError: see :func:`check_job` and :class:`~.checkpointing.Checkpointer`.
     """
     check_job(cfg, args)
-    set_up(cfg, args)
     if args.eval_only:
-        model = Trainer.build_model(cfg)
-        checkpointer = Checkpointer(model, save_dir=cfg.OUTPUT_DIR)
-        going_on = args.resume and checkpointer.has_checkpoint()
-        note = "" if going_on else check_trained(cfg, model)
-        checkpointer.resume_or_load(weights_file(cfg), resume=args.resume)
+        with _former_config(cfg.OUTPUT_DIR):
+            set_up(cfg, args)
+            model = Trainer.build_model(cfg)
+            checkpointer = Checkpointer(model, save_dir=cfg.OUTPUT_DIR)
+            going_on = args.resume and checkpointer.has_checkpoint()
+            note = "" if going_on else check_trained(cfg, model)
+            checkpointer.resume_or_load(weights_file(cfg), resume=args.resume)
         results = Trainer.test(cfg, model)
         if comm.is_main_process():
             add_note(cfg, note)
             verify_results(cfg, results)
         return results
-    trainer = Trainer(cfg)
-    trainer.resume_or_load(resume=args.resume)
+    with _former_config(cfg.OUTPUT_DIR):
+        set_up(cfg, args)
+        trainer = Trainer(cfg)
+        trainer.resume_or_load(resume=args.resume)
     return trainer.train()
+
+
+@contextmanager
+def _former_config(folder: str) -> Iterator[None]:
+    """Put the former ``config.yaml`` of a folder back where a job fails before it does anything.
+
+    The file then still describes the checkpoints and results that lie beside it.
+    """
+    path = Path(folder) / "config.yaml"
+    former = path.read_bytes() if path.is_file() else None
+    try:
+        yield
+    except BaseException:
+        if former is not None and comm.is_main_process():
+            with write_atomically(path) as file:
+                file.write(former)
+        raise
 
 
 def evaluate_config(config_file: str, opts: Sequence[str]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+import re
 import weakref
 from collections import OrderedDict
 from pathlib import Path
@@ -28,9 +29,15 @@ from .hooks import PlotScores, SeedEachStep, drop_unfinished_line
 from .optimizer import build_optimizer
 from .schedule import build_lr_scheduler
 
-__all__ = ["Trainer"]
+__all__ = ["DivergedError", "Trainer"]
 
 _logger = logging.getLogger(__name__)
+# An entry of the losses in detectron2's message: "'loss_mask': np.float64(nan)".
+_LOSS = re.compile(r"'([\w.]+)': (?:np\.\w+\()?([-+\w.]+)")
+
+
+class DivergedError(ValueError, FloatingPointError):
+    """A loss is not finite: one sentence with the step, the loss and the keys to try."""
 
 
 class Trainer(DefaultTrainer):
@@ -88,6 +95,24 @@ class Trainer(DefaultTrainer):
         loader = self._trainer.data_loader
         if isinstance(loader, TrainLoader):
             loader.start_at(self.start_iter)
+
+    def run_step(self) -> None:
+        """One step of detectron2's inner trainer.
+
+        Raises:
+            DivergedError: a loss, or what it is computed from, is not finite.
+        """
+        try:
+            super().run_step()
+        except FloatingPointError as error:
+            losses = [f"{name} {value}" for name, value in _LOSS.findall(str(error))]
+            solver = self.cfg.SOLVER
+            raise DivergedError(
+                f"training has diverged: at step {self.iter} "
+                f"{'the losses are ' + ', '.join(losses) if losses else 'logits are not finite'}; "
+                f"lower SOLVER.BASE_LR (now {solver.BASE_LR:g}), or bound the gradients with "
+                f"SOLVER.MAX_GRAD_NORM (now {solver.MAX_GRAD_NORM:g}, where 0 is no bound)"
+            ) from error
 
     def before_train(self) -> None:
         """Call the hooks, and start the loader outside of any step.

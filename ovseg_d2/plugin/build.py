@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..clip import CLIPTower, LastBlock, load_clip
-from ..config import check_config
+from ..config import check_config, check_device
 from ..d2.config import CfgNode
 from ..text import TextBank
 
@@ -26,10 +26,12 @@ def build_tower(cfg: CfgNode) -> CLIPTower:
     been changed after its loading, or never been loaded by ``load_config``.
 
     Raises:
-        ValueError: a wrong value of any key, an unknown model, or weights that do not fit.
+        ValueError: a wrong value of any key, a ``MODEL.DEVICE`` that is not there, an unknown
+            model, or weights that do not fit.
         FileNotFoundError: a weight or config file that does not exist.
     """
     check_config(cfg)
+    check_device(cfg.MODEL.DEVICE)
     clip = cfg.MODEL.CLIP
     # A checkpoint of the whole model brings its CLIP along.
     has_checkpoint = cfg.MODEL.WEIGHTS not in ("", "random")

@@ -119,7 +119,7 @@ def test_sample_the_mapper_gives_up_on_is_replaced_by_its_neighbour():
 
 def test_no_usable_sample_is_an_error():
     loader = TrainLoader([{}] * 3, lambda *_: None, SampleStream(3, 1), num_workers=0)
-    with pytest.raises(RuntimeError, match="20 samples in a row, from number .*the log names"):
+    with pytest.raises(ValueError, match="20 samples in a row, from number .*the log names"):
         take(loader, 1)
 
 

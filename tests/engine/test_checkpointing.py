@@ -52,11 +52,14 @@ def test_what_was_saved_is_loaded(tmp_path):
     assert value_of(third) == value_of(net) and rate.param_groups[0]["lr"] == 0.1
 
 
-def test_without_weights_the_model_keeps_its_own(tmp_path):
+def test_without_weights_the_model_keeps_its_own(tmp_path, log):
     net = Net()
     before = value_of(net)
-    Checkpointer(net, str(tmp_path)).resume_or_load("", resume=True)
+    with log.at_level(logging.DEBUG, logger="fvcore"):
+        Checkpointer(net, str(tmp_path)).resume_or_load("", resume=True)
     assert value_of(net) == before
+    # Its CLIP may have weights of MODEL.CLIP.PRETRAINED: it starts from scratch only without.
+    assert "from scratch" not in log.text
 
 
 def test_only_the_main_process_writes(tmp_path):

@@ -6,6 +6,7 @@ import os
 
 import pytest
 from torch.multiprocessing import ProcessExitedException
+from torch.utils.data import DataLoader, Dataset
 
 from ovseg_d2.engine.cli import refuse_misplaced_options, sentence_for_bad_input
 from ovseg_d2.files import WriteError, write_atomically
@@ -73,6 +74,36 @@ def test_a_process_that_ended_has_already_said_why():
     with pytest.raises(SystemExit) as end, sentence_for_bad_input():
         raise killed
     assert end.value.code.startswith("error: process 1 of the job was ended by SIGKILL")
+
+
+class Broken(Dataset):
+    """Raises an error of this package, or one of its own."""
+
+    def __init__(self, ours: bool) -> None:
+        self.ours = ours
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> None:
+        if self.ours:
+            Vocabulary.parse("")
+        raise ValueError("a bug")
+
+
+def test_an_error_in_a_loaders_process_becomes_the_same_sentence():
+    with pytest.raises(SystemExit) as end, sentence_for_bad_input():
+        next(iter(DataLoader(Broken(True), num_workers=1)))
+    assert end.value.code == "error: classes '' name nothing; give words such as 'sky, grass'"
+    with pytest.raises(ValueError, match="a bug"), sentence_for_bad_input():
+        next(iter(DataLoader(Broken(False), num_workers=1)))
+
+
+def test_an_interrupt_is_one_line_and_exit_code_130(capsys):
+    with pytest.raises(SystemExit) as end, sentence_for_bad_input("add --resume"):
+        raise KeyboardInterrupt
+    assert end.value.code == 130
+    assert capsys.readouterr().err == "interrupted; to go on, add --resume\n"
 
 
 def test_options_among_the_config_keys_are_refused(capsys):

@@ -1,6 +1,7 @@
 """The console in brief, the file in full."""
 
 import logging
+import sys
 
 import pytest
 
@@ -40,3 +41,32 @@ def test_console_is_brief_and_file_is_whole(tmp_path, capsys):
     assert shown.count("of detectron2") == 1
     kept = (tmp_path / "log.txt").read_text()
     assert "head\na\nb\n" in kept and "a detail" in kept and "of detectron2" in kept
+
+
+def test_a_traceback_is_shown_by_its_first_line():
+    record = logging.LogRecord("x", logging.ERROR, "", 0, "stopped", None, None)
+    try:
+        raise ValueError("why")
+    except ValueError:
+        record.exc_info = sys.exc_info()
+    lines = len(logging.Formatter().format(record).splitlines())
+    assert BriefFormatter(logging.Formatter()).format(record) == (
+        f"stopped ({lines} lines, see log.txt)"
+    )
+
+
+@pytest.mark.usefixtures("own_logs")
+def test_each_of_several_runs_in_a_process_has_its_own_log(tmp_path, capsys):
+    mine = logging.NullHandler()
+    logging.getLogger("ovseg_d2").addHandler(mine)
+    logger = logging.getLogger("ovseg_d2.somewhere")
+    folders = [tmp_path / name for name in "abcba"]
+    for number, folder in enumerate(folders):
+        set_up_logs(str(folder))
+        logger.info("line %d", number)
+    shown = capsys.readouterr().out
+    assert [shown.count(f"line {number}") for number in range(5)] == [1] * 5
+    for name, numbers in {"a": (0, 4), "b": (1, 3), "c": (2,)}.items():
+        kept = (tmp_path / name / "log.txt").read_text()
+        assert [word for word in kept.split() if word.isdigit()] == [str(n) for n in numbers]
+    assert mine in logging.getLogger("ovseg_d2").handlers

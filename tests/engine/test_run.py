@@ -7,9 +7,8 @@ import os
 import pytest
 import torch
 
-from ovseg_d2.config import load_config
+from ovseg_d2.config import check_device, load_config
 from ovseg_d2.engine.run import (
-    check_device,
     check_job,
     check_output_dir,
     check_weights,
@@ -61,13 +60,30 @@ def test_a_good_job_passes(config, tmp_path):
             r"SOLVER\.AMP\.ENABLED True needs CUDA or a CPU.*'meta'",
         ),
         ({"MODEL__DEVICE": "cuda:64"}, False, r"MODEL\.DEVICE 'cuda:64' is not there: "),
+        ({"MODEL__DEVICE": "mps"}, False, "MODEL.DEVICE 'mps' is not there: .* device type 'mps'"),
         ({"MODEL__WEIGHTS": "gone.pth"}, False, "MODEL.WEIGHTS 'gone.pth' does not exist; give"),
+        (
+            {"MODEL__META_ARCHITECTURE": "OVSeg", "MODEL__OVSEG__CLIP_WEIGHTS": "gone.pth"},
+            False,
+            r"MODEL\.OVSEG\.CLIP_WEIGHTS 'gone\.pth' does not exist; give the path",
+        ),
     ],
 )
 def test_bad_jobs_are_refused_before_anything_is_built(config, tmp_path, keys, eval_only, sentence):
     with pytest.raises((ValueError, FileNotFoundError), match=sentence):
         run_job(config(**keys), arguments(eval_only=eval_only))
     assert not (tmp_path / "output").exists()
+
+
+@pytest.mark.parametrize("eval_only", [False, True])
+def test_a_job_that_cannot_be_built_leaves_the_former_config(config, tmp_path, eval_only):
+    former = tmp_path / "output" / "config.yaml"
+    former.parent.mkdir()
+    former.write_text("of the run whose checkpoints lie here")
+    keys = {"MODEL__CLIP__PRETRAINED": "gone.pt", "DATASETS__TEST": "('ovseg_shapes_dev',)"}
+    with pytest.raises(FileNotFoundError, match="gone.pt"):
+        run_job(config(**keys), arguments(eval_only=eval_only))
+    assert former.read_text() == "of the run whose checkpoints lie here"
 
 
 def test_an_output_folder_below_a_file_is_refused(config, tmp_path):
@@ -83,7 +99,7 @@ def test_checks_by_themselves(config, tmp_path):
     check_output_dir(tmp_path / "new" / "folder")
     assert list((tmp_path / "new" / "folder").iterdir()) == []
     cfg = config()
-    check_device(cfg)
+    check_device(cfg.MODEL.DEVICE)
     check_weights(cfg)
     weights = tmp_path / "weights.pth"
     weights.write_bytes(b"")

@@ -18,6 +18,7 @@ from ovseg_d2.config import load_config
 from ovseg_d2.d2.engine import HookBase
 from ovseg_d2.d2.utils.logger import setup_logger
 from ovseg_d2.engine import Trainer
+from ovseg_d2.engine.trainer import DivergedError
 
 WORKER = Path(__file__).with_name("train_worker.py")
 worker = runpy.run_path(str(WORKER), run_name="train_worker")
@@ -73,6 +74,40 @@ def test_a_run_leaves_what_detectron2s_does(tiny_train_opts, tmp_path, toy_datas
     assert json.loads((output / "results.json").read_text())[name]["images"] == 2
     after = trainer.model.state_dict()
     assert any(not torch.equal(after[key], before[key]) for key in before)
+
+
+@pytest.mark.parametrize("amp", [False, True])
+def test_a_diverged_training_names_step_loss_and_keys(tiny_train_opts, amp, log):
+    trainer = Trainer(load_config(None, changed(tiny_train_opts, SOLVER__AMP__ENABLED=amp)))
+    forward = trainer.model.forward
+
+    def diverge(batch):
+        losses = forward(batch)
+        return (
+            {name: loss * float("nan") for name, loss in losses.items()} if trainer.iter else losses
+        )
+
+    trainer.model.forward = diverge
+    with pytest.raises(DivergedError) as caught:
+        trainer.train()
+    assert isinstance(caught.value, ValueError)
+    assert str(caught.value) == (
+        "training has diverged: at step 1 the losses are loss_contrastive nan; lower SOLVER.BASE_LR "
+        "(now 0.001), or bound the gradients with SOLVER.MAX_GRAD_NORM (now 0, where 0 is no bound)"
+    )
+
+
+def test_logits_that_are_not_finite_end_a_training_alike(tiny_train_opts):
+    trainer = Trainer(load_config(None, tiny_train_opts))
+
+    def diverge(batch):
+        raise FloatingPointError("class or mask logits are not finite")
+
+    trainer.model.forward = diverge
+    with pytest.raises(
+        DivergedError, match="at step 0 logits are not finite; lower SOLVER.BASE_LR"
+    ):
+        trainer.train()
 
 
 def test_a_training_needs_no_test_dataset(tiny_train_opts, tmp_path):

@@ -1,6 +1,7 @@
 """The training loop and what can be hung into it (``detectron2.engine.train_loop``)."""
 
 import logging
+import sys
 import time
 import weakref
 from abc import ABC, abstractmethod
@@ -108,7 +109,7 @@ class TrainerBase(ABC):
                 self.iter = max(start_iter, max_iter)
                 completed = True
             finally:
-                if not completed:
+                if not completed and not isinstance(sys.exc_info()[1], KeyboardInterrupt):
                     # log.txt must hold what stopped the run; it propagates from here.
                     _logger.error("Exception during training:", exc_info=True)
                 self.after_train()
