@@ -2,7 +2,8 @@
 
 A checkpoint, a result or a picture is written beside its final place and moved there in one step
 once it is complete and on the disk. Whatever goes wrong before that (a full disk, an interrupt, a
-bug in the writer) leaves the former file as it was and no half-written one.
+bug in the writer) leaves the former file as it was and no half-written one. A process that is
+killed while it writes cannot clean up: the next one that writes into the folder does so.
 
 The module imports nothing of ours, and every other one may import it.
 """
@@ -10,16 +11,25 @@ The module imports nothing of ours, and every other one may import it.
 import errno
 import hashlib
 import os
+import re
 import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
-__all__ = ["WriteError", "shorten_stem", "write_atomically"]
+try:
+    import fcntl
+except ImportError:  # Windows, where an open file cannot be removed and leftovers stay
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["WriteError", "clear_leftovers", "shorten_stem", "write_atomically"]
 
 _MODES = ("wb", "w")
+# The hidden files of `write_atomically`: a name's beginning, eight digits and the suffix.
+_LEFTOVER = re.compile(r"\..{1,40}\.[0-9a-f]{8}\.tmp", re.DOTALL)
 
 # What went wrong, and what to do about it. `{folder}` is the folder of the file.
 _REASONS = {
@@ -89,26 +99,29 @@ def write_atomically(
     outer = sys.exc_info()[1]
     # The random part comes from the system: the seeded generators are not ours to advance.
     temporary = target.with_name(f".{target.name[:40]}.{secrets.token_hex(4)}.tmp")
+    _clear_once(target.parent)
     try:
         straight = target.exists() and not target.is_file()
         if target.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         target.parent.mkdir(parents=True, exist_ok=True)
-        file = (
-            open(target, mode, **open_kwargs) if straight else open(temporary, mode, **open_kwargs)
-        )
+        if straight:
+            file = open(target, mode, **open_kwargs)
+        else:
+            file = _open_locked(temporary, mode, **open_kwargs)
     except OSError as error:
         raise _write_error(path, target, error) from error
     try:
-        with file:
-            yield file
-            file.flush()
+        with _lock_kept(file):  # until the name is final
+            with file:
+                yield file
+                file.flush()
+                if not straight:
+                    os.fsync(file.fileno())
             if not straight:
-                os.fsync(file.fileno())
-        if not straight:
-            if target.exists():
-                os.chmod(temporary, target.stat().st_mode & 0o7777)
-            os.replace(temporary, target)
+                if target.exists():
+                    os.chmod(temporary, target.stat().st_mode & 0o7777)
+                os.replace(temporary, target)
     except BaseException as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -136,6 +149,65 @@ def shorten_stem(stem: str, most: int) -> str:
     # What is cut in the middle of a letter loses that letter.
     kept = raw[: most - 9].decode(errors="ignore")
     return f"{kept}-{digest}"
+
+
+def clear_leftovers(folder: str | os.PathLike[str]) -> None:
+    """Remove the hidden files that killed processes were writing into a folder.
+
+    Files that a live process is writing stay: it holds a lock on them, which ends with the process.
+    `write_atomically` calls this for each folder once in a process; a program that may find new
+    leftovers later calls it again.
+
+    Args:
+        folder: its subfolders are not looked at; it need not exist.
+    """
+    if fcntl is None:
+        return
+    try:
+        names = [name for name in os.listdir(folder) if _LEFTOVER.fullmatch(name)]
+    except OSError:  # no folder, or none that may be listed: writing says what is wrong
+        return
+    for path in (Path(folder) / name for name in names):
+        with suppress(OSError):  # another process removes it too, or still writes it
+            descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink(missing_ok=True)
+            finally:
+                os.close(descriptor)
+
+
+@cache
+def _clear_once(folder: Path) -> None:
+    clear_leftovers(folder)
+
+
+def _open_locked(path: Path, mode: str, **open_kwargs: Any) -> IO[Any]:
+    """Open a new file and lock it, so that other processes see that it is being written."""
+    while True:
+        file = open(path, mode, **open_kwargs)
+        if fcntl is None:
+            return file
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:  # a file system without locks, where leftovers stay
+            return file
+        if path.exists():
+            return file
+        file.close()  # another process has taken it for a leftover before it was locked
+
+
+@contextmanager
+def _lock_kept(file: IO[Any]) -> Iterator[None]:
+    """Keep the lock of an open file after the file is closed, until the block ends."""
+    if fcntl is None:
+        yield
+        return
+    descriptor = os.dup(file.fileno())
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _cause_in_writing(

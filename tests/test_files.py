@@ -1,6 +1,7 @@
 import errno
 import os
 import random
+import signal
 import stat
 import subprocess
 import sys
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from ovseg_d2.files import WriteError, shorten_stem, write_atomically
+from ovseg_d2 import files
+from ovseg_d2.files import WriteError, clear_leftovers, shorten_stem, write_atomically
 
 
 def names(folder: Path) -> list[str]:
@@ -276,3 +278,68 @@ def test_stems_are_shortened_by_bytes_and_stay_different():
     assert first != second and first.startswith("é" * 60)
     assert all(len(os.fsencode(each)) <= 140 for each in (first, second))
     assert len(os.fsencode(shorten_stem(os.fsdecode(b"caf\xe9" * 100), 140))) <= 140
+
+
+def test_leftovers_of_killed_processes_go_and_those_of_live_ones_stay(tmp_path):
+    ready, done = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with write_atomically(tmp_path / "model.pth") as file:
+            file.write(b"half of it")
+            file.flush()
+            os.write(done, b"x")
+            signal.pause()
+        os._exit(1)
+    try:
+        assert os.read(ready, 1) == b"x"
+        (hidden,) = names(tmp_path)
+        clear_leftovers(tmp_path)
+        with write_atomically(tmp_path / "other"):
+            pass
+        assert names(tmp_path) == [hidden, "other"]
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.close(ready)
+        os.close(done)
+    assert names(tmp_path) == [hidden, "other"]
+    clear_leftovers(tmp_path)
+    assert names(tmp_path) == ["other"]
+
+
+def test_the_first_file_that_a_process_writes_clears_the_folder(tmp_path):
+    kept = [".hidden", "a.0123abcd.tmp", ".a.tmp", ".a.0123ABCD.tmp", ".a.0123abcd.tmp.gz"]
+    for name in (*kept, ".a.0123abcd.tmp", ".model_final.pth.89abcdef.tmp"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / ".folder.0123abcd.tmp").mkdir()
+    (tmp_path / ".link.0123abcd.tmp").symlink_to(tmp_path / ".hidden")
+    with write_atomically(tmp_path / "result"):
+        pass
+    others = [".folder.0123abcd.tmp", ".link.0123abcd.tmp", "result"]
+    assert names(tmp_path) == sorted([*kept, *others])
+
+
+def test_a_file_taken_for_a_leftover_before_its_lock_is_made_again(tmp_path, monkeypatch):
+    flock, calls = files.fcntl.flock, []
+
+    def late(file, operation):
+        if not calls:
+            calls.append(file.name)
+            os.unlink(file.name)
+        flock(file, operation)
+
+    monkeypatch.setattr(files.fcntl, "flock", late)
+    with write_atomically(tmp_path / "a") as file:
+        file.write(b"x")
+    assert calls and names(tmp_path) == ["a"]
+
+
+def test_a_file_system_without_locks_is_written_all_the_same(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    (tmp_path / ".a.0123abcd.tmp").write_bytes(b"")
+    monkeypatch.setattr(files.fcntl, "flock", refuse)
+    with write_atomically(tmp_path / "a") as file:
+        file.write(b"x")
+    assert names(tmp_path) == [".a.0123abcd.tmp", "a"]

@@ -45,7 +45,7 @@ def sentence_for_bad_input(go_on: str = "run the command again") -> Iterator[Non
     try:
         yield
     except KeyboardInterrupt:
-        print(f"interrupted; to go on, {go_on}", file=sys.stderr)
+        sys.stderr.write(f"interrupted; to go on, {go_on}\n")
         sys.exit(130)
     except (ValueError, OSError) as error:
         if isinstance(error, OSError) and error.errno in _FULL_DISK and not _is_ours(error):

@@ -28,7 +28,6 @@ __all__ = [
     "join_torchrun",
     "plan_job",
     "process_device",
-    "remove_leftovers",
 ]
 
 # How long a process that has done its share waits for the others.
@@ -72,7 +71,6 @@ class MaskJob:
         info = {"source": self.source, **self.options}
         damaged = _check_kept([path for _, path in share if path.is_file()], info)
         todo = [(name, path) for name, path in share if path in damaged or not path.is_file()]
-        remove_leftovers({path for _, path in share})
         if not todo:
             return
         source = build_mask_source(self.source, **self.options, **more_options)
@@ -195,17 +193,3 @@ def _check_kept(paths: Sequence[Path], info: Mapping[str, Any]) -> set[Path]:
     for error in damaged.values():
         raise error
     return set()
-
-
-def remove_leftovers(paths: set[Path]) -> None:
-    """Remove what a killed run was writing: hidden files that no name leads to.
-
-    Args:
-        paths: the files that were to be written, of this process alone.
-    """
-    prefixes = {f".{path.name[:40]}." for path in paths}
-    for folder in {path.parent for path in paths if path.parent.is_dir()}:
-        for name in os.listdir(folder):
-            # write_atomically adds eight digits and the suffix.
-            if name.endswith(".tmp") and name[:-12] in prefixes:
-                (folder / name).unlink(missing_ok=True)

@@ -18,7 +18,7 @@ from ..d2.modeling import build_model
 from ..d2.utils import comm
 from ..data.loaders import load_dataset_dicts
 from ..evaluation import numbers_of, read_results
-from ..files import write_atomically
+from ..files import clear_leftovers, write_atomically
 from .checkpointing import Checkpointer
 from .evaluate import evaluate
 from .logs import set_up_logs
@@ -112,17 +112,18 @@ def check_weights(cfg: CfgNode) -> None:
     if adapted and cfg.MODEL.META_ARCHITECTURE == "OVSeg" and not os.path.isfile(adapted):
         raise FileNotFoundError(
             errno.ENOENT,
-            f"MODEL.OVSEG.CLIP_WEIGHTS {adapted!r} does not exist; give the path of a checkpoint of "
-            "MaskAdaptedCLIP (configs/ovseg_clip.yaml trains one), or of a converted one",
+            f"MODEL.OVSEG.CLIP_WEIGHTS {adapted!r} does not exist; give the path of a checkpoint "
+            "of MaskAdaptedCLIP (configs/ovseg_clip.yaml trains one), or of a converted one",
         )
 
 
 def check_output_dir(folder: str | os.PathLike[str]) -> None:
-    """Make a folder and try to write there.
+    """Make a folder, try to write there, and remove what killed runs were writing there.
 
     Raises:
         WriteError: it cannot be made or written; the sentence names it.
     """
+    clear_leftovers(folder)
     probe = Path(folder) / f".writable.{os.getpid()}"  # every process of a job tries
     with write_atomically(probe) as file:
         file.write(b"")

@@ -113,7 +113,8 @@ class Benchmark:
     def _remedy(self) -> str:
         return (
             f"set DETECTRON2_DATASETS (now {str(datasets_root())!r}) to the folder that holds the "
-            "datasets; datasets/README.md says which files this one needs and whose scripts make them"
+            "datasets; datasets/README.md says which files this one needs and whose scripts make "
+            "them"
         )
 
     def _report(self, stems: set[str], what: str) -> None:
