@@ -107,7 +107,8 @@ class Segmentation:
             attention: likewise.
 
         Returns:
-            ``overlay``, ``labels`` and ``json`` -> path. Each file appears whole or not at all.
+            ``overlay``, ``labels`` and ``json`` -> path, and ``heat map of <word>`` and
+            ``attention of <word>`` where they are given. Each file appears whole or not at all.
 
         Raises:
             WriteError: a file cannot be written.
@@ -122,9 +123,11 @@ class Segmentation:
             self.overlay().save(file, format="PNG")
         save_labels(paths["labels"], self.labels, num_classes=len(self.vocabulary))
         summary = self._summary()
-        for key, maps in {"heatmaps": heatmaps, "attention": attention}.items():
+        kinds = {"heatmaps": ("heat map", heatmaps), "attention": ("attention", attention)}
+        for key, (kind, maps) in kinds.items():
             if maps is not None:
-                maps.save(folder, name)
+                saved = maps.save(folder, name)
+                paths |= {f"{kind} of {word}": path for word, path in saved.items()}
                 summary[key] = maps.summary(name)
         with write_atomically(paths["json"], "w") as file:
             json.dump(summary, file, indent=2)

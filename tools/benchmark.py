@@ -4,25 +4,40 @@ Examples:
     python tools/benchmark.py claims maskclip
     python tools/benchmark.py claims maskclip --split dev --json maskclip.json
     python tools/benchmark.py claims corruptions --plot corruptions.png
-    python tools/benchmark.py claims pixelclip --rows shapes --opts SOLVER.AMP.ENABLED True
+    python tools/benchmark.py claims pixelclip --output results
+    python tools/benchmark.py claims pixelclip --run --rows shapes --opts SOLVER.AMP.ENABLED True
     python tools/benchmark.py speed
 
 Claims keep each finished job under output/claims, so that an interrupted table is completed by the
-same command. --opts comes last: all that follows it is config keys and values. Speed prints ratios
-of two ways to the same result, measured in turns in one run.
+same command. A table whose trainings are not kept says what would be trained and for how long, and
+trains with --run; evaluations alone, which take minutes, run at once. --opts comes last: all that
+follows it is config keys and values. Speed prints ratios of two ways to the same result, measured
+in turns in one run.
 """
 
 import argparse
 import json
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from ovseg_d2.engine.claims import CLAIMS, JobError, format_table, run_jobs
-from ovseg_d2.engine.cli import refuse_misplaced_options, sentence_for_bad_input
-from ovseg_d2.engine.speed import measure_ratios
-from ovseg_d2.files import write_atomically
-from ovseg_d2.viz import plot_curves
+# detectron2 and fvcore compile small functions when they are imported.
+warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
+# Names of ``ovseg_d2.engine.claims.CLAIMS``.
+METHODS = (
+    "corruptions",
+    "mask_adapted_clip",
+    "maskclip",
+    "maskclip_plus",
+    "masked_distill_clip",
+    "ovseg",
+    "ovseg_lambda",
+    "ovseg_oracles",
+    "pixelclip",
+    "pixelclip_ablations",
+)
+GO_ON = "run the command again: it keeps the jobs that are finished"
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -36,7 +51,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     claims = commands.add_parser("claims", help="run what stands behind a results table")
-    claims.add_argument("method", choices=sorted(CLAIMS))
+    claims.add_argument("method", choices=METHODS)
+    claims.add_argument("--run", action="store_true", help="also train what is not kept")
     claims.add_argument("--seeds", type=int, default=3, help="trainings per row (default: 3)")
     claims.add_argument("--split", choices=("dev", "val"), default="val")
     claims.add_argument("--json", help="write the numbers to this file")
@@ -53,6 +69,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     commands.add_parser("speed", help="time two ways to the same result")
     args = parser.parse_args(argv)
     if args.command == "claims":
+        from ovseg_d2.engine.claims import CLAIMS
+        from ovseg_d2.engine.cli import refuse_misplaced_options
+
         refuse_misplaced_options(claims, args.opts)
         if args.plot and CLAIMS[args.method]().curves is None:
             claims.error(f"--plot {args.plot}: claim {args.method} has no curves; leave it out")
@@ -61,8 +80,15 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def run_claims(args: argparse.Namespace) -> None:
     """Run a method's jobs and print its table."""
+    from ovseg_d2.engine.claims import CLAIMS, JobError, describe_trainings, format_table, run_jobs
+    from ovseg_d2.files import write_atomically
+    from ovseg_d2.viz import plot_curves
+
     claim = CLAIMS[args.method](split=args.split, seeds=args.seeds)
     claim = claim.narrowed(args.rows or (), args.opts)
+    trainings = "" if args.run else describe_trainings(claim.jobs, Path(args.output))
+    if trainings:
+        sys.exit(f"{trainings}; add --run to train, or choose rows that are kept (--rows)")
     try:
         numbers = run_jobs(claim.jobs, Path(args.output))
     except JobError as error:
@@ -88,7 +114,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         argv: the command line; None takes the program's own.
     """
     args = parse_args(argv)
-    with sentence_for_bad_input():
+
+    from ovseg_d2.engine.cli import sentence_for_bad_input
+    from ovseg_d2.engine.speed import measure_ratios
+
+    with sentence_for_bad_input(GO_ON):
         if args.command == "claims":
             run_claims(args)
         else:
@@ -96,4 +126,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:  # before the work has begun
+        print("interrupted; run the command again", file=sys.stderr)
+        sys.exit(130)

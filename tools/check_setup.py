@@ -8,8 +8,10 @@ or only when an operator is called. This runs one and, where it fails, says how 
 pair. Exit code 1 then, otherwise 0.
 """
 
+import argparse
 import importlib.metadata
 import sys
+from collections.abc import Sequence
 
 
 def version_of(package: str) -> str:
@@ -35,8 +37,15 @@ def run_operator() -> None:
         raise RuntimeError(f"torchvision.ops.nms kept the boxes {kept} instead of [0, 2]")
 
 
-def main() -> int:
-    """Report on the pair; the return value is the exit code."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Report on the pair; the return value is the exit code.
+
+    Args:
+        argv: the command line; None takes the program's own.
+    """
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args(argv)
     pair = f"torch {version_of('torch')} and torchvision {version_of('torchvision')}"
     try:
         run_operator()
@@ -56,4 +65,8 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:  # before the work has begun
+        print("interrupted; run the command again", file=sys.stderr)
+        sys.exit(130)

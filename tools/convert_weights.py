@@ -1,4 +1,4 @@
-"""Take the CLIP out of a training checkpoint, as a small file that open_clip reads too.
+r"""Take the CLIP out of a training checkpoint, as a small file that open_clip reads too.
 
 Mask prompts that were learnt with it are kept; open_clip then refuses the file, and
 MODEL.OVSEG.CLIP_WEIGHTS takes it. With --release a whole released model is renamed to a checkpoint
@@ -12,21 +12,15 @@ Examples:
 """
 
 import argparse
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
-from ovseg_d2.checkpoints import convert_ovseg
-from ovseg_d2.clip import load_clip, read_mask_prompts, save_weights
-from ovseg_d2.engine.cli import sentence_for_bad_input
-from ovseg_d2.files import write_atomically
-from ovseg_d2.weight_files import read_state_dict
-
-RELEASES = {"ovseg": convert_ovseg}
-DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
+RELEASES = ("ovseg",)
+DTYPES = ("float16", "bfloat16", "float32")
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -38,30 +32,57 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--output", required=True, help="the file to write, .safetensors or .pth")
     parser.add_argument("--dtype", choices=DTYPES, default="float16")
     parser.add_argument("--note", default="", help="kept in the file: how the weights came about")
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 def convert_release(args: argparse.Namespace) -> None:
     """Rename a released model's weights; types stay as they are."""
-    renamed = RELEASES[args.release](read_state_dict(args.weights))
+    import torch
+
+    from ovseg_d2.checkpoints import convert_ovseg
+    from ovseg_d2.files import write_atomically
+    from ovseg_d2.weight_files import read_state_dict
+
+    renamed = convert_ovseg(read_state_dict(args.weights))
     with write_atomically(Path(args.output)) as file:
         torch.save({"model": renamed}, file)
     print(f"{args.output}: {len(renamed)} tensors")
 
 
-def main(args: argparse.Namespace) -> None:
+def convert_clip(args: argparse.Namespace) -> None:
     """Read, check against the model, write."""
-    if args.release:
-        convert_release(args)
-        return
+    import torch
+
+    from ovseg_d2.clip import load_clip, read_mask_prompts, save_weights
+
     weights, output = Path(args.weights), Path(args.output)
     tower, prompts = load_clip(args.model, weights), read_mask_prompts(weights)
-    dtype = DTYPES[args.dtype]
+    dtype = getattr(torch, args.dtype)
     save_weights(tower.model, output, dtype=dtype, note=args.note, mask_prompts=prompts)
     kept = "" if prompts is None else f", with mask prompts of depth {len(prompts)}"
     print(f"{args.output}: {output.stat().st_size / 2**20:.1f} MiB, {args.dtype}{kept}")
 
 
-if __name__ == "__main__":
+def main(argv: Sequence[str] | None = None) -> None:
+    """Convert; ends with a sentence and exit code 1 on bad input.
+
+    Args:
+        argv: the command line; None takes the program's own.
+    """
+    args = parse_args(argv)
+
+    from ovseg_d2.engine.cli import sentence_for_bad_input
+
     with sentence_for_bad_input():
-        main(parse_args())
+        if args.release:
+            convert_release(args)
+        else:
+            convert_clip(args)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:  # before the work has begun
+        print("interrupted; run the command again", file=sys.stderr)
+        sys.exit(130)

@@ -1,4 +1,4 @@
-"""Segment pictures with words.
+r"""Segment pictures with words.
 
 Examples:
     python tools/demo.py --input datasets/examples/shapes.png --classes "orange star, gravel"
@@ -20,24 +20,20 @@ import argparse
 import logging
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
+if TYPE_CHECKING:
+    from ovseg_d2.segmenter import Segmentation, Segmenter
 
 # detectron2 and fvcore compile small functions when they are imported.
 warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
-
-from ovseg_d2.data.pictures import PICTURES_HELP, list_pictures  # noqa: E402
-from ovseg_d2.engine.cli import refuse_misplaced_options, sentence_for_bad_input  # noqa: E402
-from ovseg_d2.engine.run import check_output_dir  # noqa: E402
-from ovseg_d2.files import shorten_stem  # noqa: E402
-from ovseg_d2.image_errors import ImageReadError, ImageTooLargeError, memory_for  # noqa: E402
-from ovseg_d2.segmenter import Segmentation, Segmenter  # noqa: E402
-from ovseg_d2.vocab import WORDS_HELP, read_words  # noqa: E402
-
+PICTURES = "pictures, globs, folders, names of datasets, or shapes://SPLIT/SEED/[FIRST-LAST]"
+WORDS = (
+    "words separated by commas, or a .txt file (a class a line), or a .json file (a list, or an "
+    "object of names and synonyms), or the name of a word list such as ade150"
+)
 # Of the 255 bytes of a file name; the word of a heat map takes about 100 of the others.
 _STEM_BYTES = 140
 
@@ -48,8 +44,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--config-file", help="default: MaskCLIP on ShapesCLIP")
-    parser.add_argument("--input", nargs="+", required=True, help=PICTURES_HELP)
-    parser.add_argument("--classes", help=f"{WORDS_HELP}; default: the config's")
+    parser.add_argument("--input", nargs="+", required=True, help=PICTURES)
+    parser.add_argument("--classes", help=f"{WORDS}; default: the config's")
     parser.add_argument("--output", default="output/demo", help="folder (default: output/demo)")
     parser.add_argument("--heatmap", action="store_true", help="also a heat map of each word")
     parser.add_argument("--attention", action="store_true", help="also where it looks for each")
@@ -61,12 +57,17 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         help="config keys and values; must come last",
     )
     args = parser.parse_args(argv)
+
+    from ovseg_d2.engine.cli import refuse_misplaced_options
+
     refuse_misplaced_options(parser, args.opts)
     return args
 
 
 def unique_names(paths: Sequence[str]) -> list[str]:
     """A name for each picture's files: its stem, shortened, and numbered where that is taken."""
+    from ovseg_d2.files import shorten_stem
+
     taken: set[str] = set()
     names = []
     for stem in (shorten_stem(Path(path).stem, _STEM_BYTES) for path in paths):
@@ -79,14 +80,24 @@ def unique_names(paths: Sequence[str]) -> list[str]:
     return names
 
 
-def describe(path: str, overlay: Path, found: Segmentation) -> str:
+def describe(path: str, files: Mapping[str, Path], found: "Segmentation") -> str:
     """What was found in a picture, and where to see it."""
     shares = ", ".join(f"{name} {100 * share:.1f} %" for name, share in found.shares.items())
-    return f"{path}: {shares}\n  overlay: {overlay}"
+    shown = [f"  {kind}: {file}" for kind, file in files.items() if kind not in ("labels", "json")]
+    return "\n".join([f"{path}: {shares}", *shown])
 
 
 def segment_all(args: argparse.Namespace) -> int:
     """Segment every picture; returns how many were left out."""
+    from tqdm import tqdm
+    from tqdm.contrib.logging import logging_redirect_tqdm
+
+    from ovseg_d2.data.pictures import list_pictures
+    from ovseg_d2.engine.run import check_output_dir
+    from ovseg_d2.image_errors import ImageReadError, memory_for
+    from ovseg_d2.segmenter import Segmenter
+    from ovseg_d2.vocab import read_words
+
     # What is cheap to refuse comes first: models take a while to load.
     paths = list_pictures(args.input)
     words = None if args.classes is None else read_words(args.classes, "--classes")
@@ -107,7 +118,7 @@ def segment_all(args: argparse.Namespace) -> int:
                 tqdm.write(f"left out: {error}", file=sys.stderr)
                 continue
             without_maps += len(maps) < args.heatmap + args.attention
-            tqdm.write(describe(path, files["overlay"], found))
+            tqdm.write(describe(path, files, found))
     if left_out:
         print(f"{left_out} of {len(paths)} pictures could not be read", file=sys.stderr)
     if without_maps:
@@ -116,9 +127,13 @@ def segment_all(args: argparse.Namespace) -> int:
 
 
 def draw_maps(
-    args: argparse.Namespace, segment: Segmenter, found: Segmentation, path: str
+    args: argparse.Namespace, segment: "Segmenter", found: "Segmentation", path: str
 ) -> dict[str, Any]:
     """The maps that the command line asks for, without those that memory does not suffice for."""
+    from tqdm import tqdm
+
+    from ovseg_d2.image_errors import ImageTooLargeError
+
     wanted = {"heatmaps": segment.heatmaps} if args.heatmap else {}
     wanted |= {"attention": segment.attention} if args.attention else {}
     maps = {}
@@ -138,10 +153,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the command line; None takes the program's own.
     """
     args = parse_args(argv)
+
+    from ovseg_d2.engine.cli import sentence_for_bad_input
+
     with sentence_for_bad_input():
         return 1 if segment_all(args) else 0
 
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:  # before the work has begun
+        print("interrupted; run the command again", file=sys.stderr)
+        sys.exit(130)

@@ -1,4 +1,4 @@
-"""Mine mask-category pairs from captions, one JSON object a line, for MaskAdaptedCLIP.
+r"""Mine mask-category pairs from captions, one JSON object a line, for MaskAdaptedCLIP.
 
 Examples:
     python tools/mine_pairs.py --images shapes://train/0/0-5999 --output output/pairs/shapes_5cap
@@ -21,28 +21,20 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ovseg_d2.engine.mine_pairs import PairJob
 
 # detectron2 and fvcore compile small functions when they are imported.
 warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
 
-from ovseg_d2.config import load_config  # noqa: E402
-from ovseg_d2.d2.engine import launch  # noqa: E402
-from ovseg_d2.data.masks import MASK_SOURCES  # noqa: E402
-from ovseg_d2.data.pictures import PICTURES_HELP  # noqa: E402
-from ovseg_d2.engine.cli import (  # noqa: E402
-    parse_options,
-    refuse_misplaced_options,
-    sentence_for_bad_input,
-)
-from ovseg_d2.engine.generate_masks import (  # noqa: E402
-    PATIENCE,
-    join_torchrun,
-    process_device,
-)
-from ovseg_d2.engine.mine_pairs import PairJob, describe_summary, plan_pairs  # noqa: E402
-from ovseg_d2.engine.pair_miner import NOUNS, TRUTH, MiningOptions  # noqa: E402
-from ovseg_d2.engine.run import check_output_dir, check_processes  # noqa: E402
-from ovseg_d2.mining import TAGGERS  # noqa: E402
+# Names of ``ovseg_d2.data.masks.MASK_SOURCES``, and the truth's labels.
+MASKS = ("labels", "shapes", "felzenszwalb", "dino", "sam", "stored", "maskformer")
+NOUNS = ("phrases", "nouns", "classes")
+TAGGERS = ("hanta", "spacy", "nltk")
+GO_ON = "run the command again: it keeps the parts that are made"
+PICTURES = "pictures, globs, folders, names of datasets, or shapes://SPLIT/SEED/[FIRST-LAST]"
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -50,30 +42,37 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--images", nargs="+", required=True, help=PICTURES_HELP)
+    parser.add_argument("--images", nargs="+", required=True, help=PICTURES)
     parser.add_argument("--output", required=True, help="folder of the pairs")
-    parser.add_argument("--masks", default="shapes", choices=[TRUTH, *MASK_SOURCES])
+    parser.add_argument("--masks", default="shapes", choices=MASKS)
     # One word each, for config keys follow without a flag of their own.
     option = {"action": "append", "default": [], "metavar": "NAME=VALUE"}
     parser.add_argument("--mask-option", dest="mask_options", help="of the source", **option)
     parser.add_argument("--nouns", default="phrases", choices=NOUNS)
     parser.add_argument("--captions", default="", help="COCO's JSON; none for the Shapes world")
     parser.add_argument("--captions-per-image", type=int, default=0, help="0 takes all")
-    parser.add_argument("--tagger", default="hanta", choices=list(TAGGERS))
+    parser.add_argument("--tagger", default="hanta", choices=TAGGERS)
     parser.add_argument("--tagger-option", dest="tagger_options", help="of the tagger", **option)
     parser.add_argument("--config-file", default="configs/ovseg_clip.yaml")
     parser.add_argument("--num-gpus", type=int, default=1, help="processes on this machine")
     parser.add_argument("opts", nargs=argparse.REMAINDER, help="config keys and their values")
     args = parser.parse_args(argv)
+
+    from ovseg_d2.engine.cli import parse_options, refuse_misplaced_options
+
     refuse_misplaced_options(parser, args.opts)
     for name in ("mask_options", "tagger_options"):
         setattr(args, name, parse_options(parser, getattr(args, name)))
     return args
 
 
-def work(job: PairJob, config_file: str, opts: Sequence[str]) -> None:
+def work(job: "PairJob", config_file: str, opts: Sequence[str]) -> None:
     """Do one process's share of the job."""
-    with sentence_for_bad_input():
+    from ovseg_d2.config import load_config
+    from ovseg_d2.engine.cli import sentence_for_bad_input
+    from ovseg_d2.engine.generate_masks import process_device
+
+    with sentence_for_bad_input(GO_ON):
         cfg = load_config(config_file, opts)
         job.run(cfg, process_device(cfg.MODEL.DEVICE))
 
@@ -85,24 +84,38 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the command line; None takes the program's own.
     """
     args = parse_args(argv)
-    with sentence_for_bad_input(), join_torchrun(args.num_gpus):
+
+    from ovseg_d2.config import check_device, load_config
+    from ovseg_d2.engine.cli import sentence_for_bad_input
+    from ovseg_d2.engine.generate_masks import PATIENCE, join_torchrun
+    from ovseg_d2.engine.mine_pairs import PAIR_FILE, describe_summary, plan_pairs
+    from ovseg_d2.engine.pair_miner import MiningOptions
+    from ovseg_d2.engine.processes import check_processes, launch_job
+    from ovseg_d2.engine.run import check_output_dir
+
+    with sentence_for_bad_input(GO_ON), join_torchrun(args.num_gpus):
         check_processes(args.num_gpus, 1)
         # Here, so that bad input shows once and before processes start.
         names = MiningOptions.__dataclass_fields__
         options = MiningOptions(**{name: getattr(args, name) for name in names})
         cfg = load_config(args.config_file, args.opts)
+        check_device(cfg.MODEL.DEVICE)
         job = plan_pairs(args.images, options, cfg, args.output)
         check_output_dir(args.output)
         if not job.is_done:
             shared = (job, args.config_file, args.opts)
-            launch(work, args.num_gpus, dist_url="auto", args=shared, timeout=PATIENCE)
+            launch_job(work, args.num_gpus, args=shared, timeout=PATIENCE)
     if os.environ.get("RANK", "0") != "0":
         return 0
     with sentence_for_bad_input():
         summary = job.finish()
-    print(describe_summary(summary))
+    print(f"{describe_summary(summary)}\npairs: {job.output / PAIR_FILE}")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:  # before the work has begun
+        print("interrupted; run the command again", file=sys.stderr)
+        sys.exit(130)

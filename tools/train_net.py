@@ -7,10 +7,11 @@ Examples:
     python tools/train_net.py --config-file configs/clip.yaml --num-gpus 2 MODEL.DEVICE cpu
 
 Config keys and their values come last. With CUDA hidden or absent, --num-gpus counts processes on
-the CPU.
+the CPU. An interrupted training goes on from its last checkpoint by the same command with --resume.
 """
 
 import argparse
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -18,16 +19,55 @@ from collections.abc import Sequence
 # detectron2 and fvcore compile small functions when they are imported.
 warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
 
-from ovseg_d2.config import find_config, load_config  # noqa: E402
-from ovseg_d2.d2.engine import default_argument_parser, launch  # noqa: E402
-from ovseg_d2.engine.cli import refuse_misplaced_options, sentence_for_bad_input  # noqa: E402
-from ovseg_d2.engine.run import check_job, check_processes, run_job  # noqa: E402
+
+def build_parser() -> argparse.ArgumentParser:
+    """Options of detectron2's ``default_argument_parser``, without importing detectron2."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config-file", default="", metavar="FILE", help="config file (YAML)")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on from the last checkpoint in OUTPUT_DIR, if there is one",
+    )
+    parser.add_argument("--eval-only", action="store_true", help="evaluate, do not train")
+    parser.add_argument(
+        "--num-gpus", type=int, default=1, help="GPUs, or without CUDA processes, per machine"
+    )
+    parser.add_argument("--num-machines", type=int, default=1, help="machines of the job")
+    parser.add_argument("--machine-rank", type=int, default=0, help="index of this machine")
+    user = os.getuid() if hasattr(os, "getuid") else 1
+    parser.add_argument(
+        "--dist-url",
+        default=f"tcp://127.0.0.1:{49152 + hash(user) % 16384}",
+        help="where the first process listens for the others; auto finds a free port of this "
+        "machine (default: %(default)s, one port for each user)",
+    )
+    parser.add_argument(
+        "opts",
+        nargs=argparse.REMAINDER,
+        default=None,
+        help="config keys and values, in pairs: KEY VALUE ...; they come last",
+    )
+    return parser
 
 
 def work(args: argparse.Namespace) -> None:
     """Do one process's share of the job."""
-    with sentence_for_bad_input():
+    from ovseg_d2.config import load_config
+    from ovseg_d2.engine.cli import sentence_for_bad_input
+    from ovseg_d2.engine.run import run_job
+
+    with sentence_for_bad_input(how_to_go_on(args)):
         run_job(load_config(args.config_file or None, args.opts), args)
+
+
+def how_to_go_on(args: argparse.Namespace) -> str:
+    """What the user does after an interrupt."""
+    if args.eval_only:
+        return "run the command again"
+    return "run the command with --resume, which starts from the last checkpoint in OUTPUT_DIR"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -36,16 +76,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     Args:
         argv: the command line; None takes the program's own.
     """
-    parser = default_argument_parser(__doc__)
+    parser = build_parser()
     args = parser.parse_args(argv)
+
+    from ovseg_d2.config import find_config, load_config
+    from ovseg_d2.engine.cli import refuse_misplaced_options, sentence_for_bad_input
+    from ovseg_d2.engine.processes import check_processes, launch_job
+    from ovseg_d2.engine.run import check_job
+
     refuse_misplaced_options(parser, args.opts)
-    with sentence_for_bad_input():
+    with sentence_for_bad_input(how_to_go_on(args)):
         if args.config_file:  # detectron2's set-up logs its text
             args.config_file = str(find_config(args.config_file))
         check_processes(args.num_gpus, args.num_machines)
         # Here too, so that bad input shows once and before processes start.
         check_job(load_config(args.config_file or None, args.opts), args)
-        launch(
+        launch_job(
             work,
             args.num_gpus,
             num_machines=args.num_machines,
@@ -56,4 +102,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:  # before the work has begun
+        print("interrupted; run the command again", file=sys.stderr)
+        sys.exit(130)

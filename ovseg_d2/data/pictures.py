@@ -9,10 +9,7 @@ from . import shapes
 from .datasets import SHAPES_SIZES
 from .images import list_images
 
-__all__ = ["PICTURES_HELP", "list_pictures"]
-
-# What `list_pictures` takes, for the help of a command.
-PICTURES_HELP = "pictures, globs, folders, names of datasets, or shapes://SPLIT/SEED/[FIRST-LAST]"
+__all__ = ["list_pictures"]
 
 _SHAPES_RANGE = re.compile(r"shapes://(\w+)/(\d{1,100})/(?:(\d{1,100})-(\d{1,100}))?")
 # Names are listed before the first image is read.

@@ -20,6 +20,7 @@ from ..data.pictures import list_pictures
 from ..data.readers import read_picture
 from ..image_errors import ImageReadError, memory_for
 from ..masks import MaskFileError, mask_file_name, read_info, write_masks
+from .processes import end_with_parent
 from .proposal_masks import ProposalMasks
 
 __all__ = [
@@ -124,7 +125,8 @@ def plan_job(
 def join_torchrun(num_processes: int) -> Iterator[None]:
     """Join the processes that ``torchrun`` has started, if it has, and leave together with them.
 
-    A process that left first with an error code would take the others down in their work.
+    A process that left first with an error code would take the others down in their work. All end
+    when ``torchrun`` is killed.
 
     Args:
         num_processes: what each process is asked to start itself: 1, under torchrun.
@@ -140,6 +142,7 @@ def join_torchrun(num_processes: int) -> Iterator[None]:
             f"torchrun has started {os.environ['WORLD_SIZE']} processes already; leave out "
             f"--num-gpus {num_processes}"
         )
+    end_with_parent(os.getppid())
     dist.init_process_group("gloo", timeout=PATIENCE)
     try:
         yield

@@ -28,7 +28,6 @@ from .untrained import RANDOM, add_note, check_trained, weights_file
 __all__ = [
     "check_job",
     "check_output_dir",
-    "check_processes",
     "check_weights",
     "evaluate_config",
     "run_job",
@@ -70,29 +69,6 @@ def check_job(cfg: CfgNode, args: argparse.Namespace) -> None:
     for name in cfg.DATASETS.TEST:
         load_dataset_dicts([name])
     check_output_dir(cfg.OUTPUT_DIR)
-
-
-def check_processes(num_gpus: int, num_machines: int) -> None:
-    """Refuse a number of processes that cannot be.
-
-    Args:
-        num_gpus: processes asked for on each machine, one a GPU where there are any.
-        num_machines: of the job.
-
-    Raises:
-        ValueError: none at all, or more than there are GPUs.
-    """
-    visible = torch.cuda.device_count()
-    if num_gpus < 1 or num_machines < 1:
-        raise ValueError(
-            f"--num-gpus {num_gpus} --num-machines {num_machines} is no process at all; give at "
-            "least 1 of each"
-        )
-    if 0 < visible < num_gpus:
-        raise ValueError(
-            f"--num-gpus {num_gpus}, but {visible} are visible; ask for at most so many, or hide "
-            "them (CUDA_VISIBLE_DEVICES=) to run on the CPU"
-        )
 
 
 def check_weights(cfg: CfgNode) -> None:

@@ -40,15 +40,10 @@ from ovseg_d2.vocab.benchmarks import list_vocabularies, load_vocabulary
 from ovseg_d2.vocab.lines import read_text, shown, without_remarks
 from ovseg_d2.vocab.vocabulary import Vocabulary
 
-__all__ = ["WORDS_HELP", "Words", "read_word_list", "read_words"]
+__all__ = ["Words", "read_word_list", "read_words"]
 
 Words = Vocabulary | str | os.PathLike[str] | Sequence[Any] | Mapping[str, Any]
 # What `read_words` takes, for the help of a command.
-WORDS_HELP = (
-    "words separated by commas, or a .txt file (a class a line), or a .json file (a list, or an "
-    "object of names and synonyms), or the name of a word list such as ade150"
-)
-
 _logger = logging.getLogger(__name__)
 _LONGEST_TEXT = 2**20  # characters
 _MOST_CLASSES = 100_000

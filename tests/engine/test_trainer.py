@@ -105,9 +105,7 @@ def test_logits_that_are_not_finite_end_a_training_alike(tiny_train_opts):
         raise FloatingPointError("class or mask logits are not finite")
 
     trainer.model.forward = diverge
-    with pytest.raises(
-        DivergedError, match="at step 0 logits are not finite; lower SOLVER"
-    ):
+    with pytest.raises(DivergedError, match="at step 0 logits are not finite; lower SOLVER"):
         trainer.train()
 
 

@@ -100,10 +100,29 @@ def test_bad_input_is_a_sentence(run_tool, capsys, words, message):
     assert message in capsys.readouterr().err + str(stopped.value.code)
 
 
+def test_trainings_that_are_not_kept_are_told_and_not_started(run_tool, tmp_path):
+    with pytest.raises(SystemExit) as stopped:
+        run_tool("claims", "pixelclip", "--output", tmp_path, "--rows", "felzenszwalb")
+    assert stopped.value.code.splitlines() == [
+        f"{tmp_path} lacks 3 trainings for this table:",
+        "  PixelCLIP, masks of felzenszwalb: 3 trainings of 300 steps",
+        "They take some 16 minutes of CPU time; add --run to train, or choose rows that are kept "
+        "(--rows)",
+    ]
+    # What a training starts from is one too, once for all that start from it.
+    words = ("ovseg_lambda", "--rows", "prompts-first", "--seeds", "1")
+    with pytest.raises(SystemExit) as stopped:
+        run_tool("claims", *words, "--output", tmp_path)
+    told = stopped.value.code.splitlines()
+    assert told[0].endswith("lacks 3 trainings for this table:")
+    assert "hour" in told[-1] or "minutes" in told[-1]
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_training_that_fails_is_a_sentence(run_tool, monkeypatch, tmp_path):
     def fail(*_):
         raise JobError("training failed with exit code 1: python tools/train_net.py; its log is in")
 
     monkeypatch.setattr(jobs_module, "_train", fail)
     with pytest.raises(SystemExit, match="^error: training failed with exit code 1"):
-        run_tool(*DISTILLED[:2], "--output", tmp_path)
+        run_tool(*DISTILLED[:2], "--output", tmp_path, "--run")

@@ -96,10 +96,15 @@ def test_one_picture(demo, tmp_path, capsys):
     assert found["shares"].get("red star", 0) == pytest.approx(share, abs=1e-5)
 
 
-def test_heat_maps_of_each_word_of_each_picture(demo, tmp_path):
+def test_heat_maps_of_each_word_of_each_picture(demo, tmp_path, capsys):
     picture(tmp_path / "many" / "a.png")
     picture(tmp_path / "many" / "b.png", 1, 30)
     assert demo(tmp_path / "many", flags=("--heatmap",)) == 0
+    shown = capsys.readouterr().out.splitlines()
+    out = tmp_path / "out"
+    assert f"  overlay: {out}/a_overlay.png" in shown
+    assert f"  heat map of red star: {out}/a_heatmap_red-star.png" in shown
+    assert f"  heat map of grass: {out}/b_heatmap_grass.png" in shown
     kinds = ("overlay.png", "labels.png", "heatmap_red-star.png", "heatmap_grass.png")
     files = {f"{name}_{kind}" for name in "ab" for kind in kinds}
     assert outputs(tmp_path) == files | {"a.json", "b.json"}
@@ -112,7 +117,7 @@ def test_heat_maps_of_each_word_of_each_picture(demo, tmp_path):
     assert 0 <= star["min"] <= star["mean"] <= star["max"] <= 1
 
 
-def test_where_a_picture_looks_for_a_caption_by_a_checkpoint(demo, tmp_path, tiny_opts):
+def test_where_a_picture_looks_for_a_caption_by_a_checkpoint(demo, tmp_path, tiny_opts, capsys):
     path = picture(tmp_path / "one.png", 40, 24)
     opts = ["MODEL.META_ARCHITECTURE", "MaskedDistillCLIP"]
     opts += ["MODEL.MASKED_DISTILL.NUM_CODES", "8"]
@@ -123,6 +128,8 @@ def test_where_a_picture_looks_for_a_caption_by_a_checkpoint(demo, tmp_path, tin
     opts += ["MODEL.WEIGHTS", str(tmp_path / "trained.pth")]
     assert demo(path, classes=caption, flags=("--attention", "--heatmap"), opts=tuple(opts)) == 0
     kinds = ("overlay", "labels", "heatmap_a-red-star-on-grass", "attention_a-red-star-on-grass")
+    file = tmp_path / "out" / f"one_{kinds[-1]}.png"
+    assert f"  attention of {caption}: {file}" in capsys.readouterr().out.splitlines()
     assert outputs(tmp_path) == {*(f"one_{kind}.png" for kind in kinds), "one.json"}
     found = json.loads((tmp_path / "out" / "one.json").read_text())["attention"]
     assert found["measure"] == "attention"

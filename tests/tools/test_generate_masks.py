@@ -24,8 +24,8 @@ def generate(tmp_path):
     """A function that runs the command; the value is the exit code."""
 
     def run(source: str, *images: object, options: tuple = (), more: tuple = ()) -> int:
-        argv = ["--source", source, "--output", tmp_path / "out", *more]
-        argv += ["--images", *images, "--options", *options, "--device", "cpu"]
+        argv = ["--source", source, "--output", tmp_path / "out", "--device", "cpu", *more]
+        argv += ["--images", *images, "--options", *options]
         return tool["main"]([str(word) for word in argv])
 
     return run
@@ -48,7 +48,8 @@ def test_a_bad_picture_is_reported_and_left_out(generate, pictures, tmp_path, ca
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.json", "c.json"]
     assert (read_masks(tmp_path / "out" / "a.json", (20, 30)).sum(axis=0) == 1).all()
     assert read_info(tmp_path / "out" / "a.json")["scale"] == 50
-    errors = capsys.readouterr().err
+    out, errors = capsys.readouterr()
+    assert f"masks of 2 of 3 pictures, a file for each: {tmp_path / 'out'}" in out
     assert "left out: cannot read" in errors
     assert "1 of 3 pictures have no masks" in errors
     Image.new("RGB", (4, 4)).save(pictures / "b.png")
@@ -77,6 +78,12 @@ def test_bad_input_is_one_sentence(generate, source, images, options, words):
     with pytest.raises(SystemExit, match=words) as end:
         generate(source, images, options=options)
     assert end.value.code.startswith("error: ")
+    assert "\n" not in end.value.code
+
+
+def test_a_device_that_is_not_supported(generate):
+    with pytest.raises(SystemExit, match="^error: --device 'xpu' is not there: ") as end:
+        generate("felzenszwalb", "shapes://dev/0/5", more=("--device", "xpu"))
     assert "\n" not in end.value.code
 
 

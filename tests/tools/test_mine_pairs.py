@@ -35,6 +35,7 @@ def test_the_command_says_what_it_has_made(mine, tmp_path, capsys):
     pairs = read_pairs(tmp_path / "out" / "pairs.jsonl").pairs
     shown = capsys.readouterr().out
     assert shown.startswith(f"{len(pairs)} pairs of ") and "\nmost common: " in shown
+    assert shown.endswith(f"\npairs: {tmp_path / 'out' / 'pairs.jsonl'}\n")
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["pairs"] == len(pairs)
     assert mine() == 0 and capsys.readouterr().out == shown
 

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import runpy
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ import torch
 from PIL import Image
 
 from ovseg_d2.d2.data import DatasetCatalog
-from ovseg_d2.engine import checkpointing
+from ovseg_d2.engine import Trainer, checkpointing
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOL = ROOT / "tools" / "train_net.py"
@@ -92,6 +93,7 @@ def test_train_resume_and_evaluate(run, tmp_path, toy_dataset, capsys):
         ),
         ({"INPUT__TRAIN_MAPPER": "none"}, "INPUT.TRAIN_MAPPER 'none' is unknown"),
         ({"MODEL__META_ARCHITECTURE": "MaskCLIP"}, "MaskCLIP has no trainable parameters"),
+        ({"SOLVER__BASE_LR": "1e30"}, "training has diverged: at step "),
     ],
 )
 def test_bad_keys_end_in_a_sentence(refused, keys, told):
@@ -117,6 +119,42 @@ def test_a_config_of_the_project_is_read_from_another_folder(
     run("--config-file", "configs/maskclip.yaml", "--eval-only", **keys)
     log = (tmp_path / "output" / "log.txt").read_text()
     assert f"args.config_file={ROOT / 'configs' / 'maskclip.yaml'}" in log
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_training_set_that_cannot_be_read(refused, toy_dataset, workers):
+    name = toy_dataset("ovseg_toy_unreadable", ["a", "b"])
+    for entry in DatasetCatalog.get(name):
+        Path(entry["file_name"]).write_text("no picture")
+    keys = {"DATASETS__TRAIN": f"('{name}',)", "INPUT__TRAIN_MAPPER": "semantic"}
+    told = refused(**keys, DATALOADER__NUM_WORKERS=workers)
+    assert "20 samples in a row, from number " in told and "'ovseg_toy_unreadable'" in told
+
+
+def test_a_used_port_is_one_sentence(refused):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        url = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        assert f"--dist-url {url}: port " in refused("--num-gpus", "2", "--dist-url", url)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ((), "to go on, run the command with --resume, which starts from the last checkpoint"),
+        (("--eval-only",), "to go on, run the command again"),
+    ],
+)
+def test_an_interrupt_says_how_to_go_on(run, monkeypatch, capsys, options, told):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trainer, "build_model", interrupt)
+    with pytest.raises(SystemExit) as end:
+        run(*options, DATASETS__TEST="('ovseg_shapes_dev',)")
+    assert end.value.code == 130
+    assert capsys.readouterr().err.startswith(f"interrupted; {told}")
 
 
 def test_help_says_that_keys_come_last(capsys):

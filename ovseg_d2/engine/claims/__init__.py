@@ -7,6 +7,7 @@ from .maskclip_plus import maskclip_plus_claim
 from .masked_distill_clip import masked_distill_clip_claim
 from .ovseg import lambda_claim, oracles_claim, ovseg_claim
 from .pixelclip import pixelclip_ablations_claim, pixelclip_claim
+from .plan import describe_trainings
 from .tables import Claim, format_table
 
 CLAIMS = {
@@ -22,4 +23,4 @@ CLAIMS = {
     "pixelclip_ablations": pixelclip_ablations_claim,
 }
 
-__all__ = ["CLAIMS", "Claim", "Job", "JobError", "format_table", "run_jobs"]
+__all__ = ["CLAIMS", "Claim", "Job", "JobError", "describe_trainings", "format_table", "run_jobs"]

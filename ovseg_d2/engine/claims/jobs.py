@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import os
 import shlex
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from ...json_files import read_json
 from ..hooks import read_curves
 from ..run import evaluate_config
 
-__all__ = ["Job", "JobError", "run_jobs"]
+__all__ = ["Job", "JobError", "missing_trainings", "run_jobs"]
 
 _logger = logging.getLogger(__name__)
 _WEIGHTS = "model_final.pth"
@@ -177,14 +178,33 @@ def run_jobs(jobs: Sequence[Job], folder: Path) -> list[dict[str, Any]]:
     return [_finish(job, folder)["numbers"] for job in tqdm(jobs, desc="jobs")]
 
 
+def missing_trainings(jobs: Sequence[Job], folder: Path) -> list[Job]:
+    """The trainings that :func:`run_jobs` would run, each once, in that order.
+
+    Args:
+        jobs: as of ``run_jobs``.
+        folder: likewise.
+    """
+    found: dict[str, Job] = {}
+
+    def visit(job: Job, with_weights: bool) -> None:
+        if _kept(job, folder, with_weights) is None:
+            for _, training in job._trainings:
+                visit(training, True)
+            if job.seed is not None:
+                found.setdefault(job.key(with_defaults=True), job)
+
+    for job in jobs:
+        visit(job, False)
+    return list(found.values())
+
+
 def _finish(job: Job, folder: Path, *, with_weights: bool = False) -> dict[str, Any]:
     """What is kept of a job, run if need be; its trainings before it."""
-    path = folder / f"{job.key()[:24]}.json"
-    output = _output_of(job, folder)
-    kept = _read(path, job)
-    # Numbers may have been kept without the weights.
-    if kept is not None and (not with_weights or (output / _WEIGHTS).is_file()):
+    kept = _kept(job, folder, with_weights)
+    if kept is not None:
         return kept
+    output = _output_of(job, folder)
     opts = (*job.words, "OUTPUT_DIR", str(output))
     for name, training in job.weights:
         opts = (*opts, name, _trained(training, folder))
@@ -203,9 +223,22 @@ def _finish(job: Job, folder: Path, *, with_weights: bool = False) -> dict[str, 
         "numbers": numbers,
         "configs": job.configs(),
     }
-    with write_atomically(path, "w") as file:
+    with write_atomically(_path_of(job, folder), "w") as file:
         json.dump(kept, file, indent=2)
     return kept
+
+
+def _kept(job: Job, folder: Path, with_weights: bool) -> dict[str, Any] | None:
+    """What is kept of a job; None where it has to be run, or its weights are wanted and gone."""
+    kept = _read(_path_of(job, folder), job)
+    # Numbers may have been kept without the weights.
+    if with_weights and not (_output_of(job, folder) / _WEIGHTS).is_file():
+        return None
+    return kept
+
+
+def _path_of(job: Job, folder: Path) -> Path:
+    return folder / f"{job.key()[:24]}.json"
 
 
 def _output_of(job: Job, folder: Path) -> Path:
@@ -229,7 +262,9 @@ def _train(config_file: str, opts: Sequence[str], output: Path) -> dict[str, Any
 
 
 def _run(command: Sequence[str], what_failed: str, more: str = "") -> None:
-    done = subprocess.run(command, check=False)
+    # Killed, this process would leave a training behind that writes where the next one does.
+    attended = ["-m", "ovseg_d2.engine.attended", str(os.getpid())]
+    done = subprocess.run([command[0], *attended, *command[1:]], check=False)
     if done.returncode:
         raise JobError(
             f"{what_failed} with exit code {done.returncode}: {shlex.join(command)}{more}"

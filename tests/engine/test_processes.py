@@ -1,0 +1,150 @@
+"""Processes of a job: where they meet is checked first, and none outlives the job."""
+
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ovseg_d2.engine import processes
+from ovseg_d2.engine.processes import check_dist_url, check_processes, end_with_parent, launch_job
+
+ROOT = Path(__file__).resolve().parents[2]
+SECONDS = 120  # to wait at most, on a machine that is busy
+
+
+@pytest.fixture
+def used_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
+def test_a_used_port_is_one_sentence(used_port):
+    url = f"tcp://127.0.0.1:{used_port}"
+    with pytest.raises(ValueError, match=f"--dist-url {url}: port {used_port} cannot be") as caught:
+        launch_job(print, 2, dist_url=url, args=())
+    assert "give another port, or --dist-url auto on one machine" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    # Other machines only connect to it, and one process alone needs no port.
+    check_dist_url(url, 1, 2, 1)
+    check_dist_url(url, 1, 1, 0)
+
+
+def test_a_free_port_passes():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    for url in (f"tcp://127.0.0.1:{port}", "auto", "file:///somewhere", "env://"):
+        check_dist_url(url, 2, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("url", "machines", "rank", "sentence"),
+    [
+        ("tcp://127.0.0.1", 1, 0, "is no tcp://HOST:PORT; give one, or auto"),
+        ("tcp://127.0.0.1:99999", 1, 0, "is no tcp://HOST:PORT; give one, or auto"),
+        ("tcp://:49152", 1, 0, "is no tcp://HOST:PORT; give one, or auto"),
+        ("tcp://no.such.host.invalid:49152", 2, 1, "the host 'no.such.host.invalid' is not known"),
+        ("auto", 2, 0, "auto finds a port of one machine, and --num-machines is 2; give tcp"),
+        ("auto", 2, 2, "--machine-rank 2 is none of the 2 machines; give one from 0 to 1"),
+        ("auto", 1, -1, "--machine-rank -1 is none of the 1 machines"),
+    ],
+)
+def test_addresses_that_cannot_work(url, machines, rank, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        check_dist_url(url, 2, machines, rank)
+
+
+def test_numbers_of_processes(monkeypatch):
+    check_processes(1, 1)
+    with pytest.raises(ValueError, match="--num-gpus 1 --num-machines 0 is no process at all"):
+        check_processes(1, 0)
+    monkeypatch.setattr(processes.torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(ValueError, match="--num-gpus 2, but 1 are visible"):
+        check_processes(2, 1)
+
+
+def test_one_process_works_right_here():
+    seen = []
+    launch_job(lambda word: seen.append((word, os.getpid())), 1, args=("a",))
+    assert seen == [("a", os.getpid())]
+
+
+def test_a_process_ends_with_its_killed_parent():
+    ready, done = os.pipe()
+    parent = os.fork()
+    if parent == 0:
+        starter = os.getpid()
+        if os.fork() == 0:
+            end_with_parent(starter)
+            os.write(done, b"x")
+            signal.pause()
+        signal.pause()
+    os.close(done)
+    with os.fdopen(ready, "rb", buffering=0) as pipe:
+        assert pipe.read(1) == b"x"
+        os.kill(parent, signal.SIGKILL)
+        os.waitpid(parent, 0)
+        # The pipe ends when the last process that holds it is gone.
+        assert select.select([pipe], [], [], SECONDS)[0], "the process lives on"
+        assert pipe.read(1) == b""
+
+
+# Two processes that tell their numbers and then work for ever.
+JOB = """
+import os, sys, time
+def work(folder):
+    open(os.path.join(folder, str(os.getpid())), "w").close()
+    print("started", flush=True)
+    time.sleep(1000)
+if __name__ == "__main__":
+    from ovseg_d2.engine.cli import sentence_for_bad_input
+    from ovseg_d2.engine.processes import launch_job
+    with sentence_for_bad_input("add --resume"):
+        launch_job(work, 2, args=(sys.argv[1],))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_processes_of_a_job_end_with_the_one_that_started_it(tmp_path, number):
+    script, pids = tmp_path / "job.py", tmp_path / "pids"
+    script.write_text(JOB)
+    pids.mkdir()
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    job = subprocess.Popen(
+        [sys.executable, script, pids],
+        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert [job.stdout.readline() for _ in range(2)] == ["started\n"] * 2
+    job.send_signal(number)
+    # Both pipes end when the last process that holds them is gone.
+    _, told = job.communicate(timeout=SECONDS)
+    assert len(list(pids.iterdir())) == 2
+    if number == signal.SIGKILL:
+        assert job.returncode == -signal.SIGKILL
+    else:
+        assert job.returncode == 130
+        assert told.splitlines()[-1] == "interrupted; to go on, add --resume"
+        assert "Traceback" not in told
+
+
+def test_a_script_is_run_as_if_by_itself(tmp_path, monkeypatch, capsys):
+    script = tmp_path / "script.py"
+    script.write_text("import sys\nprint(__name__, sys.argv)")
+    watched = []
+    monkeypatch.setattr(sys, "argv", ["attended", str(os.getppid()), str(script), "--flag"])
+    monkeypatch.setattr("threading.Thread.start", lambda thread: watched.append(thread.name))
+    runpy.run_module("ovseg_d2.engine.attended", run_name="__main__")
+    assert capsys.readouterr().out == f"__main__ ['{script}', '--flag']\n"
+    assert watched == ["end_with_parent"]

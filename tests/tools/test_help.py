@@ -1,0 +1,96 @@
+"""The help of every tool: quick, whole, and true."""
+
+import ast
+import json
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ovseg_d2.d2.engine import default_argument_parser
+from ovseg_d2.data.masks import MASK_SOURCES
+from ovseg_d2.engine import generate_masks  # noqa: F401  (adds a source)
+from ovseg_d2.engine.claims import CLAIMS
+from ovseg_d2.engine.pair_miner import NOUNS, TRUTH
+from ovseg_d2.mining import TAGGERS
+
+ROOT = Path(__file__).resolve().parents[2]
+TOOLS = sorted((ROOT / "tools").glob("*.py"))
+
+# Shows the help of every tool in one process, and what that has imported.
+SHOW = """
+import contextlib, io, json, runpy, sys
+shown = {}
+for path in sys.argv[1:]:
+    sys.argv = [path, "--help"]
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text):
+        try:
+            runpy.run_path(path, run_name="__main__")
+        except SystemExit as end:
+            code = end.code
+    heavy = [name for name in ("torch", "ovseg_d2", "numpy") if name in sys.modules]
+    shown[path] = [code, heavy, text.getvalue()]
+print(json.dumps(shown))
+"""
+
+
+@pytest.fixture(scope="module")
+def shown():
+    command = [sys.executable, "-c", SHOW, *map(str, TOOLS)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("tool", TOOLS, ids=lambda path: path.stem)
+def test_help_comes_before_anything_slow_is_imported(shown, tool):
+    code, heavy, text = shown[str(tool)]
+    assert (code, heavy) == (0, [])
+    assert text.startswith("usage: ")
+
+
+@pytest.mark.parametrize("tool", TOOLS, ids=lambda path: path.stem)
+def test_help_shows_the_text_of_the_tool_as_it_is_written(shown, tool):
+    """Examples that go on behind a backslash can be copied."""
+    source = tool.read_text(encoding="utf-8")
+    _, start, rest = source.partition('"""')
+    text = rest.partition('"""')[0]
+    assert start and text.strip() in shown[str(tool)][2]
+
+
+def constants(name: str) -> dict:
+    return runpy.run_path(str(ROOT / "tools" / f"{name}.py"), run_name=name)
+
+
+def test_choices_are_those_of_the_package():
+    masks = constants("generate_masks")["SOURCES"]
+    assert sorted(masks) == sorted(set(MASK_SOURCES) - {"stored"})
+    mining = constants("mine_pairs")
+    assert sorted(mining["MASKS"]) == sorted({TRUTH, *MASK_SOURCES})
+    assert mining["NOUNS"] == NOUNS
+    assert mining["TAGGERS"] == tuple(TAGGERS)
+    assert list(constants("benchmark")["METHODS"]) == sorted(CLAIMS)
+
+
+def test_training_takes_detectron2s_options():
+    ours, theirs = constants("train_net")["build_parser"](), default_argument_parser()
+    kept = [
+        {(a.dest, tuple(a.option_strings), repr(a.default), a.nargs, a.type) for a in each._actions}
+        for each in (ours, theirs)
+    ]
+    assert kept[0] == kept[1]
+
+
+def test_tools_import_the_package_only_when_they_work():
+    for tool in TOOLS:
+        tree = ast.parse(tool.read_text(encoding="utf-8"))
+        names = [
+            alias.name if isinstance(node, ast.Import) else node.module
+            for node in tree.body
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for alias in node.names
+        ]
+        assert {name.split(".")[0] for name in names} <= sys.stdlib_module_names, tool.name
