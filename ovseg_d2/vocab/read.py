@@ -43,7 +43,6 @@ from ovseg_d2.vocab.vocabulary import Vocabulary
 __all__ = ["Words", "read_word_list", "read_words"]
 
 Words = Vocabulary | str | os.PathLike[str] | Sequence[Any] | Mapping[str, Any]
-# What `read_words` takes, for the help of a command.
 _logger = logging.getLogger(__name__)
 _LONGEST_TEXT = 2**20  # characters
 _MOST_CLASSES = 100_000
