@@ -31,8 +31,9 @@ from .engine.run import check_weights
 from .engine.untrained import check_trained, weights_file
 from .files import write_atomically
 from .image_errors import memory_for, need_memory
-from .ops import class_shares, max_over_words, upsample_scores
+from .ops import class_shares, upsample_scores
 from .systems import MaskCLIP
+from .text import ClassTexts
 from .viz import Heatmaps, draw_overlay, save_labels
 from .vocab import Vocabulary, Words
 
@@ -253,14 +254,16 @@ class Segmenter:
                 stride=system.stride,
                 official=system.official,
             )
-            text_embeds, class_ids = self.model.text_bank.embed_rows(vocabulary)
-            _need_map_memory(len(text_embeds), image, text_embeds.device)
+            texts = self.model.text_bank.class_texts(vocabulary)
+            _need_map_memory(len(texts.embeds), image, texts.embeds.device)
             pixels = self.model.rgb_image(self._prepare(picture, image))
-            scores = plain.score_pixels(pixels, text_embeds, image.shape[:2])[0]  # (R, H, W)
+            scores = plain.score_pixels(pixels, ClassTexts(texts.embeds), image.shape[:2])[
+                0
+            ]  # (R, H, W)
             if len(vocabulary) > 1:
                 scale = system.logit_scale or system.tower.logit_scale.detach().float()
                 scores = (scores * scale).softmax(dim=0)
-            scores = max_over_words(scores, class_ids, len(vocabulary)).cpu().numpy()
+            scores = texts.best_of_words(scores).cpu().numpy()
             measure = "probability" if len(vocabulary) > 1 else "cosine"
             return Heatmaps(
                 image, dict(zip(vocabulary.names, scores, strict=True)), measure, self._note
@@ -288,10 +291,10 @@ class Segmenter:
             image = _read_rgb(picture)
             tower = self.model.text_bank.tower
             pixels = self.model.rgb_image(self._prepare(picture, image))
-            text_embeds, class_ids = self.model.text_bank.embed_rows(vocabulary)
-            _need_map_memory(len(text_embeds), image, text_embeds.device)
-            maps = attention_to_texts(tower, tower.normalize(pixels), text_embeds)
-            maps = max_over_words(maps, class_ids, len(vocabulary))
+            texts = self.model.text_bank.class_texts(vocabulary)
+            _need_map_memory(len(texts.embeds), image, texts.embeds.device)
+            maps = attention_to_texts(tower, tower.normalize(pixels), texts.embeds)
+            maps = texts.best_of_words(maps)
             patch_h, patch_w = tower.patch_size
             padded = (maps.shape[1] * patch_h, maps.shape[2] * patch_w)
             seen = (pixels.shape[-2], pixels.shape[-1])
@@ -318,7 +321,7 @@ class Segmenter:
             ValueError: no words, or words that cannot be used.
         """
         vocabulary = self.model.vocabulary_of({"classes": classes})
-        self.model.text_bank.embed_rows(vocabulary)
+        self.model.text_bank.class_texts(vocabulary)
         if self.cfg.MODEL.CLIP.NAME == "ShapesCLIP":
             strange = unknown_words(word for words in vocabulary.synonyms for word in words)
             strange = [word for word in strange if word not in self._warned_of]

@@ -14,7 +14,7 @@ from ovseg_d2.d2.data import DatasetCatalog, MetadataCatalog
 from ovseg_d2.d2.modeling import META_ARCH_REGISTRY, build_model
 from ovseg_d2.data.loaders import build_train_loader
 from ovseg_d2.engine.evaluate import evaluate
-from ovseg_d2.plugin.base import config_word_list, dataset_vocabulary
+from ovseg_d2.plugin.inputs import config_word_list, dataset_vocabulary
 from ovseg_d2.text.templates import get_templates
 from ovseg_d2.vocab import find_classes
 

@@ -132,7 +132,7 @@ def draw_maps(
     """The maps that the command line asks for, without those that memory does not suffice for."""
     from tqdm import tqdm
 
-    from ovseg_d2.image_errors import ImageTooLargeError
+    from ovseg_d2.image_errors import ImageTooLargeError, memory_for
 
     wanted = {"heatmaps": segment.heatmaps} if args.heatmap else {}
     wanted |= {"attention": segment.attention} if args.attention else {}

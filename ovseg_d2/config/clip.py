@@ -65,7 +65,7 @@ _CLIP = below(
     },
 )
 
-# Words into embeddings. Read by plugin.build.build_text_bank and plugin.base.
+# Words into embeddings. Read by plugin.build.build_text_bank and plugin.inputs.
 _TEXT = below(
     "MODEL.TEXT",
     {

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..data.labels import LabelReader
-from ..ops import max_over_words, pool_masks, upsample_scores
+from ..ops import pool_masks, upsample_scores
 from ..plugin import MaskCLIP, OVSeg
 from .oracles import TruthLabels, TruthMasks
 
@@ -84,8 +84,8 @@ class GroundTruthMasks(nn.Module):
     def _paint(self, batched_input: dict[str, Any]) -> Tensor:
         model = self.model
         labels = torch.from_numpy(self._read_labels(batched_input))
-        text_embeds, class_ids = model.embed_vocabulary(batched_input)
-        num_classes = len(model.vocabulary_of(batched_input))
+        texts = model.class_texts(batched_input)
+        num_classes = texts.num_classes
         image = model.rgb_image(batched_input)
         tower = model.maskclip.tower
         feats = tower.dense_feats(tower.normalize(image), model.maskclip.last_block)
@@ -93,10 +93,7 @@ class GroundTruthMasks(nn.Module):
         resized = F.interpolate(labels[None, None].double(), image.shape[-2:])[0, 0].long()
         shares = patch_shares(resized, num_classes, tower.patch_size).to(feats)
         pooled = F.normalize(pool_masks(feats, shares[None])[0], dim=-1)
-        scores = (pooled @ text_embeds.t()).t()[:, :, None]  # (K or R, regions, 1)
-        if class_ids is not None:
-            scores = max_over_words(scores, class_ids, num_classes)
-        named = scores[:, :, 0].argmax(dim=0).cpu()
+        named = texts.best_of_words(pooled @ texts.embeds.t(), dim=1).argmax(dim=1).cpu()
         valid = (labels >= 0) & (labels < num_classes)
         painted = named[labels.where(valid, 0)]
         return F.one_hot(painted, num_classes).permute(2, 0, 1).float()

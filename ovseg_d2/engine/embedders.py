@@ -12,7 +12,6 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ..clip import CLIPTower
 from ..data.readers import read_captions
-from ..ops import max_over_words
 from ..plugin import OpenVocabularyModel
 
 __all__ = ["EMBEDDERS", "CaptionEmbedder", "ClassScorer", "ImageEmbedder", "with_embedder"]
@@ -64,12 +63,9 @@ class ClassScorer(ImageEmbedder):
         embeds = F.normalize(self.encode(batched_inputs), dim=-1)
         outputs = []
         for each, image_embeds in zip(batched_inputs, embeds, strict=True):
-            text_embeds, class_ids = self.model.embed_vocabulary(each)
-            scores = text_embeds @ image_embeds.to(text_embeds)
-            if class_ids is not None:
-                num_classes = len(self.model.vocabulary_of(each))
-                scores = max_over_words(scores[:, None, None], class_ids, num_classes)[:, 0, 0]
-            outputs.append({"class_scores": scores})
+            texts = self.model.class_texts(each)
+            scores = texts.embeds @ image_embeds.to(texts.embeds)
+            outputs.append({"class_scores": texts.best_of_words(scores, dim=0)})
         return outputs
 
 

@@ -12,7 +12,7 @@ from ..d2.evaluation import DatasetEvaluator
 from ..d2.utils import comm
 from ..data.loaders import LEFT_OUT
 from ..image_errors import ImageTooLargeError, memory_for
-from ..plugin.base import image_name
+from ..plugin.inputs import image_name
 
 __all__ = ["LeavingOut", "LeavingOutEvaluator"]
 

@@ -12,6 +12,7 @@ from ..data.labels import LabelReader
 from ..plugin import OVSeg
 from ..systems import OVSeg as OVSegSystem
 from ..systems import oracle_proposals, truth_proposals
+from ..text import ClassTexts
 
 __all__ = ["TruthLabels", "TruthMasks"]
 
@@ -64,7 +65,7 @@ class TruthLabels(nn.Module):
         image = self.model.rgb_image(batched_input)
         height, width = image.shape[-2:]
         size = batched_input.get("height", height), batched_input.get("width", width)
-        # Of no words: the truth has named the masks.
-        words = image.new_zeros(num_classes, 0)
-        nobody = OVSegSystem(None, None, lam=0.0)
-        return nobody.score_pixels(image, words, size, proposals=[found])[0]
+        # Without words: the truth has named the masks.
+        texts = ClassTexts(image.new_zeros(num_classes, 1))
+        fusion_only = OVSegSystem(None, None, lam=0.0)
+        return fusion_only.score_masks(image[0], found, texts, size)

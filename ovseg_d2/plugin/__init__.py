@@ -1,7 +1,6 @@
 """The systems as detectron2's citizens: registered adapters over the plain half."""
 
 from .backbones import OVSegCLIPBackbone, OVSegTimmBackbone
-from .base import OpenVocabularyModel
 from .build import build_text_bank, build_tower
 from .clip_fine_tune import CLIPFineTune
 from .clip_pretrain import CLIPPretrain
@@ -15,6 +14,7 @@ from .mask_adapted_clip import MaskAdaptedCLIP
 from .maskclip import MaskCLIP
 from .maskclip_plus import MaskCLIPPlus
 from .masked_distill_clip import MaskedDistillCLIP
+from .open_vocabulary import OpenVocabularyModel
 from .ovseg import OVSeg
 from .ovseg_head import OVSegMaskFormerHead
 from .ovseg_maskformer import OVSegMaskFormer

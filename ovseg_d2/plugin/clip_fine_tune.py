@@ -10,12 +10,10 @@ from ..d2.modeling import META_ARCH_REGISTRY, build_backbone
 from ..nets import TextClassifier
 from ..systems import CLIPFineTune as CLIPFineTuneSystem
 from ..systems import TextSegmenter
-from ..text import TextBank
-from ..vocab import Vocabulary
 from .backbones import OVSegCLIPBackbone
-from .base import open_vocabulary_options
 from .build import build_tower
 from .dense_head import build_dense_network
+from .inputs import InputReader, build_inputs
 from .pixel_labels import LabelledTraining, check_labels_are_read, check_unseen
 
 __all__ = ["CLIPFineTune"]
@@ -36,33 +34,21 @@ class CLIPFineTune(LabelledTraining):
         self,
         *,
         system: CLIPFineTuneSystem,
-        text_bank: TextBank,
+        inputs: InputReader,
         unseen: tuple[str, ...] = (),
         text_tower: CLIPTower | None = None,
-        vocabulary: Vocabulary | None = None,
-        word_list: Vocabulary | None = None,
-        image_format: str = "RGB",
         loss_weight: float = 1.0,
     ) -> None:
         """Put built parts together.
 
         Args:
             system: the plain module.
-            text_bank: on a tower that is never trained in its text half.
+            inputs: reads input dicts; the text half of its text bank's tower is never trained.
             unseen: classes and class sets that are not trained.
             text_tower: that tower, where it is not the backbone's.
-            vocabulary: the default words.
-            word_list: other words for the datasets' classes, in their order.
-            image_format: order of the input's channels, RGB or BGR.
             loss_weight: of the pixels' loss.
         """
-        super().__init__(
-            text_bank=text_bank,
-            unseen=unseen,
-            vocabulary=vocabulary,
-            word_list=word_list,
-            image_format=image_format,
-        )
+        super().__init__(inputs, unseen=unseen)
         self.system = system
         self.text_tower = text_tower
         self._loss_weight = loss_weight
@@ -95,7 +81,7 @@ class CLIPFineTune(LabelledTraining):
             "system": system,
             "unseen": tuple(cfg.INPUT.SEMANTIC.UNSEEN),
             "text_tower": text_tower,
-            **open_vocabulary_options(cfg, tower),
+            "inputs": build_inputs(cfg, tower),
             "loss_weight": cfg.MODEL.SEM_SEG_HEAD.LOSS_WEIGHT,
         }
 
@@ -120,6 +106,6 @@ class CLIPFineTune(LabelledTraining):
             return super().forward(batched_inputs)
         images = self.rgb_batch(batched_inputs)
         labels = self.labels_of(batched_inputs)
-        text_embeds, words = self.training_words(batched_inputs)
-        losses = self.system(images, text_embeds, labels, **words)
+        texts, unseen_ids = self.training_texts(batched_inputs)
+        losses = self.system(images, texts, labels, unseen_ids=unseen_ids)
         return {name: self._loss_weight * loss for name, loss in losses.items()}

@@ -12,9 +12,9 @@ from ..ops import CropOptions
 from ..systems import MaskAdaptedCLIP as MaskAdaptedCLIPSystem
 from ..systems import OVSegClassifier
 from ..text import TextBank
-from ..vocab import Vocabulary
-from .base import OpenVocabularyModel, open_vocabulary_options
 from .build import build_tower, named_or_listed
+from .inputs import InputReader, build_inputs
+from .open_vocabulary import OpenVocabularyModel
 
 __all__ = ["MaskAdaptedCLIP"]
 
@@ -32,30 +32,21 @@ class MaskAdaptedCLIP(OpenVocabularyModel):
         self,
         *,
         system: MaskAdaptedCLIPSystem,
-        text_bank: TextBank,
+        inputs: InputReader,
         crop: CropOptions | None = None,
-        vocabulary: Vocabulary | None = None,
-        word_list: Vocabulary | None = None,
-        image_format: str = "RGB",
     ) -> None:
         """Put built parts together.
 
         Args:
             system: the plain module, with a text bank for training.
-            text_bank: on the same tower, for evaluation.
+            inputs: reads input dicts; its text bank is on the same tower.
             crop: how masks are cut out in evaluation.
-            vocabulary: the default words.
-            word_list: other words for the datasets' classes, in their order.
-            image_format: order of the input's channels, RGB or BGR.
         """
-        super().__init__(
-            text_bank=text_bank,
-            vocabulary=vocabulary,
-            word_list=word_list,
-            image_format=image_format,
-        )
+        super().__init__(inputs)
         self.system = system
-        self._crop = crop or CropOptions(fill=system.fill)
+        crop = crop or CropOptions(fill=system.fill)
+        # In a tuple, for its parts are registered under the system already.
+        self._classifier = (OVSegClassifier(system.prompted, crop=crop),)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
@@ -77,13 +68,13 @@ class MaskAdaptedCLIP(OpenVocabularyModel):
         return {
             "system": system,
             "crop": crop,
-            **open_vocabulary_options(cfg, tower),
+            "inputs": build_inputs(cfg, tower),
         }
 
     @property
     def classifier(self) -> OVSegClassifier:
-        """The weights of the moment, as OVSeg reads them."""
-        return OVSegClassifier(self.system.prompted, crop=self._crop)
+        """Names masks by their crops, on the current weights."""
+        return self._classifier[0]
 
     def forward(
         self, batched_inputs: list[dict[str, Any]]
@@ -110,9 +101,7 @@ class MaskAdaptedCLIP(OpenVocabularyModel):
         classifier, found = self.classifier, []
         for each in batched_inputs:
             masks = _entry(each, "masks", "TEST.TASK to mask_crops").to(self.device)
-            text_embeds, class_ids = self.embed_vocabulary(each)
-            image = self.rgb_image(each)[0]
-            classes = classifier(image, masks, text_embeds, class_ids=class_ids)
+            classes = classifier(self.rgb_image(each)[0], masks, self.class_texts(each))
             found.append({"mask_probs": classes.probs})
         return found
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..d2.config import CfgNode
 from ..masks import DinoClusters, Felzenszwalb, MaskFolder, MaskSource, SamMasks, nearest_pixels
-from ..systems import MaskProposals, covering_proposals
+from ..systems import GeneratedMasks, MaskProposals, covering_proposals
 
 __all__ = ["build_mask_source", "propose_masks"]
 
@@ -66,12 +66,10 @@ def propose_masks(
         MaskFileError: masks that cannot be looked up, or are of another size than their file.
     """
     height, width = image.shape[1:]
-    if isinstance(source, MaskFolder):
-        size = batched_input.get("height", height), batched_input.get("width", width)
-        found = source(np.zeros((*size, 3), np.uint8), batched_input.get("file_name", ""))
-        rows, columns = nearest_pixels(size[0], height), nearest_pixels(size[1], width)
-        found = found[:, rows[:, None], columns]
-    else:
-        pixels = image.detach().clamp(0, 255).round().to(torch.uint8).permute(1, 2, 0)
-        found = source(np.ascontiguousarray(pixels.cpu().numpy()))
+    if not isinstance(source, MaskFolder):
+        return GeneratedMasks(source)(image)
+    size = batched_input.get("height", height), batched_input.get("width", width)
+    found = source(np.zeros((*size, 3), np.uint8), batched_input.get("file_name", ""))
+    rows, columns = nearest_pixels(size[0], height), nearest_pixels(size[1], width)
+    found = found[:, rows[:, None], columns]
     return covering_proposals(torch.from_numpy(np.ascontiguousarray(found)).to(image.device))

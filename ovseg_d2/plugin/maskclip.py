@@ -3,16 +3,16 @@
 import logging
 from typing import Any
 
+from torch import nn
+
 from ..clip import CLIPTower, local_feature_advice
 from ..d2.config import CfgNode, configurable
 from ..d2.modeling import META_ARCH_REGISTRY
 from ..ops import Background, Refinement
 from ..systems import MaskCLIP as MaskCLIPSystem
-from ..text import TextBank
-from ..vocab import Vocabulary
-from .base import open_vocabulary_options
 from .build import build_last_block, build_tower
-from .pixel_scores import PixelScoringModel
+from .inputs import InputReader, build_inputs
+from .open_vocabulary import PixelScoringModel
 
 __all__ = ["MaskCLIP", "maskclip_options"]
 
@@ -51,31 +51,18 @@ class MaskCLIP(PixelScoringModel):
     """Training-free segmentation by frozen CLIP features (adapter of the system)."""
 
     @configurable
-    def __init__(
-        self,
-        *,
-        system: MaskCLIPSystem,
-        text_bank: TextBank,
-        vocabulary: Vocabulary | None = None,
-        word_list: Vocabulary | None = None,
-        image_format: str = "RGB",
-    ) -> None:
+    def __init__(self, *, system: nn.Module, inputs: InputReader, maskclip: MaskCLIPSystem) -> None:
         """Put built parts together.
 
         Args:
-            system: the plain module.
-            text_bank: on the same tower.
-            vocabulary: the default words.
-            word_list: other words for the datasets' classes, in their order.
-            image_format: order of the input's channels, RGB or BGR.
+            system: the plain module; the MaskCLIP itself, or what trains its tower.
+            inputs: reads input dicts; its text bank is on the same tower.
+            maskclip: scores pixels, on the system's parts.
         """
-        super().__init__(
-            text_bank=text_bank,
-            vocabulary=vocabulary,
-            word_list=word_list,
-            image_format=image_format,
-        )
+        super().__init__(inputs)
         self.system = system
+        # In a tuple, for its parts are registered under the system already.
+        self._maskclip = (maskclip,)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
@@ -84,17 +71,15 @@ class MaskCLIP(PixelScoringModel):
         The tower is frozen: this system is not trained.
         """
         tower = build_tower(cfg).requires_grad_(False)
-        return {
-            "system": MaskCLIPSystem(tower, **maskclip_options(cfg, tower)),
-            **open_vocabulary_options(cfg, tower),
-        }
+        system = MaskCLIPSystem(tower, **maskclip_options(cfg, tower))
+        return {"system": system, "maskclip": system, "inputs": build_inputs(cfg, tower)}
 
     @property
     def maskclip(self) -> MaskCLIPSystem:
-        """The module that scores patches."""
-        return self.system
+        """Scores patches and pixels, on the current weights."""
+        return self._maskclip[0]
 
     @property
     def scorer(self) -> MaskCLIPSystem:
-        """What answers: the same."""
+        """The system used for inference."""
         return self.maskclip

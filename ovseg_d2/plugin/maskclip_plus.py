@@ -11,11 +11,9 @@ from ..nets import TextClassifier
 from ..systems import MaskCLIP as MaskCLIPSystem
 from ..systems import MaskCLIPPlus as MaskCLIPPlusSystem
 from ..systems import TextSegmenter
-from ..text import TextBank
-from ..vocab import Vocabulary
-from .base import open_vocabulary_options
 from .build import build_tower
 from .dense_head import build_dense_network
+from .inputs import InputReader, build_inputs
 from .maskclip import maskclip_options
 from .pixel_labels import LabelledTraining, check_labels_are_read, check_unseen
 
@@ -35,34 +33,22 @@ class MaskCLIPPlus(LabelledTraining):
         self,
         *,
         system: MaskCLIPPlusSystem,
-        text_bank: TextBank,
+        inputs: InputReader,
         unseen: tuple[str, ...] = (),
         self_training_from: int | None = None,
-        vocabulary: Vocabulary | None = None,
-        word_list: Vocabulary | None = None,
-        image_format: str = "RGB",
         loss_weight: float = 1.0,
     ) -> None:
         """Put built parts together.
 
         Args:
             system: the plain module.
-            text_bank: on the teacher's tower.
+            inputs: reads input dicts; its text bank is on the teacher's tower.
             unseen: classes and class sets that have no labels.
             self_training_from: the iteration from which on the student labels for itself; None
                 leaves it to the teacher throughout.
-            vocabulary: the default words.
-            word_list: other words for the datasets' classes, in their order.
-            image_format: order of the input's channels, RGB or BGR.
             loss_weight: of the pixels' loss.
         """
-        super().__init__(
-            text_bank=text_bank,
-            unseen=unseen,
-            vocabulary=vocabulary,
-            word_list=word_list,
-            image_format=image_format,
-        )
+        super().__init__(inputs, unseen=unseen)
         self.system = system
         self._self_training_from = self_training_from
         self._loss_weight = loss_weight
@@ -118,7 +104,7 @@ class MaskCLIPPlus(LabelledTraining):
             "system": system,
             "unseen": tuple(cfg.INPUT.SEMANTIC.UNSEEN),
             "self_training_from": _self_training_from(cfg),
-            **open_vocabulary_options(cfg, tower),
+            "inputs": build_inputs(cfg, tower),
             "loss_weight": cfg.MODEL.SEM_SEG_HEAD.LOSS_WEIGHT,
         }
 
@@ -153,10 +139,12 @@ class MaskCLIPPlus(LabelledTraining):
         labels = None
         if self.system.setting == "zero_shot" or any("sem_seg" in each for each in batched_inputs):
             labels = self.labels_of(batched_inputs)
-        text_embeds, words = self.training_words(batched_inputs)
+        texts, unseen_ids = self.training_texts(batched_inputs)
         if self.system.setting == "annotation_free":
-            words["unseen_ids"] = ()
-        losses = self.system(images, text_embeds, labels, **words, self_training=self.self_training)
+            unseen_ids = ()
+        losses = self.system(
+            images, texts, labels, unseen_ids=unseen_ids, self_training=self.self_training
+        )
         if has_event_storage():
             for name, value in self.system.statistics.numbers().items():
                 get_event_storage().put_scalar(f"maskclip_plus/{name}", value)

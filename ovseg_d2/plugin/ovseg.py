@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from ..masks import MaskSource
 from ..ops import CropOptions
 from ..systems import MaskFormerProposals, MaskProposals, OVSegClassifier, with_others
 from ..systems import OVSeg as OVSegSystem
+from ..text import ClassTexts
 from ..vocab import Vocabulary
-from .base import dataset_vocabulary, open_vocabulary_options
 from .build import build_tower
+from .inputs import build_inputs, dataset_vocabulary
 from .mask_sources import build_mask_source, propose_masks
 from .ovseg_head import build_maskformer
 from .ovseg_maskformer import OVSegMaskFormer, seen_classes, training_options
@@ -37,48 +39,35 @@ class OVSeg(OVSegMaskFormer):
     def __init__(
         self,
         *,
+        ovseg: OVSegSystem,
         source: MaskSource | None = None,
-        crop: CropOptions | None = None,
-        crop_batch_size: int = 32,
-        lam: float = 0.7,
-        unseen_lam: float | None = None,
         seen: Vocabulary | None = None,
-        demo: bool = False,
-        official: bool = False,
         keep_clip: bool = False,
         **parts: Any,
     ) -> None:
         """Put built parts together.
 
         Args:
+            ovseg: the plain system, on the MaskFormer and CLIP among ``parts``; its demo mode
+                appends "others" to the words.
             source: gives masks in place of the MaskFormer.
-            crop: how masks are cut out.
-            crop_batch_size: most crops that are encoded at once.
-            lam: lambda in [0, 1]: 0 is what the proposals say, 1 what CLIP says.
-            unseen_lam: of the classes none of whose words is in ``seen``; None: the same.
-            seen: the words that the MaskFormer was trained on.
-            demo: as of the plain system; words get "others" behind them.
-            official: as of the plain system.
+            seen: the words that the MaskFormer was trained on, for the system's ``unseen_lam``.
             keep_clip: whether weights that are loaded leave CLIP and its prompts as they are.
             **parts: of `OVSegMaskFormer`.
 
         Raises:
-            ValueError: a lambda outside [0, 1], one for unseen classes where nothing says which
-                they are, or a batch size below 1.
+            ValueError: a lambda for unseen classes where nothing says which they are.
         """
         super().__init__(**parts)
         self._source = source
-        self._crop = crop or CropOptions()
-        self._crop_batch_size = crop_batch_size
-        self._options = {"lam": lam, "unseen_lam": unseen_lam, "demo": demo, "official": official}
+        # In a tuple, for its parts are registered under the model already.
+        self._ovseg = (ovseg,)
         self._seen_words = None if seen is None else _words_of(seen)
-        self._demo = demo
-        if unseen_lam is not None and seen is None:
+        if ovseg.unseen_lam is not None and seen is None:
             raise ValueError(
-                f"MODEL.OVSEG.UNSEEN_LAMBDA is {unseen_lam}, and nothing says which classes are "
-                "seen; name the dataset of the training in DATASETS.TRAIN, or set it to -1.0"
+                f"MODEL.OVSEG.UNSEEN_LAMBDA is {ovseg.unseen_lam}, and nothing says which classes "
+                "are seen; name the dataset of the training in DATASETS.TRAIN, or set it to -1.0"
             )
-        _ = self.ovseg  # which checks the options
         if keep_clip:
             self.register_load_state_dict_pre_hook(_keep_clip)
 
@@ -93,91 +82,97 @@ class OVSeg(OVSegMaskFormer):
         options = cfg.MODEL.OVSEG
         check_unseen(cfg)
         tower = build_tower(cfg)
-        words = open_vocabulary_options(cfg, tower)
+        inputs = build_inputs(cfg, tower)
         if options.CLIP_WEIGHTS:
             prompted = load_prompted_tower(tower, Path(options.CLIP_WEIGHTS))
         else:
             prompted = MaskPromptedTower(tower, depth=options.PROMPT_DEPTH)
         source = build_mask_source(cfg)
+        maskformer = build_maskformer(cfg, tower.embed_dim) if source is None else None
+        crop = CropOptions(
+            threshold=options.CROP.THRESHOLD,
+            expand_ratio=options.CROP.EXPAND_RATIO,
+            fill=options.CROP.FILL,
+            matting=options.CROP.MATTING,
+        )
+        ovseg = OVSegSystem(
+            None if maskformer is None else MaskFormerProposals(maskformer),
+            OVSegClassifier(prompted, crop=crop, batch_size=options.CROP.BATCH_SIZE),
+            lam=options.LAMBDA,
+            unseen_lam=None if options.UNSEEN_LAMBDA < 0 else options.UNSEEN_LAMBDA,
+            demo=options.DEMO,
+            official=options.OFFICIAL,
+        )
         return {
-            "system": build_maskformer(cfg, tower.embed_dim) if source is None else None,
+            "system": maskformer,
+            "ovseg": ovseg,
             "source": source,
             "prompted": prompted,
-            "crop": CropOptions(
-                threshold=options.CROP.THRESHOLD,
-                expand_ratio=options.CROP.EXPAND_RATIO,
-                fill=options.CROP.FILL,
-                matting=options.CROP.MATTING,
-            ),
-            "crop_batch_size": options.CROP.BATCH_SIZE,
-            "lam": options.LAMBDA,
-            "unseen_lam": None if options.UNSEEN_LAMBDA < 0 else options.UNSEEN_LAMBDA,
             "seen": _seen_vocabulary(cfg),
-            "demo": options.DEMO,
-            "official": options.OFFICIAL,
             "keep_clip": bool(options.CLIP_WEIGHTS),
             **training_options(cfg),
-            **words,
+            "inputs": inputs,
         }
+
+    @property
+    def ovseg(self) -> OVSegSystem:
+        """The plain system, on the current weights."""
+        return self._ovseg[0]
 
     @property
     def lam(self) -> float | None:
         """The lambda of all classes; None where there is no such number to change."""
-        plain = self.system is not None and self._options["unseen_lam"] is None
-        return self._options["lam"] if plain and not self._demo else None
-
-    @property
-    def ovseg(self) -> OVSegSystem:
-        """The plain system on the weights of the moment."""
-        classifier = OVSegClassifier(
-            self.prompted, crop=self._crop, batch_size=self._crop_batch_size
-        )
-        source = None if self.system is None else MaskFormerProposals(self.system)
-        return OVSegSystem(source, classifier, **self._options)
-
-    def vocabulary_of(self, batched_input: dict[str, Any]) -> Vocabulary:
-        """As of every model; in demo mode with "others" behind, once."""
-        found = super().vocabulary_of(batched_input)
-        if not self._demo or len(with_others(found.names)) == len(found):
-            return found
-        return found.union(Vocabulary.from_names(with_others([])))
+        plain = self.system is not None and self.ovseg.unseen_lam is None
+        return self.ovseg.lam if plain and not self.ovseg.demo else None
 
     @property
     def scorer(self) -> OVSegSystem:
-        """What answers: the plain system."""
+        """The system used for inference."""
         return self.ovseg
+
+    def vocabulary_of(self, batched_input: dict[str, Any]) -> Vocabulary:
+        """The input's vocabulary; demo mode appends "others" if missing."""
+        found = super().vocabulary_of(batched_input)
+        if not self.ovseg.demo or len(with_others(found.names)) == len(found):
+            return found
+        return found.union(Vocabulary.from_names(with_others([])))
+
+    def class_texts(self, batched_input: dict[str, Any]) -> ClassTexts:
+        """Text embeddings of an input's vocabulary, with the seen classes where they matter."""
+        texts = super().class_texts(batched_input)
+        if self.ovseg.unseen_lam is None:
+            return texts
+        return replace(texts, seen=self._seen(self.vocabulary_of(batched_input)))
 
     @torch.no_grad()
     def propose(self, batched_input: dict[str, Any]) -> MaskProposals:
-        """The masks of an input, at its image's size, whoever makes them."""
-        (image, text_embeds, _), words = super()._arguments(batched_input)
+        """Mask proposals at image size, from the MaskFormer or the configured source."""
+        image = self.rgb_image(batched_input)[0]
         if self._source is not None:
-            return propose_masks(self._source, image[0], batched_input)
-        return self.ovseg.source(image[0], text_embeds, words["class_ids"])
+            return propose_masks(self._source, image, batched_input)
+        return self.ovseg.source(image, self.class_texts(batched_input))
 
     @torch.no_grad()
     def score(self, batched_input: dict[str, Any], proposals: MaskProposals) -> Tensor:
         """Scores (K, height, width) of one input with given masks, of its image's size."""
-        args, words = self._arguments(batched_input, proposals)
-        return self.ovseg.score_pixels(*args, **words)[0]
+        image, texts, size = self._arguments(batched_input)
+        return self.ovseg.score_masks(image[0], proposals, texts, size)
 
     def sweep(self, batched_input: dict[str, Any], lams: Sequence[float]) -> Iterator[Tensor]:
         """Scores (K, height, width) of one input for each lambda, see the plain system."""
-        (image, text_embeds, size), words = super()._arguments(batched_input)
-        proposals = self.propose(batched_input)
-        return self.ovseg.sweep(image[0], text_embeds, lams, size, proposals=proposals, **words)
+        image, texts, size = self._arguments(batched_input)
+        return self.ovseg.sweep(image[0], self.propose(batched_input), texts, lams, size)
 
-    def _arguments(
-        self, batched_input: dict[str, Any], proposals: MaskProposals | None = None
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        args, words = super()._arguments(batched_input)
-        if proposals is None and self._source is not None:
-            proposals = self.propose(batched_input)
-        if proposals is not None:
-            words["proposals"] = [proposals]
-        if self._options["unseen_lam"] is not None:
-            words["seen"] = self._seen(self.vocabulary_of(batched_input))
-        return args, words
+    def _score(self, batched_input: dict[str, Any]) -> Tensor:
+        if self._source is None:
+            return super()._score(batched_input)
+        return self.score(batched_input, self.propose(batched_input))
+
+    def _label(self, batched_input: dict[str, Any]) -> Tensor:
+        if self._source is None:
+            return super()._label(batched_input)
+        image, texts, size = self._arguments(batched_input)
+        return self.ovseg.segment_masks(image[0], self.propose(batched_input), texts, size)
 
     def _seen(self, vocabulary: Vocabulary) -> Tensor:
         """(K,) bool, the classes that share a word with those of the training."""

@@ -12,13 +12,12 @@ from ..d2.config import CfgNode, configurable
 from ..d2.modeling import META_ARCH_REGISTRY
 from ..ops import split_labels
 from ..systems import OVSegMaskFormer as OVSegMaskFormerSystem
-from ..text import TextBank
 from ..vocab import Vocabulary, find_classes
-from .base import dataset_vocabulary, open_vocabulary_options
 from .build import build_tower
+from .inputs import InputReader, build_inputs, dataset_vocabulary
+from .open_vocabulary import PixelScoringModel
 from .ovseg_head import build_maskformer
 from .pixel_labels import check_unseen
-from .pixel_scores import PixelScoringModel
 
 __all__ = ["OVSegMaskFormer", "seen_classes", "training_options"]
 
@@ -38,20 +37,17 @@ class OVSegMaskFormer(PixelScoringModel):
         *,
         system: OVSegMaskFormerSystem | None,
         prompted: MaskPromptedTower,
-        text_bank: TextBank,
+        inputs: InputReader,
         leave_out_ignored: bool = True,
         unseen: Sequence[str] = (),
         ignore_label: int = 255,
-        vocabulary: Vocabulary | None = None,
-        word_list: Vocabulary | None = None,
-        image_format: str = "RGB",
     ) -> None:
         """Put built parts together.
 
         Args:
             system: the plain module; None where masks come from elsewhere.
             prompted: the CLIP, with or without mask prompts; it is frozen here.
-            text_bank: on its tower.
+            inputs: reads input dicts; its text bank is on its tower.
             leave_out_ignored: whether masks may say what they like of pixels without a class.
             unseen: classes and class sets of the training dataset that are not trained on.
             ignore_label: of training pixels that are of no class.
@@ -59,12 +55,7 @@ class OVSegMaskFormer(PixelScoringModel):
             word_list: other words for the datasets' classes, in their order; not in training.
             image_format: order of the input's channels, RGB or BGR.
         """
-        super().__init__(
-            text_bank=text_bank,
-            vocabulary=vocabulary,
-            word_list=word_list,
-            image_format=image_format,
-        )
+        super().__init__(inputs)
         self.system = system
         self.prompted = prompted.requires_grad_(False).eval()
         self._leave_out_ignored = leave_out_ignored
@@ -86,7 +77,7 @@ class OVSegMaskFormer(PixelScoringModel):
             "system": build_maskformer(cfg, tower.embed_dim),
             "prompted": MaskPromptedTower(tower, depth=0),
             **training_options(cfg),
-            **open_vocabulary_options(cfg, tower),
+            "inputs": build_inputs(cfg, tower),
         }
 
     def train(self, mode: bool = True) -> nn.Module:
@@ -102,7 +93,7 @@ class OVSegMaskFormer(PixelScoringModel):
 
     @property
     def scorer(self) -> Any:
-        """What answers."""
+        """The system used for inference."""
         return self.system
 
     def forward(
@@ -140,13 +131,11 @@ class OVSegMaskFormer(PixelScoringModel):
                 "does: set them to semantic and False",
                 ", ".join(str(each.get("file_name", "an image")) for each in batched_inputs),
             )
-        text_embeds, class_ids = self.text_bank.embed_rows(seen)
         return self.system(
             [self.rgb_image(each)[0] for each in batched_inputs],
-            text_embeds,
+            self.text_bank.class_texts(seen),
             [ids for ids, _ in objects],
             [masks for _, masks in objects],
-            class_ids=None if len(text_embeds) == len(seen) else class_ids,
             ignored=[each < 0 for each in labels] if self._leave_out_ignored else None,
         )
 

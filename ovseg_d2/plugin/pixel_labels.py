@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from ..d2.config import CfgNode
-from ..text import TextBank
+from ..text import ClassTexts
 from ..vocab import Vocabulary, find_classes
-from .base import dataset_vocabulary
-from .pixel_scores import PixelScoringModel
+from .inputs import InputReader, dataset_vocabulary
+from .open_vocabulary import PixelScoringModel
 
 __all__ = ["LabelledTraining", "check_labels_are_read", "check_unseen"]
 
@@ -65,20 +65,19 @@ def _unseen_ids(unseen: Sequence[str], vocabulary: Vocabulary, where: str) -> tu
 class LabelledTraining(PixelScoringModel):
     """What training on label maps takes of a batch: labels, words, and which words are unseen."""
 
-    def __init__(self, *, text_bank: TextBank, unseen: tuple[str, ...] = (), **words: Any) -> None:
+    def __init__(self, inputs: InputReader, *, unseen: tuple[str, ...] = ()) -> None:
         """Keep the names of unseen classes.
 
         Args:
-            text_bank: turns vocabularies into embeddings.
+            inputs: reads input dicts.
             unseen: classes and class sets that have no labels.
-            words: further arguments of an open-vocabulary model.
         """
-        super().__init__(text_bank=text_bank, **words)
+        super().__init__(inputs)
         self._unseen = unseen
 
     @property
     def needs_weights(self) -> bool:
-        """Yes: the network that answers begins as random weights, or in part."""
+        """Always True: part of the network starts from random weights."""
         return True
 
     def labels_of(self, batched_inputs: Sequence[dict[str, Any]]) -> Tensor:
@@ -93,10 +92,10 @@ class LabelledTraining(PixelScoringModel):
             )
         return torch.stack([each["sem_seg"] for each in batched_inputs]).to(self.device)
 
-    def training_words(
+    def training_texts(
         self, batched_inputs: Sequence[dict[str, Any]]
-    ) -> tuple[Tensor, dict[str, Any]]:
-        """Embeddings (K, D) of a batch's classes, and which of them are unseen or background.
+    ) -> tuple[ClassTexts, tuple[int, ...]]:
+        """Texts of a batch's classes, one row each, and the classes that are unseen.
 
         Raises:
             ValueError: inputs of several vocabularies, unseen classes that are none of it, or
@@ -121,14 +120,11 @@ class LabelledTraining(PixelScoringModel):
                 f"INPUT.SEMANTIC.UNSEEN {list(self._unseen)} means different classes of the "
                 "training datasets; train on datasets whose classes have the same places"
             )
-        return self.text_bank.embed(vocabulary), {
-            "unseen_ids": unseen_ids.pop(),
-            "background_ids": vocabulary.background_ids,
-        }
+        return self.text_bank.class_texts(vocabulary), unseen_ids.pop()
 
     def _unseen_ids_of(self, dataset_name: str | None, vocabulary: Vocabulary) -> tuple[int, ...]:
         """By the names that the dataset has for its classes, as its mapper goes by them."""
-        own = None if dataset_name is None else self._own_vocabulary(dataset_name)
+        own = None if dataset_name is None else self.inputs.own_vocabulary(dataset_name)
         if own is None or len(own) != len(vocabulary):
             return _unseen_ids(self._unseen, vocabulary, "the vocabulary")
         return _unseen_ids(self._unseen, own, f"dataset {dataset_name!r}")

@@ -1,6 +1,6 @@
 """PixelCLIP as a meta-architecture: trains on unlabelled masks, answers as MaskCLIP."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,14 +13,12 @@ from ..d2.config import CfgNode, configurable
 from ..d2.modeling import META_ARCH_REGISTRY
 from ..d2.utils import comm
 from ..d2.utils.events import get_event_storage, has_event_storage
-from ..ops import max_over_words, merge_masks, resize_masks
+from ..ops import merge_masks, resize_masks
 from ..systems import MaskCLIP as MaskCLIPSystem
 from ..systems import PixelCLIP as PixelCLIPSystem
-from ..text import TextBank
 from ..viz import draw_clusters
-from ..vocab import Vocabulary
-from .base import open_vocabulary_options
 from .build import build_tower
+from .inputs import InputReader, build_inputs
 from .maskclip import MaskCLIP, maskclip_options
 from .pixelclip_head import build_cluster_head
 
@@ -50,7 +48,7 @@ class ClusterDescription:
 class PixelCLIP(MaskCLIP):
     """Training of CLIP's image half on pictures with unlabelled masks (adapter of the system).
 
-    In evaluation it segments as MaskCLIP does on the student's weights of the moment. Checkpoints
+    In evaluation it segments as MaskCLIP on the student's current weights. Checkpoints
     hold the teacher too, and how many masks each cluster took lately.
     """
 
@@ -62,32 +60,19 @@ class PixelCLIP(MaskCLIP):
         self,
         *,
         system: PixelCLIPSystem,
-        text_bank: TextBank,
-        maskclip: Mapping[str, Any] | None = None,
-        vocabulary: Vocabulary | None = None,
-        word_list: Vocabulary | None = None,
-        image_format: str = "RGB",
+        inputs: InputReader,
+        maskclip: MaskCLIPSystem,
         vis_period: int = 0,
     ) -> None:
         """Put built parts together.
 
         Args:
             system: the plain module.
-            text_bank: on the system's tower.
-            maskclip: arguments of the plain MaskCLIP, for segmentation.
-            vocabulary: the default words.
-            word_list: other words for the datasets' classes, in their order.
-            image_format: order of the input's channels, RGB or BGR.
+            inputs: reads input dicts; its text bank is on the system's tower.
+            maskclip: scores pixels, on the student's weights; see the system's ``inference``.
             vis_period: iterations from one drawing of training pictures to the next; 0 draws none.
         """
-        super().__init__(
-            system=system,
-            text_bank=text_bank,
-            vocabulary=vocabulary,
-            word_list=word_list,
-            image_format=image_format,
-        )
-        self._maskclip = dict(maskclip or {})
+        super().__init__(system=system, inputs=inputs, maskclip=maskclip)
         self._vis_period = vis_period
         counts = None if system.clusters is None else torch.zeros(system.clusters.num_clusters)
         self.register_buffer("masks_lately", counts)
@@ -121,15 +106,10 @@ class PixelCLIP(MaskCLIP):
         )
         return {
             "system": system,
-            "maskclip": maskclip,
-            **open_vocabulary_options(cfg, tower),
+            "maskclip": system.inference(**maskclip),
+            "inputs": build_inputs(cfg, tower),
             "vis_period": cfg.VIS_PERIOD,
         }
-
-    @property
-    def maskclip(self) -> MaskCLIPSystem:
-        """The student of the moment, as MaskCLIP reads it."""
-        return self.system.inference(**self._maskclip)
 
     def forward(
         self, batched_inputs: list[dict[str, Any]]
@@ -170,12 +150,11 @@ class PixelCLIP(MaskCLIP):
             return []
         masks = (self.masks_lately / self.batches_lately.clamp(min=1e-12)).tolist()
         words: list[tuple[tuple[str, float], ...]] = [()] * len(masks)
-        vocabulary = self._set_vocabulary or self._default_vocabulary
+        vocabulary = self.inputs.default_vocabulary
         if vocabulary is not None:
-            text_embeds, class_ids = self.text_bank.embed_rows(vocabulary)
-            cosines = self.system.clusters(self.system.tower).float() @ text_embeds.t()
-            of_words = max_over_words(cosines.t()[..., None], class_ids, len(vocabulary))
-            best = of_words[..., 0].t().topk(min(num_words, len(vocabulary)), dim=1)
+            texts = self.text_bank.class_texts(vocabulary)
+            cosines = self.system.clusters(self.system.tower).float() @ texts.embeds.t()
+            best = texts.best_of_words(cosines, dim=1).topk(min(num_words, len(vocabulary)), dim=1)
             words = [
                 tuple((vocabulary.names[number], value) for number, value in zip(*row, strict=True))
                 for row in zip(best.indices.tolist(), best.values.tolist(), strict=True)

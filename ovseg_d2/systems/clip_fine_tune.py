@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ovseg_d2.losses import pixel_cross_entropy_loss
 from ovseg_d2.ops import UNLABELLED, check_labels
+from ovseg_d2.text import ClassTexts
 
 from .text_segmenter import TextSegmenter
 
@@ -55,22 +56,20 @@ class CLIPFineTune(nn.Module):
     def forward(
         self,
         images: Tensor,
-        text_embeds: Tensor,
+        texts: ClassTexts,
         labels: Tensor,
         *,
         unseen_ids: Sequence[int] = (),
-        background_ids: Sequence[int] = (),
     ) -> dict[str, Tensor]:
         """Give the loss of one batch.
 
         Args:
             images: (B, 3, H, W) RGB in 0..255, in whole strides of the network.
-            text_embeds: (K, D) unit norm, of all classes.
+            texts: embeddings of all K classes, one row each; background classes count where
+                background is learnt.
             labels: (B, H, W) int64: seen classes, `UNLABELLED` or the ignore label; the last two
                 have no loss.
-            unseen_ids: the classes that are not trained. They are no rivals in a softmax either,
-                for nobody has named them yet.
-            background_ids: classes of background, where that is learnt.
+            unseen_ids: the classes that are not trained. They are also left out of the softmax.
 
         Returns:
             ``loss_sem_seg``, 0-dim.
@@ -79,7 +78,7 @@ class CLIPFineTune(nn.Module):
             ValueError: labels of an unseen class, of another size or that are none, fewer than two
                 seen classes, or images that are not whole strides.
         """
-        size, num_classes = (images.shape[2], images.shape[3]), len(text_embeds)
+        size, num_classes = (images.shape[2], images.shape[3]), texts.num_classes
         self.segmenter.check_size(size)
         if labels.shape != (len(images), *size):
             raise ValueError(
@@ -92,8 +91,10 @@ class CLIPFineTune(nn.Module):
                 f"of {num_classes} classes {len(seen_ids)} are seen; training needs two or more"
             )
         seen = torch.tensor(seen_ids, device=labels.device)
-        rows = [row for row, each in enumerate(seen_ids) if each in background_ids]
-        logits = self.segmenter(images, text_embeds[seen], background_rows=rows)
+        seen_texts = texts.select(seen_ids)
+        logits = self.segmenter(
+            images, seen_texts.embeds, background_rows=seen_texts.background_rows
+        )
         # From class to place among the seen ones.
         places = torch.full((num_classes,), _IGNORED, device=labels.device)
         places[seen] = torch.arange(len(seen), device=labels.device)

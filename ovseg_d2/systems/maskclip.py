@@ -9,7 +9,7 @@ and [naclip] differ from it in these alone.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -22,15 +22,14 @@ from ovseg_d2.ops import (
     Background,
     Refinement,
     find_background,
-    max_over_words,
     merge_background,
     refine_scores,
     score_bands,
     window_boxes,
 )
+from ovseg_d2.text import ClassTexts
 
-from .images import evaluating
-from .pixel_scorer import PixelScorer
+from .pixel_scorer import PixelScorer, evaluating
 
 __all__ = ["MaskCLIP"]
 
@@ -124,7 +123,7 @@ class MaskCLIP(PixelScorer):
         Raises:
             ValueError: text embeddings that are not (K, D) with the tower's D.
         """
-        self._check_text(text_embeds)
+        ClassTexts(text_embeds).check_dim(self.tower.embed_dim)
         images = self.tower.normalize(images)
         feats = self.tower.dense_feats(images, self.last_block, official=self.official)
         return _cosines(feats, text_embeds)
@@ -143,34 +142,27 @@ class MaskCLIP(PixelScorer):
         Raises:
             ValueError: text embeddings that are not (K, D) with the tower's D.
         """
-        self._check_text(text_embeds)
+        ClassTexts(text_embeds).check_dim(self.tower.embed_dim)
         with evaluating(self):
             scores, keys = self._encode(images, text_embeds)
         return refine_scores(scores, keys, self.refine, self.scale, official=self.official)
 
-    def _bands(
-        self,
-        image: Tensor,
-        out_size: Size | None,
-        text_embeds: Tensor,
-        class_ids: Tensor | None,
-        background_ids: Sequence[int],
-    ) -> Iterator[Tensor]:
-        """Final scores (K, rows, W) of one image (3, H, W), band by band from the top."""
-        self._check_text(text_embeds)
-        grids = self._grids(image, text_embeds, class_ids)
+    def _bands(self, image: Tensor, out_size: Size | None, texts: ClassTexts) -> Iterator[Tensor]:
+        """Yield the final scores (K, rows, W) of one image (3, H, W), from the top band down."""
+        texts.check_dim(self.tower.embed_dim)
+        grids = self._grids(image, texts)
         areas: Tensor | None = None
         if self.background.min_share is not None:
             # What a class wins of the whole image has to be known before the first band.
             winners = [
-                merge_background(band, background_ids).argmax(dim=0).flatten()
-                for band in self._probs(grids, out_size)
+                merge_background(band, texts.background_ids).argmax(dim=0).flatten()
+                for band in self._probs(grids, texts, out_size)
             ]
-            areas = torch.bincount(torch.cat(winners), minlength=grids.num_classes)
-        for band in self._probs(grids, out_size):
-            yield find_background(band, self.background, background_ids, areas)
+            areas = torch.bincount(torch.cat(winners), minlength=texts.num_classes)
+        for band in self._probs(grids, texts, out_size):
+            yield find_background(band, self.background, texts.background_ids, areas)
 
-    def _grids(self, image: Tensor, text_embeds: Tensor, class_ids: Tensor | None) -> _Grids:
+    def _grids(self, image: Tensor, texts: ClassTexts) -> _Grids:
         """Encode one image and refine its scores."""
         size = (image.shape[1], image.shape[2])
         boxes, at_once = self._boxes(size)
@@ -178,15 +170,15 @@ class MaskCLIP(PixelScorer):
         scores, keys = [], []
         for start in range(0, len(crops), at_once):
             batch = torch.stack(crops[start : start + at_once])
-            some_scores, some_keys = self._encode(batch, text_embeds)
+            some_scores, some_keys = self._encode(batch, texts.embeds)
             scores.append(some_scores)
             keys += [] if some_keys is None else [some_keys]
-        grid_scores = torch.cat(scores)  # (n, K, h, w)
-        num_classes = len(text_embeds) if class_ids is None else int(class_ids.max()) + 1
-        if class_ids is not None and self.refine != Refinement():
+        grid_scores = torch.cat(scores)  # (n, R, h, w)
+        has_words = texts.class_ids is not None
+        if has_words and self.refine != Refinement():
             # Refinement is of classes: it must not take the words of one for rivals.
-            grid_scores = max_over_words(grid_scores, class_ids, num_classes)
-            class_ids = None
+            grid_scores = texts.best_of_words(grid_scores)
+            has_words = False
         del scores
         if self.refine != Refinement():
             refined = refine_scores(
@@ -203,7 +195,7 @@ class MaskCLIP(PixelScorer):
         padded_size = (grid_h * patch_h, grid_w * patch_w)
         if self.official:
             padded_size = (box_size[0], box_size[1])
-        return _Grids(grid_scores, boxes, size, padded_size, class_ids, num_classes)
+        return _Grids(grid_scores, boxes, size, padded_size, has_words)
 
     def _boxes(self, size: Size) -> tuple[list[tuple[int, int, int, int]], int]:
         """Windows of an image of a size, and how many of them are encoded together."""
@@ -230,41 +222,39 @@ class MaskCLIP(PixelScorer):
             )
         return _cosines(feats, text_embeds), keys
 
-    def _probs(self, grids: _Grids, out_size: Size | None) -> Iterator[Tensor]:
-        """Scores (K, rows, W) at pixels; probabilities where something is going to compare them."""
-        wants_probs = self.background != Background() or grids.class_ids is not None
+    def _probs(self, grids: _Grids, texts: ClassTexts, out_size: Size | None) -> Iterator[Tensor]:
+        """Scores (K, rows, W) at pixels; probabilities where words or background compete."""
+        wants_probs = self.background != Background() or grids.has_words
         for _, band in score_bands(
             grids.scores, grids.boxes, grids.size, padded_size=grids.padded_size, out_size=out_size
         ):
             if wants_probs and self.refine.key_smoothing is None:
                 band = (band * self.scale).softmax(dim=0)
-            if grids.class_ids is not None:
-                band = max_over_words(band, grids.class_ids, grids.num_classes)
-            yield band
+            yield texts.best_of_words(band) if grids.has_words else band
 
     @property
     def scale(self) -> Tensor | float:
         """Factor of the cosines before any softmax."""
         return self.tower.logit_scale.float() if self.logit_scale is None else self.logit_scale
 
-    def _check_text(self, text_embeds: Tensor) -> None:
-        if text_embeds.dim() != 2 or text_embeds.shape[1] != self.tower.embed_dim:
-            raise ValueError(
-                f"text_embeds have shape {tuple(text_embeds.shape)}, but this tower's joint "
-                f"embedding has D = {self.tower.embed_dim}; give (K, D) from a TextBank on it"
-            )
-
 
 @dataclass(frozen=True)
 class _Grids:
-    """One image, scored: (n, K, h, w) of its windows, or a row a word, and where they lie."""
+    """Scores of an image's n windows, and where the windows lie.
+
+    Attributes:
+        scores: (n, R, h, w) where ``has_words``, else (n, K, h, w).
+        boxes: xyxy of the windows, in pixels.
+        size: (h, w) of the image.
+        padded_size: (h, w) in pixels that a window's grid covers.
+        has_words: whether a class has a row for each of its words.
+    """
 
     scores: Tensor
     boxes: list[tuple[int, int, int, int]]
     size: Size
     padded_size: Size
-    class_ids: Tensor | None
-    num_classes: int
+    has_words: bool
 
 
 @lru_cache(maxsize=1024)

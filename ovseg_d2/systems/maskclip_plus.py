@@ -22,6 +22,7 @@ from ovseg_d2.ops import (
     fill_unlabelled,
     upsample_scores,
 )
+from ovseg_d2.text import ClassTexts
 
 from .maskclip import MaskCLIP
 from .text_segmenter import TextSegmenter
@@ -131,22 +132,21 @@ class MaskCLIPPlus(nn.Module):
     def forward(
         self,
         images: Tensor,
-        text_embeds: Tensor,
+        texts: ClassTexts,
         labels: Tensor | None = None,
         *,
         unseen_ids: Sequence[int] = (),
-        background_ids: Sequence[int] = (),
         self_training: bool = False,
     ) -> dict[str, Tensor]:
         """Give the losses of one batch; what it was trained on is kept in `statistics`.
 
         Args:
             images: (B, 3, H, W) RGB in 0..255, in whole strides of the student.
-            text_embeds: (K, D) unit norm, of all classes.
+            texts: embeddings of all K classes, one row each; where background is learnt, the
+                teacher labels no background class.
             labels: (B, H, W) int64: classes, `UNLABELLED` for what is to be filled in, or the
                 ignore label. None: all of it is unlabelled. Annotation-free, the first are refused.
             unseen_ids: the classes without labels, in the zero-shot setting.
-            background_ids: classes of background; where that is learnt, no teacher labels it.
             self_training: the student's labels in place of the teacher's.
 
         Returns:
@@ -160,11 +160,11 @@ class MaskCLIPPlus(nn.Module):
         """
         size = images.shape[2], images.shape[3]
         self.student.check_size(size)
-        check_ignore(self.ignore, len(text_embeds))
-        self._check_background(len(text_embeds), background_ids)
-        labels = self._read_labels(images, labels, len(text_embeds), unseen_ids)
+        check_ignore(self.ignore, texts.num_classes)
+        self._check_background(texts)
+        labels = self._read_labels(images, labels, texts.num_classes, unseen_ids)
         feats = self.student.network(images)
-        logits = self.student.classifier(feats, text_embeds, background_ids)
+        logits = self.student.classifier(feats, texts.embeds, texts.background_ids)
         losses: dict[str, Tensor] = {}
         unlabelled = labels == UNLABELLED
         targets = labels
@@ -173,10 +173,8 @@ class MaskCLIPPlus(nn.Module):
             targets = labels.masked_fill(unlabelled, self.ignore)
             losses["loss_distill"] = self.feature_weight * self._feature_loss(feats, images, labels)
         elif bool(unlabelled.any()):
-            chosen = self._classes_to_fill(
-                len(text_embeds), unseen_ids, background_ids, self_training
-            )
-            targets = self._fill(labels, images, text_embeds, own, chosen)
+            chosen = self._classes_to_fill(texts, unseen_ids, self_training)
+            targets = self._fill(labels, images, texts.embeds, own, chosen)
         losses["loss_sem_seg"] = pixel_cross_entropy_loss(
             logits, targets, ignore=self.ignore, over_all=self.official
         )
@@ -240,21 +238,17 @@ class MaskCLIPPlus(nn.Module):
         )
 
     def _classes_to_fill(
-        self,
-        num_classes: int,
-        unseen_ids: Sequence[int],
-        background_ids: Sequence[int],
-        self_training: bool,
+        self, texts: ClassTexts, unseen_ids: Sequence[int], self_training: bool
     ) -> list[int]:
         if self.setting == "zero_shot":
             return sorted(set(unseen_ids))
         # There is no text to a learnt background that a teacher could look for.
         learnt = self.student.classifier.background is not None and not self_training
-        left_out = set(background_ids) if learnt else set()
-        return [each for each in range(num_classes) if each not in left_out]
+        left_out = set(texts.background_ids) if learnt else set()
+        return [each for each in range(texts.num_classes) if each not in left_out]
 
-    def _check_background(self, num_classes: int, background_ids: Sequence[int]) -> None:
-        number = len(set(background_ids))
+    def _check_background(self, texts: ClassTexts) -> None:
+        number, num_classes = len(set(texts.background_ids)), texts.num_classes
         if self.student.classifier.background is not None and not 0 < number < num_classes:
             raise ValueError(
                 f"of {num_classes} classes {number} mean background, and its vector is to be "

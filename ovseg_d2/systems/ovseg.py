@@ -20,11 +20,11 @@ from ovseg_d2.ops import (
     lambda_ensemble,
     merge_background,
 )
+from ovseg_d2.text import ClassTexts
 
-from .images import each_image, evaluating
 from .ovseg_classifier import OVSegClassifier
 from .ovseg_proposals import MaskProposals, ProposalSource
-from .pixel_scorer import PixelScorer, join_labels, join_scores, need_score_memory
+from .pixel_scorer import PixelScorer, evaluating, need_score_memory
 
 __all__ = ["OTHERS", "OVSeg", "with_others"]
 
@@ -46,15 +46,15 @@ class OVSeg(PixelScorer):
     the truth) leave the naming to q. What each row of the paper's table of oracles needs:
 
     =========================================  =================================================
-    the truth's masks, named by CLIP           ``proposals=[truth_proposals(...)]``
-    proposals, named by the truth              ``lam=0``, ``proposals=[oracle_proposals(...)]``
+    the truth's masks, named by CLIP           ``score_masks`` of ``truth_proposals(...)``
+    proposals, named by the truth              ``lam=0``, of ``oracle_proposals(...)``
     =========================================  =================================================
 
     Paper: [ovseg] Sec. 3.1, Eq. (2), fused as in [maskformer].
     Departs: an image without any valid mask has p^(1 - lambda) alone, where the release fails.
 
     Args:
-        source: makes the masks; None where each call brings its own.
+        source: makes the masks; None where `score_masks` is given them.
         classifier: CLIP's opinion; None where ``lam`` is 0 for all classes.
         lam: lambda in [0, 1]: 0 is p alone, 1 is q alone.
         unseen_lam: lambda of the classes that the source was not trained on; None: the same.
@@ -97,99 +97,55 @@ class OVSeg(PixelScorer):
             )
 
     @torch.no_grad()
-    def score_pixels(
-        self,
-        images: Tensor | Sequence[Tensor],
-        text_embeds: Tensor,
-        size: Size | Sequence[Size] | None = None,
-        *,
-        class_ids: Tensor | None = None,
-        background_ids: Sequence[int] = (),
-        seen: Tensor | None = None,
-        proposals: Sequence[MaskProposals] | None = None,
-    ) -> Tensor | list[Tensor]:
-        """Score every pixel for every class; as `PixelScorer` does it, but for the last arguments.
+    def score_masks(
+        self, image: Tensor, proposals: MaskProposals, texts: ClassTexts, size: Size | None = None
+    ) -> Tensor:
+        """Score the pixels of one image with given masks in place of the source's.
 
         Args:
-            images: as for `segment`, like all that follow.
-            text_embeds: likewise.
-            size: likewise.
-            class_ids: likewise.
-            background_ids: likewise.
-            seen: likewise.
-            proposals: likewise.
+            image: (3, H, W) RGB in 0..255.
+            proposals: masks of the image's size.
+            texts: as for `score_pixels`.
+            size: (h, w) of the scores; None is the image's own size.
 
         Returns:
-            (B, K, H, W) float32, or a list of (K, H, W).
+            (K, h, w) float32.
 
         Raises:
-            ValueError: as `segment`.
+            ValueError: as `name_masks`.
             ImageTooLargeError: memory does not suffice for the scores.
         """
-        need_score_memory(images, size, text_embeds, class_ids)
-        asked = (text_embeds, class_ids, background_ids, seen)
+        need_score_memory(image, size, texts.num_classes)
         with evaluating(self):
-            found = self._bands_of_each(images, size, proposals, asked)
-            return join_scores(found, stacked=isinstance(images, Tensor))
+            return torch.cat(list(self._fuse(image, proposals, texts, size)), dim=1)
 
     @torch.no_grad()
-    def segment(
-        self,
-        images: Tensor | Sequence[Tensor],
-        text_embeds: Tensor,
-        size: Size | Sequence[Size] | None = None,
-        *,
-        class_ids: Tensor | None = None,
-        background_ids: Sequence[int] = (),
-        seen: Tensor | None = None,
-        proposals: Sequence[MaskProposals] | None = None,
-    ) -> Tensor | list[Tensor]:
-        """Label every pixel; as `PixelScorer` does it, but for the last arguments.
-
-        Args:
-            images: as for `PixelScorer.segment`, like the next four.
-            text_embeds: likewise.
-            size: likewise.
-            class_ids: likewise.
-            background_ids: likewise.
-            seen: (K,) bool, the classes that the source was trained on; for ``unseen_lam``.
-            proposals: the masks of each image, in place of the source's.
-
-        Returns:
-            (B, h, w) int64 class indices, or a list of (h, w).
-
-        Raises:
-            ValueError: what does not fit: text embeddings, images, sizes, masks or ``seen``; or
-                no masks, because there is neither a source nor ``proposals``.
-        """
-        asked = (text_embeds, class_ids, background_ids, seen)
+    def segment_masks(
+        self, image: Tensor, proposals: MaskProposals, texts: ClassTexts, size: Size | None = None
+    ) -> Tensor:
+        """Label the pixels of one image with given masks: (h, w) int64; see `score_masks`."""
         with evaluating(self):
-            found = self._bands_of_each(images, size, proposals, asked)
-            return join_labels(found, stacked=isinstance(images, Tensor))
+            bands = self._fuse(image, proposals, texts, size)
+            return torch.cat([band.argmax(dim=0) for band in bands])
 
     @torch.no_grad()
     def sweep(
         self,
         image: Tensor,
-        text_embeds: Tensor,
+        proposals: MaskProposals,
+        texts: ClassTexts,
         lams: Sequence[float],
         size: Size | None = None,
-        *,
-        class_ids: Tensor | None = None,
-        background_ids: Sequence[int] = (),
-        proposals: MaskProposals | None = None,
     ) -> Iterator[Tensor]:
-        """Score one image with one lambda after the other; masks are made and named once.
+        """Score one image at several lambdas; its masks are named once.
 
         Args:
             image: (3, H, W) RGB in 0..255.
-            text_embeds: as for `segment`.
-            lams: each in [0, 1], for all classes alike; demo mode and the system's own lambdas
-                play no part.
-            size: (h, w) of the scores; None means that of the image.
-            class_ids: as for `segment`, like all that follow.
-            background_ids: likewise.
-            proposals: the image's masks, in place of the source's.
+            proposals: its masks, of the image's size, with classes.
+            texts: as for `score_pixels`.
+            lams: each in [0, 1], for all classes alike, in place of the system's own; without the
+                demo mode.
+            size: (h, w) of the scores; None is the image's own size.
 
         Yields:
             (K, h, w) float32 for each lambda.
@@ -199,45 +155,35 @@ class OVSeg(PixelScorer):
                 which no lambda makes a difference.
         """
         with evaluating(self):
-            found = self._propose(image, text_embeds, class_ids, proposals)
-            if found.probs is None or self.classifier is None:
+            if proposals.probs is None or self.classifier is None:
                 raise ValueError(
                     "a sweep over lambda weighs two opinions, and there is one; give proposals "
                     "with classes, and a classifier"
                 )
-            p = found.probs.float()
-            clip = self.classifier(image, found.masks, text_embeds, class_ids=class_ids)
-        masks = _resize(found.masks.float(), size)
+            p = proposals.probs.float()
+            clip = self.classifier(image, proposals.masks, texts)
+        masks = _resize(proposals.masks.float(), size)
         for lam in lams:
             probs = lambda_ensemble(p, clip.probs, clip.valid, lam, official=self.official)
             bands = fused_bands(probs, masks)
-            yield torch.cat([merge_background(band, background_ids) for band in bands], dim=1)
+            yield torch.cat([merge_background(band, texts.background_ids) for band in bands], dim=1)
 
     @torch.no_grad()
-    def name_masks(
-        self,
-        image: Tensor,
-        proposals: MaskProposals,
-        text_embeds: Tensor,
-        *,
-        class_ids: Tensor | None = None,
-        seen: Tensor | None = None,
-    ) -> Tensor:
-        """Final class probabilities of the masks of one image.
+    def name_masks(self, image: Tensor, proposals: MaskProposals, texts: ClassTexts) -> Tensor:
+        """Give the masks of one image their final class probabilities.
 
         Args:
             image: (3, H, W) RGB in 0..255.
             proposals: its masks, of the image's size.
-            text_embeds: as for `segment`.
-            class_ids: as for `segment`.
-            seen: as for `segment`.
+            texts: as for `score_pixels`; ``unseen_lam`` needs their ``seen``.
 
         Returns:
             (Q, K) float32, rows not normalised: p^(1 - lambda) q^lambda; q, and zeros where a
             mask is empty, where the proposals know no classes.
 
         Raises:
-            ValueError: as `segment`; or proposals without classes and no classifier.
+            ValueError: texts or masks that do not fit, proposals without classes and no
+                classifier, or ``unseen_lam`` without ``seen``.
         """
         p = proposals.probs
         if p is not None and not self._asks_clip and not self.demo:
@@ -246,72 +192,42 @@ class OVSeg(PixelScorer):
             raise ValueError(
                 "these proposals know no classes, and classifier is None; give a classifier"
             )
-        clip = self.classifier(image, proposals.masks, text_embeds, class_ids=class_ids)
+        clip = self.classifier(image, proposals.masks, texts)
         if p is None or self.demo:
             return clip.probs
         return lambda_ensemble(
-            p.float(), clip.probs, clip.valid, self._lambdas(seen, p), official=self.official
+            p.float(), clip.probs, clip.valid, self._lambdas(texts, p), official=self.official
         )
 
     @property
     def _asks_clip(self) -> bool:
         return self.lam > 0 or bool(self.unseen_lam) or self.official
 
-    def _lambdas(self, seen: Tensor | None, p: Tensor) -> float | Tensor:
+    def _lambdas(self, texts: ClassTexts, p: Tensor) -> float | Tensor:
         if self.unseen_lam is None:
             return self.lam
-        if seen is None:
+        if texts.seen is None:
             raise ValueError(
-                "unseen_lam needs to know which classes are seen; give seen, (K,) bool, or leave "
-                "unseen_lam None"
+                "unseen_lam needs to know which classes are seen; give texts with seen, (K,) bool, "
+                "or leave unseen_lam None"
             )
-        return class_lambdas(seen.to(p.device), self.lam, self.unseen_lam)
+        return class_lambdas(texts.seen.to(p.device), self.lam, self.unseen_lam)
 
-    def _bands_of_each(
-        self,
-        images: Tensor | Sequence[Tensor],
-        size: Size | Sequence[Size] | None,
-        proposals: Sequence[MaskProposals] | None,
-        asked: tuple[Tensor, Tensor | None, Sequence[int], Tensor | None],
-    ) -> Iterator[Iterator[Tensor]]:
-        if proposals is not None and len(proposals) != len(images):
-            raise ValueError(
-                f"{len(proposals)} proposals for {len(images)} images; give one for each"
-            )
-        for index, (image, out_size) in enumerate(each_image(images, size)):
-            yield self._bands(image, out_size, *asked, proposals[index] if proposals else None)
+    def _bands(self, image: Tensor, out_size: Size | None, texts: ClassTexts) -> Iterator[Tensor]:
+        """Yield the final scores (K, rows, W) of one image (3, H, W), from the top band down."""
+        if self.source is None:
+            raise ValueError("there is no source of masks; give one, or call score_masks")
+        yield from self._fuse(image, self.source(image, texts), texts, out_size)
 
-    def _bands(
-        self,
-        image: Tensor,
-        out_size: Size | None,
-        text_embeds: Tensor,
-        class_ids: Tensor | None,
-        background_ids: Sequence[int],
-        seen: Tensor | None = None,
-        proposals: MaskProposals | None = None,
+    def _fuse(
+        self, image: Tensor, proposals: MaskProposals, texts: ClassTexts, out_size: Size | None
     ) -> Iterator[Tensor]:
-        """Final scores (K, rows, W) of one image (3, H, W), band by band from the top."""
-        found = self._propose(image, text_embeds, class_ids, proposals)
-        probs = self.name_masks(image, found, text_embeds, class_ids=class_ids, seen=seen)
-        masks = found.masks
+        """Yield the final scores of one image with its masks, from the top band down."""
+        probs, masks = self.name_masks(image, proposals, texts), proposals.masks
         if self.demo:
             probs, masks = self._best_masks(probs, masks)
         for band in fused_bands(probs, _resize(masks.float(), out_size)):
-            yield merge_background(band, background_ids)
-
-    def _propose(
-        self,
-        image: Tensor,
-        text_embeds: Tensor,
-        class_ids: Tensor | None,
-        proposals: MaskProposals | None,
-    ) -> MaskProposals:
-        if proposals is not None:
-            return proposals
-        if self.source is None:
-            raise ValueError("there is no source of masks; give one, or proposals")
-        return self.source(image, text_embeds, class_ids)
+            yield merge_background(band, texts.background_ids)
 
     def _best_masks(self, probs: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
         """For each class the mask that it fits best, and one that is the last class, the rest."""

@@ -19,9 +19,9 @@ from ovseg_d2.ops import (
     cut_regions,
     expand_boxes,
     mask_boxes,
-    max_over_words,
     resize_regions,
 )
+from ovseg_d2.text import ClassTexts
 
 __all__ = ["MaskClasses", "OVSegClassifier"]
 
@@ -80,39 +80,28 @@ class OVSegClassifier(nn.Module):
         self,
         image: Tensor,
         masks: Tensor,
-        text_embeds: Tensor,
-        *,
-        class_ids: Tensor | None = None,
+        texts: ClassTexts,
     ) -> MaskClasses:
         """Name the masks of one image.
 
         Args:
             image: (3, H, W) RGB in 0..255.
             masks: (Q, H, W) bool, or soft ones in [0, 1]; Q may be 0, and masks may be empty.
-            text_embeds: (K, D) unit norm; or (R, D), several rows a class.
-            class_ids: (R,) the class of each row, from `TextBank.embed_rows`: a class has the
-                cosine of its best word. None: rows are classes.
+            texts: embeddings of the K classes; a class of several rows has the cosine of its best.
 
         Returns:
             Probabilities, and which masks are valid.
 
         Raises:
-            ValueError: text embeddings that are not (R, D) with the tower's D, or masks of
-                another size than the image.
+            ValueError: texts of another width than the tower, or masks of another size than the
+                image.
         """
         tower = self.prompted.tower
-        if text_embeds.dim() != 2 or text_embeds.shape[1] != tower.embed_dim:
-            raise ValueError(
-                f"text_embeds have shape {tuple(text_embeds.shape)}, but this tower's joint "
-                f"embedding has D = {tower.embed_dim}; give (K, D) from a TextBank on it"
-            )
+        texts.check_dim(tower.embed_dim)
         embeds, valid = self.embed_masks(image, masks)
         with torch.autocast(embeds.device.type, enabled=False):
-            logits = self.logit_scale * embeds.float() @ text_embeds.to(embeds.device).float().t()
-            if class_ids is not None:
-                words = logits.t()[..., None]  # (R, valid, 1)
-                num_classes = int(class_ids.max()) + 1
-                logits = max_over_words(words, class_ids, num_classes)[..., 0].t()
+            rows = texts.embeds.to(embeds.device).float()
+            logits = texts.best_of_words(self.logit_scale * embeds.float() @ rows.t(), dim=-1)
             probs = logits.new_zeros(len(masks), logits.shape[1])
             probs[valid] = logits.softmax(dim=1)
         return MaskClasses(probs, valid)

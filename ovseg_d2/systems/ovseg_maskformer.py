@@ -15,11 +15,11 @@ from torch.nn import functional as F
 
 from ovseg_d2.losses import SetCriterion
 from ovseg_d2.nets import HungarianMatcher, ProposalHead
-from ovseg_d2.ops import at_least_float32, fused_bands, max_over_words, merge_background
+from ovseg_d2.ops import at_least_float32, fused_bands, merge_background
+from ovseg_d2.text import ClassTexts
 
 from .image_proposals import ImageProposals
-from .images import each_image, evaluating
-from .pixel_scorer import PixelScorer
+from .pixel_scorer import PixelScorer, each_image, evaluating
 
 __all__ = ["OVSegMaskFormer"]
 
@@ -96,22 +96,19 @@ class OVSegMaskFormer(PixelScorer):
     def forward(
         self,
         images: Tensor | Sequence[Tensor],
-        text_embeds: Tensor,
+        texts: ClassTexts,
         gt_ids: Sequence[Tensor],
         gt_masks: Sequence[Tensor],
         *,
-        class_ids: Tensor | None = None,
         ignored: Sequence[Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """Loss of one batch.
 
         Args:
             images: (B, 3, H, W) RGB in 0..255, or a sequence of (3, H, W) of different sizes.
-            text_embeds: (K, D) unit norm; or (R, D), several rows a class.
+            texts: embeddings of the K classes.
             gt_ids: for each image (N,) int64, classes 0..K-1; N may be 0.
             gt_masks: for each image (N, H, W) bool, of the image's size.
-            class_ids: (R,) the class of each row, from `TextBank.embed_rows`; None: rows are
-                classes.
             ignored: for each image (H, W) bool, pixels of which masks may say what they like;
                 None: what is in no object is outside of all of them.
 
@@ -137,67 +134,51 @@ class OVSegMaskFormer(PixelScorer):
         if ignored is not None:
             left_out = [F.pad(each, edge) for each, edge in zip(ignored, edges, strict=False)]
         predictions = [
-            (self.class_logits(each.query_feats, text_embeds, class_ids), each.mask_logits)
+            (self.class_logits(each.query_feats, texts), each.mask_logits)
             for each in self.head(self._maps(batch), all_layers=self.deep_supervision)
         ]
         return self.criterion(predictions, gt_ids, padded, left_out)
 
-    def class_logits(
-        self, query_feats: Tensor, text_embeds: Tensor, class_ids: Tensor | None = None
-    ) -> Tensor:
-        """Name proposals: (B, Q, D) raw and (K, D) unit norm -> (B, Q, K+1) float32.
+    def class_logits(self, query_feats: Tensor, texts: ClassTexts) -> Tensor:
+        """Compare proposals (B, Q, D) with the texts: (B, Q, K+1) float32 logits.
 
-        The last column is "no object". See `forward` for ``class_ids``.
+        A class of several rows has the logit of its best row. The last column is "no object".
 
         Raises:
-            ValueError: text embeddings that are not (K, D), or ids that are not theirs.
+            ValueError: texts of another width.
         """
-        if (
-            text_embeds.dim() != 2
-            or 0 in text_embeds.shape
-            or text_embeds.shape[1] != self.embed_dim
-        ):
-            raise ValueError(
-                f"text_embeds have shape {tuple(text_embeds.shape)}, and proposals have D = "
-                f"{self.embed_dim}; give (K, D) from a TextBank on a CLIP of that width"
-            )
+        texts.check_dim(self.embed_dim)
         # Scaled by 100, cosines in half precision would be off by whole units.
         with torch.autocast(query_feats.device.type, enabled=False):
             embeds = F.normalize(query_feats.float(), dim=-1)
             no_object = F.normalize(self.no_object_embed.float(), dim=-1)
-            rows = torch.cat([text_embeds.to(embeds), no_object])
+            rows = torch.cat([texts.embeds.to(embeds), no_object])
             logits = self.logit_scale * torch.einsum("bqd,rd->bqr", embeds, rows)
-            if class_ids is None:
-                return logits
-            ids = torch.cat([class_ids, class_ids.new_tensor([int(class_ids.max()) + 1])])
-            words = logits.transpose(1, 2)[..., None]  # (B, R+1, Q, 1)
-            return max_over_words(words, ids, int(ids[-1]) + 1)[..., 0].transpose(1, 2)
+            classes = texts.best_of_words(logits[..., :-1], dim=-1)
+            return torch.cat([classes, logits[..., -1:]], dim=-1)
 
     @torch.no_grad()
     def propose(
         self,
         images: Tensor | Sequence[Tensor],
-        text_embeds: Tensor,
-        *,
-        class_ids: Tensor | None = None,
+        texts: ClassTexts,
     ) -> list[ImageProposals]:
-        """Propose masks and their classes; in evaluation mode, no gradient.
+        """Propose masks and their classes, in evaluation mode and without gradient.
 
         Args:
-            images: as for `forward`, like all that follow.
-            text_embeds: likewise.
-            class_ids: likewise.
+            images: (B, 3, H, W) RGB in 0..255, or a sequence of (3, H, W) of different sizes.
+            texts: embeddings of the K classes.
 
         Returns:
             One for each image.
 
         Raises:
-            ValueError: text embeddings that do not fit, or images of another shape.
+            ValueError: texts of another width, or images of another shape.
         """
         with evaluating(self):
             batch, sizes = self._batch(images)
             (found,) = self.head(self._maps(batch))
-            logits = self.class_logits(found.query_feats, text_embeds, class_ids)
+            logits = self.class_logits(found.query_feats, texts)
         padded_size = batch.shape[2], batch.shape[3]
         return [
             ImageProposals(class_logits, grid_logits, padded_size, image_size)
@@ -206,19 +187,12 @@ class OVSegMaskFormer(PixelScorer):
             )
         ]
 
-    def _bands(
-        self,
-        image: Tensor,
-        out_size: Size | None,
-        text_embeds: Tensor,
-        class_ids: Tensor | None,
-        background_ids: Sequence[int],
-    ) -> Iterator[Tensor]:
-        """Final scores (K, rows, W) of one image (3, H, W), band by band from the top."""
+    def _bands(self, image: Tensor, out_size: Size | None, texts: ClassTexts) -> Iterator[Tensor]:
+        """Yield the final scores (K, rows, W) of one image (3, H, W), from the top band down."""
         # One image at a time: a result does not depend on the sizes of others.
-        (found,) = self.propose([image], text_embeds, class_ids=class_ids)
+        (found,) = self.propose([image], texts)
         for band in fused_bands(found.class_probs, found.mask_probs(out_size)):
-            yield merge_background(band, background_ids)
+            yield merge_background(band, texts.background_ids)
 
     def _batch(self, images: Tensor | Sequence[Tensor]) -> tuple[Tensor, list[Size]]:
         """Normalised images in one padded batch (B, 3, H, W), and the size of each."""

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from ovseg_d2.masks import MaskSource
 from ovseg_d2.ops import binarize_masks, overlap_labels
+from ovseg_d2.text import ClassTexts
 
 from .ovseg_maskformer import OVSegMaskFormer
 
@@ -52,8 +53,8 @@ class MaskProposals:
             )
 
 
-# Image (3, H, W) RGB in 0..255, text embeddings (R, D), class of each row (R,) or None.
-ProposalSource = Callable[[Tensor, Tensor, Tensor | None], MaskProposals]
+# From an image (3, H, W) RGB in 0..255 and the texts of K classes.
+ProposalSource = Callable[[Tensor, ClassTexts], MaskProposals]
 
 
 class MaskFormerProposals(nn.Module):
@@ -64,11 +65,9 @@ class MaskFormerProposals(nn.Module):
         super().__init__()
         self.maskformer = maskformer
 
-    def forward(
-        self, image: Tensor, text_embeds: Tensor, class_ids: Tensor | None = None
-    ) -> MaskProposals:
+    def forward(self, image: Tensor, texts: ClassTexts) -> MaskProposals:
         """Propose masks for one image, see `ProposalSource`."""
-        (found,) = self.maskformer.propose([image], text_embeds, class_ids=class_ids)
+        (found,) = self.maskformer.propose([image], texts)
         return MaskProposals(found.mask_probs(), found.class_probs)
 
 
@@ -82,10 +81,8 @@ class GeneratedMasks:
         """Keep the source."""
         self.source = source
 
-    def __call__(
-        self, image: Tensor, text_embeds: Tensor, class_ids: Tensor | None = None
-    ) -> MaskProposals:
-        """Generate masks of one image, see `ProposalSource`; its words play no part."""
+    def __call__(self, image: Tensor, texts: ClassTexts | None = None) -> MaskProposals:
+        """Generate masks of one image, see `ProposalSource`; the texts are not used."""
         pixels = image.detach().clamp(0, 255).round().to(torch.uint8).permute(1, 2, 0)
         found = self.source(np.ascontiguousarray(pixels.cpu().numpy()))
         masks = torch.from_numpy(np.ascontiguousarray(found)).to(image.device)

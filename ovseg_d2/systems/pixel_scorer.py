@@ -1,145 +1,151 @@
-"""What all that segments with words has in common: scores and labels of every pixel."""
+"""Base class of systems that score every pixel for text classes.
+
+Shape shorthand: B images, K classes, R rows of text, D joint embedding, H x W pixels.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from ovseg_d2.image_errors import need_memory
+from ovseg_d2.text import ClassTexts
 
-from .images import each_image, evaluating
-
-__all__ = ["PixelScorer", "join_labels", "join_scores", "need_score_memory"]
+__all__ = ["PixelScorer", "each_image", "evaluating", "need_score_memory"]
 
 Size = tuple[int, int]
 
 
 class PixelScorer(nn.Module, ABC):
-    """Segments images with any words; a system says how one image is scored, band by band.
+    """Scores and labels images; a subclass scores one image, band by band.
 
-    The best class of a pixel is its label. What a score is the system says.
+    A pixel's label is its class of the best score. The unit of the scores is the subclass's.
     """
 
     @torch.no_grad()
     def score_pixels(
         self,
         images: Tensor | Sequence[Tensor],
-        text_embeds: Tensor,
+        texts: ClassTexts,
         size: Size | Sequence[Size] | None = None,
-        *,
-        class_ids: Tensor | None = None,
-        background_ids: Sequence[int] = (),
     ) -> Tensor | list[Tensor]:
-        """Score every pixel for every class; holds all of it, see `segment` for labels alone.
+        """Score every pixel for every class, in evaluation mode and without gradient.
+
+        Holds all K x H x W scores; `segment` gives labels without them.
 
         Args:
-            images: as for `segment`, like all that follow.
-            text_embeds: likewise.
-            size: likewise.
-            class_ids: likewise.
-            background_ids: likewise.
+            images: (B, 3, H, W) RGB in 0..255, or a sequence of (3, H, W) of different sizes.
+            texts: embeddings of the K classes. A class of several rows has the score of its best
+                row; all background classes become one, the first.
+            size: (h, w) of the scores, or one for each image; None is the images' own size.
 
         Returns:
-            (B, K, H, W) floating, or a list of (K, H, W).
+            (B, K, h, w) floating, or a list of (K, h, w).
 
         Raises:
-            ValueError: as `segment`.
+            ValueError: texts of another width, images of another shape, another number of sizes,
+                or a case that the subclass refuses.
             ImageTooLargeError: memory does not suffice for the scores.
         """
-        asked = (text_embeds, class_ids, tuple(background_ids))
-        need_score_memory(images, size, text_embeds, class_ids)
+        pairs = list(each_image(images, size))
+        for image, out_size in pairs:
+            need_score_memory(image, out_size, texts.num_classes)
         with evaluating(self):
-            found = (self._bands(image, out, *asked) for image, out in each_image(images, size))
-            return join_scores(found, stacked=isinstance(images, Tensor))
+            scores = [
+                torch.cat(list(self._bands(image, out_size, texts)), dim=1)
+                for image, out_size in pairs
+            ]
+        return torch.stack(scores) if isinstance(images, Tensor) else scores
 
     @torch.no_grad()
     def segment(
         self,
         images: Tensor | Sequence[Tensor],
-        text_embeds: Tensor,
+        texts: ClassTexts,
         size: Size | Sequence[Size] | None = None,
-        *,
-        class_ids: Tensor | None = None,
-        background_ids: Sequence[int] = (),
     ) -> Tensor | list[Tensor]:
-        """Label every pixel; in evaluation mode whatever the mode of the parts, no gradient.
+        """Label every pixel, in evaluation mode and without gradient.
 
-        All classes' scores at all pixels never exist.
-
-        Args:
-            images: (B, 3, H, W) RGB in 0..255, or a sequence of (3, H, W) of different sizes.
-            text_embeds: (K, D) unit norm; or (R, D), several rows a class.
-            size: (h, w) of the labels, or one for each image; None means that of the images.
-            class_ids: (R,) the class of each row, from `TextBank.embed_rows`: a class has the
-                probability of its best word. None: rows are classes.
-            background_ids: the classes that mean background, `Vocabulary.background_ids`. They
-                become one, the first, and so does what the system finds to be background.
+        Holds the scores of one band of rows at a time. Arguments and errors are those of
+        `score_pixels`.
 
         Returns:
             (B, h, w) int64 class indices, or a list of (h, w).
-
-        Raises:
-            ValueError: text embeddings that do not fit, images of another shape, sizes of another
-                number, or what the system refuses.
         """
-        asked = (text_embeds, class_ids, tuple(background_ids))
         with evaluating(self):
-            found = (self._bands(image, out, *asked) for image, out in each_image(images, size))
-            return join_labels(found, stacked=isinstance(images, Tensor))
+            labels = [
+                torch.cat([band.argmax(dim=0) for band in self._bands(image, out_size, texts)])
+                for image, out_size in each_image(images, size)
+            ]
+        return torch.stack(labels) if isinstance(images, Tensor) else labels
 
     @abstractmethod
-    def _bands(
-        self,
-        image: Tensor,
-        out_size: Size | None,
-        text_embeds: Tensor,
-        class_ids: Tensor | None,
-        background_ids: Sequence[int],
-    ) -> Iterator[Tensor]:
-        """Final scores (K, rows, W) of one image (3, H, W), band by band from the top."""
+    def _bands(self, image: Tensor, out_size: Size | None, texts: ClassTexts) -> Iterator[Tensor]:
+        """Yield the final scores (K, rows, W) of one image (3, H, W), from the top band down."""
 
 
-def need_score_memory(
-    images: Tensor | Sequence[Tensor],
-    size: Size | Sequence[Size] | None,
-    text_embeds: Tensor,
-    class_ids: Tensor | None,
-) -> None:
-    """Refuse scores of all classes at all pixels that memory does not suffice for.
+def need_score_memory(image: Tensor, size: Size | None, num_classes: int) -> None:
+    """Refuse scores of K classes at all pixels of one image that memory does not suffice for.
 
     Args:
-        images: as for `PixelScorer.score_pixels`, like all that follow.
-        size: likewise.
-        text_embeds: likewise.
-        class_ids: likewise.
+        image: (3, H, W).
+        size: (h, w) of the scores; None is the image's own size.
+        num_classes: K.
 
     Raises:
-        ImageTooLargeError: the scores of one image are more than what is free.
+        ImageTooLargeError: the scores take more than what is free.
     """
-    num_classes = len(text_embeds) if class_ids is None else int(class_ids.max()) + 1
-    for image, out in each_image(images, size):
-        height, width = (image.shape[1], image.shape[2]) if out is None else out
-        need_memory(
-            2 * 4 * num_classes * height * width,  # the bands, and beside them their sum
-            image.device,
-            f"the scores of {num_classes} classes at {width} x {height} pixels",
-        )
+    height, width = (image.shape[1], image.shape[2]) if size is None else size
+    need_memory(
+        2 * 4 * num_classes * height * width,  # the bands, and beside them their sum
+        image.device,
+        f"the scores of {num_classes} classes at {width} x {height} pixels",
+    )
 
 
-def join_scores(
-    bands_of_images: Iterable[Iterable[Tensor]], *, stacked: bool
-) -> Tensor | list[Tensor]:
-    """Bands (K, rows, W) of each image put together: (B, K, H, W) or a list of (K, H, W)."""
-    found = [torch.cat(list(bands), dim=1) for bands in bands_of_images]
-    return torch.stack(found) if stacked else found
+def each_image(
+    images: Tensor | Sequence[Tensor], size: Size | Sequence[Size] | None = None
+) -> Iterator[tuple[Tensor, Size | None]]:
+    """Pair each image (3, H, W) with the size of its result.
+
+    Args:
+        images: (B, 3, H, W), or a sequence of (3, H, W) of different sizes.
+        size: (h, w) of all results, one for each image, or None.
+
+    Returns:
+        Pairs of image and size; the size is None where ``size`` is.
+
+    Raises:
+        ValueError: images of another shape, or another number of sizes, before the first pair.
+    """
+    for image in images:
+        if image.dim() != 3 or image.shape[0] != 3:
+            raise ValueError(
+                f"images hold one of shape {tuple(image.shape)}; give (B, 3, H, W) or a sequence "
+                "of (3, H, W), RGB in 0..255"
+            )
+    sizes: Sequence[Size | None]
+    if size is None or isinstance(size[0], int):
+        sizes = [cast("Size | None", size)] * len(images)
+    else:
+        sizes = cast("Sequence[Size]", size)
+    if len(sizes) != len(images):
+        raise ValueError(f"{len(sizes)} sizes for {len(images)} images; give one for each, or one")
+    return zip(images, sizes, strict=True)
 
 
-def join_labels(
-    bands_of_images: Iterable[Iterable[Tensor]], *, stacked: bool
-) -> Tensor | list[Tensor]:
-    """The best class in bands (K, rows, W) of each image: (B, H, W) int64 or a list of (H, W)."""
-    found = [torch.cat([band.argmax(dim=0) for band in bands]) for bands in bands_of_images]
-    return torch.stack(found) if stacked else found
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Put a module and its parts into evaluation mode, and each part back afterwards."""
+    training = [m for m in module.modules() if m.training]
+    module.eval()
+    try:
+        yield
+    finally:
+        for m in training:
+            m.training = True

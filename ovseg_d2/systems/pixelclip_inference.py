@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ovseg_d2.clip import CLIPTower
-from ovseg_d2.ops import max_over_words, merge_background
+from ovseg_d2.ops import merge_background
+from ovseg_d2.text import ClassTexts
 
 from .maskclip import MaskCLIP
 
@@ -55,31 +56,22 @@ class PixelCLIPInference(MaskCLIP):
         super().__init__(tower, official=official, **options)
         self.image_size = image_size
 
-    def _bands(
-        self,
-        image: Tensor,
-        out_size: Size | None,
-        text_embeds: Tensor,
-        class_ids: Tensor | None,
-        background_ids: Sequence[int],
-    ) -> Iterator[Tensor]:
-        """Final scores (K, rows, W) of one image (3, H, W), band by band from the top."""
+    def _bands(self, image: Tensor, out_size: Size | None, texts: ClassTexts) -> Iterator[Tensor]:
+        """Yield the final scores (K, rows, W) of one image (3, H, W), from the top band down."""
         out_size = (image.shape[1], image.shape[2]) if out_size is None else out_size
         if self.image_size is not None:
             image = resize_images(image[None], self.image_size)[0]
         if not self.official:
-            yield from super()._bands(image, out_size, text_embeds, class_ids, background_ids)
+            yield from super()._bands(image, out_size, texts)
             return
-        self._check_text(text_embeds)
+        texts.check_dim(self.tower.embed_dim)
         images = self.tower.normalize(image[None])
         feats = self.tower.dense_feats(images, self.last_block, official=True).float()
         feats = F.interpolate(feats, _OFFICIAL_GRID, mode="bilinear", align_corners=False)
         embeds = F.normalize(feats, dim=1)
-        scores = torch.einsum("bdhw,kd->bkhw", embeds, text_embeds.to(embeds))
-        if class_ids is not None:
-            scores = max_over_words(scores, class_ids, int(class_ids.max()) + 1)
+        scores = texts.best_of_words(torch.einsum("bdhw,rd->brhw", embeds, texts.embeds.to(embeds)))
         scores = F.interpolate(scores, out_size, mode="bilinear", align_corners=False)[0]
-        yield merge_background(scores, background_ids)
+        yield merge_background(scores, texts.background_ids)
 
 
 def resize_images(images: Tensor, size: Size) -> Tensor:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from ovseg_d2.nets import DenseNetwork, TextClassifier
-from ovseg_d2.ops import max_over_words, merge_background, score_bands
+from ovseg_d2.ops import merge_background, score_bands
+from ovseg_d2.text import ClassTexts
 
 from .pixel_scorer import PixelScorer
 
@@ -66,23 +67,12 @@ class TextSegmenter(PixelScorer):
                 f"{self.stride}, or a network of another stride"
             )
 
-    def _bands(
-        self,
-        image: Tensor,
-        out_size: Size | None,
-        text_embeds: Tensor,
-        class_ids: Tensor | None,
-        background_ids: Sequence[int],
-    ) -> Iterator[Tensor]:
-        """Final scores (K, rows, W) of one image (3, H, W), band by band from the top."""
-        rows = list(background_ids)
-        if class_ids is not None:
-            rows = [row for row, each in enumerate(class_ids.tolist()) if each in rows]
-        scores = self(image[None], text_embeds, background_rows=rows)[0]
-        if class_ids is not None:
-            num_classes = int(class_ids.max()) + 1
-            scores = max_over_words(scores.softmax(dim=0), class_ids, num_classes)
-        grid = _finite(merge_background(scores, background_ids))
+    def _bands(self, image: Tensor, out_size: Size | None, texts: ClassTexts) -> Iterator[Tensor]:
+        """Yield the final scores (K, rows, W) of one image (3, H, W), from the top band down."""
+        scores = self(image[None], texts.embeds, background_rows=texts.background_rows)[0]
+        if texts.class_ids is not None:
+            scores = texts.best_of_words(scores.softmax(dim=0))
+        grid = _finite(merge_background(scores, texts.background_ids))
         height, width = image.shape[1], image.shape[2]
         for _, band in score_bands(
             grid[None],

@@ -2,11 +2,13 @@
 
 from ovseg_d2.text.bank import TextBank
 from ovseg_d2.text.class_prompts import ClassPrompts, ClusterVectors
+from ovseg_d2.text.class_texts import ClassTexts
 from ovseg_d2.text.templates import TEMPLATE_SETS, get_templates
 
 __all__ = [
     "TEMPLATE_SETS",
     "ClassPrompts",
+    "ClassTexts",
     "ClusterVectors",
     "TextBank",
     "get_templates",

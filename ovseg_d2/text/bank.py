@@ -24,6 +24,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from ovseg_d2.files import WriteError, write_atomically
+from ovseg_d2.text.class_texts import ClassTexts
 from ovseg_d2.text.fingerprint import TextFingerprint
 from ovseg_d2.text.templates import get_templates
 from ovseg_d2.vocab import Vocabulary, read_words
@@ -59,7 +60,7 @@ class TextBank:
         synonyms: "mean" embeds each word of a class and takes the normalised mean of the unit
             vectors; "joined" puts the words into one prompt, separated by ", " ([ovseg] encodes
             ADE20K's comma lists so); "max" keeps one vector a word, for a class's score is then
-            the best of its words' scores ([sclip], [naclip]): see `embed_rows`.
+            the best of its words' scores ([sclip], [naclip]): see `class_texts`.
         cache_dir: folder for embeddings on disk, made when first needed. None keeps them in
             memory only.
         batch_size: most prompts encoded at once.
@@ -111,24 +112,23 @@ class TextBank:
         if self.synonyms == "max" and any(len(words) > 1 for words in vocabulary.synonyms):
             raise ValueError(
                 "synonyms is 'max', so that a class of several words has a vector for each; call "
-                "embed_rows and reduce the rows' scores with ops.max_over_words, or choose 'mean'"
+                "class_texts, whose best_of_words reduces the rows' scores, or choose 'mean'"
             )
-        return self.embed_rows(vocabulary)[0]
+        return self.class_texts(vocabulary).embeds
 
     @torch.no_grad()
-    def embed_rows(self, vocabulary: Vocabulary | Sequence[str]) -> tuple[Tensor, Tensor]:
+    def class_texts(self, vocabulary: Vocabulary | Sequence[str]) -> ClassTexts:
         """Embed a vocabulary in as many rows as the synonym policy needs.
 
         With "max" each word of each class is a row, classes in order and words in order within
-        them; with "mean" and "joined" there is one row a class. Scores of the rows become scores
-        of the classes through `ops.max_over_words`, whatever the policy.
+        them; with "mean" and "joined" there is one row a class.
 
         Args:
             vocabulary: K classes, or their names.
 
         Returns:
-            (R, D) float32, unit norm, and (R,) int64, the class of each row; both on the tower's
-            device, without gradient.
+            (R, D) float32 embeddings of unit norm on the tower's device, without gradient, and the
+            vocabulary's background classes.
 
         Raises:
             ValueError: a prompt longer than the tower's context, or names no vocabulary takes.
@@ -136,7 +136,8 @@ class TextBank:
         words: list[str] = []  # of all rows, one after the other
         row_ids: list[int] = []  # the row of each word
         class_ids: list[int] = []  # the class of each row
-        for class_id, synonyms in enumerate(_as_vocabulary(vocabulary).synonyms):
+        vocabulary = _as_vocabulary(vocabulary)
+        for class_id, synonyms in enumerate(vocabulary.synonyms):
             for row in self._rows_of(synonyms):
                 words.extend(row)
                 row_ids.extend([len(class_ids)] * len(row))
@@ -148,7 +149,12 @@ class TextBank:
         sums = word_embeds.new_zeros(len(class_ids), word_embeds.shape[1])
         sums.index_add_(0, torch.tensor(row_ids), word_embeds)
         device = self.tower.device
-        return F.normalize(sums, dim=-1).to(device), torch.tensor(class_ids, device=device)
+        several = len(class_ids) > len(vocabulary)
+        return ClassTexts(
+            F.normalize(sums, dim=-1).to(device),
+            torch.tensor(class_ids, device=device) if several else None,
+            vocabulary.background_ids,
+        )
 
     def _rows_of(self, words: tuple[str, ...]) -> list[tuple[str, ...]]:
         """The rows of one class, each as the words that it is the mean of."""

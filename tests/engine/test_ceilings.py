@@ -9,6 +9,7 @@ from ovseg_d2.clip import load_clip
 from ovseg_d2.data import shapes
 from ovseg_d2.engine.ceilings import GroundTruthMasks, PatchOracle, patch_shares, with_ceiling
 from ovseg_d2.plugin import MaskCLIP
+from ovseg_d2.plugin.inputs import InputReader
 from ovseg_d2.systems import MaskCLIP as MaskCLIPSystem
 from ovseg_d2.text import TextBank
 from ovseg_d2.vocab import Vocabulary
@@ -18,11 +19,9 @@ from ovseg_d2.vocab import Vocabulary
 def model():
     torch.manual_seed(0)
     tower = load_clip("ShapesCLIP", "random")
-    return MaskCLIP(
-        system=MaskCLIPSystem(tower),
-        text_bank=TextBank(tower),
-        vocabulary=Vocabulary.from_names(shapes.CLASSES),
-    ).eval()
+    system, words = MaskCLIPSystem(tower), Vocabulary.from_names(shapes.CLASSES)
+    inputs = InputReader(TextBank(tower), vocabulary=words)
+    return MaskCLIP(system=system, maskclip=system, inputs=inputs).eval()
 
 
 def scene_input(index):
@@ -65,7 +64,7 @@ def test_ground_truth_masks_take_the_class_nearest_to_their_mean_feature(model):
     tower = model.maskclip.tower
     with torch.no_grad():
         feats = tower.dense_feats(tower.normalize(each["image"].float()[None]))[0]
-        texts, _ = model.embed_vocabulary(each)
+        texts = model.class_texts(each).embeds
     present = np.unique(labels)
     assert len(present) > 1
     for class_id in present:

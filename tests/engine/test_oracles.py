@@ -14,6 +14,7 @@ from ovseg_d2.engine.oracles import TruthLabels, TruthMasks
 from ovseg_d2.engine.sweep import LambdaSweep, lambda_key
 from ovseg_d2.ops import overlap_labels
 from ovseg_d2.systems import MaskProposals
+from ovseg_d2.text import ClassTexts
 
 WORDS = ["red star", "grass", "blue dots"]
 
@@ -33,7 +34,7 @@ def test_masks_of_the_truth_have_one_name_each(tiny_ovseg):
         for number in range(3):
             mask = labels == number
             if mask.any():
-                q = model.ovseg.classifier(image, mask[None], texts).probs[0]
+                q = model.ovseg.classifier(image, mask[None], ClassTexts(texts)).probs[0]
                 expected = q[:, None].expand(3, int(mask.sum()))
                 torch.testing.assert_close(found["sem_seg"][:, mask], expected)
         assert not found["sem_seg"][:, labels == 255].any()

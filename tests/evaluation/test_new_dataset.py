@@ -86,8 +86,8 @@ def test_open_vocabulary_model_takes_the_datasets_words(my_own_dataset, tiny_opt
     torch.manual_seed(0)
     model = build_model(cfg)
     words = []
-    embed = model.text_bank.embed_rows
-    model.text_bank.embed_rows = lambda given: words.append(given.names) or embed(given)
+    embed = model.text_bank.class_texts
+    model.text_bank.class_texts = lambda given: words.append(given.names) or embed(given)
     returned = evaluate(cfg, model.eval())
     assert [len(names) for names in words] == [3, 3, 80, 80]
     assert list(words[0]) == CLASSES

@@ -17,6 +17,7 @@ from ovseg_d2.engine import build_optimizer, evaluate
 from ovseg_d2.engine.run import evaluate_config
 from ovseg_d2.ops import UNLABELLED, Refinement
 from ovseg_d2.plugin import MaskCLIPPlus
+from ovseg_d2.text import ClassTexts
 from ovseg_d2.vocab import read_words
 
 OPTS = (
@@ -130,7 +131,7 @@ def test_it_is_the_plain_systems_loss(plus):
     model.training = True  # the adapter alone: norms keep their statistics
     samples = batch(sem_seg=torch.full((32, 32), UNLABELLED))
     images = torch.stack([each["image"] for each in samples]).float()
-    expected = model.system(images, model.text_bank.embed(WORDS))
+    expected = model.system(images, ClassTexts(model.text_bank.embed(WORDS)))
     found = model(samples)
     torch.testing.assert_close(found["loss_sem_seg"], 2 * expected["loss_sem_seg"])
     torch.testing.assert_close(model(batch()), found)  # no labels are needed
@@ -201,7 +202,7 @@ def test_unseen_classes_go_by_the_datasets_names_whatever_words_are_read(
     for unseen in ("['new']", "['bow (2)']"):
         for opts in ((), ("MODEL.TEXT.WORD_LIST", str(tmp_path / "words.txt"))):
             model = plus(*ZERO_SHOT[:2], "INPUT.SEMANTIC.UNSEEN", unseen, *opts)
-            assert model.training_words(samples)[1]["unseen_ids"] == (2,)
+            assert model.training_texts(samples)[1] == (2,)
             model.train()(samples)
     other = toy_dataset("ovseg_toy_other", ["a", "bow", "bow"], class_sets={"new": [1]})
     model = plus(*ZERO_SHOT[:2], "INPUT.SEMANTIC.UNSEEN", "['new']").train()
@@ -242,7 +243,9 @@ def test_the_student_answers_at_the_pictures_size_to_any_words(plus):
     asked = [{"image": image, "height": 11, "width": 30, "classes": "a, b, c, d"}]
     (found,) = model(asked)
     texts = model.text_bank.embed(["a", "b", "c", "d"])
-    expected = model.system.student.score_pixels(image[None].float(), texts, (11, 30))[0]
+    expected = model.system.student.score_pixels(image[None].float(), ClassTexts(texts), (11, 30))[
+        0
+    ]
     torch.testing.assert_close(found["sem_seg"], expected)
     assert torch.equal(model.segment(asked)[0], expected.argmax(dim=0))
 

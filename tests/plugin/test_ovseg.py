@@ -22,6 +22,7 @@ from ovseg_d2.masks import MaskFileError, write_masks
 from ovseg_d2.ops import CropOptions
 from ovseg_d2.plugin import OVSeg, OVSegMaskFormer, OVSegMaskFormerHead
 from ovseg_d2.segmenter import Segmenter
+from ovseg_d2.text import ClassTexts
 
 ROOT = Path(__file__).resolve().parents[2]
 KEYS = {
@@ -189,7 +190,8 @@ def test_words_come_from_the_input_then_from_what_was_set(ovseg):
 def test_answers_are_the_plain_systems(ovseg):
     model, given = ovseg(*key("LAMBDA", 0.4)), picture(height=20, width=30)
     texts = model.text_bank.embed(WORDS)
-    expected = model.ovseg.score_pixels(given["image"].float()[None], texts, (20, 30))[0]
+    image = given["image"].float()[None]
+    expected = model.ovseg.score_pixels(image, ClassTexts(texts), (20, 30))[0]
     torch.testing.assert_close(model([given])[0]["sem_seg"], expected)
     assert torch.equal(model.segment([given])[0], expected.argmax(dim=0))
     alone = ovseg("MODEL.META_ARCHITECTURE", "OVSegMaskFormer")
@@ -209,7 +211,7 @@ def test_unseen_classes_have_their_own_lambda(ovseg):
     scores = model([given])[0]["sem_seg"]
     proposals, plain = model.propose(given), model.ovseg
     clip = plain.classifier(
-        given["image"].float(), proposals.masks, model.text_bank.embed(given["classes"])
+        given["image"].float(), proposals.masks, ClassTexts(model.text_bank.embed(given["classes"]))
     )
     q = torch.where(clip.valid[:, None], clip.probs, 1.0)
     probs = torch.stack([proposals.probs[:, 0], q[:, 1]], dim=1)
@@ -238,7 +240,9 @@ def test_masks_of_another_maker(ovseg):
     given = picture()
     proposals = model.propose(given)
     assert proposals.probs is None and proposals.masks.any(dim=0).all()
-    names = model.ovseg.name_masks(given["image"].float(), proposals, model.text_bank.embed(WORDS))
+    names = model.ovseg.name_masks(
+        given["image"].float(), proposals, ClassTexts(model.text_bank.embed(WORDS))
+    )
     labels = model.segment([given])[0]
     for mask, name in zip(proposals.masks, names.argmax(dim=1), strict=True):
         assert set(labels[mask].tolist()) == {int(name)}
@@ -297,7 +301,7 @@ def test_an_image_without_any_valid_mask(ovseg):
     # Every pixel has the probability 1/2 of every mask.
     assert not (model.propose(picture()).masks > 0.5).any()
     for threshold in (0.4, 0.6):
-        model._crop = CropOptions(threshold=threshold)
+        model.ovseg.classifier.crop = CropOptions(threshold=threshold)
         scores = model([picture()])[0]["sem_seg"]
         assert scores.isfinite().all() and scores.sum() > 0
 
@@ -317,10 +321,10 @@ def test_losses_are_the_plain_systems(ovseg):
     ]
     images = [each["image"].float() for each in samples]
     ignored = [each["sem_seg"] < 0 for each in samples]
-    expected = model.system(images, texts, ids, masks, ignored=ignored)
+    expected = model.system(images, ClassTexts(texts), ids, masks, ignored=ignored)
     torch.testing.assert_close(losses, expected)
     strict = ovseg(*key("MASKFORMER.LEAVE_OUT_IGNORED", False)).train()
-    expected = strict.system(images, texts, ids, masks)
+    expected = strict.system(images, ClassTexts(texts), ids, masks)
     torch.testing.assert_close(strict(samples), expected)
     assert losses["loss_mask"] != expected["loss_mask"]
     assert not model.prompted.training and model.system.training
@@ -335,7 +339,9 @@ def test_unseen_classes_are_neither_words_nor_objects(ovseg):
     texts = model.text_bank.embed(["red star", "blue dots"])
     masks, ignored = torch.stack([labels == 0, labels == 2]), (labels == 1) | (labels == 255)
     image = sample["image"].float()
-    expected = model.system([image], texts, [torch.tensor([0, 1])], [masks], ignored=[ignored])
+    expected = model.system(
+        [image], ClassTexts(texts), [torch.tensor([0, 1])], [masks], ignored=[ignored]
+    )
     torch.testing.assert_close(model([sample]), expected)
     # Whether the mapper has hidden them already makes no difference.
     hidden = {**sample, "sem_seg": labels.where(labels != 1, -1)}

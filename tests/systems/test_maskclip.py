@@ -15,6 +15,7 @@ from ovseg_d2.clip import CLIPTower, LastBlock
 from ovseg_d2.image_errors import ImageTooLargeError
 from ovseg_d2.ops import Background, Refinement, smooth_by_keys, upsample_scores
 from ovseg_d2.systems import MaskCLIP, maskclip
+from ovseg_d2.text import ClassTexts
 
 
 @pytest.fixture
@@ -82,7 +83,7 @@ def test_segment_is_the_argmax_over_the_padded_grid(
 ) -> None:
     images, text_embeds = _inputs(*image_size)
     system = MaskCLIP(tower)
-    labels = system.segment(images, text_embeds, size)
+    labels = system.segment(images, ClassTexts(text_embeds), size)
     scores = system(images, text_embeds).detach()
     padded = (-(-image_size[0] // 8) * 8, -(-image_size[1] // 8) * 8)
     expected = upsample_scores(scores, padded, image_size, size)
@@ -111,7 +112,7 @@ def test_segment_evaluates_and_leaves_every_mode_as_it_was(tower: CLIPTower) -> 
     system = MaskCLIP(tower).train()
     norm.eval()
     images, text_embeds = _inputs(16, 16)
-    labels = system.segment(images, text_embeds)
+    labels = system.segment(images, ClassTexts(text_embeds))
     assert seen
     assert not any(seen)
     assert not labels.requires_grad
@@ -127,14 +128,14 @@ def test_half_precision_text_does_not_lower_the_scores(tower: CLIPTower) -> None
 
 def test_one_class_and_integer_images(tower: CLIPTower) -> None:
     images, text_embeds = _inputs(16, 16, num_classes=1)
-    labels = MaskCLIP(tower).segment(images.to(torch.uint8), text_embeds)
+    labels = MaskCLIP(tower).segment(images.to(torch.uint8), ClassTexts(text_embeds))
     assert torch.equal(labels, torch.zeros(2, 16, 16, dtype=torch.long))
 
 
 @pytest.mark.parametrize("shape", [(5, 16), (32,), (1, 5, 32)])
 def test_refuses_text_of_another_tower(tower: CLIPTower, shape: tuple[int, ...]) -> None:
     images, _ = _inputs(16, 16)
-    with pytest.raises(ValueError, match="text_embeds have shape .* D = 32"):
+    with pytest.raises(ValueError, match="embeds have shape"):
         MaskCLIP(tower)(images, torch.ones(shape))
 
 
@@ -149,11 +150,11 @@ def test_state_dict_is_the_towers(tower: CLIPTower) -> None:
 def test_score_pixels_is_what_segment_labels(tower: CLIPTower) -> None:
     images, text_embeds = _inputs(37, 50)
     for system in (MaskCLIP(tower), MaskCLIP(tower, refine=Refinement(0.3, 0.9), window=24)):
-        scores = system.score_pixels(images, text_embeds, (20, 31))
+        scores = system.score_pixels(images, ClassTexts(text_embeds), (20, 31))
         assert scores.shape == (2, 5, 20, 31)
-        labels = system.segment(images, text_embeds, (20, 31))
+        labels = system.segment(images, ClassTexts(text_embeds), (20, 31))
         assert torch.equal(scores.argmax(dim=1), labels)
-    plain = MaskCLIP(tower).score_pixels(images, text_embeds)
+    plain = MaskCLIP(tower).score_pixels(images, ClassTexts(text_embeds))
     grid = MaskCLIP(tower)(images, text_embeds).detach()
     torch.testing.assert_close(plain, upsample_scores(grid, (40, 56), (37, 50)))
 
@@ -170,20 +171,20 @@ def test_refinement_is_denoising_then_smoothing_with_the_towers_keys_and_scale(
     denoised = cosines.masked_fill((confidence < threshold)[..., None, None], -100)
     expected = smooth_by_keys((denoised * math.exp(3)).softmax(dim=1), keys, 0.8)
     system = MaskCLIP(tower, refine=Refinement(threshold, 0.8))
-    scores = system.score_pixels(images, text_embeds)
+    scores = system.score_pixels(images, ClassTexts(text_embeds))
     torch.testing.assert_close(
         scores, upsample_scores(expected.detach(), (32, 48), (32, 48)), rtol=1e-4, atol=1e-5
     )
     torch.testing.assert_close(system(images, text_embeds), cosines, rtol=1e-4, atol=1e-5)
     # A scale of one's own takes the place of the tower's.
     other = MaskCLIP(tower, refine=system.refine, logit_scale=1.0)
-    assert (other.score_pixels(images, text_embeds) - scores).abs().max() > 1e-3
+    assert (other.score_pixels(images, ClassTexts(text_embeds)) - scores).abs().max() > 1e-3
 
 
 def test_windows_are_the_mean_of_their_crops(tower: CLIPTower) -> None:
     images, text_embeds = _inputs(33, 50)
     system = MaskCLIP(tower, window=(20, 24), stride=(10, 15))
-    scores = system.score_pixels(images, text_embeds)
+    scores = system.score_pixels(images, ClassTexts(text_embeds))
     total, count = torch.zeros(2, 5, 33, 50), torch.zeros(33, 50)
     for top in (0, 10, 13):
         for left in (0, 15, 26):
@@ -200,7 +201,7 @@ def test_windows_are_refined_together(tower: CLIPTower) -> None:
     system = MaskCLIP(
         tower, window=16, stride=16, refine=Refinement(key_smoothing=1.0), logit_scale=20.0
     )
-    scores = system.score_pixels(images[:1], text_embeds)
+    scores = system.score_pixels(images[:1], ClassTexts(text_embeds))
     halves = images[0].unflatten(2, (2, 16)).permute(2, 0, 1, 3)  # left, right
     feats, keys = tower.dense_feats_and_keys(tower.normalize(halves), LastBlock())
     cosines = torch.einsum("bdhw,kd->bkhw", F.normalize(feats, dim=1), text_embeds).detach()
@@ -214,24 +215,26 @@ def test_windows_are_refined_together(tower: CLIPTower) -> None:
 
 def test_a_window_larger_than_the_image_is_the_image(tower: CLIPTower) -> None:
     images, text_embeds = _inputs(20, 30)
-    windowed = MaskCLIP(tower, window=64).score_pixels(images, text_embeds)
-    torch.testing.assert_close(windowed, MaskCLIP(tower).score_pixels(images, text_embeds))
+    windowed = MaskCLIP(tower, window=64).score_pixels(images, ClassTexts(text_embeds))
+    torch.testing.assert_close(
+        windowed, MaskCLIP(tower).score_pixels(images, ClassTexts(text_embeds))
+    )
 
 
 def test_images_of_different_sizes_are_segmented_as_each_alone(tower: CLIPTower) -> None:
     _, text_embeds = _inputs(8, 8)
     images = [torch.rand(3, *size) * 255 for size in ((16, 40), (33, 20), (8, 8))]
     system = MaskCLIP(tower, window=16, refine=Refinement(0.3, 0.5))
-    labels = system.segment(images, text_embeds)
+    labels = system.segment(images, ClassTexts(text_embeds))
     assert [tuple(each.shape) for each in labels] == [(16, 40), (33, 20), (8, 8)]
     for image, each in zip(images, labels, strict=True):
-        assert torch.equal(system.segment(image[None], text_embeds)[0], each)
-    scores = system.score_pixels(images, text_embeds, [(5, 6), (7, 8), (9, 10)])
+        assert torch.equal(system.segment(image[None], ClassTexts(text_embeds))[0], each)
+    scores = system.score_pixels(images, ClassTexts(text_embeds), [(5, 6), (7, 8), (9, 10)])
     assert [tuple(each.shape) for each in scores] == [(5, 5, 6), (5, 7, 8), (5, 9, 10)]
-    assert [tuple(each.shape) for each in system.segment(images, text_embeds, (4, 3))] == [
-        (4, 3)
-    ] * 3
-    assert system.segment([], text_embeds) == []
+    assert [
+        tuple(each.shape) for each in system.segment(images, ClassTexts(text_embeds), (4, 3))
+    ] == [(4, 3)] * 3
+    assert system.segment([], ClassTexts(text_embeds)) == []
 
 
 def test_the_protocol_of_sclip(tower: CLIPTower) -> None:
@@ -241,8 +244,10 @@ def test_the_protocol_of_sclip(tower: CLIPTower) -> None:
     system = MaskCLIP(
         tower, window=24, logit_scale=8.0, background=Background(threshold, min_share)
     )
-    labels = system.segment(images, text_embeds, class_ids=class_ids, background_ids=[0])
-    cosines = MaskCLIP(tower, window=24).score_pixels(images, text_embeds)
+    labels = system.segment(
+        images, ClassTexts(text_embeds, class_ids=class_ids, background_ids=[0])
+    )
+    cosines = MaskCLIP(tower, window=24).score_pixels(images, ClassTexts(text_embeds))
     found = set()
     for image_cosines, image_labels in zip(cosines, labels, strict=True):
         words = (8 * image_cosines).softmax(dim=0)
@@ -264,8 +269,8 @@ def test_the_protocol_of_sclip(tower: CLIPTower) -> None:
 
 def test_words_for_background_become_its_first(tower: CLIPTower) -> None:
     images, text_embeds = _inputs(24, 24)
-    plain = MaskCLIP(tower).segment(images, text_embeds)
-    merged = MaskCLIP(tower).segment(images, text_embeds, background_ids=(3, 0, 1))
+    plain = MaskCLIP(tower).segment(images, ClassTexts(text_embeds))
+    merged = MaskCLIP(tower).segment(images, ClassTexts(text_embeds, background_ids=(3, 0, 1)))
     expected = plain.clone()
     expected[torch.isin(plain, torch.tensor([0, 1]))] = 3
     assert torch.equal(merged, expected)
@@ -279,7 +284,8 @@ def test_words_of_a_class_are_no_rivals_in_refinement(tower: CLIPTower) -> None:
     class_ids = torch.tensor([0, 0, 0, 0, 0, 1])
     system = MaskCLIP(tower, refine=Refinement(prompt_denoising=0.5))
     assert torch.equal(
-        system.segment(images, rows, class_ids=class_ids), system.segment(images, text_embeds)
+        system.segment(images, ClassTexts(rows, class_ids=class_ids)),
+        system.segment(images, ClassTexts(text_embeds)),
     )
 
 
@@ -300,13 +306,15 @@ def test_refuses_options(tower: CLIPTower, kwargs: dict[str, Any], message: str)
 def test_refuses_what_cannot_be_asked(tower: CLIPTower) -> None:
     images, text_embeds = _inputs(8, 8)
     with pytest.raises(ValueError, match="background_ids is empty; add a background class"):
-        MaskCLIP(tower, background=Background(threshold=0.1)).segment(images, text_embeds)
+        MaskCLIP(tower, background=Background(threshold=0.1)).segment(
+            images, ClassTexts(text_embeds)
+        )
     with pytest.raises(ValueError, match="1 sizes for 2 images"):
-        MaskCLIP(tower).segment(images, text_embeds, [(4, 4)])
+        MaskCLIP(tower).segment(images, ClassTexts(text_embeds), [(4, 4)])
     with pytest.raises(ValueError, match=r"images hold one of shape \(2, 3, 8, 8\)"):
-        MaskCLIP(tower).segment([images], text_embeds)
-    with pytest.raises(ValueError, match="text_embeds have shape"):
-        MaskCLIP(tower).segment(images, text_embeds[:, :3])
+        MaskCLIP(tower).segment([images], ClassTexts(text_embeds))
+    with pytest.raises(ValueError, match="embeds have shape .* D = 32"):
+        MaskCLIP(tower).segment(images, ClassTexts(text_embeds[:, :3]))
 
 
 def test_key_smoothing_needs_a_tower_with_keys(
@@ -350,8 +358,10 @@ def test_equals_the_official_implementation(
     text_embeds = case.weights["text_embeddings"]
     subcase.check("similarity", system(images, text_embeds))
     stride = args["seg_logits_stride"]
-    subcase.check("seg_logits", system.score_pixels(images, text_embeds)[..., ::stride, ::stride])
-    labels = system.segment(images, text_embeds, tuple(args["ori_shape"]))
+    subcase.check(
+        "seg_logits", system.score_pixels(images, ClassTexts(text_embeds))[..., ::stride, ::stride]
+    )
+    labels = system.segment(images, ClassTexts(text_embeds), tuple(args["ori_shape"]))
     subcase.check("labels", labels.to(torch.uint8))
 
 
@@ -393,16 +403,18 @@ def test_large_images_are_seen_through_windows(
     tower: CLIPTower, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     images, text_embeds = _inputs(200, 150)
-    whole = MaskCLIP(tower).score_pixels(images, text_embeds)
+    whole = MaskCLIP(tower).score_pixels(images, ClassTexts(text_embeds))
     side = 3 * tower.image_size[0]
-    through = MaskCLIP(tower, window=side, stride=side // 2).score_pixels(images, text_embeds)
+    through = MaskCLIP(tower, window=side, stride=side // 2).score_pixels(
+        images, ClassTexts(text_embeds)
+    )
     needed = tower.dense_bytes((200, 150))
     monkeypatch.setattr(maskclip, "_MOST_BYTES", needed)
-    assert torch.equal(MaskCLIP(tower).score_pixels(images, text_embeds), whole)
+    assert torch.equal(MaskCLIP(tower).score_pixels(images, ClassTexts(text_embeds)), whole)
     assert not caplog.records
     monkeypatch.setattr(maskclip, "_MOST_BYTES", needed - 1)
     maskclip._tell_of_windows.cache_clear()
-    found = MaskCLIP(tower).score_pixels(images, text_embeds)
+    found = MaskCLIP(tower).score_pixels(images, ClassTexts(text_embeds))
     torch.testing.assert_close(found, through, rtol=0, atol=1e-5)
     assert not torch.allclose(found, whole, rtol=0, atol=1e-5)
     assert len(caplog.records) == 1  # once for both images
@@ -444,8 +456,8 @@ def test_scores_that_memory_does_not_suffice_for_are_refused(
     images, text_embeds = _inputs(16, 16, 847)
     model = MaskCLIP(tower)
     with pytest.raises(ImageTooLargeError, match="scores of 847 classes at 4000 x 3000 pixels"):
-        model.score_pixels(images[:1], text_embeds, (3000, 4000))
-    labels = model.segment(images[:1], text_embeds, (30, 40))  # labels alone never hold them
+        model.score_pixels(images[:1], ClassTexts(text_embeds), (3000, 4000))
+    labels = model.segment(images[:1], ClassTexts(text_embeds), (30, 40))
     assert labels.shape == (1, 30, 40)
 
 

@@ -1,6 +1,7 @@
 """OVSeg: ensembles, makers of masks, oracles, the demo mode, and images where little is valid."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from ovseg_d2.systems import (
     truth_proposals,
     with_others,
 )
+from ovseg_d2.text import ClassTexts
 
 _SIZE = (24, 40)
 
@@ -34,26 +36,26 @@ def classifier(tiny_clip_config: dict[str, Any]) -> OVSegClassifier:
 
 
 def _inputs(num_masks: int = 3, num_classes: int = 4):
-    """Image, text embeddings and proposals, of which the last covers nothing."""
+    """Image, texts and proposals, of which the last covers nothing."""
     image = torch.randint(0, 256, (3, *_SIZE)).float()
     masks = torch.rand(num_masks, *_SIZE)
     masks[-1] *= 0.3
     probs = torch.rand(num_masks, num_classes).softmax(dim=1) * 0.9
-    text_embeds = F.normalize(torch.randn(num_classes, 32), dim=-1)
-    return image, text_embeds, MaskProposals(masks, probs)
+    texts = ClassTexts(F.normalize(torch.randn(num_classes, 32), dim=-1))
+    return image, texts, MaskProposals(masks, probs)
 
 
 def _source(proposals: MaskProposals):
-    return lambda image, text_embeds, class_ids: proposals
+    return lambda image, texts: proposals
 
 
 @pytest.mark.parametrize("lam", [0.0, 0.6, 1.0])
 def test_scores_are_the_sum_over_masks(classifier: OVSegClassifier, lam: float) -> None:
-    image, text_embeds, proposals = _inputs()
+    image, texts, proposals = _inputs()
     system = OVSeg(_source(proposals), classifier, lam=lam)
-    scores = system.score_pixels(image[None], text_embeds)
+    scores = system.score_pixels(image[None], texts)
     with torch.no_grad():
-        clip = classifier(image, proposals.masks, text_embeds)
+        clip = classifier(image, proposals.masks, texts)
     assert clip.valid.tolist() == [True, True, False]
     expected = torch.zeros(4, *_SIZE)
     for index in range(3):
@@ -62,81 +64,79 @@ def test_scores_are_the_sum_over_masks(classifier: OVSegClassifier, lam: float) 
             q = clip.probs[index, k].item() if clip.valid[index] else 1.0
             expected[k] += p ** (1 - lam) * q**lam * proposals.masks[index]
     torch.testing.assert_close(scores[0], expected, rtol=1e-4, atol=1e-5)
-    assert torch.equal(system.segment(image[None], text_embeds)[0], scores[0].argmax(dim=0))
+    assert torch.equal(system.segment(image[None], texts)[0], scores[0].argmax(dim=0))
 
 
 def test_an_answer_of_another_size_is_the_resized_sum(classifier: OVSegClassifier) -> None:
-    image, text_embeds, proposals = _inputs()
+    image, texts, proposals = _inputs()
     system = OVSeg(_source(proposals), classifier)
-    own = system.score_pixels(image[None], text_embeds)
-    other = system.score_pixels(image[None], text_embeds, (11, 53))
+    own = system.score_pixels(image[None], texts)
+    other = system.score_pixels(image[None], texts, (11, 53))
     expected = F.interpolate(own, (11, 53), mode="bilinear", align_corners=False)
     torch.testing.assert_close(other, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_two_images_of_two_sizes(classifier: OVSegClassifier) -> None:
-    image, text_embeds, proposals = _inputs()
+    image, texts, proposals = _inputs()
     small = MaskProposals(proposals.masks[:, :16, :16], proposals.probs)
     images = [image, image[:, :16, :16]]
-    system = OVSeg(None, classifier)
-    labels = system.segment(images, text_embeds, proposals=[proposals, small])
+    by_width = {_SIZE[1]: proposals, 16: small}
+    system = OVSeg(lambda image, texts: by_width[image.shape[2]], classifier)
+    labels = system.segment(images, texts)
     assert [tuple(each.shape) for each in labels] == [_SIZE, (16, 16)]
-    alone = system.segment(images[1][None], text_embeds, proposals=[small])
-    assert torch.equal(labels[1], alone[0])
+    assert torch.equal(labels[1], system.segment_masks(images[1], small, texts))
+    scores = system.score_masks(images[1], small, texts, (8, 9))
+    torch.testing.assert_close(scores, system.score_pixels(images[1][None], texts, (8, 9))[0])
 
 
 def test_seen_and_unseen_classes_may_differ(classifier: OVSegClassifier) -> None:
-    image, text_embeds, proposals = _inputs()
+    image, texts, proposals = _inputs()
     seen = torch.tensor([True, False, True, False])
     system = OVSeg(None, classifier, lam=0.0, unseen_lam=1.0)
-    found = system.name_masks(image, proposals, text_embeds, seen=seen)
-    q = OVSeg(None, classifier, lam=1.0).name_masks(image, proposals, text_embeds)
+    found = system.name_masks(image, proposals, replace(texts, seen=seen))
+    q = OVSeg(None, classifier, lam=1.0).name_masks(image, proposals, texts)
     torch.testing.assert_close(found[:, seen], proposals.probs[:, seen])
     torch.testing.assert_close(found[:, ~seen], q[:, ~seen])
     with pytest.raises(ValueError, match="which classes are seen"):
-        system.name_masks(image, proposals, text_embeds)
+        system.name_masks(image, proposals, texts)
 
 
 def test_the_official_zero_is_clip_alone(classifier: OVSegClassifier) -> None:
-    image, text_embeds, proposals = _inputs()
-    found = OVSeg(None, classifier, lam=0.0, official=True).name_masks(
-        image, proposals, text_embeds
-    )
+    image, texts, proposals = _inputs()
+    found = OVSeg(None, classifier, lam=0.0, official=True).name_masks(image, proposals, texts)
     with torch.no_grad():
-        q = classifier(image, proposals.masks, text_embeds)
+        q = classifier(image, proposals.masks, texts)
     torch.testing.assert_close(found, q.probs)
 
 
 def test_proposals_alone_need_no_clip() -> None:
-    image, text_embeds, proposals = _inputs()
+    image, texts, proposals = _inputs()
     system = OVSeg(_source(proposals), None, lam=0.0)
     expected = torch.einsum("qk,qhw->khw", proposals.probs, proposals.masks).argmax(dim=0)
-    assert torch.equal(system.segment(image[None], text_embeds)[0], expected)
+    assert torch.equal(system.segment(image[None], texts)[0], expected)
     with pytest.raises(ValueError, match="know no classes"):
-        system.name_masks(image, MaskProposals(proposals.masks), text_embeds)
+        system.name_masks(image, MaskProposals(proposals.masks), texts)
 
 
 def test_an_image_without_a_valid_mask_is_segmented_from_what_is_left(
     classifier: OVSegClassifier,
 ) -> None:
-    image, text_embeds, proposals = _inputs()
+    image, texts, proposals = _inputs()
     faint = MaskProposals(0.3 * proposals.masks, proposals.probs)
-    labels = OVSeg(None, classifier).segment(image[None], text_embeds, proposals=[faint])
+    labels = OVSeg(None, classifier).segment_masks(image, faint, texts)
     left = torch.einsum("qk,qhw->khw", faint.probs**0.3, faint.masks)
-    assert torch.equal(labels[0], left.argmax(dim=0))
+    assert torch.equal(labels, left.argmax(dim=0))
     none = MaskProposals(proposals.masks[:0], proposals.probs[:0])
     for size in (None, (7, 9)):
-        scores = OVSeg(None, classifier).score_pixels(
-            image[None], text_embeds, size, proposals=[none]
-        )
-        assert torch.equal(scores, torch.zeros(1, 4, *(size or _SIZE)))
+        scores = OVSeg(None, classifier).score_masks(image, none, texts, size)
+        assert torch.equal(scores, torch.zeros(4, *(size or _SIZE)))
 
 
 def test_one_valid_mask_and_one_class(classifier: OVSegClassifier) -> None:
-    image, text_embeds, proposals = _inputs(num_masks=2, num_classes=1)
-    scores = OVSeg(None, classifier).score_pixels(image[None], text_embeds, proposals=[proposals])
+    image, texts, proposals = _inputs(num_masks=2, num_classes=1)
+    scores = OVSeg(None, classifier).score_masks(image, proposals, texts)
     expected = (proposals.probs[:, :1, None] ** 0.3 * proposals.masks).sum(dim=0)
-    torch.testing.assert_close(scores[0, 0], expected)
+    torch.testing.assert_close(scores[0], expected)
 
 
 class _FixedMaskFormer(torch.nn.Module):
@@ -146,7 +146,7 @@ class _FixedMaskFormer(torch.nn.Module):
         super().__init__()
         self.found = found
 
-    def propose(self, images, text_embeds, *, class_ids=None) -> list[ImageProposals]:
+    def propose(self, images, texts) -> list[ImageProposals]:
         assert len(images) == 1
         return [self.found]
 
@@ -154,7 +154,7 @@ class _FixedMaskFormer(torch.nn.Module):
 def test_a_maskformers_proposals_are_probabilities_at_the_images_size(
     classifier: OVSegClassifier,
 ) -> None:
-    image, text_embeds, _ = _inputs()
+    image, texts, _ = _inputs()
     class_logits = torch.randn(3, 5)
     grid_logits = 3 * torch.randn(3, 8, 16)  # stride 4 of an image padded to 32x64
     found = ImageProposals(class_logits, grid_logits, (32, 64), _SIZE)
@@ -162,8 +162,8 @@ def test_a_maskformers_proposals_are_probabilities_at_the_images_size(
     upsampled = F.interpolate(grid_logits[None], (32, 64), mode="bilinear", align_corners=False)
     masks = upsampled[0, :, :24, :40].sigmoid()
     p = class_logits.softmax(dim=1)[:, :4]
-    torch.testing.assert_close(source(image, text_embeds).masks, masks)
-    scores = OVSeg(source, None, lam=0.0).score_pixels(image[None], text_embeds)
+    torch.testing.assert_close(source(image, texts).masks, masks)
+    scores = OVSeg(source, None, lam=0.0).score_pixels(image[None], texts)
     torch.testing.assert_close(scores[0], torch.einsum("qk,qhw->khw", p, masks))
 
 
@@ -176,24 +176,22 @@ def test_generated_masks_cover_every_pixel(classifier: OVSegClassifier) -> None:
         masks[:, :, :20] = True
         return masks
 
-    image, text_embeds, _ = _inputs()
-    found = GeneratedMasks(left_half)(image, text_embeds)
+    image, texts, _ = _inputs()
+    found = GeneratedMasks(left_half)(image, texts)
     assert torch.equal(torch.from_numpy(seen[0]).permute(2, 0, 1).float(), image)
     assert found.probs is None
     assert torch.equal(found.masks[1], ~found.masks[0])
-    scores = OVSeg(GeneratedMasks(left_half), classifier).score_pixels(image[None], text_embeds)
+    scores = OVSeg(GeneratedMasks(left_half), classifier).score_pixels(image[None], texts)
     torch.testing.assert_close(scores.sum(dim=1), torch.ones(1, *_SIZE))
     with torch.no_grad():
-        q = classifier(image, found.masks, text_embeds).probs
+        q = classifier(image, found.masks, texts).probs
     torch.testing.assert_close(scores[0, :, 5, 5], q[0])
     torch.testing.assert_close(scores[0, :, 5, 30], q[1])
 
 
 def test_a_generator_without_masks_leaves_the_whole_image(classifier: OVSegClassifier) -> None:
-    image, text_embeds, _ = _inputs()
-    found = GeneratedMasks(lambda picture: np.zeros((0, *picture.shape[:2]), bool))(
-        image, text_embeds
-    )
+    image, texts, _ = _inputs()
+    found = GeneratedMasks(lambda picture: np.zeros((0, *picture.shape[:2]), bool))(image, texts)
     assert found.masks.shape == (1, *_SIZE)
     assert found.masks.all()
 
@@ -214,8 +212,8 @@ def test_oracle_classes_segment_like_the_truth_where_masks_are_true() -> None:
     found = oracle_proposals(soft, labels, 4)
     assert found.probs.tolist() == [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]]
     system = OVSeg(None, None, lam=0.0)
-    image, text_embeds, _ = _inputs()
-    segmented = system.segment(image[None], text_embeds, proposals=[found])[0]
+    image, texts, _ = _inputs()
+    segmented = system.segment_masks(image, found, texts)
     assert torch.equal(segmented[:, 3:], labels[:, 3:])
 
 
@@ -228,15 +226,15 @@ def test_a_mask_that_meets_no_object_has_no_class() -> None:
 def test_the_demo_keeps_the_best_mask_of_each_word_and_the_rest_is_others(
     classifier: OVSegClassifier,
 ) -> None:
-    image, text_embeds, _ = _inputs(num_classes=2)
+    image, texts, _ = _inputs(num_classes=2)
     masks = torch.zeros(4, *_SIZE)
     for index in range(4):
         masks[index, :, 8 * index : 8 * index + 8] = 0.9
     with torch.no_grad():
-        q = classifier(image, masks, text_embeds).probs
-    labels = OVSeg(None, classifier, demo=True).segment(
-        image[None], text_embeds, proposals=[MaskProposals(masks, torch.rand(4, 2))]
-    )[0]
+        q = classifier(image, masks, texts).probs
+    labels = OVSeg(None, classifier, demo=True).segment_masks(
+        image, MaskProposals(masks, torch.rand(4, 2)), texts
+    )
     kept = set(q.argmax(dim=0).tolist())
     for index in range(4):
         expected = int(q[index].argmax()) if index in kept else 1
@@ -245,11 +243,10 @@ def test_the_demo_keeps_the_best_mask_of_each_word_and_the_rest_is_others(
 
 
 def test_the_demo_without_any_mask_is_all_others(classifier: OVSegClassifier) -> None:
-    image, text_embeds, _ = _inputs(num_classes=2)
+    image, texts, _ = _inputs(num_classes=2)
     for masks in (torch.zeros(0, *_SIZE), torch.zeros(2, *_SIZE)):
-        labels = OVSeg(None, classifier, demo=True).segment(
-            image[None], text_embeds, proposals=[MaskProposals(masks)]
-        )
+        system = OVSeg(None, classifier, demo=True)
+        labels = system.segment_masks(image, MaskProposals(masks), texts)
         assert (labels == 1).all()
 
 
@@ -265,47 +262,41 @@ def test_a_lambda_outside_is_refused(classifier: OVSegClassifier, options: dict)
 
 
 def test_what_does_not_fit_is_refused(classifier: OVSegClassifier) -> None:
-    image, text_embeds, proposals = _inputs()
+    image, texts, proposals = _inputs()
     with pytest.raises(ValueError, match="classifier is None"):
         OVSeg(None, None)
     system = OVSeg(None, classifier)
     with pytest.raises(ValueError, match="no source"):
-        system.segment(image[None], text_embeds)
-    with pytest.raises(ValueError, match="give one for each"):
-        system.segment(image[None], text_embeds, proposals=[proposals] * 2)
+        system.segment(image[None], texts)
     with pytest.raises(ValueError, match=r"\(Q, K\) or None"):
         MaskProposals(proposals.masks, proposals.probs[:1])
 
 
 def test_segmenting_evaluates_and_leaves_modes_as_they_were(classifier: OVSegClassifier) -> None:
-    image, text_embeds, proposals = _inputs()
+    image, texts, proposals = _inputs()
     modes = []
     classifier.register_forward_pre_hook(lambda module, _: modes.append(module.training))
     system = OVSeg(None, classifier).train()
-    scores = system.score_pixels(image[None], text_embeds, proposals=[proposals])
+    scores = system.score_masks(image, proposals, texts)
     assert modes == [False]
     assert system.training
     assert classifier.training
     assert not scores.requires_grad
 
 
-def test_a_sweep_makes_and_names_masks_once(classifier: OVSegClassifier) -> None:
-    image, text_embeds, proposals = _inputs()
-    asked = []
-
-    def source(*args: Any) -> MaskProposals:
-        asked.append(args)
-        return proposals
-
-    lams, options = (0.0, 0.3, 1.0), {"background_ids": (1, 3)}
-    found = list(OVSeg(source, classifier).sweep(image, text_embeds, lams, (11, 53), **options))
-    assert len(asked) == 1
+def test_a_sweep_names_masks_once(classifier: OVSegClassifier) -> None:
+    image, texts, proposals = _inputs()
+    texts = replace(texts, background_ids=(1, 3))
+    named = []
+    classifier.register_forward_pre_hook(lambda *args: named.append(args))
+    lams = (0.0, 0.3, 1.0)
+    found = list(OVSeg(None, classifier).sweep(image, proposals, texts, lams, (11, 53)))
+    assert len(named) == 1
     for lam, scores in zip(lams, found, strict=True):
-        plain = OVSeg(source, classifier, lam=lam)
-        expected = plain.score_pixels(image[None], text_embeds, (11, 53), **options)
-        torch.testing.assert_close(scores, expected[0])
+        plain = OVSeg(_source(proposals), classifier, lam=lam)
+        torch.testing.assert_close(scores, plain.score_pixels(image[None], texts, (11, 53))[0])
     with pytest.raises(ValueError, match="outside"):
-        list(OVSeg(source, classifier).sweep(image, text_embeds, (1.2,)))
+        list(OVSeg(None, classifier).sweep(image, proposals, texts, (1.2,)))
     nameless = MaskProposals(proposals.masks)
     with pytest.raises(ValueError, match="weighs two opinions, and there is one"):
-        next(OVSeg(None, classifier).sweep(image, text_embeds, lams, proposals=nameless))
+        next(OVSeg(None, classifier).sweep(image, nameless, texts, lams))

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from ovseg_d2.clip import CLIPTower, MaskPromptedTower
 from ovseg_d2.ops import CropOptions
 from ovseg_d2.systems import OVSegClassifier
+from ovseg_d2.text import ClassTexts
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def _inputs(num_masks: int = 5) -> tuple[torch.Tensor, torch.Tensor, torch.Tenso
 def test_masks_are_named_crop_by_crop(prompted: MaskPromptedTower, fill: str) -> None:
     image, masks, text_embeds = _inputs()
     classifier = OVSegClassifier(prompted, crop=CropOptions(fill=fill), batch_size=2)
-    found = classifier(image, masks, text_embeds)
+    found = classifier(image, masks, ClassTexts(text_embeds))
     assert found.valid.all()
     tower = prompted.tower
     colour = {"mean": torch.tensor(tower.mean) * 255, "zero": torch.zeros(3)}.get(fill)
@@ -52,7 +53,8 @@ def test_masks_are_named_crop_by_crop(prompted: MaskPromptedTower, fill: str) ->
 
 @torch.no_grad()
 def test_batches_change_nothing(prompted: MaskPromptedTower) -> None:
-    inputs = _inputs()
+    image, masks, text_embeds = _inputs()
+    inputs = image, masks, ClassTexts(text_embeds)
     together = OVSegClassifier(prompted)(*inputs)
     alone = OVSegClassifier(prompted, batch_size=1)(*inputs)
     torch.testing.assert_close(together.probs, alone.probs, atol=1e-4, rtol=1e-3)
@@ -65,10 +67,10 @@ def test_empty_masks_are_not_valid_and_change_nothing_for_others(
     image, masks, text_embeds = _inputs()
     masks[1] = 0.4  # the threshold itself is outside
     classifier = OVSegClassifier(prompted)
-    found = classifier(image, masks, text_embeds)
+    found = classifier(image, masks, ClassTexts(text_embeds))
     assert found.valid.tolist() == [True, False, True, True, True]
     assert not found.probs[1].any()
-    rest = classifier(image, masks[[0, 2, 3, 4]], text_embeds)
+    rest = classifier(image, masks[[0, 2, 3, 4]], ClassTexts(text_embeds))
     torch.testing.assert_close(found.probs[[0, 2, 3, 4]], rest.probs)
 
 
@@ -78,9 +80,9 @@ def test_no_mask_or_one_and_one_class(prompted: MaskPromptedTower, num_valid: in
     image, masks, text_embeds = _inputs(2)
     masks[num_valid:] = 0
     classifier = OVSegClassifier(prompted)
-    found = classifier(image, masks, text_embeds[:1])
+    found = classifier(image, masks, ClassTexts(text_embeds[:1]))
     assert found.probs.tolist() == [[1.0] if index < num_valid else [0.0] for index in range(2)]
-    assert classifier(image, masks[:0], text_embeds).probs.shape == (0, 4)
+    assert classifier(image, masks[:0], ClassTexts(text_embeds)).probs.shape == (0, 4)
 
 
 @torch.no_grad()
@@ -90,29 +92,27 @@ def test_a_class_has_the_cosine_of_its_best_word(prompted: MaskPromptedTower) ->
     embeds, _ = classifier.embed_masks(image, masks)
     cosines = embeds @ text_embeds.t()
     best = torch.stack([cosines[:, :2].amax(dim=1), cosines[:, 2], cosines[:, 3]], dim=1)
-    found = classifier(image, masks, text_embeds, class_ids=torch.tensor([0, 0, 1, 2]))
+    found = classifier(image, masks, ClassTexts(text_embeds, class_ids=torch.tensor([0, 0, 1, 2])))
     torch.testing.assert_close(found.probs, (100 * best).softmax(dim=1))
 
 
 @torch.no_grad()
 def test_matting_blends_with_the_soft_mask(prompted: MaskPromptedTower) -> None:
     image, masks, text_embeds = _inputs()
-    plain = OVSegClassifier(prompted)(image, masks, text_embeds)
-    matted = OVSegClassifier(prompted, crop=CropOptions(matting=True))(image, masks, text_embeds)
-    assert (plain.probs - matted.probs).abs().max() > 1e-3
+    texts = ClassTexts(text_embeds)
+    matting = OVSegClassifier(prompted, crop=CropOptions(matting=True))
+    plain = OVSegClassifier(prompted)(image, masks, texts)
+    assert (plain.probs - matting(image, masks, texts).probs).abs().max() > 1e-3
     hard = (masks > 0.4).float()
-    torch.testing.assert_close(
-        OVSegClassifier(prompted, crop=CropOptions(matting=True))(image, hard, text_embeds).probs,
-        plain.probs,
-    )
+    torch.testing.assert_close(matting(image, hard, texts).probs, plain.probs)
 
 
 def test_what_does_not_fit_is_refused(prompted: MaskPromptedTower) -> None:
     image, masks, text_embeds = _inputs()
     classifier = OVSegClassifier(prompted)
     with pytest.raises(ValueError, match="of the image's size"):
-        classifier(image, masks[:, 1:], text_embeds)
+        classifier(image, masks[:, 1:], ClassTexts(text_embeds))
     with pytest.raises(ValueError, match="D = 32"):
-        classifier(image, masks, text_embeds[:, 1:])
+        classifier(image, masks, ClassTexts(text_embeds[:, 1:]))
     with pytest.raises(ValueError, match="batch_size=0"):
         OVSegClassifier(prompted, batch_size=0)

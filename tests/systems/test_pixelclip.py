@@ -14,7 +14,7 @@ from ovseg_d2.clip import CLIPTower, LastBlock, set_trainable
 from ovseg_d2.nets import PixelCLIPDecoder
 from ovseg_d2.ops import sinkhorn
 from ovseg_d2.systems import MaskCLIP, PixelCLIP
-from ovseg_d2.text import ClassPrompts, ClusterVectors
+from ovseg_d2.text import ClassPrompts, ClassTexts, ClusterVectors
 
 VISION_KINDS = {
     "vit": {},
@@ -365,27 +365,29 @@ def test_inference_is_maskclip_on_the_student(build: Build) -> None:
     images = batch()[0]
     text_embeds = F.normalize(torch.randn(4, 32), dim=1)
     plain = MaskCLIP(system.tower, last_block=LastBlock(residual="class_token"))
-    scores = system.inference().score_pixels(images, text_embeds, (20, 31))
-    assert torch.equal(scores, plain.score_pixels(images, text_embeds, (20, 31)))
-    labels = system.inference().segment(images, text_embeds)
-    assert torch.equal(labels, plain.segment(images, text_embeds))
+    scores = system.inference().score_pixels(images, ClassTexts(text_embeds), (20, 31))
+    assert torch.equal(scores, plain.score_pixels(images, ClassTexts(text_embeds), (20, 31)))
+    labels = system.inference().segment(images, ClassTexts(text_embeds))
+    assert torch.equal(labels, plain.segment(images, ClassTexts(text_embeds)))
 
 
 def test_inference_brings_images_to_one_size(build: Build) -> None:
     system = build(image_size=(48, 40))
     images = [torch.rand(3, 30, 50) * 255, torch.randint(0, 256, (3, 64, 20), dtype=torch.uint8)]
     text_embeds = F.normalize(torch.randn(4, 32), dim=1)
-    labels = system.inference().segment(images, text_embeds)
+    labels = system.inference().segment(images, ClassTexts(text_embeds))
     assert [tuple(each.shape) for each in labels] == [(30, 50), (64, 20)]
     plain = MaskCLIP(system.tower, last_block=LastBlock(residual="class_token"))
     for image, each in zip(images, labels, strict=True):
         squashed = F.interpolate(image[None].float(), (48, 40), mode="bilinear")
-        expected = plain.segment(squashed, text_embeds, (image.shape[1], image.shape[2]))
+        expected = plain.segment(
+            squashed, ClassTexts(text_embeds), (image.shape[1], image.shape[2])
+        )
         assert torch.equal(each, expected[0])
     # The release's way answers for words and background too.
     official = build(image_size=(48, 40), official=True).inference()
     rows = official.score_pixels(
-        images, text_embeds, class_ids=torch.tensor([0, 0, 1, 2]), background_ids=[0, 2]
+        images, ClassTexts(text_embeds, class_ids=torch.tensor([0, 0, 1, 2]), background_ids=[0, 2])
     )
     assert [tuple(each.shape) for each in rows] == [(3, 30, 50), (3, 64, 20)]
     assert (rows[0][2] == -torch.inf).all()

@@ -13,7 +13,7 @@ from ovseg_d2.clip import CLIPTower, set_trainable
 from ovseg_d2.nets import PixelCLIPDecoder
 from ovseg_d2.ops import merge_masks, resize_masks
 from ovseg_d2.systems import PixelCLIP, PixelCLIPInference
-from ovseg_d2.text import ClassPrompts, TextBank
+from ovseg_d2.text import ClassPrompts, ClassTexts, TextBank
 from ovseg_d2.vocab import Vocabulary
 
 _CLIP = "sem_seg_head.predictor.clip_model."
@@ -107,7 +107,7 @@ def test_inference(
         _tiny_tower(), image_size=tuple(call.args["clip_resolution"]), official=True
     )
     size = (call.args["height"], call.args["width"]) if "height" in call.args else None
-    scores = system.score_pixels(call.inputs["image"][None], text_embeds, size)[0]
+    scores = system.score_pixels(call.inputs["image"][None], ClassTexts(text_embeds), size)[0]
     call.check("clip_input", seen[0])
     if subcase_id == "small_input":
         # The release cuts the 64x64 map to the image's own 48 rows; we answer for all of it.
@@ -172,7 +172,9 @@ def test_answers_of_the_whole_model(full_model: tuple[Any, PixelCLIP]) -> None:
         Vocabulary.parse(",".join(classes))
     )
     size = (call.args["height"], call.args["width"])
-    scores = system.inference().score_pixels(call.inputs["image"][None], text_embeds, size)
+    scores = system.inference().score_pixels(
+        call.inputs["image"][None], ClassTexts(text_embeds), size
+    )
     call.check("sem_seg", scores[0])
 
 

@@ -11,7 +11,6 @@ import torch
 from torch.nn import functional as F
 
 from ovseg_d2.clip import CLIPTower
-from ovseg_d2.ops import max_over_words
 from ovseg_d2.text import TextBank
 from ovseg_d2.text import bank as bank_module
 from ovseg_d2.vocab import Vocabulary
@@ -75,31 +74,32 @@ def test_joined_synonyms(tower: CLIPTower) -> None:
 
 def test_rows_of_the_policy_max(tower: CLIPTower) -> None:
     vocabulary = Vocabulary.parse("grass | lawn | red star, sky, lawn | sky")
-    row_embeds, class_ids = TextBank(tower, _TEMPLATES, synonyms="max").embed_rows(vocabulary)
+    texts = TextBank(tower, _TEMPLATES, synonyms="max").class_texts(vocabulary)
     words = ["grass", "lawn", "red star", "sky", "lawn", "sky"]
     expected = torch.stack([_plain(tower, word) for word in words])
-    torch.testing.assert_close(row_embeds, expected, rtol=0, atol=1e-6)
-    assert row_embeds.dtype == torch.float32
-    assert not row_embeds.requires_grad
-    assert class_ids.dtype == torch.int64
-    assert class_ids.tolist() == [0, 0, 0, 1, 2, 2]
+    torch.testing.assert_close(texts.embeds, expected, rtol=0, atol=1e-6)
+    assert texts.embeds.dtype == torch.float32
+    assert not texts.embeds.requires_grad
+    assert texts.class_ids.dtype == torch.int64
+    assert texts.class_ids.tolist() == [0, 0, 0, 1, 2, 2]
+    assert texts.num_classes == 3
 
 
 @pytest.mark.parametrize("policy", ["mean", "joined"])
 def test_other_policies_have_a_row_a_class(tower: CLIPTower, policy: Any) -> None:
     vocabulary = Vocabulary.parse("grass | lawn | red star, sky, lawn | sky")
     bank = TextBank(tower, _TEMPLATES, synonyms=policy)
-    row_embeds, class_ids = bank.embed_rows(vocabulary)
-    assert torch.equal(row_embeds, bank.embed(vocabulary))
-    assert class_ids.tolist() == [0, 1, 2]
+    texts = bank.class_texts(vocabulary)
+    assert torch.equal(texts.embeds, bank.embed(vocabulary))
+    assert texts.class_ids is None and texts.num_classes == 3
 
 
 def test_scores_of_classes_are_the_best_of_their_words(tower: CLIPTower) -> None:
     vocabulary = Vocabulary.parse("grass | lawn | red star, sky, lawn | sky")
-    row_embeds, class_ids = TextBank(tower, "bare", synonyms="max").embed_rows(vocabulary)
+    texts = TextBank(tower, "bare", synonyms="max").class_texts(vocabulary)
     pixel_embeds = F.normalize(torch.randn(2, 32, 3, 4), dim=1)
-    row_scores = torch.einsum("bdhw,rd->brhw", pixel_embeds, row_embeds)
-    scores = max_over_words(row_scores, class_ids, len(vocabulary))
+    row_scores = torch.einsum("bdhw,rd->brhw", pixel_embeds, texts.embeds)
+    scores = texts.best_of_words(row_scores)
     for k, words in enumerate(vocabulary.synonyms):
         each = [torch.einsum("bdhw,d->bhw", pixel_embeds, _plain(tower, w, ["{}"])) for w in words]
         expected = torch.stack(each).max(dim=0).values
@@ -110,7 +110,7 @@ def test_max_has_a_vector_a_class_only_where_each_has_one_word(tower: CLIPTower)
     bank = TextBank(tower, _TEMPLATES, synonyms="max")
     words = ["sky", "grass"]
     assert torch.equal(bank.embed(words), TextBank(tower, _TEMPLATES).embed(words))
-    with pytest.raises(ValueError, match="call embed_rows"):
+    with pytest.raises(ValueError, match="call class_texts"):
         bank.embed(Vocabulary.parse("sky | heaven, grass"))
 
 

@@ -15,7 +15,7 @@ from ovseg_d2.data.loaders import build_train_loader
 from ovseg_d2.data.mappers import PictureMapper, SemanticMapper
 from ovseg_d2.data.sampler import Draw
 from ovseg_d2.ops import UNLABELLED
-from ovseg_d2.plugin.base import dataset_vocabulary
+from ovseg_d2.plugin.inputs import dataset_vocabulary
 from ovseg_d2.vocab import Vocabulary, find_classes
 
 SHAPES = {

@@ -8,7 +8,7 @@ import torch
 from ovseg_d2.config import load_config
 from ovseg_d2.d2.data import MetadataCatalog
 from ovseg_d2.d2.modeling import build_model
-from ovseg_d2.plugin.base import config_vocabulary, config_word_list, dataset_vocabulary
+from ovseg_d2.plugin.inputs import config_vocabulary, config_word_list, dataset_vocabulary
 from ovseg_d2.vocab import Vocabulary, load_vocabulary, read_words
 
 

@@ -1,0 +1,194 @@
+"""Base classes of the meta-architectures: any words for each input, scores of every pixel."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..clip import image_advice
+from ..image_errors import memory_for
+from ..systems import PixelScorer
+from ..text import ClassTexts, TextBank
+from ..vocab import Vocabulary, Words
+from ..weight_files import first_not_finite
+from .dtypes import supported_dtype
+from .inputs import InputReader, image_name
+from .pixel_range import check_pixel_range
+
+__all__ = ["OpenVocabularyModel", "PixelScoringModel"]
+
+_logger = logging.getLogger(__name__)
+
+
+class OpenVocabularyModel(nn.Module):
+    """A model that takes detectron2's input dicts, each with a vocabulary of its own.
+
+    :class:`InputReader` says where the vocabulary of an input comes from.
+    """
+
+    def __init__(self, inputs: InputReader) -> None:
+        """Keep the reader of input dicts."""
+        super().__init__()
+        self.inputs = inputs
+        # Weights that were loaded or are being trained may answer, and random ones that are wanted.
+        self.may_answer = False
+        self._gave_image_advice = False
+        self.register_load_state_dict_post_hook(_let_answer)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model's parameters are."""
+        return next(self.parameters()).device
+
+    @property
+    def needs_weights(self) -> bool:
+        """Whether predictions are noise until a checkpoint is loaded."""
+        return False
+
+    def train(self, mode: bool = True) -> nn.Module:
+        """As of any module; a model that is being trained may answer in between."""
+        self.may_answer = self.may_answer or mode
+        return super().train(mode)
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """Load weights, as of any module.
+
+        Raises:
+            ValueError: a weight is NaN or infinite.
+        """
+        name = first_not_finite(state_dict)
+        if name is not None:
+            raise ValueError(
+                f"the weights for {type(self).__name__} are not finite: entry {name!r} has NaN or "
+                "infinity; take weights from before the training diverged"
+            )
+        return super().load_state_dict(state_dict, strict=strict, assign=assign)
+
+    def check_answers(self) -> None:
+        """Refuse to answer with random weights.
+
+        Raises:
+            ValueError: the network that answers was neither loaded nor trained.
+        """
+        if self.needs_weights and not self.may_answer:
+            raise ValueError(
+                f"the network of this {type(self).__name__} that answers has random weights; set "
+                "MODEL.WEIGHTS to a checkpoint of its training, or set the model's may_answer to "
+                "True if the answers may mean nothing"
+            )
+
+    @property
+    def text_bank(self) -> TextBank:
+        """Turns vocabularies into embeddings."""
+        return self.inputs.text_bank
+
+    def set_vocabulary(self, classes: Words | None) -> None:
+        """Choose the words, see :meth:`InputReader.set_vocabulary`."""
+        self.inputs.set_vocabulary(classes)
+
+    def vocabulary_of(self, batched_input: dict[str, Any]) -> Vocabulary:
+        """The words of an input, see :meth:`InputReader.vocabulary_of`."""
+        return self.inputs.vocabulary_of(batched_input)
+
+    def class_texts(self, batched_input: dict[str, Any]) -> ClassTexts:
+        """Text embeddings of an input's vocabulary."""
+        return self.text_bank.class_texts(self.vocabulary_of(batched_input))
+
+    def rgb_image(self, batched_input: dict[str, Any]) -> Tensor:
+        """(1, 3, H, W) float RGB of 0 to 255 on the model's device.
+
+        The first image in evaluation whose file name shows that CLIP cannot know it draws a
+        warning.
+
+        Raises:
+            ValueError: outside of training, pixels of another range, such as 0..1.
+        """
+        if not self.training:
+            check_pixel_range(batched_input["image"])
+        name = batched_input.get("file_name")
+        if name is not None and not self.training and not self._gave_image_advice:
+            advice = image_advice(self.text_bank.tower, name)
+            self._gave_image_advice = advice is not None
+            if advice:
+                _logger.warning("%s", advice)
+        return self.inputs.rgb_image(batched_input, self.device)
+
+    def rgb_batch(self, batched_inputs: Sequence[dict[str, Any]]) -> Tensor:
+        """(B, 3, H, W) of training inputs, as :meth:`rgb_image` gives each.
+
+        Raises:
+            ValueError: images of different sizes.
+        """
+        shapes = {tuple(each["image"].shape) for each in batched_inputs}
+        if len(shapes) > 1:
+            raise ValueError(
+                f"training images must be of one size, got {sorted(shapes)}; crop them, see "
+                "INPUT.CROP"
+            )
+        return torch.cat([self.rgb_image(each) for each in batched_inputs])
+
+
+class PixelScoringModel(OpenVocabularyModel):
+    """A model whose :attr:`scorer` segments single images with text embeddings."""
+
+    @property
+    def scorer(self) -> PixelScorer:
+        """The system used for inference, on the current weights."""
+        raise NotImplementedError(f"{type(self).__name__} says nothing of its scorer")
+
+    @torch.no_grad()
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Tensor]]:
+        """Segment a batch; images may differ in size and in vocabulary.
+
+        Args:
+            batched_inputs: dicts with ``image`` (3, h, w) of 0 to 255, and optionally ``height``
+                and ``width`` of the result, ``classes``, ``dataset_name``.
+
+        Returns:
+            For each, ``sem_seg``: (K, height, width) scores, the best of which is a pixel's label;
+            see the scorer's ``score_pixels``.
+
+        Raises:
+            ImageTooLargeError: memory does not suffice for an image.
+        """
+        results = []
+        for each in batched_inputs:
+            with memory_for(image_name(each)), supported_dtype(self):
+                results.append({"sem_seg": self._score(each)})
+        return results
+
+    @torch.no_grad()
+    def segment(self, batched_inputs: list[dict[str, Any]]) -> list[Tensor]:
+        """Labels alone, (height, width) long for each input; never holds all classes' scores.
+
+        Raises:
+            ImageTooLargeError: as :meth:`forward`.
+        """
+        results = []
+        for each in batched_inputs:
+            with memory_for(image_name(each)), supported_dtype(self):
+                results.append(self._label(each))
+        return results
+
+    def _score(self, batched_input: dict[str, Any]) -> Tensor:
+        return self.scorer.score_pixels(*self._arguments(batched_input))[0]
+
+    def _label(self, batched_input: dict[str, Any]) -> Tensor:
+        return self.scorer.segment(*self._arguments(batched_input))[0]
+
+    def _arguments(self, batched_input: dict[str, Any]) -> tuple[Tensor, ClassTexts, Any]:
+        """The image (1, 3, h, w), its texts, and the size (h, w) of the result."""
+        self.check_answers()
+        image = self.rgb_image(batched_input)
+        size = batched_input.get("height", image.shape[-2])
+        size = size, batched_input.get("width", image.shape[-1])
+        return image, self.class_texts(batched_input), size
+
+
+def _let_answer(module: OpenVocabularyModel, _: object) -> None:
+    """Note that weights were loaded; a hook of ``load_state_dict``."""
+    module.may_answer = True

@@ -1,0 +1,122 @@
+"""`ClassTexts`: the text embeddings of K classes, with what systems need beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from ovseg_d2.ops import max_over_words
+
+__all__ = ["ClassTexts"]
+
+
+@dataclass(frozen=True, eq=False)
+class ClassTexts:
+    """R rows of text embeddings for K classes; a class has one row, or one for each synonym.
+
+    Attributes:
+        embeds: (R, D) unit norm.
+        class_ids: (R,) int64, the class of each row; None where row k is class k.
+        background_ids: indices of the classes that mean background, of 0..K-1.
+        seen: (K,) bool, the classes that a proposal model was trained on; None where no system
+            asks for it.
+        num_classes: K.
+
+    Raises:
+        ValueError: embeddings that are not (R, D) with R > 0, or class ids or ``seen`` of another
+            length.
+    """
+
+    embeds: Tensor
+    class_ids: Tensor | None = None
+    background_ids: tuple[int, ...] = ()
+    seen: Tensor | None = None
+    num_classes: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Check the shapes and count the classes."""
+        if self.embeds.dim() != 2 or not len(self.embeds):
+            raise ValueError(
+                f"embeds have shape {tuple(self.embeds.shape)}; give (R, D), at least one row, "
+                "from a TextBank"
+            )
+        num_rows = len(self.embeds)
+        if self.class_ids is not None and tuple(self.class_ids.shape) != (num_rows,):
+            raise ValueError(
+                f"class_ids have shape {tuple(self.class_ids.shape)} for {num_rows} rows of "
+                "embeds; give the class of each row, (R,) int64"
+            )
+        num_classes = num_rows if self.class_ids is None else _count_classes(self.class_ids)
+        if self.seen is not None and tuple(self.seen.shape) != (num_classes,):
+            raise ValueError(
+                f"seen has shape {tuple(self.seen.shape)} for {num_classes} classes; give (K,) bool"
+            )
+        object.__setattr__(self, "num_classes", num_classes)
+        object.__setattr__(self, "background_ids", tuple(self.background_ids))
+
+    @property
+    def background_rows(self) -> list[int]:
+        """Rows of the background classes."""
+        if self.class_ids is None:
+            return list(self.background_ids)
+        ids = enumerate(self.class_ids.tolist())
+        return [row for row, class_id in ids if class_id in self.background_ids]
+
+    def best_of_words(self, scores: Tensor, dim: int = -3) -> Tensor:
+        """Reduce scores of rows to scores of classes: the best row of each class.
+
+        Args:
+            scores: floating, of size R along ``dim``.
+            dim: the dimension of the rows.
+
+        Returns:
+            The same with size K along ``dim``; ``scores`` themselves where rows are classes.
+        """
+        if self.class_ids is None:
+            return scores
+        return max_over_words(scores, self.class_ids.to(scores.device), self.num_classes, dim)
+
+    def check_dim(self, embed_dim: int) -> None:
+        """Refuse embeddings of another width.
+
+        Args:
+            embed_dim: D of the joint embedding that they are compared in.
+
+        Raises:
+            ValueError: the widths differ.
+        """
+        if self.embeds.shape[1] != embed_dim:
+            raise ValueError(
+                f"embeds have shape {tuple(self.embeds.shape)}, and the joint embedding has D = "
+                f"{embed_dim}; give (R, {embed_dim}) from a TextBank on the same CLIP"
+            )
+
+    def select(self, class_ids: Sequence[int]) -> ClassTexts:
+        """Keep some classes, renumbered in the order given; rows must be classes.
+
+        Raises:
+            ValueError: several rows a class.
+        """
+        if self.class_ids is not None:
+            raise ValueError("classes have several rows each; select needs one row a class")
+        new_ids = {class_id: index for index, class_id in enumerate(class_ids)}
+        kept = torch.tensor(list(class_ids), device=self.embeds.device)
+        return replace(
+            self,
+            embeds=self.embeds[kept],
+            background_ids=tuple(new_ids[i] for i in self.background_ids if i in new_ids),
+            seen=None if self.seen is None else self.seen[kept.to(self.seen.device)],
+        )
+
+
+def _count_classes(class_ids: Tensor) -> int:
+    found = class_ids.unique().tolist()
+    if found != list(range(len(found))):
+        raise ValueError(
+            f"class_ids hold the classes {found[:5]}{'...' if len(found) > 5 else ''}, "
+            f"{len(found)} in all; each of 0..{max(found)} must occur, and no other"
+        )
+    return len(found)

@@ -1,0 +1,53 @@
+"""Texts of classes: what is counted, kept and refused."""
+
+import pytest
+import torch
+
+from ovseg_d2.text import ClassTexts
+
+EMBEDS = torch.eye(4)
+
+
+def test_rows_are_classes_unless_class_ids_say_otherwise() -> None:
+    plain = ClassTexts(EMBEDS, background_ids=[2])
+    assert plain.num_classes == 4 and plain.background_ids == (2,)
+    assert plain.background_rows == [2]
+    scores = torch.randn(2, 4, 3, 3)
+    assert plain.best_of_words(scores) is scores
+
+
+def test_several_rows_a_class() -> None:
+    texts = ClassTexts(EMBEDS, torch.tensor([0, 1, 1, 2]), background_ids=(1,))
+    assert texts.num_classes == 3 and texts.background_rows == [1, 2]
+    scores = torch.tensor([[1.0, 2.0, 5.0, -1.0]])
+    assert texts.best_of_words(scores, dim=1).tolist() == [[1.0, 5.0, -1.0]]
+
+
+def test_select_renumbers_classes_background_and_seen() -> None:
+    texts = ClassTexts(EMBEDS, background_ids=(0, 3), seen=torch.tensor([True, False, True, True]))
+    some = texts.select([3, 1])
+    assert torch.equal(some.embeds, EMBEDS[[3, 1]]) and some.num_classes == 2
+    assert some.background_ids == (0,) and some.seen.tolist() == [True, False]
+    with pytest.raises(ValueError, match="several rows"):
+        ClassTexts(EMBEDS, torch.tensor([0, 1, 1, 2])).select([0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((torch.zeros(4),), r"embeds have shape \(4,\)"),
+        ((torch.zeros(0, 4),), r"embeds have shape \(0, 4\)"),
+        ((EMBEDS, torch.tensor([0, 1])), r"class_ids have shape \(2,\) for 4 rows"),
+        ((EMBEDS, torch.tensor([0, 0, 2, 2])), r"each of 0\.\.2 must occur"),
+        ((EMBEDS, torch.tensor([-1, 0, 0, 0])), r"classes \[-1, 0\], 2 in all"),
+        ((EMBEDS, None, (), torch.ones(3).bool()), r"seen has shape \(3,\) for 4 classes"),
+    ],
+)
+def test_what_does_not_fit_is_refused(arguments: tuple, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ClassTexts(*arguments)
+
+
+def test_another_width_is_refused() -> None:
+    with pytest.raises(ValueError, match="the joint embedding has D = 8"):
+        ClassTexts(EMBEDS).check_dim(8)
