@@ -3,6 +3,7 @@
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from ..d2.evaluation import DatasetEvaluator, inference_on_dataset
 from ..d2.utils import comm
 from ..data.labels import LabelReader
 from ..data.loaders import build_test_loader
-from ..data.readers import read_category
+from ..data.readers import read_category, read_labels
 from ..evaluation import (
     CLASSES_FILE,
     ClassificationEvaluator,
@@ -87,11 +88,12 @@ def build_evaluator(
         )
     if cfg.TEST.TASK == "mask_crops":
         return MaskCropEvaluator(dataset_name)
-    read = LabelReader().read
+    codes = LabelReader().codes_of(dataset_name)
     return OVSegSemSegEvaluator(
         dataset_name,
         output_dir=output_dir,
-        sem_seg_loading_fn=lambda file_name, dtype: read(dataset_name, file_name).astype(dtype),
+        sem_seg_loading_fn=partial(read_labels, colors=bool(codes.colors)),
+        codes=codes,
         own_words=cfg.TEST.OWN_WORDS,
     )
 

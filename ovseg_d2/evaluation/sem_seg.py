@@ -13,7 +13,7 @@ from ..d2.data import DatasetCatalog, MetadataCatalog
 from ..d2.evaluation import SemSegEvaluator
 from ..d2.utils import comm
 from ..ops import size_remedy
-from ..vocab import IGNORED, label_codes, read_class_names, tell_apart
+from ..vocab import IGNORED, LabelCodes, label_codes, read_class_names, tell_apart
 from .cautions import cautions_of_classes
 
 __all__ = ["OVSegSemSegEvaluator", "mean_of_present", "means_of_sets"]
@@ -48,6 +48,7 @@ class OVSegSemSegEvaluator(SemSegEvaluator):
         distributed: bool = True,
         output_dir: str | None = None,
         sem_seg_loading_fn: Callable[..., np.ndarray],
+        codes: LabelCodes | None = None,
         own_words: bool = False,
         boundary_iou: bool = False,
     ) -> None:
@@ -57,8 +58,9 @@ class OVSegSemSegEvaluator(SemSegEvaluator):
             dataset_name: registered, with ``stuff_classes`` and ``ignore_label``, one or several.
             distributed: gather over ranks.
             output_dir: where detectron2's prediction files go; None writes none.
-            sem_seg_loading_fn: file name, dtype -> (H, W) class ids, and ignored labels or
-                `vocab.IGNORED`.
+            sem_seg_loading_fn: file name, dtype -> (H, W) values of a label file.
+            codes: what they stand for; without it class ids and the metadata's ignored labels, as
+                detectron2 has it.
             own_words: evaluate also with each image's own words.
             boundary_iou: add detectron2's ``BoundaryIoU-<class>`` and ``min(IoU, B-Iou)-<class>``.
         """
@@ -69,7 +71,8 @@ class OVSegSemSegEvaluator(SemSegEvaluator):
         self._dataset_name = dataset_name
         self._class_sets = dict(metadata.get("class_sets") or {})
         self._class_names = tell_apart(read_class_names(metadata, f"dataset {dataset_name!r}"))
-        self._codes = label_codes(metadata, f"dataset {dataset_name}").contiguous()
+        where = f"dataset {dataset_name}"
+        self._codes = label_codes(metadata, where).contiguous() if codes is None else codes
         self._loading_fn = sem_seg_loading_fn
         self._own_words = own_words
         self._compute_boundary_iou = self._compute_boundary_iou and boundary_iou
@@ -109,10 +112,7 @@ class OVSegSemSegEvaluator(SemSegEvaluator):
             name, scores = batched_input["file_name"], output["sem_seg"]
             self._check_channels(len(scores), name)
             label_file = self._label_file_of(batched_input)
-            values = self._loading_fn(label_file, dtype=int)
-            labels = np.where(values == IGNORED, self._num_classes, values)
-            counted = values != IGNORED
-            labels[counted] = self._codes.decode(values[counted], label_file)
+            labels = self._codes.decode(self._loading_fn(label_file, dtype=int), label_file)
             labels[labels == IGNORED] = self._num_classes
             self._check_size(labels, scores.shape[-2:], name, label_file)
             if self._own_words:

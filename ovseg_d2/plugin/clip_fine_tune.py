@@ -105,7 +105,7 @@ class CLIPFineTune(LabelledTraining):
         if not self.training:
             return super().forward(batched_inputs)
         images = self.rgb_batch(batched_inputs)
-        labels = self.labels_of(batched_inputs)
+        labels = self.labels_of(batched_inputs, self.system.ignore)
         texts, unseen_ids = self.training_texts(batched_inputs)
         losses = self.system(images, texts, labels, unseen_ids=unseen_ids)
         return {name: self._loss_weight * loss for name, loss in losses.items()}

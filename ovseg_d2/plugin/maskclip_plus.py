@@ -138,7 +138,7 @@ class MaskCLIPPlus(LabelledTraining):
         images = self.rgb_batch(batched_inputs)
         labels = None
         if self.system.setting == "zero_shot" or any("sem_seg" in each for each in batched_inputs):
-            labels = self.labels_of(batched_inputs)
+            labels = self.labels_of(batched_inputs, self.system.ignore)
         texts, unseen_ids = self.training_texts(batched_inputs)
         if self.system.setting == "annotation_free":
             unseen_ids = ()

@@ -17,7 +17,7 @@ from .build import build_tower
 from .inputs import InputReader, build_inputs, dataset_vocabulary
 from .open_vocabulary import PixelScoringModel
 from .ovseg_head import build_maskformer
-from .pixel_labels import check_unseen
+from .pixel_labels import check_labels, check_unseen
 
 __all__ = ["OVSegMaskFormer", "seen_classes", "training_options"]
 
@@ -145,12 +145,7 @@ class OVSegMaskFormer(PixelScoringModel):
         """(H, W) labels numbered as the seen classes are; -1 where a pixel is of none of them."""
         labels = batched_input["sem_seg"].to(self.device)
         known = (labels >= 0) & (labels != self._ignore_label)
-        if bool((known & (labels >= num_classes)).any()):
-            raise ValueError(
-                f"the labels of {batched_input.get('file_name', 'an image')} hold "
-                f"{int(labels[known].max())}, and its dataset has {num_classes} classes; map them "
-                f"to 0..{num_classes - 1}, or to MODEL.SEM_SEG_HEAD.IGNORE_VALUE"
-            )
+        check_labels(batched_input, num_classes, self._ignore_label)
         table = labels.new_full((num_classes,), -1)
         table[list(seen_ids)] = torch.arange(len(seen_ids), device=labels.device)
         return torch.where(known, table[labels.where(known, 0)], -1)

@@ -12,7 +12,7 @@ from ..vocab import Vocabulary, find_classes
 from .inputs import InputReader, dataset_vocabulary
 from .open_vocabulary import PixelScoringModel
 
-__all__ = ["LabelledTraining", "check_labels_are_read", "check_unseen"]
+__all__ = ["LabelledTraining", "check_labels", "check_labels_are_read", "check_unseen"]
 
 
 def check_labels_are_read(cfg: CfgNode) -> None:
@@ -36,6 +36,27 @@ def check_labels_are_read(cfg: CfgNode) -> None:
         raise ValueError(
             "INPUT.SEMANTIC.ONLY_IGNORED True hides the labels of all classes, and "
             f"{cfg.MODEL.META_ARCHITECTURE} is trained on them; set it to False"
+        )
+
+
+def check_labels(batched_input: dict[str, Any], num_classes: int, ignore: int) -> None:
+    """Refuse labels beyond the classes, with the name of their image.
+
+    Args:
+        batched_input: with ``sem_seg``.
+        num_classes: K.
+        ignore: label of pixels that do not count.
+
+    Raises:
+        ValueError: a label is neither a class, nor ignored, nor negative.
+    """
+    labels = batched_input["sem_seg"]
+    strange = labels[(labels >= num_classes) & (labels != ignore)]
+    if strange.numel():
+        raise ValueError(
+            f"the labels of {batched_input.get('file_name', 'an image')} hold "
+            f"{int(strange.max())}, and its dataset has {num_classes} classes; map them "
+            f"to 0..{num_classes - 1}, or to MODEL.SEM_SEG_HEAD.IGNORE_VALUE"
         )
 
 
@@ -80,16 +101,22 @@ class LabelledTraining(PixelScoringModel):
         """Always True: part of the network starts from random weights."""
         return True
 
-    def labels_of(self, batched_inputs: Sequence[dict[str, Any]]) -> Tensor:
+    def labels_of(self, batched_inputs: Sequence[dict[str, Any]], ignore: int) -> Tensor:
         """(B, H, W) int64 of inputs with ``sem_seg``.
 
+        Args:
+            batched_inputs: of a training step.
+            ignore: label of pixels that do not count.
+
         Raises:
-            ValueError: one is without.
+            ValueError: one is without, or holds a label beyond its classes.
         """
         if any("sem_seg" not in each for each in batched_inputs):
             raise ValueError(
                 "training images come without sem_seg; set INPUT.TRAIN_MAPPER to semantic"
             )
+        for each in batched_inputs:
+            check_labels(each, len(self.vocabulary_of(each)), ignore)
         return torch.stack([each["sem_seg"] for each in batched_inputs]).to(self.device)
 
     def training_texts(

@@ -173,8 +173,11 @@ def _class_ids(given: Any, codes: LabelCodes) -> dict[int, int] | None:
     """Check a map of ids; None where it changes nothing."""
     pairs = given.items() if isinstance(given, Mapping) else [(given, None)]
     ids = {}
+    # A label that is ignored in files may be the number of a class, which is meant here.
+    as_classes = replace(codes, ignored=())
     for value, class_id in pairs:
-        found = _class_of(class_id, codes)
+        found = _class_of(class_id, as_classes)
+        found = _class_of(class_id, codes) if found == _UNKNOWN else found
         if found == _UNKNOWN or not _is_integer(value):
             raise ValueError(
                 f"{_MAP} of {codes.where} holds {value!r}: {class_id!r}; map integers to class ids "

@@ -33,6 +33,10 @@ FORMS = {
         np.array([[7, 7, 11], [26, 255, 11]]),
         {"stuff_dataset_id_to_contiguous_id": IDS},
     ),
+    "dataset ids, of which 0 is none": (
+        np.array([[7, 7, 11], [26, 0, 11]]),
+        {"stuff_dataset_id_to_contiguous_id": IDS, "ignore_label": [0, 255]},
+    ),
     "class ids beside dataset ids": (
         np.where(TRUTH < 0, 255, TRUTH),
         {"stuff_dataset_id_to_contiguous_id": IDS},

@@ -136,6 +136,10 @@ def test_labels_of_unseen_classes_are_refused_and_labels_are_needed(tuned):
         model(samples)
     with pytest.raises(ValueError, match="without sem_seg"):
         model([{"image": each["image"], "classes": WORDS} for each in samples])
+    samples[0]["sem_seg"][0] = 9
+    samples[0]["file_name"] = "a.png"
+    with pytest.raises(ValueError, match=r"the labels of a.png hold 9, and its dataset has 3"):
+        model(samples)
 
 
 def test_the_default_predictor_takes_a_checkpoint_and_any_words(tuned, tiny_cfg, tmp_path):

@@ -218,6 +218,10 @@ def test_samples_that_cannot_be_trained_on(plus):
     labels = torch.full((32, 32), UNLABELLED)
     with pytest.raises(ValueError, match="of one size, got .*; crop them"):
         model([*batch(sem_seg=labels), *batch(size=(32, 40), sem_seg=labels)])
+    strange = [{**each, "file_name": "a.png"} for each in batch(sem_seg=labels.clone())]
+    strange[0]["sem_seg"][0] = 9
+    with pytest.raises(ValueError, match="the labels of a.png hold 9, and its dataset has 3"):
+        model(strange)
     mixed = batch(sem_seg=labels)
     mixed[1]["classes"] = ["red star", "sand"]
     with pytest.raises(ValueError, match="a training batch has 2 vocabularies"):
