@@ -45,6 +45,7 @@ _CAUTIOUS = (
     LinearProbeEvaluator,
     MaskCropEvaluator,
     OVSegSemSegEvaluator,
+    RetrievalEvaluator,
     SweepEvaluator,
 )
 

@@ -24,6 +24,9 @@ class RetrievalEvaluator(DatasetEvaluator):
     Departs: texts that are equal, but for capitals and spaces, are one text, and an answer with a
     text that the image was given is right, whichever image brought it: a caption such as "grass" of
     another picture is no error. Every caption of every image is a query of its own, as usual.
+
+    Attributes:
+        cautions: what `evaluate` found that makes its numbers mean less; sentences.
     """
 
     def __init__(self, *, distributed: bool = True) -> None:
@@ -36,6 +39,7 @@ class RetrievalEvaluator(DatasetEvaluator):
         self._images: list[np.ndarray] = []
         self._captions: list[list[str]] = []
         self._texts: dict[str, np.ndarray] = {}
+        self.cautions: list[str] = []
 
     def process(
         self, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]
@@ -80,6 +84,17 @@ class RetrievalEvaluator(DatasetEvaluator):
         to_image = wrong_before_right(text_embeds, image_embeds, given.t())
         queries = torch.tensor([rows[text] for own in captions for text in own])
         numbers: dict[str, Any] = {}
+        certain = [
+            f"{what}_R@{recall}"
+            for what, count in (("image_to_text", len(texts)), ("text_to_image", len(images)))
+            for recall in _RECALLS
+            if count <= recall
+        ]
+        if certain:
+            self.cautions = [
+                f"{len(images)} images with {len(texts)} texts are too few for "
+                f"{', '.join(certain)}: whatever the model answers, it is 100"
+            ]
         for recall in _RECALLS:
             numbers[f"image_to_text_R@{recall}"] = _share_below(to_text, recall)
         for recall in _RECALLS:

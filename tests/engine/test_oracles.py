@@ -72,13 +72,21 @@ def test_ceilings_of_other_models(tiny_ovseg):
         with_ceiling("patch", model)
 
 
-def test_a_sweep_has_the_numbers_of_evaluations_one_by_one(tiny_ovseg, tmp_path, monkeypatch):
+def test_a_sweep_has_the_numbers_of_evaluations_one_by_one(
+    tiny_ovseg, tmp_path, monkeypatch, caplog
+):
+    caplog.set_level("INFO")
     opts = ("TEST.OWN_WORDS", "True", "MODEL.OVSEG.LAMBDA", "0.6")
     cfg, model = tiny_ovseg(*opts, "TEST.LAMBDAS", "[0.0, 0.3, 1.0]")
     asked = []
     propose = type(model).propose
     monkeypatch.setattr(type(model), "propose", lambda *args: asked.append(1) or propose(*args))
     found = evaluate(cfg, model)["sem_seg"]
+    (table,) = [each.getMessage() for each in caplog.records if "results on" in each.getMessage()]
+    head, columns = table.splitlines()[:2]
+    assert "method OVSeg, 2 images" in head and "OrderedDict" not in caplog.text
+    lambdas = ["lambda 0.6", "lambda 0", "lambda 0.3", "lambda 1"]
+    assert [each.strip() for each in columns.split("|")[2:-1]] == lambdas
     assert len(asked) == len(DatasetCatalog.get(cfg.DATASETS.TEST[0]))
     monkeypatch.undo()
     for lam in (0.0, 0.3, 0.6, 1.0):

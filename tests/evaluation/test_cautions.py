@@ -8,7 +8,12 @@ from torch import nn
 from ovseg_d2.config import load_config
 from ovseg_d2.d2.data import DatasetCatalog
 from ovseg_d2.engine import evaluate
-from ovseg_d2.evaluation import ClassificationEvaluator, LinearProbeEvaluator, MaskCropEvaluator
+from ovseg_d2.evaluation import (
+    ClassificationEvaluator,
+    LinearProbeEvaluator,
+    MaskCropEvaluator,
+    RetrievalEvaluator,
+)
 from ovseg_d2.evaluation.cautions import cautions_of_classes
 
 
@@ -126,6 +131,18 @@ def test_a_probe_of_one_class(toy_dataset):
     found = evaluator.evaluate()["linear_probe"]
     assert found["accuracy"] == 100
     assert "all images to fit a probe with are of one class" in evaluator.cautions[0]
+
+
+def test_retrieval_among_few():
+    evaluator = RetrievalEvaluator(distributed=False)
+    for number in range(6):
+        text = {"captions": [f"text {number % 2}"], "text_embeds": torch.eye(2)[number % 2][None]}
+        evaluator.process([{}], [{"image_embeds": torch.rand(2), **text}])
+    found = evaluator.evaluate()["retrieval"]
+    (caution,) = evaluator.cautions
+    certain = ["image_to_text_R@5", "image_to_text_R@10", "text_to_image_R@10"]
+    assert f"6 images with 2 texts are too few for {', '.join(certain)}: whatever" in caution
+    assert all(found[name] == 100 for name in certain)
 
 
 def test_classes_of_one_name_keep_their_numbers(toy_dataset, tmp_path):
