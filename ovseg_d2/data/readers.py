@@ -63,6 +63,10 @@ def read_labels(
         # As of images: Pillow hands PostScript to an outside program.
         formats = [name for name in _FORMATS if name in Image.OPEN]
         with Image.open(file_name, formats=formats) as picture:
+            if picture.format == "PNG":
+                picture.verify()  # loading stops, without a word, before the last checksum
+        with Image.open(file_name, formats=formats) as picture:
+            most = _largest_value(picture)
             mode, labels = picture.mode, np.asarray(picture)
     except (Image.DecompressionBombError, *_DAMAGE) as error:
         raise LabelFileError(
@@ -77,7 +81,23 @@ def read_labels(
             f"{labels.dtype}; label maps have one channel that holds class ids, whole numbers, or "
             "RGB colours that the metadata's label_palette names"
         )
+    if most:  # Pillow has brought the values to 8 or 16 bits
+        labels = np.rint(labels.astype(np.float64) * most / (65535 if mode == "I" else 255))
     return labels.astype(dtype)
+
+
+def _largest_value(picture: Image.Image) -> int:
+    """The largest value of a greyscale file whose values Pillow scales when it loads them; or 0.
+
+    PNG and TIFF have some of 2 and 4 bits; a PGM states any largest value.
+    """
+    if not picture.tile or picture.mode not in ("L", "I"):
+        return 0
+    args = picture.tile[0].args
+    if picture.format == "PPM":
+        return args[-1] if isinstance(args, tuple) and isinstance(args[-1], int) else 0
+    raw_mode = str(args[0] if isinstance(args, tuple) and args else args)
+    return {"L;2": 3, "L;4": 15}.get(raw_mode[:3], 0)
 
 
 def _is_opaque_rgb(mode: str, pixels: np.ndarray) -> bool:

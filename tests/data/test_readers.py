@@ -1,5 +1,8 @@
 """Pictures and label maps of real and of virtual files."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -46,6 +49,53 @@ def test_label_files(tmp_path, kind, dtype):
     labels[0, 0] = 1
 
 
+def grey_png(values, bits):
+    """A greyscale PNG of few bits, which Pillow reads and does not write."""
+    digits = ["".join(f"{value:0{bits}b}" for value in row) for row in values.tolist()]
+    digits = [row + "0" * (-len(row) % 8) for row in digits]
+    rows = [b"\0" + int(row, 2).to_bytes(len(row) // 8, "big") for row in digits]
+    header = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], bits, 0, 0, 0, 0)
+    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(b"".join(rows))), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in parts
+    )
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_ids_of_few_bits_are_not_scaled(tmp_path, bits):
+    labels = np.arange(15).reshape(3, 5) % 2**bits
+    (tmp_path / "labels.png").write_bytes(grey_png(labels, bits))
+    np.testing.assert_array_equal(read_labels(tmp_path / "labels.png"), labels)
+
+
+@pytest.mark.parametrize("most", [5, 255, 300, 65535])
+@pytest.mark.parametrize("plain", [False, True])
+def test_ids_of_a_pgm_are_not_scaled(tmp_path, most, plain):
+    labels = np.array([[0, 1, 5], [most, most // 2, 3]])
+    data = labels.astype(">u2" if most > 255 else "u1").tobytes()
+    text = " ".join(map(str, labels.ravel())).encode()
+    header = f"P{2 if plain else 5} 3 2 {most}\n".encode()
+    (tmp_path / "labels.pgm").write_bytes(header + (text if plain else data))
+    np.testing.assert_array_equal(read_labels(tmp_path / "labels.pgm"), labels)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_ids_of_a_tiff_of_few_bits_are_not_scaled(tmp_path, bits):
+    labels = np.arange(15).reshape(3, 5) % 2**bits
+    digits = ["".join(f"{value:0{bits}b}" for value in row) for row in labels.tolist()]
+    digits = [row + "0" * (-len(row) % 8) for row in digits]
+    pixels = b"".join(int(row, 2).to_bytes(len(row) // 8, "big") for row in digits)
+    # Width, height, bits, no compression, black is zero, offset, rows a strip, bytes.
+    tags = {256: 5, 257: 3, 258: bits, 259: 1, 262: 1, 273: 8, 278: 3, 279: len(pixels)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    start = 8 + len(pixels)
+    header = struct.pack("<2sHI", b"II", 42, start)
+    directory = struct.pack("<H", len(tags)) + entries + bytes(4)
+    (tmp_path / "labels.tif").write_bytes(header + pixels + directory)
+    np.testing.assert_array_equal(read_labels(tmp_path / "labels.tif"), labels)
+
+
 def test_ids_beyond_8_bits(tmp_path):
     labels = np.array([[846, 65535]], dtype=np.uint16)
     Image.fromarray(labels).save(tmp_path / "labels.png")
@@ -65,6 +115,21 @@ def test_label_file_that_is_no_picture(tmp_path, content):
         content = file.read_bytes()[:-200]
     file.write_bytes(content)
     with pytest.raises(ValueError, match="label file '.*labels.png' cannot be read"):
+        read_labels(file)
+
+
+def test_damaged_pixels_are_found_by_their_checksum(tmp_path):
+    file = tmp_path / "labels.png"
+    file.write_bytes(grey_png(np.arange(16).reshape(4, 4), 4))
+    read_labels(file)
+    whole = zlib.compress(bytes(12))
+    other = grey_png(np.zeros((4, 4), dtype=int), 4)
+    assert whole in other
+    pixels = zlib.compress(b"".join(b"\0\1\2" for _ in range(4)))
+    data = other.replace(whole, pixels)
+    length = struct.pack(">I", len(whole)) + b"IDAT"
+    file.write_bytes(data.replace(length, struct.pack(">I", len(pixels)) + b"IDAT"))
+    with pytest.raises(ValueError, match="labels.png' cannot be read .*checksum"):
         read_labels(file)
 
 

@@ -5,6 +5,8 @@ is needed to know it.
 """
 
 import random
+import struct
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,6 +47,7 @@ def _make_case(rng: random.Random, folder: Path) -> _Case:
     values, metadata = _code(rng, arrays, truth, num_classes, coding, depth)
     file = folder / rng.choice(("labels.png", "labels.tif", "labels.tiff", "labels"))
     kind = "TIFF" if file.suffix.startswith(".tif") or depth == 32 else "PNG"
+    kind = "PNG" if depth in (2, 4) else kind  # Pillow writes no others of few bits
     notes = {"coding": coding, "depth": depth, "classes": num_classes, "kind": kind}
     _write(rng, file, values, depth, kind)
     if rng.random() < 0.5:
@@ -62,6 +65,8 @@ def _depth(rng: random.Random, num_classes: int, coding: str) -> int:
     if coding == "colors":
         return 24
     depths = [16, 32]
+    if coding == "classes":
+        depths += [bits for bits in (2, 4) if num_classes <= 2**bits]
     if num_classes <= 200:
         depths += [8, 8]
     if num_classes <= 2 and coding == "classes":
@@ -78,7 +83,7 @@ def _code(
     depth: int,
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Values of the file, and the metadata that say what they stand for."""
-    ignore = {1: 255, 8: 255, 16: 65535, 24: 255, 32: 2**31 - 1}[depth]
+    ignore = {1: 255, 2: 255, 4: 255, 8: 255, 16: 65535, 24: 255, 32: 2**31 - 1}[depth]
     ignored = [ignore] if coding != "two ignored" else [ignore, ignore - 1]
     metadata: dict[str, Any] = {
         "stuff_classes": [f"c{number}" for number in range(num_classes)],
@@ -103,6 +108,9 @@ def _code(
 
 
 def _write(rng: random.Random, file: Path, values: np.ndarray, depth: int, kind: str) -> None:
+    if depth in (2, 4):
+        file.write_bytes(_grey_png(values, depth))
+        return
     if depth == 1:
         image = Image.fromarray(values.astype(bool))
     elif depth == 24:
@@ -115,6 +123,18 @@ def _write(rng: random.Random, file: Path, values: np.ndarray, depth: int, kind:
             image.putpalette(rng.randbytes(768))
     packing = {"compression": rng.choice(("raw", "tiff_lzw", "tiff_adobe_deflate"))}
     image.save(file, kind, **(packing if kind == "TIFF" else {}))
+
+
+def _grey_png(values: np.ndarray, bits: int) -> bytes:
+    digits = ["".join(f"{value:0{bits}b}" for value in row) for row in values.tolist()]
+    digits = [row + "0" * (-len(row) % 8) for row in digits]
+    rows = [b"\0" + int(row, 2).to_bytes(len(row) // 8, "big") for row in digits]
+    header = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], bits, 0, 0, 0, 0)
+    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(b"".join(rows))), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in parts
+    )
 
 
 def _odd(rng: random.Random, value: Any) -> Any:
