@@ -21,7 +21,6 @@ from PIL import Image
 from .clip import attention_to_texts
 from .config import check_device, load_config
 from .d2.config import CfgNode
-from .d2.modeling import build_model
 from .data.arrays import as_rgb
 from .data.mappers import TestMapper
 from .data.readers import read_picture
@@ -32,6 +31,7 @@ from .engine.untrained import check_trained, weights_file
 from .files import write_atomically
 from .image_errors import memory_for, need_memory
 from .ops import class_shares, upsample_scores
+from .plugin import build_model
 from .systems import MaskCLIP
 from .text import ClassTexts
 from .viz import Heatmaps, draw_overlay, save_labels

@@ -81,6 +81,7 @@ FOUND = [
     ("SOLVER.STEPS", "(3, 2)", "each larger than the one before"),
     ("SOLVER.CHECKPOINT_PERIOD", "0", "a whole number of at least 1"),
     ("INPUT.MIN_SIZE_TRAIN_SAMPLING", "range", "takes two sizes, the smaller one first"),
+    ("MODEL.RESNETS.OUT_FEATURES", "['res9']", "each item one of 'stem', 'res2'"),
     ("MODEL.PIXEL_MEAN", "[1.0]", "has 1 numbers and MODEL.PIXEL_STD 3"),
 ]
 
@@ -90,6 +91,27 @@ def test_values_that_once_ended_in_tracebacks(key, value, words):
     with pytest.raises(ValueError, match=words) as caught:
         load_config(None, [key, value])
     assert key in str(caught.value)
+
+
+RESNETS = [
+    (("RES5_DILATION", 4), "build_resnet_backbone takes 1 or 2"),
+    (("NORM", "GN", "STEM_OUT_CHANNELS", 48), "NORM is GN, which has 32 groups"),
+    (("DEPTH", 18), "set RES2_OUT_CHANNELS to 64"),
+]
+
+
+@pytest.mark.parametrize(("values", "words"), RESNETS, ids=str)
+def test_a_resnet_whose_values_do_not_go_together(values, words):
+    opts = [f"MODEL.RESNETS.{word}" if i % 2 == 0 else word for i, word in enumerate(values)]
+    assert load_config(None, ["MODEL.BACKBONE.NAME", "OVSegTimmBackbone", *opts])
+    with pytest.raises(ValueError, match=words):
+        load_config(None, ["MODEL.BACKBONE.NAME", "build_resnet_backbone", *opts])
+
+
+def test_deeplabs_resnet_whose_values_do_not_go_together():
+    opts = ["MODEL.BACKBONE.NAME", "build_resnet_deeplab_backbone", "MODEL.RESNETS.RES4_DILATION"]
+    with pytest.raises(ValueError, match="RES4_DILATION is 2 and RES5_DILATION 1; set"):
+        load_config(None, [*opts, "2"])
 
 
 def test_the_sentence_says_where_a_wrong_value_comes_from(tmp_path):

@@ -27,6 +27,7 @@ __all__ = ["DETECTRON2_KEYS"]
 _SIDE = whole(0, 65536)
 _DATASETS = Key(THEIRS, list_of(name()), "names of registered datasets, or files of pairs")
 _NORM = one_of("", "BN", "SyncBN", "FrozenBN", "GN", "LN")
+_STAGE = one_of("stem", "res2", "res3", "res4", "res5")
 _DECAY = number(0, 1000)
 _DILATIONS = list_of(whole(1, 256), 3)
 
@@ -111,7 +112,11 @@ _MODEL = below(
         "SEM_SEG_HEAD.LOSS_WEIGHT": Key(THEIRS, number(0, 1_000_000), "weight of the head's loss"),
         "SEM_SEG_HEAD.NORM": Key(THEIRS, _NORM, "norm of the head's convolutions; '' is none"),
         "RESNETS.DEPTH": Key(THEIRS, one_of(18, 34, 50, 101, 152), "layers of the ResNet"),
-        "RESNETS.OUT_FEATURES": Key(THEIRS, list_of(name(), least=1), "maps that the ResNet gives"),
+        "RESNETS.OUT_FEATURES": Key(
+            THEIRS,
+            list_of(_STAGE, least=1),
+            "maps that the ResNet gives",
+        ),
         "RESNETS.NORM": Key(THEIRS, _NORM, "norm of the ResNet's convolutions"),
         "RESNETS.STEM_OUT_CHANNELS": Key(THEIRS, whole(1, 8192), "channels of the stem"),
         "RESNETS.RES2_OUT_CHANNELS": Key(THEIRS, whole(1, 8192), "channels of res2"),

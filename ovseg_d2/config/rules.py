@@ -23,6 +23,8 @@ def check_together(cfg: CfgNode) -> None:
 def _faults(cfg: CfgNode) -> Iterator[str]:
     yield from _faults_of_input(cfg.INPUT)
     yield from _faults_of_model(cfg.MODEL)
+    if cfg.MODEL.BACKBONE.NAME.startswith("build_resnet"):
+        yield from _faults_of_resnets(cfg.MODEL.RESNETS, "deeplab" in cfg.MODEL.BACKBONE.NAME)
     yield from _faults_of_solver(cfg.SOLVER)
 
 
@@ -57,6 +59,30 @@ def _faults_of_model(model: CfgNode) -> Iterator[str]:
             f"MODEL.OVSEG.MASKFORMER.CONV_CHANNELS is {former.CONV_CHANNELS}; give a multiple of "
             "32, such as 64"
         )
+
+
+def _faults_of_resnets(resnets: CfgNode, of_deeplab: bool) -> Iterator[str]:
+    if not of_deeplab and resnets.RES5_DILATION == 4:
+        yield "MODEL.RESNETS.RES5_DILATION is 4, and build_resnet_backbone takes 1 or 2"
+    if of_deeplab and resnets.RES4_DILATION == 2 and resnets.RES5_DILATION != 4:
+        yield (
+            f"MODEL.RESNETS.RES4_DILATION is 2 and RES5_DILATION {resnets.RES5_DILATION}; set "
+            "RES5_DILATION to 4"
+        )
+    if resnets.DEPTH < 50 and resnets.RES2_OUT_CHANNELS != 64:
+        yield (
+            f"MODEL.RESNETS.DEPTH is {resnets.DEPTH} and RES2_OUT_CHANNELS "
+            f"{resnets.RES2_OUT_CHANNELS}; set RES2_OUT_CHANNELS to 64"
+        )
+    narrowest = resnets.STEM_OUT_CHANNELS // (2 if of_deeplab else 1)
+    width = resnets.NUM_GROUPS * resnets.WIDTH_PER_GROUP
+    if resnets.NORM == "GN" and any(n % 32 for n in (narrowest, resnets.RES2_OUT_CHANNELS, width)):
+        yield (
+            "MODEL.RESNETS.NORM is GN, which has 32 groups, and STEM_OUT_CHANNELS, "
+            "RES2_OUT_CHANNELS or NUM_GROUPS times WIDTH_PER_GROUP is no multiple of them"
+        )
+    if not narrowest:
+        yield "MODEL.RESNETS.STEM_OUT_CHANNELS is 1, and DeepLab's stem takes at least 2"
 
 
 def _faults_of_solver(solver: CfgNode) -> Iterator[str]:

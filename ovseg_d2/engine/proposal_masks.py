@@ -6,8 +6,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..config import check_device, load_config
-from ..d2.modeling import build_model
 from ..data.mappers import TestMapper
+from ..plugin import build_model
 from .checkpointing import Checkpointer
 from .run import check_weights
 from .untrained import check_trained, weights_file

@@ -14,11 +14,11 @@ from ..config import check_device, load_config
 from ..d2.config import CfgNode
 from ..d2.engine import default_setup
 from ..d2.evaluation import verify_results
-from ..d2.modeling import build_model
 from ..d2.utils import comm
 from ..data.loaders import load_dataset_dicts
 from ..evaluation import numbers_of, read_results
 from ..files import clear_leftovers, write_atomically
+from ..plugin import build_model
 from .checkpointing import Checkpointer
 from .evaluate import evaluate
 from .logs import set_up_logs

@@ -16,11 +16,11 @@ from torch.utils.data import DataLoader
 from ..d2.config import CfgNode
 from ..d2.engine import AMPTrainer, DefaultTrainer, HookBase, SimpleTrainer, TrainerBase
 from ..d2.evaluation import DatasetEvaluator
-from ..d2.modeling import build_model
 from ..d2.utils import comm
 from ..d2.utils.events import EventWriter
 from ..d2.utils.logger import setup_logger
 from ..data.loaders import TrainLoader, build_test_loader, build_train_loader
+from ..plugin import build_model
 from .checkpointing import Checkpointer
 from .cluster_report import ReportClusters
 from .cpu_amp import CPUAMPTrainer

@@ -20,6 +20,7 @@ from .ovseg_head import OVSegMaskFormerHead
 from .ovseg_maskformer import OVSegMaskFormer
 from .pixelclip import ClusterDescription, PixelCLIP
 from .pixelclip_head import OVSegPixelCLIPClusterHead
+from .registered import build_model
 
 __all__ = [
     "CLIPFineTune",
@@ -41,6 +42,7 @@ __all__ = [
     "OVSegTimmBackbone",
     "OpenVocabularyModel",
     "PixelCLIP",
+    "build_model",
     "build_text_bank",
     "build_tower",
 ]

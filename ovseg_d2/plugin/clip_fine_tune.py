@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ..clip import CLIPTower
 from ..d2.config import CfgNode, configurable
-from ..d2.modeling import META_ARCH_REGISTRY, build_backbone
+from ..d2.modeling import META_ARCH_REGISTRY
 from ..nets import TextClassifier
 from ..systems import CLIPFineTune as CLIPFineTuneSystem
 from ..systems import TextSegmenter
@@ -15,6 +15,7 @@ from .build import build_tower
 from .dense_head import build_dense_network
 from .inputs import InputReader, build_inputs
 from .pixel_labels import LabelledTraining, check_labels_are_read, check_unseen
+from .registered import build_backbone
 
 __all__ = ["CLIPFineTune"]
 

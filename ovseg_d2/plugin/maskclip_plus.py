@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from ..d2.config import CfgNode, configurable
-from ..d2.modeling import META_ARCH_REGISTRY, build_backbone
+from ..d2.modeling import META_ARCH_REGISTRY
 from ..d2.utils.events import get_event_storage, has_event_storage
 from ..nets import TextClassifier
 from ..systems import MaskCLIP as MaskCLIPSystem
@@ -16,6 +16,7 @@ from .dense_head import build_dense_network
 from .inputs import InputReader, build_inputs
 from .maskclip import maskclip_options
 from .pixel_labels import LabelledTraining, check_labels_are_read, check_unseen
+from .registered import build_backbone
 
 __all__ = ["MaskCLIPPlus"]
 

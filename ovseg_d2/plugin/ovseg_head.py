@@ -7,11 +7,12 @@ from torch import Tensor, nn
 
 from ..d2.config import CfgNode, configurable
 from ..d2.layers import ShapeSpec
-from ..d2.modeling import SEM_SEG_HEADS_REGISTRY, Backbone, build_backbone
+from ..d2.modeling import SEM_SEG_HEADS_REGISTRY, Backbone
 from ..losses import SetCriterion
 from ..nets import HungarianMatcher, ProposalHead, build_proposal_head
 from ..systems import OVSegMaskFormer as OVSegMaskFormerSystem
 from .backbones import OVSegCLIPBackbone, OVSegTimmBackbone
+from .registered import build_backbone
 
 __all__ = ["OVSegMaskFormerHead", "build_maskformer"]
 

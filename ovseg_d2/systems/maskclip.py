@@ -100,6 +100,7 @@ class MaskCLIP(PixelScorer):
         self.refine = Refinement() if refine is None else refine
         self.background = Background() if background is None else background
         self.window, self.stride = _window_and_stride(window, stride)
+        self._check_windows()
         if logit_scale is not None and not logit_scale > 0:
             raise ValueError(f"logit_scale is {logit_scale}; give a positive factor of cosines")
         self.logit_scale = logit_scale
@@ -236,6 +237,18 @@ class MaskCLIP(PixelScorer):
     def scale(self) -> Tensor | float:
         """Factor of the cosines before any softmax."""
         return self.tower.logit_scale.float() if self.logit_scale is None else self.logit_scale
+
+    def _check_windows(self) -> None:
+        """Refuse windows of which even a small image has thousands."""
+        patch = self.tower.patch_size
+        if self.window is None or self.stride is None:
+            return
+        if any(w < p or 2 * s < p for w, s, p in zip(self.window, self.stride, patch, strict=True)):
+            raise ValueError(
+                f"window={self.window} with stride={self.stride} is finer than this tower's "
+                f"patches of {patch} pixels; make MODEL.MASKCLIP.WINDOW at least a patch, and "
+                "STRIDE at least half of one"
+            )
 
 
 @dataclass(frozen=True)
