@@ -71,7 +71,7 @@ PROJECT_OF = {
 def test_every_import_from_outside_is_required(distribution):
     required = {Requirement(text).name for text in distribution.install_requires}
     missing = set()
-    for path in [*PACKAGE.rglob("*.py"), *(ROOT / "tools").glob("*.py")]:
+    for path in [*PACKAGE.rglob("*.py"), *(ROOT / "tools").rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
@@ -80,7 +80,7 @@ def test_every_import_from_outside_is_required(distribution):
             else:
                 continue
             for name in {name.split(".")[0] for name in names}:
-                outside = name not in sys.stdlib_module_names | {"ovseg_d2", "detectron2"}
+                outside = name not in sys.stdlib_module_names | {"ovseg_d2", "detectron2", "claims"}
                 if outside and PROJECT_OF.get(name, name) not in required:
                     missing.add((path.name, name))
     assert missing == set()
@@ -105,7 +105,7 @@ def test_texts_name_only_files_that_are_there():
         r"\b(?:datasets|tools|configs|tests)/[\w/]+\.(?:py|yaml|md)\b|\bprepare_\w+\.py\b"
     )
     pages = [ROOT / "README.md", ROOT / "datasets/README.md", *PACKAGE.rglob("*.md")]
-    texts = [*pages, *PACKAGE.rglob("*.py"), *(ROOT / "tools").glob("*.py")]
+    texts = [*pages, *PACKAGE.rglob("*.py"), *(ROOT / "tools").rglob("*.py")]
     texts += (ROOT / "configs").rglob("*.yaml")
     missing = {
         (text.name, found)

@@ -24,7 +24,7 @@ from pathlib import Path
 
 # detectron2 and fvcore compile small functions when they are imported.
 warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
-# Names of ``ovseg_d2.engine.claims.CLAIMS``.
+# Names of ``claims.CLAIMS``.
 METHODS = (
     "corruptions",
     "mask_adapted_clip",
@@ -69,7 +69,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     commands.add_parser("speed", help="time two ways to the same result")
     args = parser.parse_args(argv)
     if args.command == "claims":
-        from ovseg_d2.engine.claims import CLAIMS
+        from claims import CLAIMS
+
         from ovseg_d2.engine.cli import refuse_misplaced_options
 
         refuse_misplaced_options(claims, args.opts)
@@ -80,12 +81,16 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def run_claims(args: argparse.Namespace) -> None:
     """Run a method's jobs and print its table."""
-    from ovseg_d2.engine.claims import CLAIMS, JobError, describe_trainings, format_table, run_jobs
+    from claims import CLAIMS, JobError, describe_trainings, format_table, run_jobs
+
     from ovseg_d2.files import write_atomically
     from ovseg_d2.viz import plot_curves
 
     claim = CLAIMS[args.method](split=args.split, seeds=args.seeds)
-    claim = claim.narrowed(args.rows or (), args.opts)
+    try:
+        claim = claim.narrowed(args.rows or (), args.opts)
+    except ValueError as error:
+        sys.exit(f"error: {error}")
     trainings = "" if args.run else describe_trainings(claim.jobs, Path(args.output))
     if trainings:
         sys.exit(f"{trainings}; add --run to train, or choose rows that are kept (--rows)")
@@ -115,8 +120,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     args = parse_args(argv)
 
+    from claims.speed import measure_ratios
+
     from ovseg_d2.engine.cli import sentence_for_bad_input
-    from ovseg_d2.engine.speed import measure_ratios
 
     with sentence_for_bad_input(GO_ON):
         if args.command == "claims":

@@ -6,9 +6,8 @@ import shlex
 from pathlib import Path
 
 import pytest
-
-from ovseg_d2.engine.claims import Job, JobError
-from ovseg_d2.engine.claims import jobs as jobs_module
+from claims import Job, JobError
+from claims import jobs as jobs_module
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "benchmark.py"
 tool = runpy.run_path(str(TOOL), run_name="benchmark")

@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from claims import CLAIMS
 
 from ovseg_d2.d2.engine import default_argument_parser
 from ovseg_d2.data.masks import MASK_SOURCES
 from ovseg_d2.engine import generate_masks  # noqa: F401  (adds a source)
-from ovseg_d2.engine.claims import CLAIMS
 from ovseg_d2.engine.pair_miner import NOUNS, TRUTH
 from ovseg_d2.mining import TAGGERS
 

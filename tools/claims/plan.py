@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...config import load_config
+from ovseg_d2.config import load_config
+
 from .jobs import Job, missing_trainings
 
 __all__ = ["describe_trainings"]

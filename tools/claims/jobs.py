@@ -16,24 +16,26 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ...config import load_config
-from ...d2.config import CfgNode
-from ...evaluation import numbers_of, read_results
-from ...files import write_atomically
-from ...json_files import read_json
-from ..hooks import read_curves
-from ..run import evaluate_config
+from ovseg_d2.config import load_config
+from ovseg_d2.d2.config import CfgNode
+from ovseg_d2.engine.hooks import read_curves
+from ovseg_d2.engine.run import evaluate_config
+from ovseg_d2.evaluation import numbers_of, read_results
+from ovseg_d2.files import write_atomically
+from ovseg_d2.json_files import read_json
 
 __all__ = ["Job", "JobError", "missing_trainings", "run_jobs"]
 
-_logger = logging.getLogger(__name__)
+_logger = logging.getLogger("ovseg_d2.claims")
+# The repository: commands name its tools relative to it, from whatever folder they run.
+ROOT = Path(__file__).resolve().parents[2]
 _WEIGHTS = "model_final.pth"
 _MAX_FILE = 2**28  # bytes, of what is kept of a job
 _NOT_OF_RESULTS = ("MODEL.DEVICE", "DATALOADER.NUM_WORKERS", "OUTPUT_DIR")
 
 
 class JobError(RuntimeError):
-    """A command of a job failed, and has said why; this says which."""
+    """A job's command failed; its own output has the reason."""
 
 
 @dataclass(frozen=True)
@@ -210,7 +212,7 @@ def _finish(job: Job, folder: Path, *, with_weights: bool = False) -> dict[str, 
         opts = (*opts, name, _trained(training, folder))
     if job.prepare:
         last = [f"{word}{_trained(training, folder)}" for word, training in job.prepare_from]
-        _run([sys.executable, *job.prepare, *last], "preparing data failed")
+        _run([*job.prepare, *last], "preparing data failed")
     numbers = (
         evaluate_config(job.config_file, opts)
         if job.seed is None
@@ -254,7 +256,7 @@ def _trained(training: Job, folder: Path) -> str:
 
 def _train(config_file: str, opts: Sequence[str], output: Path) -> dict[str, Any]:
     """Train in a process of its own, from its last checkpoint if it has one."""
-    command = [sys.executable, "tools/train_net.py", "--config-file", config_file, "--resume"]
+    command = ["tools/train_net.py", "--config-file", config_file, "--resume"]
     _run([*command, *opts], "training failed", f"; its log is in {output}")
     numbers = numbers_of(read_results(output), load_config(config_file, opts).DATASETS.TEST)
     curves = read_curves(output / "metrics.json", "/")
@@ -263,12 +265,13 @@ def _train(config_file: str, opts: Sequence[str], output: Path) -> dict[str, Any
 
 def _run(command: Sequence[str], what_failed: str, more: str = "") -> None:
     # Killed, this process would leave a training behind that writes where the next one does.
-    attended = ["-m", "ovseg_d2.engine.attended", str(os.getpid())]
-    done = subprocess.run([command[0], *attended, *command[1:]], check=False)
+    attended = [sys.executable, "-m", "ovseg_d2.engine.attended", str(os.getpid())]
+    tool = ROOT / command[0]
+    words = [str(tool), *command[1:]] if tool.is_file() else command
+    done = subprocess.run([*attended, *words], check=False)
     if done.returncode:
-        raise JobError(
-            f"{what_failed} with exit code {done.returncode}: {shlex.join(command)}{more}"
-        )
+        what = shlex.join(["python", *command])
+        raise JobError(f"{what_failed} with exit code {done.returncode}: {what}{more}")
 
 
 def _read(path: Path, job: Job) -> dict[str, Any] | None:

@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 import pytest
+from claims import CLAIMS, Job, run_jobs
+from claims import jobs as jobs_module
 
 from ovseg_d2.config import load_config
-from ovseg_d2.engine.claims import CLAIMS, Job, run_jobs
-from ovseg_d2.engine.claims import jobs as jobs_module
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_data_are_made_before_they_are_read(monkeypatch, request, tmp_path):
 def test_data_may_be_made_with_a_training(monkeypatch, request, tmp_path):
     monkeypatch.chdir(request.config.rootpath)
     commands = []
-    monkeypatch.setattr(jobs_module, "_run", lambda command, *_: commands.append(command[1:]))
+    monkeypatch.setattr(jobs_module, "_run", lambda command, *_: commands.append(command))
     monkeypatch.setattr(jobs_module, "evaluate_config", lambda *_: {})
     for name in ("numbers_of", "read_results", "read_curves"):
         monkeypatch.setattr(jobs_module, name, lambda *_: {})

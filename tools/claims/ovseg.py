@@ -4,7 +4,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..sweep import lambda_key
+from ovseg_d2.engine.sweep import lambda_key
+
 from .jobs import Job
 from .mask_adapted_clip import adapted_clip
 from .maskclip import COLUMNS

@@ -1,6 +1,7 @@
 """PixelCLIP on the Shapes world: against the MaskCLIP it starts from, and its ablations."""
 
-from ...data.shapes import CLASS_SETS, CLASSES
+from ovseg_d2.data.shapes import CLASS_SETS, CLASSES
+
 from .jobs import Job
 from .maskclip import COLUMNS
 from .tables import Claim

@@ -3,10 +3,10 @@
 import json
 
 import pytest
+from claims import CLAIMS, format_table
+from claims import jobs as jobs_module
 
 from ovseg_d2.config import load_config
-from ovseg_d2.engine.claims import CLAIMS, format_table
-from ovseg_d2.engine.claims import jobs as jobs_module
 from ovseg_d2.engine.run import evaluate_config
 
 

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from tabulate import tabulate
 
-from ..clip import load_clip
-from ..ops import dense_argmax
+from ovseg_d2.clip import load_clip
+from ovseg_d2.ops import dense_argmax
 
 __all__ = ["measure_ratios"]
 

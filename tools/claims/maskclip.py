@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...data.corruptions import CORRUPTIONS, LEVELS
+from ovseg_d2.data.corruptions import CORRUPTIONS, LEVELS
+
 from .jobs import Job
 from .tables import Claim, Panels, Point
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from claims import CLAIMS, Claim, Job, JobError, format_table, run_jobs
+from claims import jobs as jobs_module
 
 from ovseg_d2.config import load_config
-from ovseg_d2.engine.claims import CLAIMS, Claim, Job, JobError, format_table, run_jobs
-from ovseg_d2.engine.claims import jobs as jobs_module
 
 CONFIG = "configs/maskclip.yaml"
 
