@@ -44,15 +44,16 @@ def test_every_row_has_a_job_for_each_seed(claim):
     assert depths == {1, 2, 3, 4}
 
 
-def test_data_are_made_before_they_are_read(monkeypatch, request, tmp_path):
-    monkeypatch.chdir(request.config.rootpath)
+def test_data_are_made_before_they_are_read_from_any_folder(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
     done = []
     monkeypatch.setattr(jobs_module, "evaluate_config", lambda *_: done.append("read") or {})
-    code = "import sys; sys.exit(int(sys.argv[1]))"
-    job = Job("a", "configs/maskclip.yaml", prepare=("-c", code, "0"))
+    tool = tmp_path / "make.py"
+    tool.write_text("import sys; sys.exit(int(sys.argv[1]))")
+    job = Job("a", "configs/maskclip.yaml", prepare=(str(tool), "0"))
     assert run_jobs([job], tmp_path) == [{}] and done == ["read"]
-    assert job.command.startswith("python -c 'import sys; sys.exit(int(sys.argv[1]))' 0\n  then py")
-    bad = Job("a", "configs/maskclip.yaml", prepare=("-c", code, "3"))
+    assert job.command.startswith(f"python {tool} 0\n  then python tools/train_net.py")
+    bad = Job("a", "configs/maskclip.yaml", prepare=(str(tool), "3"))
     with pytest.raises(RuntimeError, match="preparing data failed with exit code 3: "):
         run_jobs([bad], tmp_path)
     assert done == ["read"]
