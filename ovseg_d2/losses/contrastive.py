@@ -1,8 +1,9 @@
 """The symmetric contrastive loss of CLIP, over the pairs of all ranks."""
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
-import torch.distributed.nn.functional as dist_nn
 from torch import Tensor
 
 from ovseg_d2.ops import at_least_float32
@@ -23,11 +24,30 @@ def gather_with_grad(values: Tensor) -> Tensor:
     """
     if _world_size() == 1:
         return values
-    if values.is_floating_point():
-        return torch.cat(dist_nn.all_gather(values), dim=0)
+    return _Gather.apply(values) if values.is_floating_point() else _gather(values)
+
+
+def _gather(values: Tensor) -> Tensor:
+    values = values.contiguous()
     parts = [torch.empty_like(values) for _ in range(_world_size())]
-    dist.all_gather(parts, values.contiguous())
+    dist.all_gather(parts, values)
     return torch.cat(parts, dim=0)
+
+
+class _Gather(torch.autograd.Function):
+    """Rows of all ranks, with gradients: torch's function is deprecated, its successor private."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        """(B, ...) of this rank -> (world * B, ...)."""
+        return _gather(values)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        """(world * B, ...) of this rank -> (B, ...), what all ranks' losses say of its rows."""
+        total = grad.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total.chunk(_world_size())[dist.get_rank()]
 
 
 def contrastive_loss(

@@ -3,6 +3,7 @@
 import os
 import sys
 import types
+import warnings
 from pathlib import Path
 
 import torch
@@ -17,6 +18,8 @@ if "ovseg_d2" not in sys.modules:
 
 from ovseg_d2.losses import contrastive_loss, gather_with_grad  # noqa: E402
 
+# No training is to be interrupted by what torch says of its own functions.
+warnings.simplefilter("error", FutureWarning)
 rank, folder = RANK, Path(FOLDER)  # noqa: F821
 if rank is not None:
     torch.set_num_threads(1)
