@@ -107,8 +107,14 @@ def describe_problem(error: OSError) -> str:
 
 
 def printable(path: str | os.PathLike[str]) -> str:
-    """A file's name that every console can print; bytes that are no UTF-8 become escapes."""
-    return os.fspath(path).encode("utf-8", "backslashreplace").decode("utf-8")
+    """A file's name in one line that every console can print.
+
+    Line ends, control characters and bytes that are no UTF-8 become escapes.
+    """
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in os.fspath(path)
+    )
 
 
 def read_json(path: str | os.PathLike[str], *, max_bytes: int) -> Any:

@@ -78,7 +78,8 @@ def test_names_that_are_no_utf8_are_printed_with_escapes(tmp_path):
         read_pairs(path)
     assert r"\udcff.jsonl: there is no such file" in str(caught.value)
     str(caught.value).encode("utf-8")
-    assert printable("a/é.jpg") == "a/é.jpg"
+    assert printable("a/é 사진.jpg") == "a/é 사진.jpg"
+    assert printable("a\nb\x1b\ud800") == r"a\nb\x1b\ud800"
 
 
 def test_files_of_bounded_size(tmp_path):

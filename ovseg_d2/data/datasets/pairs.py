@@ -48,8 +48,8 @@ def pair_dicts(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     root = found.info.get("image_root")
     if root and not os.path.isdir(root):
         raise FileNotFoundError(
-            f"{os.fspath(path)}: the folder {root} of its pictures does not exist; correct "
-            "'image_root' in the file's first line"
+            f"{printable(path)}: the folder {printable(root)} of its pictures does not exist; "
+            "correct 'image_root' in the file's first line"
         )
     return [{"file_name": pair.image, "pair": pair} for pair in found.pairs]
 

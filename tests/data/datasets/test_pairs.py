@@ -49,6 +49,9 @@ def test_files_that_are_not_there(tmp_path):
 
 def test_pictures_that_were_moved(tmp_path):
     path = tmp_path / "pairs.jsonl"
+    write_pairs(path, [MaskPair("a.jpg", RLE, "dog")], {"image_root": "a\nb"})
+    with pytest.raises(FileNotFoundError, match=r"the folder a\\nb of its pictures does not exist"):
+        pair_dicts(path)
     write_pairs(path, [MaskPair("a.jpg", RLE, "dog")], {"image_root": str(tmp_path / "gone")})
     with pytest.raises(FileNotFoundError, match="gone of its pictures does not exist; correct 'im"):
         pair_dicts(path)
