@@ -50,6 +50,14 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--heatmap", action="store_true", help="also a heat map of each word")
     parser.add_argument("--attention", action="store_true", help="also where it looks for each")
     parser.add_argument(
+        "--import",
+        dest="modules",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="Python module that registers datasets; may repeat",
+    )
+    parser.add_argument(
         "--opts",
         nargs=argparse.REMAINDER,
         default=[],
@@ -94,11 +102,13 @@ def segment_all(args: argparse.Namespace) -> int:
 
     from ovseg_d2.data.pictures import list_pictures
     from ovseg_d2.engine.run import check_output_dir
+    from ovseg_d2.engine.user_modules import import_modules
     from ovseg_d2.image_errors import ImageReadError, memory_for
     from ovseg_d2.segmenter import Segmenter
     from ovseg_d2.vocab import read_words
 
     # What is cheap to refuse comes first: models take a while to load.
+    import_modules(args.modules)
     paths = list_pictures(args.input)
     words = None if args.classes is None else read_words(args.classes, "--classes")
     check_output_dir(args.output)

@@ -49,6 +49,14 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         "--options", nargs="*", default=[], metavar="NAME=VALUE", help="of the source"
     )
     parser.add_argument("--device", default="auto", help="of dino, sam and maskformer")
+    parser.add_argument(
+        "--import",
+        dest="modules",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="Python module that registers datasets; may repeat",
+    )
     parser.add_argument("--num-gpus", type=int, default=1, help="processes on this machine")
     args = parser.parse_args(argv)
 
@@ -58,13 +66,15 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def work(job: "MaskJob", device: str) -> None:
+def work(job: "MaskJob", device: str, modules: Sequence[str]) -> None:
     """Do one process's share of the job."""
     from ovseg_d2.data.masks import MASK_SOURCES
     from ovseg_d2.engine.cli import sentence_for_bad_input
     from ovseg_d2.engine.generate_masks import process_device
+    from ovseg_d2.engine.user_modules import import_modules
 
     with sentence_for_bad_input(GO_ON):
+        import_modules(modules)
         device = process_device(device, argument="--device")
         takes_device = "device" in inspect.signature(MASK_SOURCES[job.source]).parameters
         job.run(**({"device": device} if takes_device else {}))
@@ -83,14 +93,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     from ovseg_d2.engine.generate_masks import PATIENCE, join_torchrun, plan_job
     from ovseg_d2.engine.processes import check_processes, launch_job
     from ovseg_d2.engine.run import check_output_dir
+    from ovseg_d2.engine.user_modules import import_modules
 
     with sentence_for_bad_input(GO_ON), join_torchrun(args.num_gpus):
         check_processes(args.num_gpus, 1)
         check_device(resolve_device(args.device, argument="--device"), argument="--device")
         # Here, so that bad input shows once and before processes start.
+        import_modules(args.modules)
         job = plan_job(args.images, args.source, args.options, args.output)
         check_output_dir(args.output)
-        launch_job(work, args.num_gpus, args=(job, args.device), timeout=PATIENCE)
+        shared = (job, args.device, args.modules)
+        launch_job(work, args.num_gpus, args=shared, timeout=PATIENCE)
     missing = job.missing()
     if os.environ.get("RANK", "0") == "0":
         made = len(job.pictures) - len(missing)

@@ -54,6 +54,14 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--tagger", default="hanta", choices=TAGGERS)
     parser.add_argument("--tagger-option", dest="tagger_options", help="of the tagger", **option)
     parser.add_argument("--config-file", default="configs/ovseg_clip.yaml")
+    parser.add_argument(
+        "--import",
+        dest="modules",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="Python module that registers datasets; may repeat",
+    )
     parser.add_argument("--num-gpus", type=int, default=1, help="processes on this machine")
     parser.add_argument("opts", nargs=argparse.REMAINDER, help="config keys and their values")
     args = parser.parse_args(argv)
@@ -66,13 +74,15 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def work(job: "PairJob", config_file: str, opts: Sequence[str]) -> None:
+def work(job: "PairJob", config_file: str, opts: Sequence[str], modules: Sequence[str]) -> None:
     """Do one process's share of the job."""
     from ovseg_d2.config import load_config
     from ovseg_d2.engine.cli import sentence_for_bad_input
     from ovseg_d2.engine.generate_masks import process_device
+    from ovseg_d2.engine.user_modules import import_modules
 
     with sentence_for_bad_input(GO_ON):
+        import_modules(modules)
         cfg = load_config(config_file, opts)
         job.run(cfg, process_device(cfg.MODEL.DEVICE))
 
@@ -92,10 +102,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     from ovseg_d2.engine.pair_miner import MiningOptions
     from ovseg_d2.engine.processes import check_processes, launch_job
     from ovseg_d2.engine.run import check_output_dir
+    from ovseg_d2.engine.user_modules import import_modules
 
     with sentence_for_bad_input(GO_ON), join_torchrun(args.num_gpus):
         check_processes(args.num_gpus, 1)
         # Here, so that bad input shows once and before processes start.
+        import_modules(args.modules)
         names = MiningOptions.__dataclass_fields__
         options = MiningOptions(**{name: getattr(args, name) for name in names})
         cfg = load_config(args.config_file, args.opts)
@@ -103,7 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         job = plan_pairs(args.images, options, cfg, args.output)
         check_output_dir(args.output)
         if not job.is_done:
-            shared = (job, args.config_file, args.opts)
+            shared = (job, args.config_file, args.opts, args.modules)
             launch_job(work, args.num_gpus, args=shared, timeout=PATIENCE)
     if os.environ.get("RANK", "0") != "0":
         return 0

@@ -1,10 +1,12 @@
-"""Train or evaluate what a config describes.
+r"""Train or evaluate what a config describes.
 
 Examples:
     python tools/train_net.py --config-file configs/clip.yaml
     python tools/train_net.py --config-file configs/clip.yaml --resume
     python tools/train_net.py --config-file configs/maskclip.yaml --eval-only
     python tools/train_net.py --config-file configs/clip.yaml --num-gpus 2 MODEL.DEVICE cpu
+    python tools/train_net.py --config-file configs/ovseg.yaml --import my_datasets \
+        DATASETS.TRAIN "('my_train',)" DATASETS.TEST "('my_val',)"
 
 Config keys and their values come last. With CUDA hidden or absent, --num-gpus counts processes on
 the CPU. An interrupted training goes on from its last checkpoint by the same command with --resume.
@@ -37,6 +39,14 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--num-machines", type=int, default=1, help="machines of the job")
     parser.add_argument("--machine-rank", type=int, default=0, help="index of this machine")
+    parser.add_argument(
+        "--import",
+        dest="modules",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="Python module that registers datasets; may repeat",
+    )
     user = os.getuid() if hasattr(os, "getuid") else 1
     parser.add_argument(
         "--dist-url",
@@ -58,8 +68,10 @@ def work(args: argparse.Namespace) -> None:
     from ovseg_d2.config import load_config
     from ovseg_d2.engine.cli import sentence_for_bad_input
     from ovseg_d2.engine.run import run_job
+    from ovseg_d2.engine.user_modules import import_modules
 
     with sentence_for_bad_input(how_to_go_on(args)):
+        import_modules(args.modules)
         run_job(load_config(args.config_file or None, args.opts), args)
 
 
@@ -83,6 +95,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from ovseg_d2.engine.cli import refuse_misplaced_options, sentence_for_bad_input
     from ovseg_d2.engine.processes import check_processes, launch_job
     from ovseg_d2.engine.run import check_job
+    from ovseg_d2.engine.user_modules import import_modules
 
     refuse_misplaced_options(parser, args.opts)
     with sentence_for_bad_input(how_to_go_on(args)):
@@ -90,6 +103,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             args.config_file = str(find_config(args.config_file))
         check_processes(args.num_gpus, args.num_machines)
         # Here too, so that bad input shows once and before processes start.
+        import_modules(args.modules)
         check_job(load_config(args.config_file or None, args.opts), args)
         launch_job(
             work,
