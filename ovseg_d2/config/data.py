@@ -40,7 +40,8 @@ _TRAINING = below(
             [],
             either(size(), empty()),
             "pixels that a part of each image with captions, drawn at random, is resized to; [] "
-            "leaves images whole",
+            "leaves images whole, and a tower resizes those that differ in size or are larger than "
+            "its own",
         ),
         "CAPTION_CROP.AREA": Key(
             [0.5, 1.0], _SHARES, "least and greatest share of the image that this part is"
@@ -60,7 +61,7 @@ _TRAINING = below(
             [],
             list_of(name()),
             "classes, or class sets of the training dataset ('unseen', 'novel'), whose labels are "
-            "hidden",
+            "hidden; names of class sets hide nothing of a dataset without any",
         ),
         "SEMANTIC.ONLY_IGNORED": Key(
             False,
@@ -103,7 +104,8 @@ _MASKS = below(
         "MASKS.SOURCE": Key(
             "shapes",
             one_of("shapes", "stored", "felzenszwalb", "dino"),
-            "whose masks; 'shapes' are exact regions",
+            "whose masks; 'shapes' are exact regions, and of other images the masks that the "
+            "dataset names, or felzenszwalb's",
         ),
         "MASKS.FOLDER": Key(
             "",

@@ -1,6 +1,7 @@
 """Mask sources by name, the Shapes world's exact regions among them."""
 
 import inspect
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,9 @@ import numpy as np
 from ..masks import DinoClusters, Felzenszwalb, MaskFolder, MaskSource, SamMasks, masks_of_labels
 from . import shapes
 
-__all__ = ["MASK_SOURCES", "ShapesRegions", "build_mask_source"]
+__all__ = ["MASK_SOURCES", "RegionsOrMasks", "ShapesRegions", "build_mask_source"]
+
+_logger = logging.getLogger(__name__)
 
 
 class ShapesRegions:
@@ -27,6 +30,35 @@ class ShapesRegions:
                 "called shapes://split/seed/index only; choose another source"
             )
         return masks_of_labels(shapes.read_regions(file_name))
+
+
+class RegionsOrMasks:
+    """Exact regions of the Shapes world's images, and masks of another source for all others.
+
+    The log says once that there are others.
+    """
+
+    def __init__(self, other: MaskSource, name: str) -> None:
+        """Take the other source, and its name for the log."""
+        self._exact = ShapesRegions()
+        self._other = other
+        self._name = name
+        self._told = False
+
+    def __call__(self, image: np.ndarray, file_name: str = "") -> np.ndarray:
+        """(Q, H, W) bool masks of an (H, W, 3) uint8 image."""
+        if shapes.is_shapes_name(file_name):
+            return self._exact(image, file_name)
+        if not self._told:
+            self._told = True
+            _logger.warning(
+                "INPUT.MASKS.SOURCE shapes has exact masks of images of the Shapes world only; "
+                "those of all other images are made by %s. SOURCE stored, %s or dino names one for "
+                "all",
+                self._name,
+                self._name,
+            )
+        return self._other(image, file_name)
 
 
 # Every source that makes masks of pictures, and "stored" for those made before.

@@ -100,11 +100,11 @@ class CLIPFineTune(LabelledTraining):
         :class:`~ovseg_d2.systems.CLIPFineTune` describes it.
 
         Raises:
-            ValueError: see the system; images of different sizes or without labels, or inputs of
-                several vocabularies.
+            ValueError: see the system; images without labels, or inputs of several vocabularies.
         """
         if not self.training:
             return super().forward(batched_inputs)
+        batched_inputs = self.padded(batched_inputs, self.system.segmenter, self.system.ignore)
         images = self.rgb_batch(batched_inputs)
         labels = self.labels_of(batched_inputs, self.system.ignore)
         texts, unseen_ids = self.training_texts(batched_inputs)

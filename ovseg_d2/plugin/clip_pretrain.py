@@ -2,15 +2,17 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..clip import CLIPTower
-from ..d2.config import CfgNode
+from ..d2.config import CfgNode, configurable
 from ..d2.modeling import META_ARCH_REGISTRY
 from ..systems import CLIPPretrain as CLIPPretrainSystem
 from ..systems import MaskCLIP as MaskCLIPSystem
 from .build import build_tower
-from .inputs import build_inputs
+from .fitting import ImageResizer
+from .inputs import InputReader, build_inputs, image_name
 from .maskclip import MaskCLIP, maskclip_options
 
 __all__ = ["CLIPPretrain", "pretrain_options"]
@@ -33,14 +35,39 @@ class CLIPPretrain(MaskCLIP):
     are worth for dense prediction.
     """
 
+    @configurable
+    def __init__(
+        self,
+        *,
+        system: CLIPPretrainSystem,
+        inputs: InputReader,
+        maskclip: MaskCLIPSystem,
+        resize: bool = False,
+    ) -> None:
+        """Put built parts together.
+
+        Args:
+            system: the plain module.
+            inputs: reads input dicts; its text bank is on the system's tower.
+            maskclip: scores pixels, on the system's tower.
+            resize: training images that differ in size, or are larger than the tower's own, are
+                resized to that.
+        """
+        super().__init__(system=system, inputs=inputs, maskclip=maskclip)
+        self._resize = ImageResizer() if resize else None
+
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
-        """Read ``MODEL.CLIP_PRETRAIN`` and what :class:`MaskCLIP` reads."""
+        """Read ``MODEL.CLIP_PRETRAIN`` and what :class:`MaskCLIP` reads.
+
+        Images are resized where ``INPUT.CAPTION_CROP.SIZE`` gives them no size.
+        """
         tower = build_tower(cfg)
         return {
             "system": cls.build_system(cfg, tower),
             "maskclip": MaskCLIPSystem(tower, **maskclip_options(cfg, tower)),
             "inputs": build_inputs(cfg, tower),
+            "resize": not cfg.INPUT.CAPTION_CROP.SIZE,
         }
 
     @classmethod
@@ -60,7 +87,16 @@ class CLIPPretrain(MaskCLIP):
         """
         if not self.training:
             return super().forward(batched_inputs)
-        images = self.rgb_batch(batched_inputs)
+        for each in batched_inputs:
+            if "drawn_captions" not in each:
+                raise ValueError(
+                    f"{image_name(each)} comes without captions; set INPUT.TRAIN_MAPPER to captions"
+                )
+        if self._resize is not None:
+            size = self.system.tower.image_size
+            images = torch.cat(self._resize([*map(self.rgb_image, batched_inputs)], size))
+        else:
+            images = self.rgb_batch(batched_inputs)
         captions = [each["drawn_captions"] for each in batched_inputs]
         wrong = [each.get("wrong_captions", ()) for each in batched_inputs]
         return self.system(images, captions, wrong)

@@ -2,12 +2,14 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..d2.config import CfgNode, configurable
 from ..d2.modeling import META_ARCH_REGISTRY
 from ..d2.utils.events import get_event_storage, has_event_storage
 from ..nets import TextClassifier
+from ..ops import UNLABELLED
 from ..systems import MaskCLIP as MaskCLIPSystem
 from ..systems import MaskCLIPPlus as MaskCLIPPlusSystem
 from ..systems import TextSegmenter
@@ -131,15 +133,18 @@ class MaskCLIPPlus(LabelledTraining):
         latter.
 
         Raises:
-            ValueError: see the system; images of different sizes, or inputs of several
-                vocabularies.
+            ValueError: see the system; or inputs of several vocabularies.
         """
         if not self.training:
             return super().forward(batched_inputs)
+        if self.system.setting == "annotation_free":
+            batched_inputs = [
+                {"sem_seg": torch.full(each["image"].shape[-2:], UNLABELLED), **each}
+                for each in batched_inputs
+            ]
+        batched_inputs = self.padded(batched_inputs, self.system.student, self.system.ignore)
         images = self.rgb_batch(batched_inputs)
-        labels = None
-        if self.system.setting == "zero_shot" or any("sem_seg" in each for each in batched_inputs):
-            labels = self.labels_of(batched_inputs, self.system.ignore)
+        labels = self.labels_of(batched_inputs, self.system.ignore)
         texts, unseen_ids = self.training_texts(batched_inputs)
         if self.system.setting == "annotation_free":
             unseen_ids = ()

@@ -198,7 +198,11 @@ def _words_of(vocabulary: Vocabulary) -> frozenset[str]:
 
 def _seen_vocabulary(cfg: CfgNode) -> Vocabulary | None:
     """The words of all training datasets that are registered, but for the unseen ones."""
-    found = [dataset_vocabulary(name) for name in cfg.DATASETS.TRAIN]
+    found = {name: dataset_vocabulary(name) for name in cfg.DATASETS.TRAIN}
     unseen = cfg.INPUT.SEMANTIC.UNSEEN
-    seen = [each.subset(seen_classes(each, unseen)) for each in found if each is not None]
+    seen = [
+        each.subset(seen_classes(each, unseen, name))
+        for name, each in found.items()
+        if each is not None
+    ]
     return functools.reduce(Vocabulary.union, seen) if seen else None

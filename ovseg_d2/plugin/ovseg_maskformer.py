@@ -12,12 +12,12 @@ from ..d2.config import CfgNode, configurable
 from ..d2.modeling import META_ARCH_REGISTRY
 from ..ops import split_labels
 from ..systems import OVSegMaskFormer as OVSegMaskFormerSystem
-from ..vocab import Vocabulary, find_classes
+from ..vocab import Vocabulary
 from .build import build_tower
 from .inputs import InputReader, build_inputs, dataset_vocabulary
 from .open_vocabulary import PixelScoringModel
 from .ovseg_head import build_maskformer
-from .pixel_labels import check_labels, check_unseen
+from .pixel_labels import check_labels, check_unseen, unseen_classes
 
 __all__ = ["OVSegMaskFormer", "seen_classes", "training_options"]
 
@@ -162,7 +162,7 @@ class OVSegMaskFormer(PixelScoringModel):
                     f"training images are of the dataset {name!r}, which has no stuff_classes; set "
                     "them in its metadata"
                 )
-            seen_ids = seen_classes(vocabulary, self._unseen)
+            seen_ids = seen_classes(vocabulary, self._unseen, name)
             words = len(vocabulary), seen_ids, vocabulary.subset(seen_ids)
             self._training_words[name] = words
         found = {self._training_words[name] for name in names}
@@ -183,11 +183,11 @@ def training_options(cfg: CfgNode) -> dict[str, Any]:
     }
 
 
-def seen_classes(vocabulary: Vocabulary, unseen: Sequence[str]) -> tuple[int, ...]:
-    """The classes of a dataset that are trained on.
+def seen_classes(vocabulary: Vocabulary, unseen: Sequence[str], name: str) -> tuple[int, ...]:
+    """The classes of a dataset of some name that are trained on.
 
     Raises:
         ValueError: unseen ones that are none of it.
     """
-    left_out = find_classes(unseen, vocabulary.names, vocabulary.class_sets)
+    left_out = unseen_classes(unseen, vocabulary, name)
     return tuple(i for i in range(len(vocabulary)) if i not in left_out)

@@ -1,18 +1,29 @@
 """Training of pixel-scoring models on label maps that hide some of a dataset's classes."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..d2.config import CfgNode
+from ..systems import TextSegmenter
 from ..text import ClassTexts
-from ..vocab import Vocabulary, find_classes
+from ..vocab import Vocabulary, find_classes, find_unseen
+from .fitting import GREY, BatchPadder
 from .inputs import InputReader, dataset_vocabulary
 from .open_vocabulary import PixelScoringModel
 
-__all__ = ["LabelledTraining", "check_labels", "check_labels_are_read", "check_unseen"]
+__all__ = [
+    "LabelledTraining",
+    "check_labels",
+    "check_labels_are_read",
+    "check_unseen",
+    "unseen_classes",
+]
+
+_logger = logging.getLogger(__name__)
 
 
 def check_labels_are_read(cfg: CfgNode) -> None:
@@ -63,22 +74,49 @@ def check_labels(batched_input: dict[str, Any], num_classes: int, ignore: int) -
 def check_unseen(cfg: CfgNode) -> None:
     """Refuse unseen classes that a training set does not have, before anything is built.
 
+    A warning tells of names of class sets for a training set that has no class sets.
+
     Args:
         cfg: reads ``INPUT.SEMANTIC.UNSEEN`` and ``DATASETS.TRAIN``; sets that are not registered
-            are left to whoever loads them.
+            are left to the loader.
 
     Raises:
         ValueError: neither a class nor a class set of a training set.
     """
     for name in cfg.DATASETS.TRAIN:
         vocabulary = dataset_vocabulary(name)
-        if vocabulary is not None:
-            _unseen_ids(cfg.INPUT.SEMANTIC.UNSEEN, vocabulary, f"dataset {name!r}")
+        if vocabulary is None:
+            continue
+        unseen = cfg.INPUT.SEMANTIC.UNSEEN
+        found = unseen_classes(unseen, vocabulary, name)
+        if unseen and not found and not vocabulary.class_sets:
+            _logger.warning(
+                "dataset '%s' has no class sets, so that INPUT.SEMANTIC.UNSEEN %s hides none of "
+                "its %d classes: all of them are trained on",
+                name,
+                list(unseen),
+                len(vocabulary),
+            )
 
 
-def _unseen_ids(unseen: Sequence[str], vocabulary: Vocabulary, where: str) -> tuple[int, ...]:
+def unseen_classes(unseen: Sequence[str], vocabulary: Vocabulary, dataset: str) -> tuple[int, ...]:
+    """The classes of a dataset that ``INPUT.SEMANTIC.UNSEEN`` names, see `find_unseen`.
+
+    Args:
+        unseen: classes and class sets.
+        vocabulary: of the dataset.
+        dataset: its name.
+
+    Raises:
+        ValueError: one of them is neither.
+    """
+    where = f"dataset {dataset!r}"
+    return _found(lambda: find_unseen(unseen, vocabulary.names, vocabulary.class_sets), where)
+
+
+def _found(find: Callable[[], tuple[int, ...]], where: str) -> tuple[int, ...]:
     try:
-        return find_classes(unseen, vocabulary.names, vocabulary.class_sets)
+        return find()
     except ValueError as error:
         raise ValueError(f"INPUT.SEMANTIC.UNSEEN, {where}: {error}") from error
 
@@ -95,11 +133,25 @@ class LabelledTraining(PixelScoringModel):
         """
         super().__init__(inputs)
         self._unseen = unseen
+        self._pad = BatchPadder()
 
     @property
     def needs_weights(self) -> bool:
         """Always True: part of the network starts from random weights."""
         return True
+
+    def padded(
+        self, batched_inputs: Sequence[dict[str, Any]], segmenter: TextSegmenter, ignore: int
+    ) -> list[dict[str, Any]]:
+        """A batch in whole strides of a network; what is added has the ignore label.
+
+        Args:
+            batched_inputs: dicts with ``image`` and ``sem_seg``.
+            segmenter: the network that is trained.
+            ignore: the label.
+        """
+        stride = (segmenter.stride, segmenter.stride)
+        return self._pad(batched_inputs, stride, {"image": GREY, "sem_seg": ignore})
 
     def labels_of(self, batched_inputs: Sequence[dict[str, Any]], ignore: int) -> Tensor:
         """(B, H, W) int64 of inputs with ``sem_seg``.
@@ -152,6 +204,7 @@ class LabelledTraining(PixelScoringModel):
     def _unseen_ids_of(self, dataset_name: str | None, vocabulary: Vocabulary) -> tuple[int, ...]:
         """By the names that the dataset has for its classes, as its mapper goes by them."""
         own = None if dataset_name is None else self.inputs.own_vocabulary(dataset_name)
-        if own is None or len(own) != len(vocabulary):
-            return _unseen_ids(self._unseen, vocabulary, "the vocabulary")
-        return _unseen_ids(self._unseen, own, f"dataset {dataset_name!r}")
+        if dataset_name is None or own is None or len(own) != len(vocabulary):
+            names, class_sets = vocabulary.names, vocabulary.class_sets
+            return _found(lambda: find_classes(self._unseen, names, class_sets), "the vocabulary")
+        return unseen_classes(self._unseen, own, dataset_name)

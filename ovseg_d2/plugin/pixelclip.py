@@ -18,6 +18,7 @@ from ..systems import MaskCLIP as MaskCLIPSystem
 from ..systems import PixelCLIP as PixelCLIPSystem
 from ..viz import draw_clusters
 from .build import build_tower
+from .fitting import GREY, BatchPadder
 from .inputs import InputReader, build_inputs
 from .maskclip import MaskCLIP, maskclip_options
 from .pixelclip_head import build_cluster_head
@@ -74,6 +75,7 @@ class PixelCLIP(MaskCLIP):
         """
         super().__init__(system=system, inputs=inputs, maskclip=maskclip)
         self._vis_period = vis_period
+        self._pad = BatchPadder()
         counts = None if system.clusters is None else torch.zeros(system.clusters.num_clusters)
         self.register_buffer("masks_lately", counts)
         self.register_buffer("batches_lately", torch.zeros(()))
@@ -118,14 +120,17 @@ class PixelCLIP(MaskCLIP):
 
         Training reads ``image``, the view that the student sees, ``teacher_image``, the same crop
         as the teacher sees it (without one it is the same), and ``masks``, (Q, H, W) bool.
+        Images of different sizes are padded; no mask covers what is added.
 
         Raises:
-            ValueError: training images of different sizes, or without ``masks``.
+            ValueError: training images without ``masks``, or masks of another size than theirs.
         """
         if not self.training:
             return super().forward(batched_inputs)
         if any("masks" not in each for each in batched_inputs):
             raise ValueError("training images come without masks; set INPUT.TRAIN_MAPPER to masks")
+        fills = {"image": GREY, "teacher_image": GREY, "masks": False}
+        batched_inputs = self._pad(batched_inputs, self.system.tower.patch_size, fills)
         strong = self.rgb_batch(batched_inputs)
         weak = [{"image": each.get("teacher_image", each["image"])} for each in batched_inputs]
         images = self.rgb_batch(weak)

@@ -153,10 +153,11 @@ class MaskCLIPPlus(nn.Module):
             ``loss_sem_seg``, and with ``distill_features`` ``loss_distill``, each 0-dim.
 
         Raises:
-            ValueError: labels in the annotation-free setting, none or no unseen class in the other,
-                labels of an unseen class, of another size or that are none, unseen classes that
-                are not among the K, an ignore label that is, images that are not whole strides, or
-                a background to be learnt where no class, or each, means it.
+            ValueError: labels in the annotation-free setting, none in the other, or unlabelled
+                pixels there without an unseen class, labels of an unseen class, of another size or
+                that are none, unseen classes that are not among the K, an ignore label that is,
+                images that are not whole strides, or a background to be learnt where no class, or
+                each, means it.
         """
         size = images.shape[2], images.shape[3]
         self.student.check_size(size)
@@ -304,7 +305,9 @@ class MaskCLIPPlus(nn.Module):
                 "labels is None, and the zero-shot setting needs those of the seen classes; set "
                 "INPUT.TRAIN_MAPPER to semantic, or train annotation-free"
             )
-        if not unseen_ids or not all(0 <= each < num_classes for each in unseen_ids):
+        # Where nothing is left to fill in, all classes may be seen.
+        lacking = not unseen_ids and bool((labels == UNLABELLED).any())
+        if lacking or not all(0 <= each < num_classes for each in unseen_ids):
             raise ValueError(
                 f"unseen_ids are {tuple(unseen_ids)}, of {num_classes} classes; the zero-shot "
                 "setting is about some of them, see INPUT.SEMANTIC.UNSEEN"

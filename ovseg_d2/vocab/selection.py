@@ -2,7 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["find_classes"]
+__all__ = ["find_classes", "find_unseen"]
+
+# What the plugin's datasets call their class sets.
+_SET_NAMES = frozenset({"base", "novel", "withheld", "seen", "unseen"})
 
 
 def find_classes(
@@ -32,3 +35,27 @@ def find_classes(
                 "name some of them"
             )
     return tuple(sorted(found))
+
+
+def find_unseen(
+    unseen: Iterable[str], names: Sequence[str], class_sets: Mapping[str, Iterable[int]]
+) -> tuple[int, ...]:
+    """`find_classes`, where the usual names of class sets name nothing of a dataset without any.
+
+    A config that hides "novel" classes then trains on all classes of such a dataset.
+
+    Args:
+        unseen: names of class sets or of classes.
+        names: of the dataset's classes.
+        class_sets: of the dataset; {} where it has none.
+
+    Raises:
+        ValueError: neither a class nor a class set.
+    """
+    classes = {name.casefold() for name in names}
+    wanted = [
+        each
+        for each in unseen
+        if class_sets or each not in _SET_NAMES or each.casefold() in classes
+    ]
+    return find_classes(wanted, names, class_sets)

@@ -54,10 +54,27 @@ def test_channel_order_in_training_is_the_configs(model, build):
     torch.testing.assert_close(bgr(swapped), model.train()(batch()))
 
 
-def test_training_images_must_agree_in_size(model):
+def test_training_images_that_differ_in_size_are_resized(model, build, caplog):
     model.train()
-    with pytest.raises(ValueError, match=r"one size, got \[\(3, 8, 16\), \(3, 16, 16\)\]"):
-        model(batch(((16, 16), (8, 16))))
+    seen = []
+    model.system.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    with caplog.at_level("INFO"):
+        assert torch.isfinite(model(batch(((16, 16), (8, 16))))["loss_contrastive"])
+        model(batch(((40, 64), (40, 64))))  # larger than CLIP's own
+    assert [tuple(images.shape) for images in seen] == [(2, 3, 32, 32)] * 2
+    assert 0 <= seen[0].min() and seen[0].max() <= 255
+    assert caplog.text.count("are resized to that; INPUT.CAPTION_CROP.SIZE names another") == 1
+    crops = ("INPUT.CAPTION_CROP.SIZE", "[16, 16]")
+    cropped = build("MODEL.META_ARCHITECTURE", "CLIPPretrain", *crops).train()
+    with pytest.raises(ValueError, match="must be of one size, got "):
+        cropped(batch(((16, 16), (8, 16))))
+
+
+def test_training_images_without_captions(model):
+    (sample, other) = batch()
+    del other["drawn_captions"]
+    with pytest.raises(ValueError, match="without captions; set INPUT.TRAIN_MAPPER to captions"):
+        model.train()([sample, {**other, "file_name": "a.jpg"}])
 
 
 def test_evaluation_is_maskclip_on_the_weights_of_the_moment(model, build):

@@ -216,7 +216,7 @@ def test_samples_that_cannot_be_trained_on(plus):
     with pytest.raises(ValueError, match="without sem_seg; set INPUT.TRAIN_MAPPER to semantic"):
         model(batch())
     labels = torch.full((32, 32), UNLABELLED)
-    with pytest.raises(ValueError, match="of one size, got .*; crop them"):
+    with pytest.raises(ValueError, match="has 32 x 40 pixels and its 'sem_seg' 32 x 32; give both"):
         model([*batch(sem_seg=labels), *batch(size=(32, 40), sem_seg=labels)])
     strange = [{**each, "file_name": "a.png"} for each in batch(sem_seg=labels.clone())]
     strange[0]["sem_seg"][0] = 9

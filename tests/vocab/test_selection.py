@@ -2,7 +2,7 @@
 
 import pytest
 
-from ovseg_d2.vocab import find_classes, load_vocabulary
+from ovseg_d2.vocab import find_classes, find_unseen, load_vocabulary
 
 NAMES = ("Red star", "grass", "sand")
 SETS = {"novel": (2, 0), "base": (1,)}
@@ -35,3 +35,13 @@ def test_unknown():
         find_classes(["cat"], NAMES, SETS)
     with pytest.raises(ValueError, match=r"sets \(none\)"):
         find_classes(["cat"], NAMES, {})
+
+
+def test_names_of_class_sets_hide_nothing_of_a_dataset_without_any():
+    assert find_unseen(["novel", "withheld"], NAMES, {}) == ()
+    assert find_unseen(["novel", "sand"], NAMES, {}) == (2,)
+    assert find_unseen(["novel"], ("grass", "novel"), {}) == (1,)  # its own class
+    assert find_unseen(["novel"], NAMES, SETS) == (0, 2)
+    for names, sets in ((["withheld"], SETS), (["cat"], {}), (["novel", "cat"], {})):
+        with pytest.raises(ValueError, match="is neither one of the 3 classes nor of their sets"):
+            find_unseen(names, NAMES, sets)

@@ -21,7 +21,7 @@ from ...d2.data.transforms import (
 )
 from ...masks import CachedMasks, MaskFileError, MaskSource, nearest_pixels, read_masks
 from ..images import ImageReadError
-from ..masks import build_mask_source
+from ..masks import RegionsOrMasks, build_mask_source
 from ..readers import read_picture
 from ..sampler import Draw, numpy_seeded, sample_rng
 from ..views import StrongView, distort_colors
@@ -54,7 +54,7 @@ class MaskMapper:
 
         Args:
             source: gives the masks of a picture; None reads the file that the dict's
-                ``masks_file_name`` names.
+                ``masks_file_name`` names, and so does `RegionsOrMasks` where there is one.
             strong: draws the student's view; None leaves it as the teacher's.
             distort_weak: distort the colours of the teacher's view, hence of both.
             max_masks: most masks of a sample, drawn at random where there are more; 0 keeps all.
@@ -137,7 +137,8 @@ class MaskMapper:
 
     def _masks_of(self, dataset_dict: dict[str, Any], image: np.ndarray) -> np.ndarray:
         name = dataset_dict["file_name"]
-        if self._source is not None:
+        has_own = "masks_file_name" in dataset_dict and isinstance(self._source, RegionsOrMasks)
+        if self._source is not None and not has_own:
             return self._source(image, name)
         if "masks_file_name" not in dataset_dict:
             raise ValueError(
@@ -197,12 +198,13 @@ def _source_from_config(cfg: CfgNode) -> MaskSource | None:
     }
     if masks.SOURCE == "stored":
         return build_mask_source("stored", folder=masks.FOLDER) if masks.FOLDER else None
-    if masks.SOURCE == "shapes":
-        return build_mask_source("shapes")
-    if masks.SOURCE not in made:
+    name = "felzenszwalb" if masks.SOURCE == "shapes" else masks.SOURCE
+    if name not in made:
         raise ValueError(
             f"INPUT.MASKS.SOURCE {masks.SOURCE!r} is not one of stored, shapes, {', '.join(made)}; "
             "tools/generate_masks.py makes masks by any source, for 'stored'"
         )
-    source = build_mask_source(masks.SOURCE, **made[masks.SOURCE])
-    return CachedMasks(source, masks.CACHE_MB * 2**20) if masks.CACHE_MB > 0 else source
+    source = build_mask_source(name, **made[name])
+    if masks.CACHE_MB > 0:
+        source = CachedMasks(source, masks.CACHE_MB * 2**20)
+    return RegionsOrMasks(source, name) if masks.SOURCE == "shapes" else source

@@ -10,10 +10,11 @@ import torch
 from ...d2.config import CfgNode
 from ...masks import MaskPair
 from ...ops import CropOptions, expand_boxes, mask_boxes
-from ..readers import read_picture
+from ..readers import LabelFileError, read_picture
 from ..sampler import Draw, sample_rng
 from ..views import draw_part
 from .captions import FLIPPED_AXIS, check_flip
+from .label_pairs import LabelPairs
 from .test import check_image_format, image_tensor, order_channels
 
 __all__ = ["PairMapper", "draw_part"]
@@ -58,6 +59,7 @@ class PairMapper:
         self._part_area = (float(part_area[0]), float(part_area[1]))
         self._flipped_axis = FLIPPED_AXIS[check_flip(flip)]
         self._image_format = check_image_format(image_format)
+        self._label_pairs = LabelPairs()
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> "PairMapper":
@@ -73,7 +75,7 @@ class PairMapper:
         """Make a sample.
 
         Args:
-            dataset_dict: one entry of a dataset of pairs.
+            dataset_dict: one entry of a dataset of pairs, or of a labelled one.
             draw: where the sample lies in the stream; all randomness comes from it.
 
         Returns:
@@ -82,14 +84,15 @@ class PairMapper:
             not one of it.
 
         Raises:
-            ValueError: the entry has no ``pair``.
+            ValueError: the entry has no ``pair``, and no labels that `LabelPairs` takes.
         """
         pair = dataset_dict.get("pair")
-        if not isinstance(pair, MaskPair):
-            raise ValueError(
-                f"{dataset_dict.get('file_name')}: its entry has no mask and noun under 'pair'; "
-                "name a file of pairs in DATASETS.TRAIN, made with tools/mine_pairs.py"
-            )
+        try:
+            if not isinstance(pair, MaskPair):
+                pair = self._label_pairs.draw(dataset_dict, draw)
+        except LabelFileError as error:
+            _logger.warning("%s: left out of training", error)
+            return None
         try:
             image = read_picture(pair.image)
             mask = pair.decode((image.shape[0], image.shape[1]))

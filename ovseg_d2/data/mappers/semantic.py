@@ -11,7 +11,7 @@ from ...d2.config import CfgNode
 from ...d2.data import MetadataCatalog
 from ...d2.data.transforms import Augmentation, RandomCrop_CategoryAreaConstraint, Transform
 from ...ops import UNLABELLED, size_remedy
-from ...vocab import IGNORED, find_classes, metadata_vocabulary
+from ...vocab import IGNORED, find_unseen, metadata_vocabulary
 from ..images import ImageReadError
 from ..labels import LabelReader
 from ..readers import LabelFileError, read_picture
@@ -224,7 +224,7 @@ class SemanticMapper(PictureMapper):
                 ((), {}) if vocabulary is None else (vocabulary.names, vocabulary.class_sets)
             )
             try:
-                hidden = find_classes(self._unseen, names, class_sets)
+                hidden = find_unseen(self._unseen, names, class_sets)
             except ValueError as error:
                 raise ValueError(f"INPUT.SEMANTIC.UNSEEN, {where}: {error}") from error
             self._hidden[dataset_name] = list(hidden)

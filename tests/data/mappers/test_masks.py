@@ -220,6 +220,19 @@ def test_exact_regions_of_the_shapes_world():
     assert torch.equal(sample["masks"].sum(dim=0), torch.ones(96, 96, dtype=torch.long))
 
 
+def test_images_without_exact_regions_have_their_own_masks_or_felzenszwalbs(entry, caplog):
+    mapper = MaskMapper.from_config(load_config(None, ["INPUT.MIN_SIZE_TRAIN", "(12,)"]))
+    assert len(mapper(SHAPES, draws(1)[0])["masks"]) and not caplog.text
+    own = mapper(entry, draws(1)[0])
+    assert len(own["masks"]) == 3 and not caplog.text
+    del entry["masks_file_name"]
+    for _ in range(2):
+        made = mapper(entry, draws(1)[0])["masks"]
+        covered = made.sum(dim=0)
+        assert covered.max() == 1  # felzenszwalb's share the image, cut-out apart
+    assert caplog.text.count("those of all other images are made by felzenszwalb") == 1
+
+
 def test_channels_in_the_other_order(entry):
     sample = plain(image_format="BGR")(entry, draws(1)[0])
     for key in ("image", "teacher_image"):

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from ovseg_d2.config import load_config
+from ovseg_d2.d2.data import MetadataCatalog
 from ovseg_d2.data.mappers import TRAIN_MAPPERS, PairMapper
 from ovseg_d2.data.mappers.pairs import draw_part
 from ovseg_d2.data.sampler import Draw
@@ -154,3 +155,43 @@ def test_what_the_config_says(entry):
         PairMapper(flip="up")
     with pytest.raises(ValueError, match="expand_ratio=0.5"):
         PairMapper(expand_ratio=0.5)
+
+
+# --- a labelled dataset in the place of pairs
+
+
+@pytest.fixture
+def labelled(tmp_path, mask):
+    name = "ovseg_test_label_pairs"
+    MetadataCatalog.get(name).set(stuff_classes=["sky", "tree, bush", "car"], ignore_label=255)
+    paths = [str(tmp_path / f"{each}.png") for each in ("picture", "labels")]
+    Image.fromarray(PIXELS).save(paths[0])
+    Image.fromarray(np.where(mask, 1, 255).astype(np.uint8)).save(paths[1])
+    yield {"file_name": paths[0], "sem_seg_file_name": paths[1], "dataset_name": name}
+    MetadataCatalog.remove(name)
+
+
+def test_labels_are_pairs_of_masks_and_class_names(labelled, mask, tmp_path):
+    mapper = PairMapper(**WHOLE)
+    sample = mapper(labelled, draw())
+    assert sample["noun"] == "tree" and sample["file_name"] == labelled["file_name"]
+    np.testing.assert_array_equal(sample["mask"].numpy(), mask[10:20, 12:30])
+    labels = np.repeat(np.arange(30, dtype=np.uint8)[:, None] // 10, 40, axis=1)
+    Image.fromarray(labels).save(labelled["sem_seg_file_name"])
+    nouns = [mapper(labelled, draw(position))["noun"] for position in range(20)]
+    assert set(nouns) == {"sky", "tree", "car"}
+    assert nouns == [mapper(labelled, draw(position))["noun"] for position in range(20)]
+
+
+def test_labels_that_cannot_be_used_are_told_and_left_out(labelled, caplog):
+    ignored, small = (np.full(size, 255, np.uint8) for size in ((30, 40), (30, 20)))
+    small[:] = 1
+    told = {"holds no class": ignored, "has the size [30, 20] instead of [30, 40]": small}
+    for words, labels in told.items():
+        Image.fromarray(labels).save(labelled["sem_seg_file_name"])
+        with caplog.at_level(logging.WARNING):
+            assert PairMapper()(labelled, draw()) is None
+        assert words in caplog.text
+    with caplog.at_level(logging.WARNING):
+        assert PairMapper()({**labelled, "sem_seg_file_name": "gone.png"}, draw()) is None
+    assert "'gone.png' does not exist" in caplog.text
