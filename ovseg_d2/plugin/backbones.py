@@ -15,6 +15,7 @@ from ..d2.layers import ShapeSpec
 from ..d2.modeling import BACKBONE_REGISTRY, Backbone
 from ..nets import SwinFeatures, TimmFeatures, build_swin_features, build_timm_features
 from .build import build_last_block, build_tower
+from .weights import check_pickled_weights
 
 __all__ = ["OVSegCLIPBackbone", "OVSegTimmBackbone", "parameters_behind"]
 
@@ -130,7 +131,9 @@ class OVSegCLIPBackbone(_FeatureBackbone):
 
         Raises:
             ValueError: ``MODEL.PIXEL_MEAN`` is not of three channels.
+            WeightFileError: ``MODEL.WEIGHTS`` hold code, see `check_pickled_weights`.
         """
+        check_pickled_weights(cfg)
         if input_shape.channels != 3:
             raise ValueError(
                 f"images have {input_shape.channels} channels, and CLIP sees R, G and B; give "
@@ -193,7 +196,9 @@ class OVSegTimmBackbone(_FeatureBackbone):
 
         Raises:
             ValueError: another norm than there is.
+            WeightFileError: ``MODEL.WEIGHTS`` hold code, see `check_pickled_weights`.
         """
+        check_pickled_weights(cfg)
         timm = cfg.MODEL.TIMM
         if timm.NORM not in ("", "SyncBN"):
             raise ValueError(

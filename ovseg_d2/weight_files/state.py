@@ -20,6 +20,8 @@ _PLAIN = (
     *("state_dict", "model_state_dict", "model_state", "model", "weights", "params", "teacher"),
 )
 _EMA = ("state_dict_ema", "model_ema", "ema_state_dict")
+_MOST_WRAPPERS = 4
+_LONGEST_NAME = 1000  # letters
 # What wrappers put before the names of a network, or between their parts.
 _COMPILED = "_orig_mod."
 _PARALLEL = "module."
@@ -60,7 +62,9 @@ def find_weights(
     others: dict[str, Any] = {}
     wrappers = _EMA + _PLAIN if ema_first else _PLAIN + _EMA
     state = content
-    while isinstance(state, dict):
+    for _ in range(_MOST_WRAPPERS):  # a dict may hold itself
+        if not isinstance(state, dict):
+            break
         wrapper = next((key for key in wrappers if isinstance(state.get(key), dict)), None)
         if wrapper is None:
             break
@@ -83,13 +87,19 @@ _SAVE_STATE = "save the state_dict() of the model alone"
 def _kind(value: Any) -> str:
     if isinstance(value, Instance):
         return f"a whole object ({value.kind[:100]})"
-    return f"a {type(value).__name__}"
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+
+
+def _is_name(name: Any) -> bool:
+    return isinstance(name, str) and name.isprintable() and len(name) <= _LONGEST_NAME
 
 
 def _checked(state: dict[Any, Any], path: str) -> dict[str, Any]:
-    strange = next((name for name in state if not isinstance(name, str)), None)
-    if strange is not None:
-        problem = f"its entries are named {strange!r}, which is no name of a weight"
+    strange = [name for name in state if not _is_name(name)]
+    if strange:
+        shown = f"{strange[0]!r:.60}" if isinstance(strange[0], str) else _kind(strange[0])
+        problem = f"one of its entries is named by {shown}, which is no name of a weight"
         raise WeightFileError(path, problem, _SAVE_STATE)
     diverged = first_not_finite(state)
     if diverged is not None:
@@ -102,6 +112,10 @@ def _checked(state: dict[Any, Any], path: str) -> dict[str, Any]:
         if isinstance(value, np.ndarray):
             value = torch.from_numpy(value)
         found[plain[name].removeprefix(_PARALLEL) if is_parallel else plain[name]] = value
+    if len(found) < len(state):
+        twice = next(name for name in state if plain[name] != name)
+        problem = f"it has the weight {plain[twice]!r} twice, once as {twice!r}"
+        raise WeightFileError(path, problem, _SAVE_STATE)
     if hasattr(state, "_metadata") and not is_parallel:
         found._metadata = state._metadata  # type: ignore[attr-defined]
     return found

@@ -141,7 +141,7 @@ def test_a_checkpoint_that_is_gone_is_one_sentence(tmp_path, named):
         ([torch.ones(1)], "it holds a list, not a state dict"),
         ({"model": {}}, "it holds no weights by name"),
         ({"a": torch.ones(1), "b": {}}, "its entry 'b' is no tensor"),
-        ({0: torch.ones(1)}, "its entries are named 0, which is no name of a weight"),
+        ({0: torch.ones(1)}, "one of its entries is named by an int, which is no name of a weight"),
         ({"layers.a.bias": torch.tensor([1.0, float("nan")])}, "its entry 'layers.a.bias' has val"),
     ],
 )

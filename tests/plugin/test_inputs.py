@@ -161,3 +161,12 @@ def test_input_dicts_with_file_names_are_told_once_of_photographs(caplog, monkey
     model([{**words, "file_name": "photo.jpg"}, {**words, "file_name": "other.jpg"}])
     assert caplog.text.count("photo.jpg is not of the Shapes world") == 1
     assert "other.jpg" not in caplog.text
+
+
+def test_weights_that_are_not_finite_are_refused():
+    model = build_model(load_config(None))
+    state = model.state_dict()
+    name = next(name for name, value in state.items() if value.is_floating_point())
+    state[name] = torch.full_like(state[name], torch.nan)
+    with pytest.raises(ValueError, match=f"entry '{name}' has NaN or infinity"):
+        model.load_state_dict(state)

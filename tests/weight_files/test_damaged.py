@@ -48,10 +48,20 @@ FILES = {
     "zip": ("a.pth", zipped("readme.txt"), "it is a zip archive, which is not of PyTorch"),
     "zip of one": ("a.pth", zipped("x/model.pth"), "holds 'x/model.pth'; unpack it"),
     "list": ("a.pth", saved([torch.ones(2)]), "it holds a list, not a state dict"),
-    "number": ("a.pth", saved(3), "it holds a int, not a state dict"),
+    "number": ("a.pth", saved(3), "it holds an int, not a state dict"),
     "module": ("a.pth", saved(torch.nn.ReLU()), r"a whole object \(torch.nn.modules.*ReLU\)"),
     "wrapped module": ("a.pth", saved({"model": torch.nn.ReLU()}), "its entry 'model' holds a who"),
-    "integer keys": ("a.pth", saved({0: torch.ones(2)}), "entries are named 0, which is no name"),
+    "integer keys": (
+        "a.pth",
+        saved({0: torch.ones(2)}),
+        "entries is named by an int, which is no name",
+    ),
+    "odd name": ("a.pth", saved({"a\nb\033": torch.ones(2)}), "one of its entries is named by 'a"),
+    "same name": (
+        *("a.pth", saved({"a._orig_mod.b": torch.ones(2), "a.b": torch.ones(2)})),
+        "it has the weight 'a.b' twice, once as 'a._orig_mod.b'",
+    ),
+    "in itself": ("a.pt", b"\x80\x02}q\x00X\x05\0\0\0modelh\x00s.", "it holds no weights by name"),
     "no tensors": ("a.pth", saved({"epoch": 3}), "it holds no weights by name"),
     "nan": ("a.pth", saved(STATE | {"b": torch.tensor([1.0, np.nan])}), "'b' .* not finite"),
     "infinite": (
