@@ -1,7 +1,6 @@
 """Every path of the package and its tools that loads weights from a file."""
 
 import runpy
-from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,10 +40,9 @@ def _resume(path: Path) -> None:
     Checkpointer(Net(), str(path.parent)).resume_or_load("", resume=True)
 
 
-def _convert(path: Path, **options: str | None) -> None:
+def _convert(path: Path, *options: str) -> None:
     tool = runpy.run_path(str(ROOT / "tools" / "convert_weights.py"))
-    args = {"model": None, "release": None, "dtype": "float16", "note": "", **options}
-    tool["main"](Namespace(weights=str(path), output=str(path.with_suffix(".out")), **args))
+    tool["main"]([*options, "--weights", str(path), "--output", str(path.with_suffix(".out"))])
 
 
 def _detectron2(path: Path) -> None:
@@ -72,6 +70,6 @@ PATHS: dict[str, Callable[[Path], object]] = {
         model="test_vit", weights=str(path)
     ),
     "MODEL.TIMM.PRETRAINED": lambda path: build_timm_features("test_resnet", pretrained=path),
-    "convert_weights --model": lambda path: _convert(path, model="ShapesCLIP"),
-    "convert_weights --release": lambda path: _convert(path, release="ovseg"),
+    "convert_weights --model": lambda path: _convert(path, "--model", "ShapesCLIP"),
+    "convert_weights --release": lambda path: _convert(path, "--release", "ovseg"),
 }
