@@ -181,6 +181,7 @@ class Segmenter:
             Checkpointer(self.model).load(weights_file(cfg))
         self._mapper = TestMapper.from_config(cfg)
         self._warned_of: set[str] = set()
+        self._warned_of_one_class = False
         self._last: tuple[np.ndarray | None, str] = (None, "")  # image, and its file name
 
     @overload
@@ -211,6 +212,13 @@ class Segmenter:
                 dtype or range.
         """
         vocabulary = self.choose_words(classes)
+        if len(vocabulary) == 1 and not self._warned_of_one_class:
+            self._warned_of_one_class = True
+            _logger.warning(
+                "%r is the only class, and so 100 %% of every image; name what else there is, such "
+                "as 'background'",
+                vocabulary.names[0],
+            )
         if isinstance(picture, list | tuple):
             return [self(each, vocabulary) for each in picture]
         with memory_for(_name_of(picture)):

@@ -259,7 +259,7 @@ def test_the_small_model_warns_of_each_strange_word_once(caplog, monkeypatch):
 
 def test_larger_models_may_know_every_word(segment, caplog, monkeypatch, rgb):
     monkeypatch.setattr(logging.getLogger("ovseg_d2"), "propagate", True)
-    segment(rgb, "zebra")
+    segment(rgb, "zebra, savanna")
     assert not warned(caplog)
 
 
@@ -490,3 +490,12 @@ def test_other_towers_are_not_told_of_photographs(segment, rgb, caplog, monkeypa
     caplog.clear()
     segment(rgb, "red star, grass")
     assert caplog.text == ""
+
+
+def test_one_class_alone_says_nothing(segment, rgb, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("ovseg_d2"), "propagate", True)
+    caplog.clear()
+    segment.heatmaps(rgb, "red star")  # a cosine, which means something by itself
+    assert caplog.text == ""
+    assert segment(rgb, "red star").shares == segment([rgb], "red star")[0].shares
+    assert caplog.text.count("'red star' is the only class, and so 100 % of every image") == 1
