@@ -4,11 +4,12 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ..vocab import name_some
+
 __all__ = ["LabelWatch"]
 
 _logger = logging.getLogger(__name__)
 _MOST = 1000  # images after which it is told, where the dataset has more
-_SHOWN = 5
 
 
 class LabelWatch:
@@ -57,13 +58,11 @@ class LabelWatch:
     def _tell(self) -> None:
         empty = [name for name, is_empty in self._seen.items() if is_empty]
         if empty:
-            more = f" and {len(empty) - _SHOWN} more" if len(empty) > _SHOWN else ""
             _logger.warning(
-                "%d of the first %d training images have labels that are ignored whole: %s%s",
+                "%d of the first %d training images have labels that are ignored whole: %s",
                 len(empty),
                 len(self._seen),
-                ", ".join(empty[:_SHOWN]),
-                more,
+                name_some(empty),
             )
         if self._classes == {0} and self._ignores:
             _logger.warning(

@@ -4,16 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["cautions_of_classes", "name_some"]
+from ..vocab import name_some
 
-_SHOWN = 10
+__all__ = ["cautions_of_classes"]
+
 _BINARY = 255  # of masks that were drawn in black and white
-
-
-def name_some(names: Sequence[str]) -> str:
-    """The first ten names, and how many more there are."""
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(map(str, names[:_SHOWN])) + more
 
 
 def cautions_of_classes(

@@ -99,3 +99,9 @@ def tell_apart(names: Sequence[str]) -> list[str]:
         taken.add(" ".join(candidate.split()).casefold())
         kept.append(candidate)
     return kept
+
+
+def name_some(names: Sequence[str], most: int = 10) -> str:
+    """The first names of a list, for a message, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
