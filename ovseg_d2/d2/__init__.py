@@ -3,6 +3,7 @@
 Every module here bears the name of one of detectron2's and lists once what the plugin uses of it.
 Where detectron2 is installed (or a checkout of it is on the path) the names are detectron2's own
 objects; where it is missing they come from :mod:`ovseg_d2.d2.standin`, which behaves the same.
+The stand-in's branch comes first, so that type checkers read its annotations.
 
 Without detectron2, your own mapper or trainer can count on the names that these modules import and
 on nothing else of detectron2: a mapper is an entry of ``ovseg_d2.data.mappers.TRAIN_MAPPERS`` that

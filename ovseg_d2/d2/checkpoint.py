@@ -2,7 +2,7 @@
 
 from . import HAS_DETECTRON2
 
-if HAS_DETECTRON2:
-    from detectron2.checkpoint import DetectionCheckpointer
-else:
+if not HAS_DETECTRON2:
     from .standin.checkpoint import *
+else:
+    from detectron2.checkpoint import DetectionCheckpointer

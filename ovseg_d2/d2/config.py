@@ -2,7 +2,7 @@
 
 from . import HAS_DETECTRON2
 
-if HAS_DETECTRON2:
-    from detectron2.config import CfgNode, configurable, get_cfg
-else:
+if not HAS_DETECTRON2:
     from .standin.config import *
+else:
+    from detectron2.config import CfgNode, configurable, get_cfg

@@ -2,7 +2,9 @@
 
 from . import HAS_DETECTRON2
 
-if HAS_DETECTRON2:
+if not HAS_DETECTRON2:
+    from .standin.engine import *
+else:
     from detectron2.engine import (
         AMPTrainer,
         DefaultPredictor,
@@ -14,5 +16,3 @@ if HAS_DETECTRON2:
         default_setup,
         launch,
     )
-else:
-    from .standin.engine import *

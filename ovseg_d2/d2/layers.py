@@ -2,7 +2,7 @@
 
 from . import HAS_DETECTRON2
 
-if HAS_DETECTRON2:
-    from detectron2.layers import ShapeSpec, get_norm
-else:
+if not HAS_DETECTRON2:
     from .standin.layers import *
+else:
+    from detectron2.layers import ShapeSpec, get_norm

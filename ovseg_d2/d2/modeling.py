@@ -2,7 +2,9 @@
 
 from . import HAS_DETECTRON2
 
-if HAS_DETECTRON2:
+if not HAS_DETECTRON2:
+    from .standin.modeling import *
+else:
     from detectron2.modeling import (
         BACKBONE_REGISTRY,
         META_ARCH_REGISTRY,
@@ -11,5 +13,3 @@ if HAS_DETECTRON2:
         build_backbone,
         build_model,
     )
-else:
-    from .standin.modeling import *

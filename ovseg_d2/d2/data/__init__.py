@@ -2,12 +2,12 @@
 
 from .. import HAS_DETECTRON2
 
-if HAS_DETECTRON2:
+if not HAS_DETECTRON2:
+    from ..standin.data import *
+else:
     from detectron2.data import (
         DatasetCatalog,
         Metadata,
         MetadataCatalog,
         build_detection_test_loader,
     )
-else:
-    from ..standin.data import *

@@ -2,7 +2,7 @@
 
 from .. import HAS_DETECTRON2
 
-if HAS_DETECTRON2:
-    from detectron2.data.samplers import InferenceSampler
-else:
+if not HAS_DETECTRON2:
     from ..standin.data.samplers import *
+else:
+    from detectron2.data.samplers import InferenceSampler

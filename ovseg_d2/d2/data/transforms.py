@@ -2,7 +2,9 @@
 
 from .. import HAS_DETECTRON2
 
-if HAS_DETECTRON2:
+if not HAS_DETECTRON2:
+    from ..standin.data.transforms import *
+else:
     from detectron2.data.transforms import (
         AugInput,
         Augmentation,
@@ -19,5 +21,3 @@ if HAS_DETECTRON2:
         Transform,
         VFlipTransform,
     )
-else:
-    from ..standin.data.transforms import *

@@ -2,7 +2,7 @@
 
 from .. import HAS_DETECTRON2
 
-if HAS_DETECTRON2:
-    from detectron2.projects.deeplab import add_deeplab_config
-else:
+if not HAS_DETECTRON2:
     from ..standin.projects.deeplab import *
+else:
+    from detectron2.projects.deeplab import add_deeplab_config

@@ -2,7 +2,9 @@
 
 from .. import HAS_DETECTRON2
 
-if HAS_DETECTRON2:
+if not HAS_DETECTRON2:
+    from ..standin.utils.comm import *
+else:
     from detectron2.utils.comm import (
         all_gather,
         gather,
@@ -12,5 +14,3 @@ if HAS_DETECTRON2:
         is_main_process,
         synchronize,
     )
-else:
-    from ..standin.utils.comm import *

@@ -2,7 +2,7 @@
 
 from .. import HAS_DETECTRON2
 
-if HAS_DETECTRON2:
-    from detectron2.utils.logger import setup_logger
-else:
+if not HAS_DETECTRON2:
     from ..standin.utils.logger import *
+else:
+    from detectron2.utils.logger import setup_logger

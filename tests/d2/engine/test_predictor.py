@@ -61,9 +61,6 @@ def test_model_has_its_weights_and_the_first_datasets_metadata(line_cfg, weights
     assert (predictor.model.weight.item(), predictor.model.bias.item()) == (7.0, 8.0)
     assert not predictor.model.training
     assert predictor.metadata is MetadataCatalog.get("ovseg_test_predictor")
-
-
-def test_there_is_no_metadata_without_a_dataset(line_cfg):
     line_cfg.DATASETS.TEST = ()
     assert not hasattr(DefaultPredictor(line_cfg), "metadata")
 
