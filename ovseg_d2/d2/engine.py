@@ -12,7 +12,6 @@ else:
         HookBase,
         SimpleTrainer,
         TrainerBase,
-        default_argument_parser,
         default_setup,
         launch,
     )

@@ -2,13 +2,14 @@
 
 import json
 import logging
+from argparse import Namespace
 
 import numpy as np
 import pytest
 import torch
 
 from ovseg_d2.config import load_config
-from ovseg_d2.d2.engine import DefaultPredictor, default_argument_parser
+from ovseg_d2.d2.engine import DefaultPredictor
 from ovseg_d2.d2.modeling import build_model
 from ovseg_d2.engine.checkpointing import Checkpointer
 from ovseg_d2.engine.proposal_masks import ProposalMasks
@@ -43,7 +44,9 @@ def trained_clip(tiny_opts):
 
 
 def arguments(*words):
-    return default_argument_parser().parse_args(words)
+    return Namespace(
+        config_file="", resume="--resume" in words, eval_only="--eval-only" in words, opts=[]
+    )
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,12 @@ import json
 import runpy
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 from claims import CLAIMS
 
-from ovseg_d2.d2.engine import default_argument_parser
 from ovseg_d2.data.masks import MASK_SOURCES
 from ovseg_d2.engine import generate_masks  # noqa: F401  (adds a source)
 from ovseg_d2.engine.pair_miner import NOUNS, TRUTH
@@ -75,7 +75,46 @@ def test_choices_are_those_of_the_package():
     assert list(constants("benchmark")["METHODS"]) == sorted(CLAIMS)
 
 
+def test_defaults_of_the_training_tool():
+    args = vars(constants("train_net")["build_parser"]().parse_args([]))
+    host, port = args.pop("dist_url").rsplit(":", 1)
+    assert host == "tcp://127.0.0.1"
+    assert 49152 <= int(port) < 65536
+    assert args == {
+        "config_file": "",
+        "resume": False,
+        "eval_only": False,
+        "num_gpus": 1,
+        "num_machines": 1,
+        "machine_rank": 0,
+        "opts": [],
+    }
+
+
+def test_options_of_the_training_tool():
+    args = constants("train_net")["build_parser"]().parse_args(
+        "--config-file a.yaml --resume --eval-only --num-gpus 2 --num-machines 3 --machine-rank 1 "
+        "--dist-url auto SOLVER.BASE_LR 0.5 --not-an-option".split()
+    )
+    assert args == Namespace(
+        config_file="a.yaml",
+        resume=True,
+        eval_only=True,
+        num_gpus=2,
+        num_machines=3,
+        machine_rank=1,
+        dist_url="auto",
+        opts=["SOLVER.BASE_LR", "0.5", "--not-an-option"],
+    )
+
+
+def test_port_is_the_same_in_each_call():
+    urls = {constants("train_net")["build_parser"]().parse_args([]).dist_url for _ in range(2)}
+    assert len(urls) == 1
+
+
 def test_training_takes_detectron2s_options():
+    default_argument_parser = pytest.importorskip("detectron2.engine").default_argument_parser
     ours, theirs = constants("train_net")["build_parser"](), default_argument_parser()
     kept = [
         {(a.dest, tuple(a.option_strings), repr(a.default), a.nargs, a.type) for a in each._actions}

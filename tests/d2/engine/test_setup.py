@@ -1,4 +1,4 @@
-"""Command line and preparation of a job, on either provider."""
+"""Preparation of a job, on either provider."""
 
 import random
 from argparse import Namespace
@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ovseg_d2.d2.config import get_cfg
-from ovseg_d2.d2.engine import default_argument_parser, default_setup
+from ovseg_d2.d2.engine import default_setup
 
 
 @pytest.fixture(autouse=True)
@@ -17,48 +17,6 @@ def _restored_switches(monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
     # Written by the seeding; known to monkeypatch so that it is taken back.
     monkeypatch.setenv("PYTHONHASHSEED", "0")
-
-
-def test_defaults_of_the_command_line():
-    args = vars(default_argument_parser().parse_args([]))
-    host, port = args.pop("dist_url").rsplit(":", 1)
-    assert host == "tcp://127.0.0.1"
-    assert 49152 <= int(port) < 65536
-    assert args == {
-        "config_file": "",
-        "resume": False,
-        "eval_only": False,
-        "num_gpus": 1,
-        "num_machines": 1,
-        "machine_rank": 0,
-        "opts": [],
-    }
-
-
-def test_command_line():
-    args = default_argument_parser().parse_args(
-        "--config-file a.yaml --resume --eval-only --num-gpus 2 --num-machines 3 --machine-rank 1 "
-        "--dist-url auto SOLVER.BASE_LR 0.5 --not-an-option".split()
-    )
-    assert args == Namespace(
-        config_file="a.yaml",
-        resume=True,
-        eval_only=True,
-        num_gpus=2,
-        num_machines=3,
-        machine_rank=1,
-        dist_url="auto",
-        opts=["SOLVER.BASE_LR", "0.5", "--not-an-option"],
-    )
-
-
-def test_port_is_the_same_in_each_call():
-    urls = {default_argument_parser().parse_args([]).dist_url for _ in range(2)}
-    assert len(urls) == 1
-
-
-def test_epilog_can_be_replaced():
-    assert default_argument_parser(epilog="Good luck.").format_help().endswith("Good luck.\n")
 
 
 def test_job_writes_config_and_log(line_cfg, tmp_path, capsys):

@@ -3,7 +3,7 @@
 from .defaults import DefaultTrainer
 from .launch import launch
 from .predictor import DefaultPredictor
-from .setup import default_argument_parser, default_setup
+from .setup import default_setup
 from .train_loop import AMPTrainer, HookBase, SimpleTrainer, TrainerBase
 
 __all__ = [
@@ -13,7 +13,6 @@ __all__ = [
     "HookBase",
     "SimpleTrainer",
     "TrainerBase",
-    "default_argument_parser",
     "default_setup",
     "launch",
 ]

@@ -1,4 +1,4 @@
-"""The command line of a training program, and what it does before anything else.
+"""What a training program does before anything else.
 
 Stands in for the first part of ``detectron2.engine.defaults``.
 """
@@ -6,7 +6,6 @@ Stands in for the first part of ``detectron2.engine.defaults``.
 import argparse
 import os
 import platform
-import sys
 
 import numpy as np
 import torch
@@ -17,63 +16,7 @@ from ..utils.env import seed_all_rng
 from ..utils.file_io import PathManager
 from ..utils.logger import setup_logger
 
-__all__ = ["default_argument_parser", "default_setup"]
-
-
-def default_argument_parser(epilog: str | None = None) -> argparse.ArgumentParser:
-    """The options that every training program has.
-
-    Args:
-        epilog: text after the list of options; examples of use by default.
-
-    Returns:
-        A parser; more options may be added to it.
-    """
-    program = sys.argv[0]
-    parser = argparse.ArgumentParser(
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=epilog
-        or f"""\
-examples:
-
-  train on one machine with 8 GPUs:
-    {program} --config-file cfg.yaml --num-gpus 8
-
-  set config keys:
-    {program} --config-file cfg.yaml MODEL.WEIGHTS weights.pth SOLVER.BASE_LR 0.001
-
-  train on two machines; <url> is the first one's, e.g. tcp://10.0.0.1:49152:
-    {program} --num-machines 2 --machine-rank 0 --dist-url <url> [other options]
-    {program} --num-machines 2 --machine-rank 1 --dist-url <url> [other options]
-""",
-    )
-    parser.add_argument("--config-file", default="", metavar="FILE", help="config file (YAML)")
-    parser.add_argument(
-        "--resume",
-        action="store_true",
-        help="go on from the last checkpoint in OUTPUT_DIR, if there is one",
-    )
-    parser.add_argument("--eval-only", action="store_true", help="evaluate, do not train")
-    parser.add_argument(
-        "--num-gpus", type=int, default=1, help="GPUs, or without CUDA processes, per machine"
-    )
-    parser.add_argument("--num-machines", type=int, default=1, help="machines of the job")
-    parser.add_argument("--machine-rank", type=int, default=0, help="index of this machine")
-    # One port per user, not a free one: a job whose processes were left behind is then noticed.
-    # It lies in the range that is reserved for private use.
-    user = os.getuid() if hasattr(os, "getuid") else 1
-    parser.add_argument(
-        "--dist-url",
-        default=f"tcp://127.0.0.1:{49152 + hash(user) % 16384}",
-        help="where the first process listens for the others",
-    )
-    parser.add_argument(
-        "opts",
-        nargs=argparse.REMAINDER,
-        default=None,
-        help="config keys and values, in pairs: KEY VALUE ...; they come last",
-    )
-    return parser
+__all__ = ["default_setup"]
 
 
 def _describe_environment() -> str:
