@@ -15,7 +15,7 @@ __all__ = ["script_state"]
 _HEADER = r"^class {name}\(Module\):\n((?:  (?!def ).*\n)*)"
 _LIST = r"^  {name} = \[(.*)\]$"
 # No network has as many, but modules that hold each other twice make any number.
-_MOST_ENTRIES = 100_000
+_MOST_MODULES = 100_000
 _MOST_LEVELS = 64
 
 
@@ -34,8 +34,6 @@ def script_state(root: Any, source_of: Callable[[str], str]) -> OrderedDict[str,
     found: OrderedDict[str, Tensor] = OrderedDict()
     for name, value in _entries(root, "", 0, _Registered(source_of)):
         found[name] = value
-        if len(found) > _MOST_ENTRIES:
-            raise UnreadableError(f"it has more than {_MOST_ENTRIES} tensors")
     return found
 
 
@@ -45,9 +43,13 @@ class _Registered:
     def __init__(self, source_of: Callable[[str], str]) -> None:
         self._source_of = source_of
         self._known: dict[str, list[str] | None] = {}
+        self._asked = 0
 
     def __call__(self, kind: str) -> list[str] | None:
         """The names; None where the source does not say that the class is a module."""
+        self._asked += 1
+        if self._asked > _MOST_MODULES:
+            raise UnreadableError(f"it has more than {_MOST_MODULES} modules")
         if kind not in self._known:
             self._known[kind] = self._read(kind)
         return self._known[kind]

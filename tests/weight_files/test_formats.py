@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from ovseg_d2.weight_files import below_wrappers, read_state_dict, read_weight_file
+from ovseg_d2.weight_files import WeightFileError, below_wrappers, read_state_dict, read_weight_file
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
 BASE = torch.arange(24.0)
@@ -202,6 +202,44 @@ def test_a_small_file_fills_no_memory(tmp_path):
     )
     with pytest.raises(ValueError, match="a tensor of shape"):
         read_weight_file(path)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"})" + b"\x85" * 20_000 + b"K\x01s",  # a key that is a tuple in a tuple in ...
+        b")" + b"\x85" * 20_000,
+        b"]" * 20_000 + b"a" * 19_999,
+        b"]q\0" + b"".join(b"](h%ch%ceq%c" % (i, i, i + 1) for i in range(100)),
+        b"}r\xff\xff\xff\x7f",
+        b"\x8e" + b"\xff" * 6 + b"\0\0",
+        b"\x96" + b"\xff" * 6 + b"\0\0",
+        b"}\x8b\xa0\x86\x01\0" + b"\x7f" * 100_000 + b"K\x01s",
+    ],
+)
+def test_small_pickles_take_no_time_and_memory(tmp_path, data):
+    (tmp_path / "a.pkl").write_bytes(b"\x80\x05" + data + b".")
+    with pytest.raises(WeightFileError):
+        read_state_dict(tmp_path / "a.pkl")
+
+
+def test_modules_that_hold_each_other_twice_end(tmp_path):
+    class Leaf(nn.Module):
+        def forward(self, values: torch.Tensor) -> torch.Tensor:
+            return values
+
+    path = tmp_path / "a.pt"
+    torch.jit.save(torch.jit.script(Leaf()), path)
+    with zipfile.ZipFile(path) as archive:
+        old = archive.read("a/data.pkl")
+    module = old[2 : old.index(b"q\x00")] + b")\x81"  # an object of the class
+    assert module.startswith(b"c__torch__")
+    data = b"\x80\x02" + module + b"}bq\x00"
+    for i in range(50):
+        data += module + b"}(X\x01\0\0\0ah%cX\x01\0\0\0bh%cubq%c" % (i, i, i + 1)
+    change(path, "data.pkl", lambda _: data + b".")
+    with pytest.raises(WeightFileError, match="more than 100000 modules"):
+        read_state_dict(path)
 
 
 STATE = {"a": torch.ones(1), "b.c": torch.zeros(2)}
