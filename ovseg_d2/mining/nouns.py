@@ -40,7 +40,13 @@ def find_nouns(
         texts = [word.text.lower() for word in part]
         phrase = " ".join(texts)
         fits = len(texts) <= _MAX_WORDS and 2 <= len(phrase) <= _MAX_CHARACTERS
-        if fits and texts[-1] not in left_out and any(map(str.isalpha, texts[-1])):
+        # Halves of characters and control characters are no text.
+        if (
+            fits
+            and phrase.isprintable()
+            and texts[-1] not in left_out
+            and any(map(str.isalpha, texts[-1]))
+        ):
             found[phrase] = None
     return list(found)
 

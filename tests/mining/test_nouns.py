@@ -28,6 +28,8 @@ CAPTIONS = [
     ("3/n x/n a/n b/n c/n d/n e/n f/n", [], []),
     ("7/n 747/n", [], []),
     ("w" * 61 + "/n", [], []),
+    # Nor what is no text, which no prompt takes.
+    ("a gr\x00ass/n and a \ud800star/n", [], []),
 ]
 
 

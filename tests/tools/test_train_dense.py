@@ -69,8 +69,12 @@ def test_train_evaluate_alone_and_segment(keys, tmp_path, method, caplog, monkey
     found = json.loads((tmp_path / "demo" / "shapes.json").read_text())
     assert found["classes"] == ["red star", "grass"]
     assert sum(found["shares"].values()) == pytest.approx(1, abs=1e-5)
-    assert demo([*command, "MODEL.CLIP.PRETRAINED", "", "MODEL.CLIP.NAME", "ShapesCLIP"]) == 0
-    assert f"random weights: what this {method} answers means nothing" in caplog.text
+    command += ["MODEL.CLIP.PRETRAINED", "", "MODEL.CLIP.NAME", "ShapesCLIP"]
+    with pytest.raises(SystemExit, match="MODEL.WEIGHTS is empty, and the network"):
+        demo(command)
+    assert demo([*command, "MODEL.WEIGHTS", "random"]) == 0
+    assert f"as was asked for: what this {method} answers means nothing" in caplog.text
+    assert "random weights" in json.loads((tmp_path / "demo" / "shapes.json").read_text())["note"]
 
 
 @pytest.mark.slow
