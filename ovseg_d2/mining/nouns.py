@@ -41,12 +41,8 @@ def find_nouns(
         phrase = " ".join(texts)
         fits = len(texts) <= _MAX_WORDS and 2 <= len(phrase) <= _MAX_CHARACTERS
         # Halves of characters and control characters are no text.
-        if (
-            fits
-            and phrase.isprintable()
-            and texts[-1] not in left_out
-            and any(map(str.isalpha, texts[-1]))
-        ):
+        is_word = phrase.isprintable() and any(map(str.isalpha, texts[-1]))
+        if fits and is_word and texts[-1] not in left_out:
             found[phrase] = None
     return list(found)
 
