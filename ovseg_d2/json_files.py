@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 _MAX_LINE = 2**26  # bytes
+_MAX_NAME = 1000  # letters of a name in a sentence
 _SHOWN = 3
 _REPR = reprlib.Repr()
 _REPR.maxstring = _REPR.maxlong = _REPR.maxother = 60
@@ -107,14 +108,15 @@ def describe_problem(error: OSError) -> str:
 
 
 def printable(path: str | os.PathLike[str]) -> str:
-    """A file's name in one line that every console can print.
+    """A file's name in one line that every console can print, cut to 1000 letters.
 
     Line ends, control characters and bytes that are no UTF-8 become escapes.
     """
-    return "".join(
+    text = "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode()
         for letter in os.fspath(path)
     )
+    return text if len(text) <= _MAX_NAME else f"{text[:_MAX_NAME]}..."
 
 
 def read_json(path: str | os.PathLike[str], *, max_bytes: int) -> Any:

@@ -22,6 +22,8 @@ import cv2
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
+from ..json_files import printable
+
 __all__ = ["declared_bits", "decode_16_bit", "levels_of_16_bit", "used_bits"]
 
 _logger = logging.getLogger(__name__)
@@ -124,7 +126,7 @@ def _note(path: Path, bits: int, largest: int) -> None:
     _logger.warning(
         "%s stores %d bits in 16: its largest value is %d, and white is read as %d; if it is a "
         "dark image of 16 bits, save it with 8",
-        path,
+        printable(path),
         bits,
         largest,
         (1 << bits) - 1,

@@ -19,6 +19,7 @@ import numpy as np
 from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
 
 from ..image_errors import ImageReadError, ImageTooLargeError
+from ..json_files import printable
 from .bit_depth import declared_bits, decode_16_bit, levels_of_16_bit
 
 __all__ = [
@@ -90,7 +91,9 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
     _check_file(file, path)
     Image.init()
     try:
-        with Image.open(file, formats=[name for name in _FORMATS if name in Image.OPEN]) as image:
+        # By the name of a file, Pillow maps it into memory, and mixes up the sides of a TIFF that
+        # is to be turned.
+        with open(file, "rb") as stream, Image.open(stream, formats=_known_formats()) as image:
             _check_sides(file, image)
             image.load()
             return np.array(_turn_upright(_to_rgb(file, image), _orientation(image)), order="C")
@@ -105,12 +108,12 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
         ) from error
     except Image.DecompressionBombError as error:
         raise ImageTooLargeError(
-            f"cannot read {os.fspath(path)}: it has too many pixels to be trusted ({error}); "
+            f"cannot read {printable(path)}: it has too many pixels to be trusted ({error}); "
             "shrink it, or raise PIL.Image.MAX_IMAGE_PIXELS if you know where it comes from"
         ) from error
     except MemoryError as error:
         raise ImageTooLargeError(
-            f"cannot read {os.fspath(path)}: its pixels need more memory than there is; shrink it"
+            f"cannot read {printable(path)}: its pixels need more memory than there is; shrink it"
         ) from error
     except _DAMAGE as error:
         if isinstance(error, OSError) and error.errno:
@@ -173,15 +176,19 @@ def _expand(item: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def _error(path: str | os.PathLike[str], problem: str, remedy: str) -> ImageReadError:
-    return ImageReadError(f"cannot read {os.fspath(path)}: {problem}; {remedy}")
+    return ImageReadError(f"cannot read {printable(path)}: {problem}; {remedy}")
+
+
+def _known_formats() -> list[str]:
+    return [name for name in _FORMATS if name in Image.OPEN]
 
 
 def _check_sides(path: Path, image: Image.Image) -> None:
     width, height = image.size
     if max(width, height) > _MAX_SIDE:
         raise ImageTooLargeError(
-            f"cannot read {path}: it has {width} x {height} pixels, and no side may have more than "
-            f"{_MAX_SIDE}; cut it into parts"
+            f"cannot read {printable(path)}: it has {width} x {height} pixels, and no side may "
+            f"have more than {_MAX_SIDE}; cut it into parts"
         )
 
 

@@ -51,8 +51,9 @@ def _shapes_names(item: str) -> list[str]:
     split, seed, first, last = match.groups()
     if split not in SHAPES_SIZES or (first and int(first) > int(last)):
         raise ValueError(
-            f"{item!r} names no pictures of the Shapes world; write shapes://SPLIT/SEED/FIRST-LAST "
-            f"with SPLIT one of {', '.join(SHAPES_SIZES)}, or end with the slash for all of it"
+            f"{item[:200]!r} names no pictures of the Shapes world; write "
+            f"shapes://SPLIT/SEED/FIRST-LAST with SPLIT one of {', '.join(SHAPES_SIZES)}, or end "
+            "with the slash for all of it"
         )
     if first and int(last) - int(first) >= _MOST_SHAPES:
         raise ValueError(

@@ -406,8 +406,30 @@ def test_addresses_are_refused_as_such(name):
         list_images([name])
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+def test_uncompressed_tiffs_that_lie_on_their_side(tmp_path, mode, orientation):
+    """Which Pillow maps into memory with the wrong sides, when it is given a file's name."""
+    pixels = np.random.default_rng(5).integers(0, 256, (4, 9), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels).convert(mode).save(tmp_path / "a.tif", exif=exif)
+    turns = {5: pixels.T, 6: pixels[::-1].T, 7: pixels[::-1, ::-1].T, 8: pixels[:, ::-1].T}
+    check(tmp_path / "a.tif", np.repeat(turns[orientation][..., None], 3, axis=2))
+
+
+def test_names_in_sentences_are_on_one_line(tmp_path):
+    name = os.fsdecode(b"a\nb\xff") + "9" * 2000 + ".png"
+    for read in (read_image, lambda name: list_images([name])):
+        with pytest.raises(ImageReadError) as caught:
+            read(name)
+        assert str(caught.value).startswith("cannot read a\\nb\\udcff999")
+        assert len(str(caught.value)) < 1200 and str(caught.value).isprintable()
+
+
 def test_names_that_lead_nowhere(tmp_path):
-    assert_refused("a\0b.png", "no name of a file")
+    with pytest.raises(ImageReadError, match=r"cannot read a\\x00b.png: it is no name of a file"):
+        read_image("a\0b.png")
     for name in ("a\0b.png", "~no_such_user_here/a.png"):
         with pytest.raises(ImageReadError, match="check the path"):
             list_images([name])
