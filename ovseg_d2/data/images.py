@@ -152,7 +152,7 @@ def list_images(inputs: Sequence[str | os.PathLike[str]]) -> list[Path]:
 def _expand(item: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         path = Path(item).expanduser()
-    except RuntimeError as error:  # "~" and the name of no user
+    except (RuntimeError, ValueError) as error:  # "~" and the name of no user
         raise _error(item, f"it has no home folder ({error})", "check the path") from error
     if _ADDRESS.match(os.fspath(item)):
         _check_file(path, item)
