@@ -22,12 +22,15 @@ from mutate import ODD_VALUES, mutate_json
 from ovseg_d2.config import KEYS, load_config
 from ovseg_d2.config.keys import value_of
 from ovseg_d2.d2.config import CfgNode
-from ovseg_d2.d2.modeling import build_model
+from ovseg_d2.d2.modeling import BACKBONE_REGISTRY, SEM_SEG_HEADS_REGISTRY
 from ovseg_d2.d2.utils.events import EventStorage
 from ovseg_d2.data.loaders import build_train_loader
+from ovseg_d2.engine.evaluate import evaluate
 from ovseg_d2.engine.optimizer import build_optimizer
 from ovseg_d2.engine.run import check_job
 from ovseg_d2.engine.schedule import build_lr_scheduler
+from ovseg_d2.evaluation import numbers_of, read_results
+from ovseg_d2.plugin import build_model
 from ovseg_d2.segmenter import Segmenter
 
 _CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -44,12 +47,18 @@ _READ = {
     "maskclip_plus_zero_shot": (*_CROPS, *_DENSE, "MODEL.MASKCLIP_PLUS."),
     "finetune_baseline": (*_CROPS, *_DENSE, "MODEL.FINE_TUNE.", "MODEL.CLIP_BACKBONE."),
     "ovseg": (*_CROPS, *_TIMM, "MODEL.OVSEG.", "MODEL.BACKBONE.", "MODEL.RESNETS.", "MODEL.PIXEL_"),
+    "resnet": (*_DENSE, "MODEL.RESNETS.", "MODEL.BACKBONE."),
     "pixelclip": ("MODEL.PIXELCLIP.", "INPUT.MASKS", "INPUT.VIEWS.", "INPUT.CROP."),
 }
+_EVALUATED = ("TEST.", "DATASETS.TEST", "INPUT.CORRUPTION.", "MODEL.MASKCLIP.", "MODEL.TEXT.")
+# Configs that are no file of the project: the file below them, and keys and values on top.
+_RESNET = ("MODEL.BACKBONE.NAME", "build_resnet_deeplab_backbone", "MODEL.SEM_SEG_HEAD.IN_FEATURES")
+_ON_TOP = {"resnet": ("finetune_baseline", (*_RESNET, ["res4"]))}
 # Names of files and folders, of weights that are downloaded, and processes: loaded, never used.
 _NOT_USED = re.compile(
     r"OUTPUT_DIR|CACHE_DIR|NUM_WORKERS|CLIP\.NAME|PRETRAINED|DINO|WEIGHTS|TIMM\.NAME|CHECKPOINT$"
 )
+_REGISTRIES = (BACKBONE_REGISTRY, SEM_SEG_HEADS_REGISTRY)
 _NUMBERS = (0, 1, 2, 3, 4, 5, 7, 8, 12, 16, 30, 32, 64, 96, -1)
 _SHARES = (0.0, 1e-8, 0.1, 0.25, 0.5, 0.99, 1.0, 2.0, 30.0, -1.0)
 _IMAGE = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
@@ -61,7 +70,7 @@ class _Case:
 
     config: str
     values: dict[str, Any]
-    depth: str  # load, answer or train
+    depth: str  # load, answer, train or evaluate
     folder: Path
     in_file: bool
 
@@ -71,7 +80,10 @@ def _words() -> tuple[str, ...]:
     """All values that some key takes as one of a few, and words that none does."""
     found = {word for key in KEYS.values() for word in re.findall(r"'([^']*)'", key.takes.words)}
     # Masks of DINO are of weights that are downloaded.
-    return (*sorted(found - {"dino"}), "nothing", "res3", "clip_dense", "a {} b", "red star")
+    names = [name for registry in _REGISTRIES for name, _ in registry if "ovseg" in name.lower()]
+    names += ["ovseg_shapes_dev", "ovseg_shapes_val", "build_resnet_backbone", "MaskCLIP"]
+    others = ("nothing", "res3", "clip_dense", "a {} b", "red star", "novel", "fog", "imagenet")
+    return (*sorted(found - {"dino"}), *names, *others)
 
 
 def _draw_value(rng: random.Random, default: Any, odd: float) -> Any:
@@ -95,11 +107,12 @@ def _draw_value(rng: random.Random, default: Any, odd: float) -> Any:
 
 def _make_case(rng: random.Random, folder: Path) -> _Case:
     config = rng.choice(tuple(_READ))
-    depth = rng.choices(("load", "answer", "train"), (80, 10, 10))[0]
-    depth = "answer" if depth == "train" and config == "maskclip" else depth
+    depth = rng.choices(("load", "answer", "train"), (85, 7, 8))[0]
+    depth = "evaluate" if depth == "train" and config == "maskclip" else depth
     keys = list(KEYS)
     if depth != "load":
-        keys = [k for k in KEYS if k.startswith((*_COMMON, *_READ[config]))]
+        read = _EVALUATED if depth == "evaluate" else (*_COMMON, *_READ[config])
+        keys = [k for k in KEYS if k.startswith(read)]
         keys = [k for k in keys if not _NOT_USED.search(k)]
     base = _base(config)
     odd = 0.5 if depth == "load" else 0.1
@@ -112,13 +125,19 @@ def _make_case(rng: random.Random, folder: Path) -> _Case:
 
 @cache
 def _base(config: str) -> CfgNode:
-    return load_config(_CONFIGS / f"{config}.yaml", ["MODEL.DEVICE", "cpu"])
+    path, opts = _file(config)
+    return load_config(path, ["MODEL.DEVICE", "cpu", *opts])
+
+
+def _file(config: str) -> tuple[Path, tuple[Any, ...]]:
+    name, opts = _ON_TOP.get(config, (config, ()))
+    return _CONFIGS / f"{name}.yaml", opts
 
 
 def _read(case: _Case) -> Any:
-    path: Path = _CONFIGS / f"{case.config}.yaml"
-    opts: list[Any] = ["MODEL.DEVICE", "cpu"]
-    if case.in_file:
+    path, on_top = _file(case.config)
+    opts: list[Any] = ["MODEL.DEVICE", "cpu", *on_top]
+    if case.in_file and not on_top:
         path = _write(case, path)
     else:
         opts += [word for pair in case.values.items() for word in pair]
@@ -130,6 +149,8 @@ def _read(case: _Case) -> Any:
     cfg.OUTPUT_DIR = str(case.folder / "output")
     with _quiet():
         torch.manual_seed(0)
+        if case.depth == "evaluate":
+            return _evaluate(cfg)
         return _answer(cfg, case) if case.depth == "answer" else _train(cfg)
 
 
@@ -152,6 +173,15 @@ def _answer(cfg: CfgNode, case: _Case) -> Any:
     if case.config not in ("maskclip", "clip"):  # their networks are untrained
         cfg.MODEL.WEIGHTS = "random"
     return Segmenter(cfg)(_IMAGE, "red star, grass, brick")
+
+
+def _evaluate(cfg: CfgNode) -> dict[str, Any]:
+    """The numbers of two images."""
+    cfg.TEST.MAX_IMAGES = min(cfg.TEST.MAX_IMAGES or 2, 2)
+    check_job(cfg, argparse.Namespace(eval_only=True, resume=False))
+    model = build_model(cfg).eval()
+    evaluate(cfg, model)
+    return numbers_of(read_results(cfg.OUTPUT_DIR), cfg.DATASETS.TEST)
 
 
 def _train(cfg: CfgNode) -> dict[str, float]:
@@ -184,6 +214,8 @@ def _check(case: _Case, answer: Any) -> str | None:
     if case.depth == "answer":
         shape, size = answer.labels.shape, _IMAGE.shape[:2]
         return None if shape == size else f"labels {shape} of an image {size}"
+    if case.depth == "evaluate":
+        return None if answer else "no numbers"
     if case.depth == "train":
         # A weight of 10^6 or a logit scale of 10^4 is allowed, and a first loss is finite even so.
         return None if all(map(math.isfinite, answer.values())) else f"losses {answer}"
