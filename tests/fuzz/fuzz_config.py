@@ -107,7 +107,7 @@ def _draw_value(rng: random.Random, default: Any, odd: float) -> Any:
 
 def _make_case(rng: random.Random, folder: Path) -> _Case:
     config = rng.choice(tuple(_READ))
-    depth = rng.choices(("load", "answer", "train"), (85, 7, 8))[0]
+    depth = rng.choices(("load", "answer", "train"), (90, 5, 5))[0]
     depth = "evaluate" if depth == "train" and config == "maskclip" else depth
     keys = list(KEYS)
     if depth != "load":
