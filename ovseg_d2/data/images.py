@@ -150,9 +150,11 @@ def list_images(inputs: Sequence[str | os.PathLike[str]]) -> list[Path]:
 
 
 def _expand(item: str | os.PathLike[str]) -> Iterator[Path]:
+    if "\0" in os.fspath(item):
+        raise _error(item, "it is no name of a file (it holds a zero byte)", "check the path")
     try:
         path = Path(item).expanduser()
-    except (RuntimeError, ValueError) as error:  # "~" and the name of no user
+    except RuntimeError as error:  # "~" and the name of no user
         raise _error(item, f"it has no home folder ({error})", "check the path") from error
     if _ADDRESS.match(os.fspath(item)):
         _check_file(path, item)

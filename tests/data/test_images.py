@@ -430,7 +430,7 @@ def test_names_in_sentences_are_on_one_line(tmp_path):
 def test_names_that_lead_nowhere(tmp_path):
     with pytest.raises(ImageReadError, match=r"cannot read a\\x00b.png: it is no name of a file"):
         read_image("a\0b.png")
-    for name in ("a\0b.png", "~no_such_user_here/a.png", "~no\0"):
+    for name in ("a\0b.png", "~no_such_user_here/a.png", "~no\0", "[\0*"):
         with pytest.raises(ImageReadError, match="check the path"):
             list_images([name])
 
