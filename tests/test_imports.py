@@ -141,7 +141,7 @@ def module_name(path: Path, root: Path) -> str:
 def check_tree(root: Path) -> list[str]:
     """List all violations in the package and the tools below `root`."""
     rooms, found = rooms_of(root), []
-    for path in sorted([*(root / PACKAGE).rglob("*.py"), *(root / "tools").glob("*.py")]):
+    for path in sorted([*(root / PACKAGE).rglob("*.py"), *(root / "tools").rglob("*.py")]):
         name = module_name(path, root)
         parts = path.relative_to(root).with_suffix("").parts
         room = "tools" if parts[0] == "tools" else parts[1]

@@ -6,7 +6,6 @@ Shape shorthand: M pairs, Q predicted masks, N true ones, P pixels.
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.ops import sigmoid_focal_loss
 
 __all__ = ["dice_loss", "focal_loss", "pairwise_dice_loss", "pairwise_focal_loss"]
 
@@ -38,6 +37,8 @@ def focal_loss(
     Raises:
         ValueError: if shapes do not fit.
     """
+    from torchvision.ops import sigmoid_focal_loss  # torchvision loads where it is used
+
     _check(mask_logits, gt_masks, mask_logits.shape == gt_masks.shape)
     losses = sigmoid_focal_loss(mask_logits.float(), gt_masks.float(), alpha=alpha, gamma=gamma)
     if counted is None:

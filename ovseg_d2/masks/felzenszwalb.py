@@ -1,7 +1,6 @@
 """Masks without any weights: graph-based segmentation by colour."""
 
 import numpy as np
-from skimage.segmentation import felzenszwalb
 
 from ovseg_d2.masks.labels import masks_of_labels
 
@@ -34,4 +33,6 @@ class Felzenszwalb:
 
     def __call__(self, image: np.ndarray, file_name: str = "") -> np.ndarray:
         """(Q, H, W) bool masks of an (H, W, 3) uint8 picture."""
+        from skimage.segmentation import felzenszwalb  # loads where it is used
+
         return masks_of_labels(felzenszwalb(image, channel_axis=-1, **self._options))

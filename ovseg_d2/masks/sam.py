@@ -1,15 +1,18 @@
 """Masks from SAM, by its automatic mask generator and a checkpoint of the user's."""
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from segment_anything import SamAutomaticMaskGenerator, sam_model_registry
-from segment_anything.modeling import Sam
 from torch import Tensor
 
 from ovseg_d2.weight_files import describe_method, read_state_dict
+
+if TYPE_CHECKING:
+    from segment_anything.modeling import Sam
 
 __all__ = ["SAM_MODELS", "SamMasks"]
 
@@ -28,6 +31,8 @@ class SamMasks:
             model: put into eval mode.
             **options: of segment-anything's ``SamAutomaticMaskGenerator``.
         """
+        from segment_anything import SamAutomaticMaskGenerator
+
         self._generator = SamAutomaticMaskGenerator(model.eval(), **options)
 
     @classmethod
@@ -42,7 +47,7 @@ class SamMasks:
         stability_score_thresh: float = 0.95,
         crop_n_layers: int = 0,
         min_mask_region_area: int = 0,
-    ) -> "SamMasks":
+    ) -> SamMasks:
         """Load a checkpoint.
 
         Args:
@@ -60,6 +65,8 @@ class SamMasks:
             ValueError: no checkpoint of SAM, or one of another model.
             WeightFileError: a file that cannot be read.
         """
+        from segment_anything import sam_model_registry
+
         weights = _read(checkpoint)
         name = _model_of(weights, checkpoint, model)
         network = sam_model_registry[name]()

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from importlib import import_module, resources
 from typing import Any, Literal, Protocol
 
-from HanTa.HanoverTagger import HanoverTagger
-
 __all__ = [
     "TAGGERS",
     "HanTaTagger",
@@ -66,6 +64,8 @@ class HanTaTagger:
 
         The model is a pickle. By its name alone, HanTa would first look into the working folder.
         """
+        from HanTa.HanoverTagger import HanoverTagger
+
         self._tagger = HanoverTagger(str(resources.files("HanTa") / _HANTA_MODEL))
 
     def __call__(self, caption: str) -> list[TaggedWord]:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from ..losses import Match, pairwise_dice_loss, pairwise_focal_loss
@@ -68,6 +67,8 @@ class HungarianMatcher:
         Raises:
             FloatingPointError: a cost that is not finite.
         """
+        from scipy.optimize import linear_sum_assignment  # scipy loads where it is used
+
         left_out = [None] * len(gt_masks) if ignored is None else ignored
         costs = [
             self.costs(*each)

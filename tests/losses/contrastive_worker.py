@@ -1,8 +1,6 @@
 """One process of test_contrastive; run by path, with RANK (None: alone) and FOLDER as globals."""
 
 import os
-import sys
-import types
 import warnings
 from pathlib import Path
 
@@ -10,13 +8,7 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 
-if "ovseg_d2" not in sys.modules:
-    # Losses need torch alone; importing the whole plugin in each process would take most of a test.
-    package = types.ModuleType("ovseg_d2")
-    package.__path__ = [str(Path(__file__).resolve().parents[2] / "ovseg_d2")]
-    sys.modules["ovseg_d2"] = package
-
-from ovseg_d2.losses import contrastive_loss, gather_with_grad  # noqa: E402
+from ovseg_d2.losses import contrastive_loss, gather_with_grad
 
 # No training is to be interrupted by what torch says of its own functions.
 warnings.simplefilter("error", FutureWarning)

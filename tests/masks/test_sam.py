@@ -42,7 +42,7 @@ class Generator:
 
 
 def test_masks_are_sorted_and_none_is_empty(monkeypatch):
-    monkeypatch.setattr(sam, "SamAutomaticMaskGenerator", Generator)
+    monkeypatch.setattr("segment_anything.SamAutomaticMaskGenerator", Generator)
     masks = SamMasks(torch.nn.Identity(), points_per_side=4)(IMAGE)
     assert masks.dtype == bool
     assert masks.sum(axis=(1, 2)).tolist() == [19 * 35, 1]

@@ -1,20 +1,12 @@
 """One process of test_sinkhorn; run by path, with RANK (None: alone) and FOLDER as globals."""
 
 import os
-import sys
-import types
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 
-if "ovseg_d2" not in sys.modules:
-    # Ops need torch alone; importing the whole plugin in each process would take most of a test.
-    package = types.ModuleType("ovseg_d2")
-    package.__path__ = [str(Path(__file__).resolve().parents[2] / "ovseg_d2")]
-    sys.modules["ovseg_d2"] = package
-
-from ovseg_d2.ops import assign_clusters  # noqa: E402
+from ovseg_d2.ops import assign_clusters
 
 rank, folder = RANK, Path(FOLDER)  # noqa: F821
 if rank is not None:
