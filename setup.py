@@ -77,6 +77,7 @@ setup(
     packages=find_packages(include=["ovseg_d2", "ovseg_d2.*"]),
     package_data={
         "ovseg_d2": ["assets/*.*"],
+        "ovseg_d2.data.datasets": ["*.tsv"],
         "ovseg_d2.vocab": ["*.txt", "*/*.txt"],
     },
     install_requires=REQUIREMENTS,

@@ -24,7 +24,7 @@ __all__ = [
 
 
 def register_datasets() -> None:
-    """Register every dataset of the plugin; nothing is read before one is used."""
+    """Register every dataset of the plugin; a dataset is read when it is used."""
     register_shapes()
     register_benchmarks()
     register_sa1b()

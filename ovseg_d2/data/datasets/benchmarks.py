@@ -1,13 +1,15 @@
-"""The real benchmarks in detectron2's catalogs, one row of a table each.
+"""The real benchmarks in detectron2's catalogs, from the table `benchmarks.tsv`.
 
-Registering touches no disk. Folders are looked for and listed each time a dataset is asked for,
-below the environment variable DETECTRON2_DATASETS as it is then. Class names are a word list of
-the package, read when somebody first asks the metadata for them, which needs no pictures.
+Registering reads no dataset. Folders are listed each time a dataset is loaded, below the
+environment variable DETECTRON2_DATASETS at that time. Class names come from a word list of the
+package, which is read on the first access to them and needs no images.
 """
 
+import csv
 import logging
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -20,29 +22,28 @@ __all__ = ["BENCHMARKS", "Benchmark", "BenchmarkMetadata", "datasets_root", "reg
 
 _logger = logging.getLogger(__name__)
 
-# Names of files that a message shows before it gives their number only.
-_SHOWN = 3
-# What metadata take from the word list.
+_SHOWN = 3  # names of files in a message
+# Attributes of metadata that come from the word list.
 _FROM_WORD_LIST = ("vocabulary", "stuff_classes", "class_sets")
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Where the pictures and labels of a benchmark are, and what its labels mean.
+    """Where the images and labels of a benchmark are, and what its labels mean.
 
-    A picture and its labels bear the same name, folders included, apart from the two suffixes.
+    An image and its labels have the same name, folders included, apart from the two suffixes.
     Labels hold contiguous class ids, which index the word list, and the ignore label.
 
     Args:
         name: as registered.
-        image_folder: below the root; its subfolders are searched too.
-        label_folder: likewise.
-        image_suffix: how names of pictures end.
-        label_suffix: how names of label files end.
+        image_folder: below the root, searched with its subfolders.
+        label_folder: below the root, searched with its subfolders.
+        image_suffix: end of the names of images.
+        label_suffix: end of the names of label files.
         word_list: a name of `list_vocabularies`.
         label_dtype: "uint8" or "uint16", the type of the label files.
-        num_images: how many pictures the benchmark has.
-        shared_images: the image folder holds other pictures besides, without labels.
+        num_images: number of images of the benchmark.
+        shared_images: the image folder also holds images of other splits, without labels.
     """
 
     name: str
@@ -53,24 +54,24 @@ class Benchmark:
     word_list: str
     label_dtype: str
     num_images: int
-    shared_images: bool = False
+    shared_images: bool
 
     @property
     def ignore_label(self) -> int:
-        """The label of pixels that do not count: the greatest value of the labels' type."""
+        """Label of pixels that do not count: the greatest value of the labels' type."""
         return int(np.iinfo(self.label_dtype).max)
 
     def load_dicts(self) -> list[dict[str, Any]]:
-        """List the benchmark; none of the files is opened.
+        """List the benchmark without opening its files.
 
-        Pictures without labels, labels without a picture and a number of pictures other than the
-        benchmark's are logged as warnings.
+        A warning names images without labels, labels without an image, and a number of images
+        other than the benchmark's.
 
         Returns:
             Dicts with ``file_name`` and ``sem_seg_file_name``, sorted by name.
 
         Raises:
-            FileNotFoundError: a folder is missing, or no picture in it has labels.
+            FileNotFoundError: a folder is missing, or no image in it has labels.
         """
         image_folder = self._find(self.image_folder)
         label_folder = self._find(self.label_folder)
@@ -79,16 +80,16 @@ class Benchmark:
         both = sorted(images & labels)
         if not both:
             raise FileNotFoundError(
-                f"dataset {self.name!r}: no picture '*{self.image_suffix}' in {image_folder} "
+                f"dataset {self.name!r}: no image '*{self.image_suffix}' in {image_folder} "
                 f"({len(images)} there) has labels '*{self.label_suffix}' in {label_folder} "
                 f"({len(labels)} there); {self._remedy()}"
             )
         if not self.shared_images:
-            self._report(images - labels, f"pictures in {image_folder} without labels")
-        self._report(labels - images, f"label files in {label_folder} without a picture")
+            self._report(images - labels, f"images in {image_folder} without labels")
+        self._report(labels - images, f"label files in {label_folder} without an image")
         if len(both) != self.num_images:
             _logger.warning(
-                "dataset '%s' holds %d pictures; the benchmark has %d, so results will not compare",
+                "dataset '%s' holds %d images; the benchmark has %d, so results will not compare",
                 self.name,
                 len(both),
                 self.num_images,
@@ -127,14 +128,14 @@ class Benchmark:
 
 
 class BenchmarkMetadata(Metadata):
-    """Metadata whose classes come from a word list when they are first asked for.
+    """Metadata that read their classes from a word list on the first access.
 
     ``vocabulary``, ``stuff_classes`` and ``class_sets`` are filled in together from the word list
-    that the attribute ``word_list`` names; from then on they are attributes like any other.
+    that the attribute ``word_list`` names; then they are ordinary attributes.
     """
 
     def __getattr__(self, key: str) -> Any:
-        """Fill in the classes; all else is as for any metadata."""
+        """Fill in the classes on the first access to them."""
         if key not in _FROM_WORD_LIST or "word_list" not in self.__dict__:
             return super().__getattr__(key)
         vocabulary = load_vocabulary(self.word_list)
@@ -146,26 +147,26 @@ class BenchmarkMetadata(Metadata):
         return self.__dict__[key]
 
     def __setattr__(self, key: str, value: Any) -> None:
-        """Set an attribute, once: the classes are what the word list says, asked for or not."""
+        """Set an attribute once; a class list other than the word list's is refused."""
         if key in _FROM_WORD_LIST:
             self.get(key)
         super().__setattr__(key, value)
 
     def as_dict(self) -> dict[str, Any]:
-        """All attributes, the classes among them, in a new dict."""
+        """All attributes, with the classes, in a new dict."""
         self.get("vocabulary")
         return super().as_dict()
 
 
 def datasets_root() -> Path:
-    """The folder that holds all datasets: DETECTRON2_DATASETS, or "datasets" without it."""
+    """Folder of all datasets: the variable DETECTRON2_DATASETS, or "datasets" without it."""
     return Path(os.environ.get("DETECTRON2_DATASETS") or "datasets").expanduser()
 
 
 def _stems(folder: Path, suffix: str) -> set[str]:
-    """Names of the files with a suffix, without it, relative to the folder, "/" in between."""
+    """Relative paths, with "/" and without the suffix, of the files that end with `suffix`."""
     stems: set[str] = set()
-    # Links to folders are followed: data sets are often put together from several disks.
+    # Links to folders are followed: datasets are often put together from several disks.
     for parent, _, names in os.walk(folder, followlinks=True):
         relative = Path(parent).relative_to(folder)
         stems.update(
@@ -176,152 +177,27 @@ def _stems(folder: Path, suffix: str) -> set[str]:
     return stems
 
 
-_VOC = "VOCdevkit/VOC2012"
-_CONTEXT = "VOCdevkit/VOC2010"
-_ADE_FULL = "ADE20K_2021_17_01"
-
-_TESTS: tuple[Benchmark, ...] = (
-    Benchmark(
-        name="ovseg_voc20_val",
-        image_folder=f"{_VOC}/JPEGImages",
-        label_folder=f"{_VOC}/annotations_detectron2/val",
-        image_suffix=".jpg",
-        label_suffix=".png",
-        word_list="voc20",
-        label_dtype="uint8",
-        num_images=1449,
-        shared_images=True,
-    ),
-    Benchmark(
-        name="ovseg_voc21_val",
-        image_folder=f"{_VOC}/JPEGImages",
-        # Not annotations_detectron2_bg, where CAT-Seg's preparation puts background last.
-        label_folder=f"{_VOC}/annotations_detectron2/voc21_val",
-        image_suffix=".jpg",
-        label_suffix=".png",
-        word_list="voc21",
-        label_dtype="uint8",
-        num_images=1449,
-        shared_images=True,
-    ),
-    Benchmark(
-        name="ovseg_context59_val",
-        image_folder=f"{_CONTEXT}/JPEGImages",
-        # Not pc59_val, which OVSeg's and CAT-Seg's preparations fill in different class orders.
-        label_folder=f"{_CONTEXT}/annotations_detectron2/context59_val",
-        image_suffix=".jpg",
-        label_suffix=".png",
-        word_list="context59",
-        label_dtype="uint8",
-        num_images=5104,
-        shared_images=True,
-    ),
-    Benchmark(
-        name="ovseg_context60_val",
-        image_folder=f"{_CONTEXT}/JPEGImages",
-        label_folder=f"{_CONTEXT}/annotations_detectron2/context60_val",
-        image_suffix=".jpg",
-        label_suffix=".png",
-        word_list="context60",
-        label_dtype="uint8",
-        num_images=5104,
-        shared_images=True,
-    ),
-    Benchmark(
-        name="ovseg_context459_val",
-        image_folder=f"{_CONTEXT}/JPEGImages",
-        label_folder=f"{_CONTEXT}/annotations_detectron2/pc459_val",
-        image_suffix=".jpg",
-        label_suffix=".tif",
-        word_list="context459",
-        label_dtype="uint16",
-        num_images=5104,
-        shared_images=True,
-    ),
-    Benchmark(
-        name="ovseg_coco_stuff171_val",
-        image_folder="coco/val2017",
-        label_folder="coco/stuffthingmaps_detectron2/val2017",
-        image_suffix=".jpg",
-        label_suffix=".png",
-        word_list="coco_stuff171",
-        label_dtype="uint8",
-        num_images=5000,
-    ),
-    Benchmark(
-        name="ovseg_coco_object_val",
-        image_folder="coco/val2017",
-        label_folder="coco/object_detectron2/val2017",
-        image_suffix=".jpg",
-        label_suffix=".png",
-        word_list="coco_object",
-        label_dtype="uint8",
-        num_images=5000,
-    ),
-    Benchmark(
-        name="ovseg_ade150_val",
-        image_folder="ADEChallengeData2016/images/validation",
-        label_folder="ADEChallengeData2016/annotations_detectron2/validation",
-        image_suffix=".jpg",
-        label_suffix=".png",
-        word_list="ade150",
-        label_dtype="uint8",
-        num_images=2000,
-    ),
-    Benchmark(
-        name="ovseg_ade847_val",
-        image_folder=f"{_ADE_FULL}/images_detectron2/validation",
-        label_folder=f"{_ADE_FULL}/annotations_detectron2/validation",
-        image_suffix=".jpg",
-        label_suffix=".tif",
-        word_list="ade847",
-        label_dtype="uint16",
-        num_images=2000,
-    ),
-    Benchmark(
-        name="ovseg_cityscapes_val",
-        image_folder="cityscapes/leftImg8bit/val",
-        label_folder="cityscapes/gtFine/val",
-        image_suffix="_leftImg8bit.png",
-        label_suffix="_gtFine_labelTrainIds.png",
-        word_list="cityscapes19",
-        label_dtype="uint8",
-        num_images=500,
-    ),
-)
-
-# The sets that are trained on, where they are not those of the same name's tests: labels, number of
-# pictures, and the pictures where they lie elsewhere.
-_TRAININGS: dict[str, tuple[str, int, str]] = {
-    "ovseg_voc20": (f"{_VOC}/annotations_detectron2/train", 10582, ""),
-    "ovseg_context59": (f"{_CONTEXT}/annotations_detectron2/context59_train", 4996, ""),
-    "ovseg_context60": (f"{_CONTEXT}/annotations_detectron2/context60_train", 4996, ""),
-    "ovseg_coco_stuff171": (
-        "coco/stuffthingmaps_detectron2/train2017",
-        118287,
-        "coco/train2017",
-    ),
-}
-
-BENCHMARKS: tuple[Benchmark, ...] = (
-    *_TESTS,
-    *(
-        replace(
-            test,
-            name=f"{stem}_train",
-            label_folder=labels,
-            num_images=count,
-            image_folder=pictures or test.image_folder,
+def _read_table() -> tuple[Benchmark, ...]:
+    """Read `benchmarks.tsv`: a header of column names, a benchmark a line, "#" before comments."""
+    text = (resources.files(__package__) / "benchmarks.tsv").read_text(encoding="utf-8")
+    lines = (line for line in text.splitlines() if not line.startswith("#"))
+    return tuple(
+        Benchmark(
+            **{
+                **row,
+                "num_images": int(row["num_images"]),
+                "shared_images": row["shared_images"] == "yes",
+            }
         )
-        for test in _TESTS
-        for stem, (labels, count, pictures) in _TRAININGS.items()
-        if test.name == f"{stem}_val"
-    ),
-)
+        for row in csv.DictReader(lines, delimiter="\t")
+    )
+
+
+BENCHMARKS: tuple[Benchmark, ...] = _read_table()
 
 
 def register_benchmarks() -> None:
-    """Register every row of `BENCHMARKS`; nothing is looked for or read."""
+    """Register every entry of `BENCHMARKS` without reading a dataset."""
     for benchmark in BENCHMARKS:
         DatasetCatalog.register(benchmark.name, benchmark.load_dicts)
         MetadataCatalog[benchmark.name] = BenchmarkMetadata(

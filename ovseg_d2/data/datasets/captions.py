@@ -1,4 +1,4 @@
-"""Pictures with captions in detectron2's catalogs: a file of lines for each set."""
+"""Images with captions in detectron2's catalogs: a file of JSON lines for each set."""
 
 import logging
 import os
@@ -21,7 +21,7 @@ __all__ = ["CAPTION_SETS", "caption_dicts", "register_captions"]
 
 _logger = logging.getLogger(__name__)
 
-# Name -> file below $DETECTRON2_DATASETS, and how the set is evaluated.
+# Name -> file below $DETECTRON2_DATASETS, and evaluator type.
 CAPTION_SETS: dict[str, tuple[str, str]] = {
     "ovseg_yfcc15m_train": ("yfcc15m/captions.jsonl", "none"),
     "ovseg_coco_captions_test": ("coco/captions_karpathy_test.jsonl", "retrieval"),
@@ -30,12 +30,12 @@ CAPTION_SETS: dict[str, tuple[str, str]] = {
 
 
 def caption_dicts(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """List the pictures of a file; broken lines are left out with a warning.
+    """List the images of a file; broken lines are left out with a warning.
 
     Args:
         path: a text file with ``{"file_name": "images/1.jpg", "captions": ["a dog", ...]}`` in
-            each line; names of pictures count from the file's own folder. All lines are held in
-            memory, about a GB for each two million.
+            each line; names of images are relative to the file's folder. All lines are held in
+            memory, about 1 GB for two million.
 
     Returns:
         Dicts with ``file_name``, ``image_id`` (the number of the line, from 1) and ``captions``.
@@ -65,8 +65,8 @@ def caption_dicts(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     if not dicts:
         first = f" ({left_out.reasons[0]})" if left_out.count else " (it is empty)"
         raise ValueError(
-            f"{printable(path)} holds no picture with captions; write "
-            '{"file_name": "images/1.jpg", "captions": ["a dog"]} and the like, one a line'
+            f"{printable(path)} holds no image with captions; write "
+            '{"file_name": "images/1.jpg", "captions": ["a dog"]} or similar, one a line'
             f"{first}"
         )
     return dicts
@@ -83,14 +83,14 @@ def _set_dicts(name: str) -> list[dict[str, Any]]:
     path = datasets_root() / CAPTION_SETS[name][0]
     if not path.is_file():
         raise FileNotFoundError(
-            f"dataset {name!r}: there is no {path}; write one line for each picture there (see "
+            f"dataset {name!r}: there is no {path}; write one line for each image there (see "
             f"datasets/README.md), or set DETECTRON2_DATASETS (now {str(datasets_root())!r})"
         )
     return caption_dicts(path)
 
 
 def register_captions() -> None:
-    """Register the names of `CAPTION_SETS`; nothing is looked for before one is used."""
+    """Register the names of `CAPTION_SETS`; a file is read when its dataset is used."""
     for name, (_, evaluator_type) in CAPTION_SETS.items():
         DatasetCatalog.register(name, lambda name=name: _set_dicts(name))
         MetadataCatalog.get(name).set(evaluator_type=evaluator_type)

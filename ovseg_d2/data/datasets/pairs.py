@@ -14,8 +14,8 @@ __all__ = ["PAIR_SETS", "is_pair_file", "pair_dicts", "register_pairs"]
 
 _logger = logging.getLogger(__name__)
 
-# Names of what the paper mines from COCO's captions, and of its two alternatives; each is looked
-# for in $DETECTRON2_DATASETS/pairs/<folder>/pairs.jsonl, where tools/mine_pairs.py may write it.
+# The pairs that [ovseg] mines from COCO's captions, and its two alternatives: name -> folder of
+# $DETECTRON2_DATASETS/pairs/<folder>/pairs.jsonl, which tools/mine_pairs.py writes.
 PAIR_SETS: dict[str, str] = {
     "ovseg_coco_pairs_1cap": "coco_1cap",
     "ovseg_coco_pairs_5cap": "coco_5cap",
@@ -33,25 +33,25 @@ def pair_dicts(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """List the pairs of a file; broken lines are left out with a warning.
 
     Args:
-        path: a file that tools/mine_pairs.py has made.
+        path: a file from tools/mine_pairs.py.
 
     Returns:
         Dicts with ``file_name`` and ``pair``, a `MaskPair`.
 
     Raises:
         PairFileError: the file is missing, or holds no pair.
-        FileNotFoundError: the folder of its pictures is missing.
+        FileNotFoundError: the folder of its images is missing.
     """
-    found = read_pairs(path)
-    if found.left_out.count:
-        _logger.warning("%s: %s", printable(path), found.left_out)
-    root = found.info.get("image_root")
+    file = read_pairs(path)
+    if file.left_out.count:
+        _logger.warning("%s: %s", printable(path), file.left_out)
+    root = file.info.get("image_root")
     if root and not os.path.isdir(root):
         raise FileNotFoundError(
-            f"{printable(path)}: the folder {printable(root)} of its pictures does not exist; "
+            f"{printable(path)}: the folder {printable(root)} of its images does not exist; "
             "correct 'image_root' in the file's first line"
         )
-    return [{"file_name": pair.image, "pair": pair} for pair in found.pairs]
+    return [{"file_name": pair.image, "pair": pair} for pair in file.pairs]
 
 
 def _set_dicts(name: str) -> list[dict[str, Any]]:
@@ -65,7 +65,7 @@ def _set_dicts(name: str) -> list[dict[str, Any]]:
 
 
 def register_pairs() -> None:
-    """Register the names of `PAIR_SETS`; nothing is looked for before one is used."""
+    """Register the names of `PAIR_SETS`; a file is read when its dataset is used."""
     for name in PAIR_SETS:
         DatasetCatalog.register(name, lambda name=name: _set_dicts(name))
         MetadataCatalog.get(name).set(evaluator_type="none")

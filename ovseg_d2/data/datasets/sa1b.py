@@ -1,4 +1,4 @@
-"""SA-1B in detectron2's catalogs: pictures with SAM's masks and no classes."""
+"""SA-1B in detectron2's catalogs: images with SAM's masks and without classes."""
 
 import logging
 import os
@@ -16,16 +16,16 @@ _FOLDER = "sa1b"
 
 
 def sa1b_dicts() -> list[dict[str, Any]]:
-    """List SA-1B, or the part of it that is there; none of the files is opened.
+    """List SA-1B, or the part of it that is on disk, without opening its files.
 
-    Its archives may be unpacked into one folder or into one each; a picture and its masks lie side
-    by side. Pictures without masks are left out with a warning.
+    Its archives may be unpacked into one folder or into a folder each; an image and its masks lie
+    side by side. Images without masks are left out with a warning.
 
     Returns:
         Dicts with ``file_name``, ``masks_file_name`` and ``image_id``, sorted by name.
 
     Raises:
-        FileNotFoundError: the folder is missing, or holds no picture with masks.
+        FileNotFoundError: the folder is missing, or holds no image with masks.
     """
     root = datasets_root() / _FOLDER
     remedy = (
@@ -56,15 +56,15 @@ def sa1b_dicts() -> list[dict[str, Any]]:
             )
     if not dicts:
         raise FileNotFoundError(
-            f"dataset {SA1B_NAME!r}: none of the {without} pictures '*.jpg' in {root} has masks "
+            f"dataset {SA1B_NAME!r}: none of the {without} images '*.jpg' in {root} has masks "
             f"'*.json' beside it; {remedy}"
         )
     if without:
-        _logger.warning("dataset '%s': %d pictures without masks are left out", SA1B_NAME, without)
+        _logger.warning("dataset '%s': %d images without masks are left out", SA1B_NAME, without)
     return sorted(dicts, key=lambda entry: entry["file_name"])
 
 
 def register_sa1b() -> None:
-    """Register ``ovseg_sa1b_train``; nothing is looked for before it is used."""
+    """Register ``ovseg_sa1b_train``; its folder is read when the dataset is used."""
     DatasetCatalog.register(SA1B_NAME, sa1b_dicts)
     MetadataCatalog.get(SA1B_NAME).set(evaluator_type="none")

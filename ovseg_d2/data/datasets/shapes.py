@@ -13,28 +13,28 @@ from ..shapes import (
 )
 
 SHAPES_SIZES: dict[str, int] = {"train": 20000, "dev": 500, "val": 1000}
-# Evaluations that need no labels of pixels, and their evaluators.
+# Views of a split, for evaluations without pixel labels -> evaluator type.
 SHAPES_VIEWS: dict[str, str] = {
     "crops": "classification",
     "captions": "retrieval",
     "probe": "linear_probe",
 }
 _SEED = 0
-_FIT_FOR_EACH = 3  # crops of train that a probe is fitted to, for each crop it is tested with
+_FIT_FOR_EACH = 3  # crops of train that fit a probe, for each crop that tests it
 
 
 def shapes_dataset_name(split: str) -> str:
-    """The registered name of a split."""
+    """Registered name of a split."""
     return f"ovseg_shapes_{split}"
 
 
 def shapes_dicts(split: str, seed: int = _SEED, size: int | None = None) -> list[dict[str, Any]]:
-    """Dataset dicts of a split; the files they name are virtual.
+    """Dataset dicts of a split; their file names are virtual.
 
     Args:
         split: ``train``, ``dev`` or ``val``.
-        seed: which world of that kind.
-        size: how many pictures; None takes the split's own number.
+        seed: seed of the world.
+        size: number of images; None takes the split's.
     """
     size = SHAPES_SIZES[split] if size is None else size
     names = (format_name(split, seed, i) for i in range(size))
@@ -53,35 +53,35 @@ def shapes_dicts(split: str, seed: int = _SEED, size: int | None = None) -> list
 def shapes_view_dicts(
     view: str, split: str, seed: int = _SEED, size: int | None = None
 ) -> list[dict[str, Any]]:
-    """Dataset dicts of a view of a split that is evaluated otherwise than by labels of pixels.
+    """Dataset dicts of a view of a split, for evaluations without pixel labels.
 
     Args:
-        view: ``crops`` of single objects; whole pictures with ``captions``, which are read from
-            their names; or ``probe``, crops of the split (``probe_part`` "test") and between them
-            three times as many of train ("fit"), so that the first so many of all will do too.
+        view: ``crops`` of single objects; ``captions``, whole images whose captions follow from
+            their names; or ``probe``, crops of the split (``probe_part`` "test"), each after three
+            crops of train ("fit"), so that the first N dicts are a probe, too.
         split: ``dev`` or ``val``.
-        seed: which world of that kind.
-        size: how many pictures of the split; None takes its own number.
+        seed: seed of the world.
+        size: number of images of the split; None takes the split's.
     """
     size = SHAPES_SIZES[split] if size is None else size
     names = [format_name(split, seed, i) for i in range(size)]
     if view == "captions":
         return [{"file_name": name, "image_id": i} for i, name in enumerate(names)]
-    tested = [{"file_name": crop_name(name), "image_id": i} for i, name in enumerate(names)]
+    crops = [{"file_name": crop_name(name), "image_id": i} for i, name in enumerate(names)]
     if view == "crops":
-        return tested
+        return crops
     dicts: list[dict[str, Any]] = []
-    for i, each in enumerate(tested):
-        fitted = (format_name("train", seed, _FIT_FOR_EACH * i + k) for k in range(_FIT_FOR_EACH))
-        dicts += [{"file_name": crop_name(name), "probe_part": "fit"} for name in fitted]
-        dicts.append({**each, "probe_part": "test"})
+    for i, crop in enumerate(crops):
+        fitting = (format_name("train", seed, _FIT_FOR_EACH * i + k) for k in range(_FIT_FOR_EACH))
+        dicts += [{"file_name": crop_name(name), "probe_part": "fit"} for name in fitting]
+        dicts.append({**crop, "probe_part": "test"})
     return dicts
 
 
 def register_shapes() -> None:
-    """Register ``ovseg_shapes_train``, ``_dev`` and ``_val``, and views of the last two.
+    """Register ``ovseg_shapes_train``, ``_dev`` and ``_val``, and the views of the last two.
 
-    A view's name is its split's with ``_crops``, ``_captions`` or ``_probe`` behind it.
+    The name of a view is the split's with ``_crops``, ``_captions`` or ``_probe`` appended.
     """
     for split in SHAPES_SIZES:
         name = shapes_dataset_name(split)

@@ -1,4 +1,4 @@
-"""The benchmarks' table, on tiny folders in the real layouts, in the catalogs of either tier."""
+"""The table of benchmarks, on tiny folders in the real layouts."""
 
 import copy
 import logging
@@ -22,7 +22,7 @@ from ovseg_d2.vocab import load_vocabulary
 
 _BY_NAME = {benchmark.name: benchmark for benchmark in BENCHMARKS}
 _NAMES = sorted(_BY_NAME)
-# The layouts once more, as a user sees them: a picture and its label file.
+# An image and its label file in the layout of each benchmark.
 _FILES = {
     "ovseg_voc20_val": (
         "VOCdevkit/VOC2012/JPEGImages/2007_000033.jpg",
@@ -85,7 +85,7 @@ _FILES = {
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give an empty folder that DETECTRON2_DATASETS points to."""
+    """An empty folder that DETECTRON2_DATASETS names."""
     monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
     return tmp_path
 
@@ -105,7 +105,7 @@ def _write_labels(file: Path, benchmark: Benchmark) -> np.ndarray:
     return labels
 
 
-def test_names_and_classes() -> None:
+def test_benchmark_names_and_class_counts() -> None:
     assert set(_NAMES) == set(_FILES)
     assert set(_NAMES) <= set(DatasetCatalog.list())
     sizes = {name: len(MetadataCatalog.get(name).stuff_classes) for name in _NAMES}
@@ -128,7 +128,7 @@ def test_names_and_classes() -> None:
 
 
 @pytest.mark.parametrize("name", _NAMES)
-def test_the_real_layout_is_listed_read_and_evaluated(name: str, root: Path) -> None:
+def test_benchmark_is_listed_read_and_evaluated(name: str, root: Path) -> None:
     benchmark, (image, label) = _BY_NAME[name], _FILES[name]
     _write_image(root / image)
     labels = _write_labels(root / label, benchmark)
@@ -141,9 +141,9 @@ def test_the_real_layout_is_listed_read_and_evaluated(name: str, root: Path) -> 
     evaluator = OVSegSemSegEvaluator(name, distributed=False, sem_seg_loading_fn=read_labels)
     evaluator.reset()
     num_classes = len(MetadataCatalog.get(name).stuff_classes)
-    answer = torch.zeros(num_classes, 4, 5)
-    answer[-1] = 1
-    evaluator.process([record], [{"sem_seg": answer}])
+    scores = torch.zeros(num_classes, 4, 5)
+    scores[-1] = 1
+    evaluator.process([record], [{"sem_seg": scores}])
     # 8 pixels of the first class are missed; 10 of the 18 that count are found.
     numbers = evaluator.evaluate()["sem_seg"]
     assert numbers["pACC"] == pytest.approx(100 * 10 / 18)
@@ -161,7 +161,7 @@ def test_ignore_labels() -> None:
         )
 
 
-def test_unseen_classes_and_words_reach_the_metadata() -> None:
+def test_metadata_hold_class_sets_and_vocabulary() -> None:
     metadata = MetadataCatalog.get("ovseg_voc21_val")
     assert metadata.class_sets["unseen"] == [16, 17, 18, 19, 20]
     assert metadata.vocabulary is load_vocabulary("voc21")
@@ -169,7 +169,7 @@ def test_unseen_classes_and_words_reach_the_metadata() -> None:
     assert MetadataCatalog.get("ovseg_cityscapes_val").class_sets == {}
 
 
-def test_the_root_is_read_at_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_datasets_root_is_read_at_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     image, label = _FILES["ovseg_voc20_val"]
     for place in ("one", "two"):
         monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path / place))
@@ -185,7 +185,7 @@ def test_the_root_is_read_at_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("name", _NAMES)
-def test_a_missing_folder_is_told_in_one_sentence(name: str, root: Path) -> None:
+def test_load_dicts_missing_folder_error(name: str, root: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         DatasetCatalog.get(name)
     message = str(caught.value)
@@ -193,22 +193,22 @@ def test_a_missing_folder_is_told_in_one_sentence(name: str, root: Path) -> None
     assert str(root / _BY_NAME[name].image_folder) in message
     assert f"DETECTRON2_DATASETS (now {str(root)!r})" in message
     assert "datasets/README.md says which files this one needs" in message
-    # Pictures alone are not enough.
+    # Images alone are not enough.
     _write_image(root / _FILES[name][0])
     with pytest.raises(FileNotFoundError, match=re.escape(_BY_NAME[name].label_folder)):
         DatasetCatalog.get(name)
 
 
-def test_folders_that_share_no_name(root: Path) -> None:
+def test_load_dicts_without_common_names(root: Path) -> None:
     name = "ovseg_ade150_val"
     image, label = _FILES[name]
     _write_image(root / image)
     _write_labels(root / label.replace("00000001", "00000002"), _BY_NAME[name])
-    with pytest.raises(FileNotFoundError, match=r"no picture '\*\.jpg' in .* has labels"):
+    with pytest.raises(FileNotFoundError, match=r"no image '\*\.jpg' in .* has labels"):
         DatasetCatalog.get(name)
 
 
-def test_what_has_no_partner_is_reported(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_load_dicts_warns_of_missing_partners(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     name = "ovseg_ade150_val"
     image, label = _FILES[name]
     for number in "13456":
@@ -218,19 +218,17 @@ def test_what_has_no_partner_is_reported(root: Path, caplog: pytest.LogCaptureFi
     with caplog.at_level(logging.WARNING):
         records = DatasetCatalog.get(name)
     assert [record["image_id"] for record in records] == ["ADE_val_00000001"]
-    without_labels, without_picture, too_few = [r.getMessage() for r in caplog.records]
-    assert "4 pictures in" in without_labels
+    without_labels, without_image, too_few = [r.getMessage() for r in caplog.records]
+    assert "4 images in" in without_labels
     assert without_labels.endswith(
         "left out: ADE_val_00000003, ADE_val_00000004, ADE_val_00000005, ..."
     )
-    assert "1 label files in" in without_picture
-    assert without_picture.endswith("left out: ADE_val_00000002")
-    assert "holds 1 pictures; the benchmark has 2000" in too_few
+    assert "1 label files in" in without_image
+    assert without_image.endswith("left out: ADE_val_00000002")
+    assert "holds 1 images; the benchmark has 2000" in too_few
 
 
-def test_a_folder_with_pictures_of_other_splits(
-    root: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_load_dicts_shared_image_folder(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     image, label = _FILES["ovseg_voc20_val"]
     for stem in ("2007_000033", "2007_000032"):
         _write_image(root / image.replace("2007_000033", stem))
@@ -240,7 +238,7 @@ def test_a_folder_with_pictures_of_other_splits(
     assert caplog.records == []
 
 
-def test_cityscapes_keeps_cities_apart_and_other_files_out(root: Path) -> None:
+def test_cityscapes_ids_hold_the_city(root: Path) -> None:
     image, label = _FILES["ovseg_cityscapes_val"]
     for city in ("munster", "lindau"):
         _write_image(root / image.replace("val/munster/munster", f"val/{city}/munster"))
@@ -260,29 +258,29 @@ def _fresh_metadata() -> BenchmarkMetadata:
     return BenchmarkMetadata(name="some", word_list="voc20", ignore_label=255)
 
 
-def test_words_are_read_only_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
+def test_metadata_read_the_word_list_on_access(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[str] = []
 
     def load(name: str):
-        asked.append(name)
+        loaded.append(name)
         return load_vocabulary(name)
 
     monkeypatch.setattr(benchmarks, "load_vocabulary", load)
     metadata = _fresh_metadata()
     assert metadata.ignore_label == 255
     assert metadata.get("thing_classes") is None
-    assert asked == []
+    assert loaded == []
     assert metadata.get("class_sets")["unseen"] == [15, 16, 17, 18, 19]
     assert metadata.stuff_classes[0] == "aeroplane"
     assert metadata.vocabulary.synonyms[0] == ("airplane",)
-    assert asked == ["voc20"]
+    assert loaded == ["voc20"]
 
 
-def test_metadata_are_ordinary_otherwise() -> None:
+def test_metadata_classes_cannot_be_changed() -> None:
     with pytest.raises(AttributeError, match="thing_classes"):
         _ = _fresh_metadata().thing_classes
     assert len(_fresh_metadata().as_dict()["stuff_classes"]) == 20
-    # What the list says cannot be set to something else, before it was asked for or after.
+    # Classes other than those of the word list are refused, before and after it is read.
     metadata = _fresh_metadata()
     metadata.set(thing_classes=["dog"])
     with pytest.raises(AssertionError, match="cannot be set to a different value"):
@@ -292,10 +290,10 @@ def test_metadata_are_ordinary_otherwise() -> None:
         metadata.stuff_classes = ["dog"]
 
 
-@pytest.mark.parametrize("asked_before", [True, False])
-def test_metadata_travel_to_other_processes(asked_before: bool) -> None:
+@pytest.mark.parametrize("is_read", [True, False])
+def test_metadata_can_be_copied_and_pickled(is_read: bool) -> None:
     metadata = _fresh_metadata()
-    if asked_before:
+    if is_read:
         assert metadata.stuff_classes
     for twin in (copy.deepcopy(metadata), pickle.loads(pickle.dumps(metadata))):
         assert twin.name == "some"

@@ -1,4 +1,4 @@
-"""Files of captions as datasets: what is read, what is left out, and where they are looked for."""
+"""Files of captions as datasets."""
 
 import json
 import logging
@@ -29,7 +29,7 @@ def write(path, lines):
     return path
 
 
-def test_names_count_from_the_files_folder(tmp_path):
+def test_caption_dicts_names_are_relative_to_file(tmp_path):
     path = write(tmp_path / "captions.jsonl", map(json.dumps, LINES))
     assert caption_dicts(path) == [
         {"file_name": str(tmp_path / "images/1.jpg"), "image_id": 1, **_captions(0)},
@@ -41,20 +41,20 @@ def _captions(number):
     return {"captions": LINES[number]["captions"]}
 
 
-def test_broken_lines_are_left_out_and_told(tmp_path, caplog):
+def test_caption_dicts_warns_of_broken_lines(tmp_path, caplog):
     path = write(tmp_path / "captions.jsonl", [*BROKEN, json.dumps(LINES[0])])
     with caplog.at_level(logging.WARNING):
-        assert [each["image_id"] for each in caption_dicts(path)] == [len(BROKEN) + 1]
+        assert [entry["image_id"] for entry in caption_dicts(path)] == [len(BROKEN) + 1]
     assert f"{len(BROKEN)} lines are left out: line 1 is cut off or no JSON (" in caplog.text
     assert caplog.text.strip().endswith("; ...")
 
 
-def test_files_without_any_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="holds no picture with captions; write"):
+def test_caption_dicts_refuses_file_without_captions(tmp_path):
+    with pytest.raises(ValueError, match="holds no image with captions; write"):
         caption_dicts(write(tmp_path / "captions.jsonl", BROKEN))
 
 
-def test_sets_are_looked_for_when_they_are_used(tmp_path, monkeypatch):
+def test_caption_sets_are_read_at_use(tmp_path, monkeypatch):
     monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
     for name, (file, evaluator_type) in CAPTION_SETS.items():
         assert MetadataCatalog.get(name).evaluator_type == evaluator_type
@@ -64,12 +64,12 @@ def test_sets_are_looked_for_when_they_are_used(tmp_path, monkeypatch):
         assert len(DatasetCatalog.get(name)) == 2
 
 
-def test_one_bad_line_is_left_out(tmp_path, caplog):
+def test_caption_dicts_leaves_out_undecodable_lines(tmp_path, caplog):
     path = tmp_path / "captions.jsonl"
     good = json.dumps(LINES[0]).encode()
     bad = [b'{"file_name": "\xff", "captions": ["a"]}', b"[" * 10**5, b'{"a": 1' + b"0" * 5000]
     bad += [b'{"file_name": "a", "captions": ["\\ud800"]}', b'{"file_name": "\\u0000"}']
     path.write_bytes(b"\n".join([good, *bad, good]))
     with caplog.at_level(logging.WARNING):
-        assert [each["image_id"] for each in caption_dicts(path)] == [1, 7]
+        assert [entry["image_id"] for entry in caption_dicts(path)] == [1, 7]
     assert "5 lines are left out: line 2 is cut off or no JSON (byte 15 is no UTF-8)" in caplog.text

@@ -1,4 +1,4 @@
-"""Files of pairs as datasets: by path or name, with what is broken told once."""
+"""Files of pairs as datasets, by path or registered name."""
 
 import logging
 
@@ -22,15 +22,15 @@ def pair_file(tmp_path):
     return path
 
 
-def test_a_path_is_the_name_of_a_dataset(pair_file):
-    found = load_dataset_dicts([str(pair_file), "ovseg_shapes_dev"])
-    assert [entry["pair"].noun for entry in found[:2]] == ["dog", "cat"]
-    assert found[1]["file_name"] == "shapes://train/0/1"
-    assert found[0]["dataset_name"] == str(pair_file)
-    assert "pair" not in found[2] and len(found) == 502
+def test_load_dataset_dicts_takes_a_pair_file(pair_file):
+    dicts = load_dataset_dicts([str(pair_file), "ovseg_shapes_dev"])
+    assert [entry["pair"].noun for entry in dicts[:2]] == ["dog", "cat"]
+    assert dicts[1]["file_name"] == "shapes://train/0/1"
+    assert dicts[0]["dataset_name"] == str(pair_file)
+    assert "pair" not in dicts[2] and len(dicts) == 502
 
 
-def test_broken_lines_are_told(pair_file, caplog):
+def test_pair_dicts_warns_of_broken_lines(pair_file, caplog):
     with open(pair_file, "a") as file:
         file.write("{}\n" * 4 + '{"image": "cut')
     with caplog.at_level(logging.WARNING):
@@ -39,7 +39,7 @@ def test_broken_lines_are_told(pair_file, caplog):
     assert caplog.text.strip().endswith("; ...")
 
 
-def test_files_that_are_not_there(tmp_path):
+def test_load_dataset_dicts_missing_or_empty_pair_file(tmp_path):
     with pytest.raises(PairFileError, match="gone.jsonl: there is no such file; make it with"):
         load_dataset_dicts([str(tmp_path / "gone.jsonl")])
     write_pairs(tmp_path / "pairs.jsonl", [], {"nouns": "classes"})
@@ -47,17 +47,17 @@ def test_files_that_are_not_there(tmp_path):
         load_dataset_dicts([str(tmp_path / "pairs.jsonl")])
 
 
-def test_pictures_that_were_moved(tmp_path):
+def test_pair_dicts_missing_image_root(tmp_path):
     path = tmp_path / "pairs.jsonl"
     write_pairs(path, [MaskPair("a.jpg", RLE, "dog")], {"image_root": "a\nb"})
-    with pytest.raises(FileNotFoundError, match=r"the folder a\\nb of its pictures does not exist"):
+    with pytest.raises(FileNotFoundError, match=r"the folder a\\nb of its images does not exist"):
         pair_dicts(path)
     write_pairs(path, [MaskPair("a.jpg", RLE, "dog")], {"image_root": str(tmp_path / "gone")})
-    with pytest.raises(FileNotFoundError, match="gone of its pictures does not exist; correct 'im"):
+    with pytest.raises(FileNotFoundError, match="gone of its images does not exist; correct 'im"):
         pair_dicts(path)
 
 
-def test_registered_names_are_looked_for_when_they_are_used(tmp_path, monkeypatch, pair_file):
+def test_pair_sets_are_read_at_use(tmp_path, monkeypatch, pair_file):
     monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path / "datasets"))
     assert set(PAIR_SETS) <= set(DatasetCatalog.list())
     with pytest.raises(FileNotFoundError, match=r"--output .*datasets/pairs/coco_5cap, or set DET"):

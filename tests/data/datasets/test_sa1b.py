@@ -1,4 +1,4 @@
-"""SA-1B as its archives unpack."""
+"""SA-1B in the layout of its archives."""
 
 import numpy as np
 import pytest
@@ -15,12 +15,12 @@ NAME = "ovseg_sa1b_train"
 
 @pytest.fixture
 def root(tmp_path, monkeypatch):
-    """The folder of SA-1B below a root of datasets; it is not there yet."""
+    """The path of SA-1B below a root of datasets; the folder does not exist yet."""
     monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
     return tmp_path / "sa1b"
 
 
-def test_archives_in_folders_of_their_own_or_in_one(root, caplog):
+def test_sa1b_lists_all_folders(root, caplog):
     for name in ("sa_000001/sa_20", "sa_000000/sa_3", "sa_7"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / f"{name}.jpg").touch()
@@ -31,10 +31,10 @@ def test_archives_in_folders_of_their_own_or_in_one(root, caplog):
     assert [entry["image_id"] for entry in dicts] == ["sa_3", "sa_20", "sa_7"]
     assert dicts[1]["file_name"] == str(root / "sa_000001" / "sa_20.jpg")
     assert dicts[1]["masks_file_name"] == str(root / "sa_000001" / "sa_20.json")
-    assert "1 pictures without masks are left out" in caplog.text
+    assert "1 images without masks are left out" in caplog.text
 
 
-def test_a_batch_of_it(root):
+def test_sa1b_training_batch(root):
     root.mkdir()
     rng = np.random.default_rng(0)
     for number in range(3):
@@ -49,13 +49,13 @@ def test_a_batch_of_it(root):
     assert all(sample["masks"].shape[1:] == (24, 32) for sample in batch)
 
 
-def test_missing_folder(root):
+def test_sa1b_missing_folder(root):
     with pytest.raises(FileNotFoundError, match="sa1b does not exist; set DETECTRON2_DATASETS"):
         DatasetCatalog.get(NAME)
 
 
-def test_no_masks_at_all(root):
+def test_sa1b_without_masks(root):
     root.mkdir()
     (root / "sa_1.jpg").touch()
-    with pytest.raises(FileNotFoundError, match="none of the 1 pictures .* unpack archives of SA"):
+    with pytest.raises(FileNotFoundError, match="none of the 1 images .* unpack archives of SA"):
         DatasetCatalog.get(NAME)

@@ -1,4 +1,4 @@
-"""The splits of the Shapes world in the catalogs of either tier."""
+"""The splits and views of the Shapes world in the catalogs."""
 
 import pytest
 
@@ -11,12 +11,12 @@ from ovseg_d2.data.readers import read_category, read_labels, read_picture
 
 
 @pytest.mark.parametrize("split", ["train", "dev", "val"])
-def test_splits_are_registered(split):
+def test_shapes_splits_are_registered(split):
     name = shapes_dataset_name(split)
     assert name == f"ovseg_shapes_{split}"
     dicts = DatasetCatalog.get(name)
     assert len(dicts) == SHAPES_SIZES[split] == {"train": 20000, "dev": 500, "val": 1000}[split]
-    assert len({each["file_name"] for each in dicts}) == len(dicts)
+    assert len({entry["file_name"] for entry in dicts}) == len(dicts)
     last = dicts[-1]
     assert last["image_id"] == len(dicts) - 1
     assert shapes.parse_name(last["file_name"]) == (split, 0, len(dicts) - 1)
@@ -25,7 +25,7 @@ def test_splits_are_registered(split):
 
 
 @pytest.mark.parametrize("split", ["train", "dev", "val"])
-def test_metadata(split):
+def test_shapes_metadata(split):
     metadata = MetadataCatalog.get(shapes_dataset_name(split))
     assert tuple(metadata.stuff_classes) == shapes.CLASSES
     assert {name: tuple(ids) for name, ids in metadata.class_sets.items()} == shapes.CLASS_SETS
@@ -33,8 +33,8 @@ def test_metadata(split):
     assert metadata.evaluator_type == "sem_seg"
 
 
-def test_worlds_of_other_sizes_and_seeds():
-    assert [each["file_name"] for each in shapes_dicts("dev", seed=4, size=2)] == [
+def test_shapes_dicts_seed_and_size():
+    assert [entry["file_name"] for entry in shapes_dicts("dev", seed=4, size=2)] == [
         "shapes://dev/4/0",
         "shapes://dev/4/1",
     ]
@@ -42,36 +42,36 @@ def test_worlds_of_other_sizes_and_seeds():
 
 
 @pytest.mark.parametrize("split", ["dev", "val"])
-def test_views_of_whole_images_are_registered(split):
+def test_shapes_views_are_registered(split):
     size = SHAPES_SIZES[split]
     for view, evaluator_type in SHAPES_VIEWS.items():
         name = f"ovseg_shapes_{split}_{view}"
         dicts = DatasetCatalog.get(name)
-        assert len({each["file_name"] for each in dicts}) == len(dicts)
+        assert len({entry["file_name"] for entry in dicts}) == len(dicts)
         assert MetadataCatalog.get(name).evaluator_type == evaluator_type
         assert tuple(MetadataCatalog.get(name).stuff_classes) == shapes.CLASSES
         assert len(dicts) == (4 * size if view == "probe" else size)
 
 
-def test_crops_are_read_by_their_names():
+def test_crop_views_are_read_by_name():
     sizes = set()
-    for each in shapes_view_dicts("crops", "dev", size=20):
-        crop, class_id = shapes.read_crop(each["file_name"])
-        assert (read_picture(each["file_name"]) == crop).all()
-        assert read_category(each) == class_id
+    for entry in shapes_view_dicts("crops", "dev", size=20):
+        crop, class_id = shapes.read_crop(entry["file_name"])
+        assert (read_picture(entry["file_name"]) == crop).all()
+        assert read_category(entry) == class_id
         sizes.add(crop.shape)
     assert len(sizes) > 10
 
 
-def test_a_probe_is_fitted_to_train_alone():
+def test_probe_view_fits_on_train():
     dicts = shapes_view_dicts("probe", "val", size=3)
-    assert [each["probe_part"] for each in dicts] == ["fit", "fit", "fit", "test"] * 3
-    for each in dicts:
-        split = each["file_name"].removeprefix("shapes://").split("/")[0]
-        assert split == {"fit": "train", "test": "val"}[each["probe_part"]]
+    assert [entry["probe_part"] for entry in dicts] == ["fit", "fit", "fit", "test"] * 3
+    for entry in dicts:
+        split = entry["file_name"].removeprefix("shapes://").split("/")[0]
+        assert split == {"fit": "train", "test": "val"}[entry["probe_part"]]
     assert not {"withheld"} & {
         name
-        for each in dicts
+        for entry in dicts
         for name, ids in shapes.CLASS_SETS.items()
-        if each["probe_part"] == "fit" and read_category(each) in ids
+        if entry["probe_part"] == "fit" and read_category(entry) in ids
     }
