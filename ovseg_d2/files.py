@@ -1,11 +1,11 @@
-"""Writing a file so that a failure never costs what was there before.
+"""Writing files so that a failure never damages the former file.
 
-A checkpoint, a result or a picture is written beside its final place and moved there in one step
-once it is complete and on the disk. Whatever goes wrong before that (a full disk, an interrupt, a
-bug in the writer) leaves the former file as it was and no half-written one. A process that is
-killed while it writes cannot clean up: the next one that writes into the folder does so.
+A file is written beside its final place and moved there in one step once it is complete and on the
+disk. A failure before that (a full disk, an interrupt, a bug in the writer) leaves the former file
+unchanged and no half-written one. The leftovers of a killed process are removed by the next process
+that writes into the folder.
 
-The module imports nothing of ours, and every other one may import it.
+The module imports nothing of this package, and every other module may import it.
 """
 
 import errno
@@ -25,13 +25,19 @@ try:
 except ImportError:  # Windows, where an open file cannot be removed and leftovers stay
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["WriteError", "clear_leftovers", "shorten_stem", "write_atomically"]
+__all__ = [
+    "WriteError",
+    "check_output_dir",
+    "clear_leftovers",
+    "shorten_stem",
+    "write_atomically",
+]
 
 _MODES = ("wb", "w")
-# The hidden files of `write_atomically`: a name's beginning, eight digits and the suffix.
+# Hidden files of `write_atomically`: the beginning of a name, eight digits and the suffix.
 _LEFTOVER = re.compile(r"\..{1,40}\.[0-9a-f]{8}\.tmp", re.DOTALL)
 
-# What went wrong, and what to do about it. `{folder}` is the folder of the file.
+# Reason and remedy of each error number. `{folder}` is the folder of the file.
 _REASONS = {
     errno.ENOSPC: "the disk is full; free some space or choose another folder",
     errno.EDQUOT: "your disk quota is used up; free some space or choose another folder",
@@ -49,7 +55,7 @@ _REASONS = {
     errno.ELOOP: "its symbolic links form a circle; choose another path",
     errno.EBUSY: "it is in use by the system; choose another path",
 }
-# Errors that can only come from the writing itself, whatever a library makes of them.
+# Errors that can only come from the writing itself, even if a library raises another type.
 _WHILE_WRITING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 
@@ -58,12 +64,12 @@ class WriteError(OSError):
 
     Attributes:
         errno: the system's number of the error.
-        strerror: the sentence; `str()` gives it alone.
-        filename: the path that was asked for.
+        strerror: the sentence.
+        filename: the path of the file to write.
     """
 
     def __str__(self) -> str:
-        """Return the sentence, without the number and without the path a second time."""
+        """Return the sentence alone."""
         return str(self.strerror)
 
 
@@ -75,17 +81,16 @@ def write_atomically(
 
     The folders above `path` are made. The content goes to a hidden file in the same folder, is
     flushed to the disk, and replaces `path` in one step. If anything is raised, the hidden file is
-    removed and `path` stays as it was. A symbolic link stays one: the file it points to is
-    replaced. What is no regular file (`/dev/stdout`, a pipe) cannot be replaced and is written
-    straight through.
+    removed and `path` is unchanged. Of a symbolic link, the file it points to is replaced. A path
+    that is not a regular file (`/dev/stdout`, a pipe) is written directly.
 
     Args:
         path: the file to write.
-        mode: "wb", or "w" for text (UTF-8 unless `encoding` says otherwise).
+        mode: "wb", or "w" for text (UTF-8 unless `encoding` is given).
         **open_kwargs: further arguments of `open`, such as `newline`.
 
     Yields:
-        The open file. It has a `write`, and no name to reopen it by.
+        The open file; it cannot be reopened by name.
 
     Raises:
         ValueError: another mode.
@@ -97,7 +102,7 @@ def write_atomically(
         open_kwargs.setdefault("encoding", "utf-8")
     target = Path(os.path.realpath(path))
     outer = sys.exc_info()[1]
-    # The random part comes from the system: the seeded generators are not ours to advance.
+    # `secrets` leaves the seeded generators unchanged.
     temporary = target.with_name(f".{target.name[:40]}.{secrets.token_hex(4)}.tmp")
     _clear_once(target.parent)
     try:
@@ -132,43 +137,43 @@ def write_atomically(
 
 
 def shorten_stem(stem: str, most: int) -> str:
-    """Shorten what a file name begins with to a number of bytes.
+    """Shorten the beginning of a file name to a number of bytes.
 
     Args:
         stem: of any length.
-        most: bytes that are left for it, at least 16; file systems allow a whole name 255.
+        most: bytes available, at least 16; file systems allow 255 for a whole name.
 
     Returns:
-        The stem itself where it fits; else its beginning and a digest of the whole, so that
-        different stems stay different.
+        The stem itself if it fits; else its beginning and a digest of the whole, so that different
+        stems stay different.
     """
     raw = os.fsencode(stem)
     if len(raw) <= most:
         return stem
     digest = hashlib.sha256(raw).hexdigest()[:8]
-    # What is cut in the middle of a letter loses that letter.
+    # A letter that is cut in the middle is dropped.
     kept = raw[: most - 9].decode(errors="ignore")
     return f"{kept}-{digest}"
 
 
 def clear_leftovers(folder: str | os.PathLike[str]) -> None:
-    """Remove the hidden files that killed processes were writing into a folder.
+    """Remove the hidden files that killed processes have left in a folder.
 
-    Files that a live process is writing stay: it holds a lock on them, which ends with the process.
-    `write_atomically` calls this for each folder once in a process; a program that may find new
-    leftovers later calls it again.
+    A file that a live process is writing stays: the process holds a lock on it.
+    `write_atomically` calls this once per folder and process; a program that may meet new leftovers
+    later calls it again.
 
     Args:
-        folder: its subfolders are not looked at; it need not exist.
+        folder: without its subfolders; it need not exist.
     """
     if fcntl is None:
         return
     try:
         names = [name for name in os.listdir(folder) if _LEFTOVER.fullmatch(name)]
-    except OSError:  # no folder, or none that may be listed: writing says what is wrong
+    except OSError:  # no folder, or not allowed to list it: writing will report that
         return
     for path in (Path(folder) / name for name in names):
-        with suppress(OSError):  # another process removes it too, or still writes it
+        with suppress(OSError):  # another process removes it too, or is still writing it
             descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -177,13 +182,26 @@ def clear_leftovers(folder: str | os.PathLike[str]) -> None:
                 os.close(descriptor)
 
 
+def check_output_dir(folder: str | os.PathLike[str]) -> None:
+    """Make a folder, test that it can be written, and remove the leftovers of killed processes.
+
+    Raises:
+        WriteError: it cannot be made or written; the sentence names it.
+    """
+    clear_leftovers(folder)
+    probe = Path(folder) / f".writable.{os.getpid()}"  # every process of a job tests
+    with write_atomically(probe) as file:
+        file.write(b"")
+    probe.unlink(missing_ok=True)  # a process with this id on another machine may have removed it
+
+
 @cache
 def _clear_once(folder: Path) -> None:
     clear_leftovers(folder)
 
 
 def _open_locked(path: Path, mode: str, **open_kwargs: Any) -> IO[Any]:
-    """Open a new file and lock it, so that other processes see that it is being written."""
+    """Open a new file and lock it, which shows other processes that it is being written."""
     while True:
         file = open(path, mode, **open_kwargs)
         if fcntl is None:
@@ -194,7 +212,7 @@ def _open_locked(path: Path, mode: str, **open_kwargs: Any) -> IO[Any]:
             return file
         if path.exists():
             return file
-        file.close()  # another process has taken it for a leftover before it was locked
+        file.close()  # another process removed it as a leftover before it was locked
 
 
 @contextmanager
@@ -213,11 +231,11 @@ def _lock_kept(file: IO[Any]) -> Iterator[None]:
 def _cause_in_writing(
     error: BaseException, outer: BaseException | None, temporary: Path
 ) -> OSError | None:
-    """Return the OSError of our own writing behind `error`, or None where it is someone else's.
+    """Return the OSError of this file's writing behind `error`; None if it has another cause.
 
-    The block may also read other files, and their errors carry another name. `torch.save` turns a
-    failed `write` into a RuntimeError about positions in the archive; the OSError is then its
-    context, unless that is the error (`outer`) that was being handled around the block.
+    The block may also read other files, whose errors carry another name. `torch.save` turns a
+    failed `write` into a RuntimeError about positions in the archive, with the OSError as its
+    context; a context that is `outer`, the error handled around the block, does not count.
     """
     if isinstance(error, WriteError):
         return None

@@ -19,19 +19,16 @@ import torch
 from PIL import Image
 
 from .clip import attention_to_texts
-from .config import check_device, load_config
+from .config import load_config
 from .d2.config import CfgNode
 from .data.arrays import as_rgb
 from .data.mappers import TestMapper
 from .data.readers import read_picture
 from .data.shapes import unknown_words
-from .engine.checkpointing import Checkpointer
-from .engine.run import check_weights
-from .engine.untrained import check_trained, weights_file
+from .engine.loading import load_model
 from .files import write_atomically
 from .image_errors import memory_for, need_memory
 from .ops import class_shares, upsample_scores
-from .plugin import build_model
 from .systems import MaskCLIP
 from .text import ClassTexts
 from .viz import Heatmaps, draw_overlay, save_labels
@@ -162,9 +159,9 @@ class Segmenter:
             opts: further keys and values, as on a command line.
 
         Raises:
-            ValueError: a wrong key or value, or weights that do not fit; see
-                :class:`~.engine.checkpointing.Checkpointer`.
-            FileNotFoundError: a file that is not there.
+            ValueError: a wrong key or value, or weights that do not fit
+                (:func:`~.engine.loading.load_model`).
+            FileNotFoundError: a file does not exist.
         """
         if isinstance(config, CfgNode):
             if opts:
@@ -172,13 +169,8 @@ class Segmenter:
             cfg = config
         else:
             cfg = load_config(None if config is None else Path(config), opts)
-        check_device(cfg.MODEL.DEVICE)
-        check_weights(cfg)
         self.cfg = cfg
-        self.model = build_model(cfg).eval()
-        self._note = check_trained(cfg, self.model)
-        if weights_file(cfg):
-            Checkpointer(self.model).load(weights_file(cfg))
+        self.model, self._note = load_model(cfg)
         self._mapper = TestMapper.from_config(cfg)
         self._warned_of: set[str] = set()
         self._warned_of_one_class = False

@@ -13,7 +13,13 @@ import pytest
 import torch
 
 from ovseg_d2 import files
-from ovseg_d2.files import WriteError, clear_leftovers, shorten_stem, write_atomically
+from ovseg_d2.files import (
+    WriteError,
+    check_output_dir,
+    clear_leftovers,
+    shorten_stem,
+    write_atomically,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -343,3 +349,8 @@ def test_a_file_system_without_locks_is_written_all_the_same(tmp_path, monkeypat
     with write_atomically(tmp_path / "a") as file:
         file.write(b"x")
     assert names(tmp_path) == [".a.0123abcd.tmp", "a"]
+
+
+def test_check_output_dir_makes_the_folder(tmp_path):
+    check_output_dir(tmp_path / "new" / "folder")
+    assert names(tmp_path / "new" / "folder") == []

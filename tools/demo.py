@@ -101,8 +101,8 @@ def segment_all(args: argparse.Namespace) -> int:
     from tqdm.contrib.logging import logging_redirect_tqdm
 
     from ovseg_d2.data.pictures import list_pictures
-    from ovseg_d2.engine.run import check_output_dir
     from ovseg_d2.engine.user_modules import import_modules
+    from ovseg_d2.files import check_output_dir
     from ovseg_d2.image_errors import ImageReadError, memory_for
     from ovseg_d2.segmenter import Segmenter
     from ovseg_d2.vocab import read_words

@@ -101,8 +101,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from ovseg_d2.engine.mine_pairs import PAIR_FILE, describe_summary, plan_pairs
     from ovseg_d2.engine.pair_miner import MiningOptions
     from ovseg_d2.engine.processes import check_processes, launch_job
-    from ovseg_d2.engine.run import check_output_dir
     from ovseg_d2.engine.user_modules import import_modules
+    from ovseg_d2.files import check_output_dir
 
     with sentence_for_bad_input(GO_ON), join_torchrun(args.num_gpus):
         check_processes(args.num_gpus, 1)

@@ -5,12 +5,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ..config import check_device, load_config
+from ..config import load_config
+from ..d2.config import CfgNode
 from ..data.mappers import TestMapper
 from ..plugin import build_model
-from .checkpointing import Checkpointer
-from .run import check_weights
-from .untrained import check_trained, weights_file
+from .loading import load_model
 
 __all__ = ["ProposalMasks"]
 
@@ -34,13 +33,8 @@ class ProposalMasks:
             threshold: a pixel above it is inside of a soft mask.
 
         Raises:
-            ValueError: a model that proposes nothing, or numbers outside [0, 1].
+            ValueError: numbers outside [0, 1].
         """
-        if not hasattr(model, "propose"):
-            raise ValueError(
-                f"{type(model).__name__} proposes no masks; give a config of OVSeg, such as "
-                "configs/ovseg.yaml"
-            )
         for name, value in (("score", score), ("threshold", threshold)):
             if not 0 <= value <= 1:
                 raise ValueError(f"{name} is {value}; give a number from 0 to 1")
@@ -73,13 +67,8 @@ class ProposalMasks:
             ValueError: a config or a checkpoint of another kind, or what the constructor refuses.
         """
         cfg = load_config(config, ["MODEL.WEIGHTS", weights, "MODEL.DEVICE", device])
-        check_device(cfg.MODEL.DEVICE)
-        check_weights(cfg)
-        model = build_model(cfg)
-        masks = cls(model, TestMapper.from_config(cfg), score=score, threshold=threshold)
-        check_trained(cfg, model)
-        Checkpointer(model).load(weights_file(cfg))
-        return masks
+        model, _ = load_model(cfg, build=_build_proposer)
+        return cls(model, TestMapper.from_config(cfg), score=score, threshold=threshold)
 
     @torch.no_grad()
     def __call__(self, image: np.ndarray, file_name: str = "") -> np.ndarray:
@@ -95,3 +84,13 @@ class ProposalMasks:
             )[0]
         inside = (masks > self._threshold).cpu().numpy()
         return inside[inside.any(axis=(1, 2))]
+
+
+def _build_proposer(cfg: CfgNode) -> nn.Module:
+    model = build_model(cfg)
+    if not hasattr(model, "propose"):
+        raise ValueError(
+            f"{type(model).__name__} proposes no masks; give a config of OVSeg, such as "
+            "configs/ovseg.yaml"
+        )
+    return model

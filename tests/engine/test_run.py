@@ -7,22 +7,12 @@ import os
 import pytest
 import torch
 
-from ovseg_d2.config import check_device, load_config
-from ovseg_d2.engine.run import (
-    check_job,
-    check_output_dir,
-    check_weights,
-    evaluate_config,
-    run_job,
-)
+from ovseg_d2.config import load_config
+from ovseg_d2.engine.loading import check_weights
+from ovseg_d2.engine.run import check_job, evaluate_config, run_job
 from ovseg_d2.files import WriteError
 
 pytestmark = pytest.mark.usefixtures("own_logs")
-PLUS = (
-    *("MODEL.BACKBONE.NAME", "OVSegTimmBackbone", "MODEL.TIMM.NAME", "test_resnet"),
-    *("MODEL.SEM_SEG_HEAD.NAME", "OVSegDeepLabV2Head"),
-    *("MODEL.SEM_SEG_HEAD.IN_FEATURES", "['res3']"),
-)
 
 
 def arguments(eval_only=False, resume=False):
@@ -95,11 +85,8 @@ def test_an_output_folder_below_a_file_is_refused(config, tmp_path):
     assert (tmp_path / "file").read_text() == "kept"
 
 
-def test_checks_by_themselves(config, tmp_path):
-    check_output_dir(tmp_path / "new" / "folder")
-    assert list((tmp_path / "new" / "folder").iterdir()) == []
+def test_check_weights(config, tmp_path):
     cfg = config()
-    check_device(cfg.MODEL.DEVICE)
     check_weights(cfg)
     weights = tmp_path / "weights.pth"
     weights.write_bytes(b"")

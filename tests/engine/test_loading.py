@@ -12,9 +12,9 @@ from ovseg_d2.config import load_config
 from ovseg_d2.d2.engine import DefaultPredictor
 from ovseg_d2.d2.modeling import build_model
 from ovseg_d2.engine.checkpointing import Checkpointer
+from ovseg_d2.engine.loading import RANDOM_NOTE, check_trained
 from ovseg_d2.engine.proposal_masks import ProposalMasks
 from ovseg_d2.engine.run import check_job, evaluate_config, run_job
-from ovseg_d2.engine.untrained import RANDOM_NOTE, check_trained
 from ovseg_d2.segmenter import Segmenter
 
 PLUS = (
@@ -62,7 +62,7 @@ def test_what_is_asked_for_is_noted_and_logged(trained_clip, opts, note, caplog)
     cfg = load_config(None, [*trained_clip, *opts])
     model = build_model(cfg)
     assert check_trained(cfg, model) == note
-    assert ("as was asked for" in caplog.text) == bool(note)
+    assert ("as the config asks" in caplog.text) == bool(note)
     caplog.clear()
     cfg.MODEL.WEIGHTS = "trained.pth"
     assert check_trained(cfg, model) == caplog.text == ""
@@ -84,7 +84,7 @@ def test_a_network_without_weights_is_refused_everywhere(trained_clip, toy_datas
         predictor(IMAGE)
     predictor.model.may_answer = True
     assert predictor(IMAGE)["sem_seg"].shape == (2, 32, 32)
-    with pytest.raises(ValueError, match="network of this OVSeg that answers has random"):
+    with pytest.raises(ValueError, match="network of this OVSeg has random"):
         ProposalMasks.load(weights="")
 
 
@@ -104,7 +104,9 @@ def test_loaded_weights_answer(trained_clip, toy_dataset, tmp_path, way):
 
 def test_outputs_of_random_weights_say_so(tiny_opts, toy_dataset, tmp_path, caplog):
     found = Segmenter(opts=tiny_opts)(IMAGE, "a, b")
-    assert found.note == RANDOM_NOTE and "its CLIP has random weights" in caplog.text
+    assert (
+        found.note == RANDOM_NOTE and "the CLIP of this MaskCLIP has random weights" in caplog.text
+    )
     found.save(tmp_path)
     assert json.loads((tmp_path / "segmentation.json").read_text())["note"] == RANDOM_NOTE
     plain = type(found)(found.image, found.labels, found.vocabulary)
@@ -128,7 +130,7 @@ def test_heat_maps_of_random_weights_say_so(tiny_opts):
 
 def test_random_is_no_weights_of_a_training_nor_of_a_model_without_a_network(trained_clip):
     cfg = load_config(None, [*trained_clip, "MODEL.WEIGHTS", "random"])
-    with pytest.raises(ValueError, match="MODEL.WEIGHTS is random, which is for answers"):
+    with pytest.raises(ValueError, match="MODEL.WEIGHTS is random, which is for predictions"):
         check_job(cfg, arguments())
     with pytest.raises(ValueError, match="MaskCLIP has no network besides its CLIP"):
         check_trained(cfg, build_model(cfg))
