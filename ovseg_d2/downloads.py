@@ -24,6 +24,8 @@ import torch
 from huggingface_hub import constants, try_to_load_from_cache
 from huggingface_hub.errors import HfHubHTTPError
 
+from .files import expand_user
+
 __all__ = [
     "OPEN_CLIP_FILES",
     "TIMM_FILES",
@@ -72,7 +74,7 @@ def cached_download(url: str, folder: str | Path = "") -> Path | None:
         folder: of the cache; "" is the one of torch.
     """
     folder = Path(folder) if folder else Path(torch.hub.get_dir()) / "checkpoints"
-    path = folder.expanduser() / os.path.basename(urlsplit(url).path)
+    path = expand_user(folder) / os.path.basename(urlsplit(url).path)
     return path if url and path.is_file() else None
 
 

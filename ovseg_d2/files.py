@@ -29,6 +29,7 @@ __all__ = [
     "WriteError",
     "check_output_dir",
     "clear_leftovers",
+    "expand_user",
     "shorten_stem",
     "write_atomically",
 ]
@@ -71,6 +72,21 @@ class WriteError(OSError):
     def __str__(self) -> str:
         """Return the sentence alone."""
         return str(self.strerror)
+
+
+def expand_user(path: str | os.PathLike[str]) -> Path:
+    """Replace a leading ``~`` or ``~name`` by that user's home folder.
+
+    A name that no user has is kept, so that the path is reported as missing; pathlib's own
+    `expanduser` raises a RuntimeError for it.
+
+    Raises:
+        ValueError: the path holds a zero byte, which no file's name can.
+    """
+    text = os.fspath(path)
+    if "\0" in text:
+        raise ValueError(f"{text!r} is no name of a file: it holds a zero byte; check the path")
+    return Path(os.path.expanduser(text))
 
 
 @contextmanager

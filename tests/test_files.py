@@ -17,6 +17,7 @@ from ovseg_d2.files import (
     WriteError,
     check_output_dir,
     clear_leftovers,
+    expand_user,
     shorten_stem,
     write_atomically,
 )
@@ -354,3 +355,11 @@ def test_a_file_system_without_locks_is_written_all_the_same(tmp_path, monkeypat
 def test_check_output_dir_makes_the_folder(tmp_path):
     check_output_dir(tmp_path / "new" / "folder")
     assert names(tmp_path / "new" / "folder") == []
+
+
+def test_expand_user_keeps_unknown_users_and_refuses_zero_bytes(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert expand_user("~/masks") == tmp_path / "masks"
+    assert expand_user("~no-such-user-here/masks") == Path("~no-such-user-here/masks")
+    with pytest.raises(ValueError, match=r"'~a\\x00b' is no name of a file: it holds a zero byte"):
+        expand_user("~a\0b")

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
 
+from ..files import expand_user
 from ..image_errors import ImageReadError, ImageTooLargeError
 from ..json_files import printable
 from .bit_depth import declared_bits, decode_16_bit, levels_of_16_bit
@@ -153,7 +154,7 @@ def _expand(item: str | os.PathLike[str]) -> Iterator[Path]:
     if "\0" in os.fspath(item):
         raise _error(item, "it is no name of a file (it holds a zero byte)", "check the path")
     try:
-        path = Path(item).expanduser()
+        path = expand_user(item)
     except RuntimeError as error:  # "~" and the name of no user
         raise _error(item, f"it has no home folder ({error})", "check the path") from error
     if _ADDRESS.match(os.fspath(item)):

@@ -18,6 +18,7 @@ from ..d2.utils import comm
 from ..data.masks import MASK_SOURCES, build_mask_source
 from ..data.pictures import list_pictures
 from ..data.readers import read_picture
+from ..files import expand_user
 from ..image_errors import ImageReadError, memory_for
 from ..masks import MaskFileError, mask_file_name, read_info, write_masks
 from .processes import end_with_parent
@@ -117,7 +118,7 @@ def plan_job(
                 f"{other} and {picture} would share the mask file {mask_file_name(picture)!r}; "
                 "give them output folders of their own"
             )
-    paths = tuple(Path(output).expanduser() / name for name in named)
+    paths = tuple(expand_user(output) / name for name in named)
     return MaskJob(tuple(pictures), paths, source, dict(options))
 
 

@@ -21,7 +21,7 @@ from ..d2.config import CfgNode
 from ..d2.utils import comm
 from ..data import shapes
 from ..data.pictures import list_pictures
-from ..files import write_atomically
+from ..files import expand_user, write_atomically
 from ..masks import MaskPair, PairFile, read_pair_info, read_pairs, write_pairs
 from ..mining import read_coco_captions
 from .pair_miner import MiningOptions, PairMiner, find_labels
@@ -204,7 +204,7 @@ def plan_pairs(
     }
     if folders:
         info["image_root"] = os.path.commonpath(sorted(folders))
-    folder = Path(output).expanduser()
+    folder = expand_user(output)
     return PairJob(pictures, find_labels(inputs), options, json.loads(json.dumps(info)), folder)
 
 

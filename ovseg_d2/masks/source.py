@@ -3,11 +3,11 @@
 import hashlib
 import os
 from collections import OrderedDict
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
+from ovseg_d2.files import expand_user
 from ovseg_d2.masks.store import MaskFileError, mask_file_name, read_masks
 
 __all__ = ["CachedMasks", "MaskFolder", "MaskSource"]
@@ -38,7 +38,7 @@ class MaskFolder:
         Raises:
             MaskFileError: it does not exist, or holds no masks at all.
         """
-        self._folder = Path(folder).expanduser()
+        self._folder = expand_user(folder)
         remedy = "fill it with tools/generate_masks.py, or name another one"
         if not self._folder.is_dir():
             raise MaskFileError(f"there is no folder of masks {str(folder)!r}; {remedy}")

@@ -36,6 +36,7 @@ from typing import Any
 
 import numpy as np
 
+from ovseg_d2.files import expand_user
 from ovseg_d2.vocab.benchmarks import list_vocabularies, load_vocabulary
 from ovseg_d2.vocab.lines import read_text, shown, without_remarks
 from ovseg_d2.vocab.vocabulary import Vocabulary
@@ -102,7 +103,9 @@ def _read_named(text: str, what: str) -> Vocabulary | None:
         vocabulary = load_vocabulary(text.casefold())
         _say_once(f"{what}: {text!r} is the package's word list of {len(vocabulary)} classes")
         return vocabulary
-    path = os.path.expanduser(text)
+    if "\0" in text:  # no file's name
+        return None
+    path = os.fspath(expand_user(text))
     ending = os.path.splitext(text)[1].lower()
     if ending in _FILES and (os.path.isfile(path) or not set(",;\n") & set(text)):
         return _read_file(path, what)

@@ -64,9 +64,7 @@ def mutate_json(rng: random.Random, value: Any) -> Any:
 
 def _places(value: Any) -> Any:
     """Yield (container, key) of every part of a JSON value."""
-    items = value.items() if isinstance(value, dict) else enumerate(value)
     if isinstance(value, dict | list):
-        for key, inner in items:
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
             yield value, key
-            if isinstance(inner, dict | list):
-                yield from _places(inner)
+            yield from _places(inner)

@@ -260,3 +260,8 @@ def test_metadata_that_name_no_classes_are_refused(classes: Any, message: str) -
 def test_json_of_numbers_without_end_is_refused() -> None:
     with pytest.raises(ValueError, match=r"classes\[1\] is inf"):
         read_words(json.dumps(["sky"])[:-1] + ", " + "9" * 10_000 + "]")
+
+
+def test_a_zero_byte_behind_a_tilde_is_refused():
+    with pytest.raises(ValueError, match="control"):
+        read_words("~a\0b, grass")

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ...d2.data import DatasetCatalog, Metadata, MetadataCatalog
+from ...files import expand_user
 from ...vocab import load_vocabulary
 
 __all__ = ["BENCHMARKS", "Benchmark", "BenchmarkMetadata", "datasets_root", "register_benchmarks"]
@@ -160,7 +161,7 @@ class BenchmarkMetadata(Metadata):
 
 def datasets_root() -> Path:
     """Folder of all datasets: the variable DETECTRON2_DATASETS, or "datasets" without it."""
-    return Path(os.environ.get("DETECTRON2_DATASETS") or "datasets").expanduser()
+    return expand_user(os.environ.get("DETECTRON2_DATASETS") or "datasets")
 
 
 def _stems(folder: Path, suffix: str) -> set[str]:
