@@ -125,6 +125,8 @@ def test_processes_of_a_job_end_with_the_one_that_started_it(tmp_path, number):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A suite that runs in the background of a shell ignores interrupts, and so would the job.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert [job.stdout.readline() for _ in range(2)] == ["started\n"] * 2
     job.send_signal(number)
