@@ -1,4 +1,4 @@
-"""The words a segmentation is asked for: class names, their synonyms, background and class sets."""
+"""Vocabularies: class names, their synonyms, background classes and class sets."""
 
 from ovseg_d2.vocab.benchmarks import list_vocabularies, load_vocabulary
 from ovseg_d2.vocab.label_codes import IGNORED, LabelCodes, label_codes

@@ -1,9 +1,8 @@
 """The benchmarks' word lists: text files of this package in `Vocabulary.from_file`'s format.
 
-The name of a class is the benchmark's own spelling ("wall-brick", "tvmonitor"), by which results
-are compared with others'; its words, which go into prompts, are readable ("brick wall"). Each file
-begins with what it lists, in which order, and where names and words come from. The order is the
-order of the label ids.
+A class name is the benchmark's spelling ("wall-brick", "tvmonitor"), by which results are compared;
+its words, which go into prompts, are readable ("brick wall"). Classes are in the order of the label
+ids. The header of each file states its content, its order and its sources.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ _SUFFIX = ".txt"
 
 @cache
 def list_vocabularies() -> tuple[str, ...]:
-    """Names of all word lists, in alphabetical order."""
+    """Return the names of all word lists, in alphabetical order."""
     files = (entry.name for entry in (resources.files(__package__) / _FOLDER).iterdir())
     return tuple(sorted(name.removesuffix(_SUFFIX) for name in files if name.endswith(_SUFFIX)))
 
@@ -30,17 +29,17 @@ def list_vocabularies() -> tuple[str, ...]:
 def load_vocabulary(name: str) -> Vocabulary:
     """Read a word list of the package.
 
-    Lists of zero-shot protocols have the class sets "seen" and "unseen"; a class called
-    "background", where there is one, comes first and is marked as such.
+    Lists of zero-shot protocols have the class sets "seen" and "unseen". A class "background" comes
+    first and is in `Vocabulary.background`.
 
     Args:
-        name: such as "voc20"; `list_vocabularies` gives all.
+        name: one of `list_vocabularies`, such as "voc20".
 
     Returns:
-        The same object at each call; it never changes.
+        The vocabulary, the same object at each call.
 
     Raises:
-        ValueError: no list of that name.
+        ValueError: an unknown name.
     """
     names = list_vocabularies()
     if name not in names:

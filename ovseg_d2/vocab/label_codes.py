@@ -1,4 +1,4 @@
-"""What the values in a dataset's label files stand for, as its metadata say."""
+"""Translate the values of label files to class ids, by the metadata of their dataset."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -11,23 +11,23 @@ from ovseg_d2.vocab.metadata import Metadata, metadata_vocabulary, read_class_na
 
 __all__ = ["IGNORED", "LabelCodes", "label_codes"]
 
-IGNORED = -100  # of pixels that do not count; no class, and no other mark of this package
-_UNKNOWN = -101
-_TABLE_SIZE = 2**16  # values below are looked up in a table
+IGNORED = -100  # class id of pixels that do not count
+_UNKNOWN = -101  # class id of values without a meaning
+_TABLE_SIZE = 2**16  # values below it are looked up in a table
 _MAP = "stuff_dataset_id_to_contiguous_id"
 
 
 @dataclass(frozen=True)
 class LabelCodes:
-    """How values of label files become class ids.
+    """The translation of label values to class ids.
 
     Attributes:
         where: "dataset NAME", for errors.
-        num_classes: K; None where the classes are not known, and every value from 0 is one.
+        num_classes: K; None if the classes are not known, so that every value from 0 is one.
         ignored: values of pixels that do not count.
-        ids: value -> class id or `IGNORED`; None where values are class ids.
+        ids: value -> class id or `IGNORED`; None if values are class ids.
         colors: red * 65536 + green * 256 + blue -> class id or `IGNORED`, for files in colour.
-        label_ids: "dataset" or "contiguous", what the metadata say of files; "" where they do not.
+        label_ids: the metadata's "dataset", "contiguous" or, without an entry, "".
     """
 
     where: str
@@ -38,45 +38,45 @@ class LabelCodes:
     label_ids: str = ""
 
     def decode(self, values: np.ndarray, label_file: str, *, strict: bool = True) -> np.ndarray:
-        """Turn the values of a label file into class ids.
+        """Translate the values of a label file to class ids.
 
         Args:
             values: (H, W) integers, or (H, W, 3) uint8 RGB.
             label_file: the file, for errors.
-            strict: refuse values that stand for nothing; else they become -101.
+            strict: refuse values without a meaning; else they become -101.
 
         Returns:
             (H, W) int64, 0 to K - 1 or `IGNORED`, which is -100.
 
         Raises:
-            ValueError: a value or colour that stands for nothing.
+            ValueError: a value or colour without a meaning.
         """
         values, in_color = values.astype(np.int64), values.ndim == 3
         if in_color:
             values = values @ (65536, 256, 1)
-            found = _translate(values, lambda each: _look_up(self.colors, each))
+            class_ids = _translate(values, lambda codes: _look_up(self.colors, codes))
         else:
-            found = _translate(values, self._classes_of)
-        unknown = found == _UNKNOWN
+            class_ids = _translate(values, self._classes_of)
+        unknown = class_ids == _UNKNOWN
         if strict and unknown.any():
             first = int(values[unknown].min())
             refuse = self._refuse_color if in_color else self._refuse_value
             refuse(first, int((values == first).sum()), label_file)
-        return found
+        return class_ids
 
     def contiguous(self) -> "LabelCodes":
-        """The codes of files that hold class ids, whatever ids the dataset has besides."""
+        """Return the codes of files that hold class ids, not ids of the dataset."""
         return replace(self, ids=None)
 
     def proven_by(self, values: np.ndarray) -> str:
-        """What the values of a file can only be: "dataset" ids, "contiguous" ones, or either: "".
+        """Return the only kind of ids that a file can hold: "dataset", "contiguous", or "".
 
         Args:
             values: (H, W) integers.
         """
-        given = np.unique(values.astype(np.int64))
-        as_dataset_ids = _UNKNOWN not in self._classes_of(given)
-        as_classes = _UNKNOWN not in self.contiguous()._classes_of(given)
+        values = np.unique(values.astype(np.int64))
+        as_dataset_ids = _UNKNOWN not in self._classes_of(values)
+        as_classes = _UNKNOWN not in self.contiguous()._classes_of(values)
         if as_dataset_ids == as_classes:
             return ""
         return "dataset" if as_dataset_ids else "contiguous"
@@ -84,11 +84,11 @@ class LabelCodes:
     def _classes_of(self, values: np.ndarray) -> np.ndarray:
         """(N,) values -> (N,) class ids, `IGNORED` or `_UNKNOWN`."""
         if self.ids is None:
-            most = np.inf if self.num_classes is None else self.num_classes
-            found = np.where((values >= 0) & (values < most), values, _UNKNOWN)
+            limit = np.inf if self.num_classes is None else self.num_classes
+            class_ids = np.where((values >= 0) & (values < limit), values, _UNKNOWN)
         else:
-            found = _look_up(self.ids, values)
-        return np.where(np.isin(values, self.ignored), IGNORED, found)
+            class_ids = _look_up(self.ids, values)
+        return np.where(np.isin(values, self.ignored), IGNORED, class_ids)
 
     def _refuse_value(self, value: int, count: int, label_file: str) -> NoReturn:
         ignores = " and ".join(map(str, self.ignored)) or "nothing"
@@ -96,7 +96,7 @@ class LabelCodes:
             raise ValueError(
                 f"label file {label_file} holds the id {value} in {count} pixels, which "
                 f"{self.where} neither has in its {_MAP} nor ignores (it ignores {ignores}); add "
-                "it there, or set label_ids='contiguous' in the metadata where files hold class ids"
+                "it there, or set label_ids='contiguous' in the metadata if files hold class ids"
             )
         counted_from_1 = (
             f" (ids that count from 1: {_MAP}={{1: 0, ..., {value}: {value - 1}}} in the metadata)"
@@ -113,27 +113,27 @@ class LabelCodes:
         rgb = (color >> 16, color >> 8 & 255, color & 255)
         raise ValueError(
             f"label file {label_file} holds the colour {rgb} in {count} pixels, which the "
-            f"label_palette of {self.where} does not have; add it, with the ignore label where it "
-            "is no class"
+            f"label_palette of {self.where} does not have; add it, with the ignore label if it is "
+            "not a class"
         )
 
 
 def label_codes(
     metadata: Metadata, where: str, *, default_ignored: int | None = None
 ) -> LabelCodes:
-    """Read the codes of a dataset.
+    """Read the label codes of a dataset from its metadata.
 
     Args:
         metadata: of the dataset. ``ignore_label`` is an integer or several;
             ``stuff_dataset_id_to_contiguous_id`` maps values of label files to class ids, and
-            ``label_ids`` says whether files hold those values ("dataset") or class ids
-            ("contiguous"); ``label_palette`` maps (R, G, B) to what a file of one channel would
-            hold. Without it ``stuff_colors`` are the colours of the classes in their order.
+            ``label_ids`` states whether files hold those values ("dataset") or class ids
+            ("contiguous"); ``label_palette`` maps (R, G, B) to the value that a file of one channel
+            would hold. Without it ``stuff_colors`` are the colours of the classes in order.
         where: "dataset NAME", for errors.
-        default_ignored: in place of an ``ignore_label`` that is not there.
+        default_ignored: the ``ignore_label`` of metadata without one.
 
     Raises:
-        ValueError: one of them is of another form.
+        ValueError: an entry of another form.
     """
     known = read_class_names(metadata, where) or metadata_vocabulary(metadata, where)
     num_classes = None if known is None else len(known)
@@ -153,37 +153,37 @@ def _ignored_values(given: Any, where: str, default: int | None) -> tuple[int, .
     if given is None:
         return () if default is None else (default,)
     values = list(given) if isinstance(given, list | tuple | set | frozenset) else [given]
-    if not all(_is_integer(each) for each in values):
+    if not all(_is_integer(value) for value in values):
         raise ValueError(
             f"ignore_label of {where} is {given!r}; give an integer, or a list of integers"
         )
-    return tuple(int(each) for each in values)
+    return tuple(int(value) for value in values)
 
 
 def _label_ids(given: Any, where: str) -> str:
     if given not in (None, "dataset", "contiguous"):
         raise ValueError(
-            f"label_ids of {where} is {given!r}; give 'dataset' where label files hold the keys of "
-            f"{_MAP}, or 'contiguous' where they hold class ids"
+            f"label_ids of {where} is {given!r}; give 'dataset' if label files hold the keys of "
+            f"{_MAP}, or 'contiguous' if they hold class ids"
         )
     return given or ""
 
 
 def _class_ids(given: Any, codes: LabelCodes) -> dict[int, int] | None:
-    """Check a map of ids; None where it changes nothing."""
+    """Check a map of ids and return it; None for the identity."""
     pairs = given.items() if isinstance(given, Mapping) else [(given, None)]
     ids = {}
-    # A label that is ignored in files may be the number of a class, which is meant here.
+    # An ignore label may equal a class id; a map then means the class.
     as_classes = replace(codes, ignored=())
     for value, class_id in pairs:
-        found = _class_of(class_id, as_classes)
-        found = _class_of(class_id, codes) if found == _UNKNOWN else found
-        if found == _UNKNOWN or not _is_integer(value):
+        decoded = _class_of(class_id, as_classes)
+        decoded = _class_of(class_id, codes) if decoded == _UNKNOWN else decoded
+        if decoded == _UNKNOWN or not _is_integer(value):
             raise ValueError(
                 f"{_MAP} of {codes.where} holds {value!r}: {class_id!r}; map integers to class ids "
                 f"0..{(codes.num_classes or 1) - 1}, or to the ignore label"
             )
-        ids[int(value)] = found
+        ids[int(value)] = decoded
     return None if ids == {number: number for number in range(codes.num_classes or 0)} else ids
 
 
@@ -192,19 +192,19 @@ def _colors(metadata: Metadata, codes: LabelCodes) -> dict[int, int]:
     palette = metadata.get("label_palette")
     pairs: list[tuple[Any, Any]]
     if palette is None:
-        # In the order of the classes, whatever ids label files of one channel hold.
+        # The colours are in the order of the class ids.
         codes = codes.contiguous()
         given = metadata.get("stuff_colors")
         colors = [] if given is None else list(given)
         pairs = [(color, number) for number, color in enumerate(colors)]
         packed = {_pack(color) for color in colors}
-        # Made to draw with, they may be alike or of another form, which says nothing of labels.
+        # Colours made for drawing may repeat or have another form; they then encode no labels.
         if None in packed or not len(packed) == len(colors) == codes.num_classes:
             return {}
     else:
         codes = codes.contiguous() if codes.label_ids == "contiguous" else codes
         pairs = list(palette.items()) if isinstance(palette, Mapping) else [(palette, None)]
-    found = {}
+    class_of_color = {}
     for color, value in pairs:
         key, class_id = _pack(color), _class_of(value, codes)
         if key is None or class_id == _UNKNOWN:
@@ -212,8 +212,8 @@ def _colors(metadata: Metadata, codes: LabelCodes) -> dict[int, int]:
                 f"label_palette of {codes.where} holds {color!r}: {value!r}; map (R, G, B) of 0 to "
                 "255 to the ids that label files of one channel would hold, or to the ignore label"
             )
-        found[key] = class_id
-    return found
+        class_of_color[key] = class_id
+    return class_of_color
 
 
 def _class_of(value: Any, codes: LabelCodes) -> int:
@@ -228,17 +228,17 @@ def _is_integer(value: Any) -> bool:
 
 
 def _pack(color: Any) -> int | None:
-    """(R, G, B) as one number; None where it is no such colour."""
+    """Return (R, G, B) as one number; None for another value."""
     if not isinstance(color, tuple | list | np.ndarray) or len(color) != 3:
         return None
-    if not all(_is_integer(each) and 0 <= each <= 255 for each in color):
+    if not all(_is_integer(channel) and 0 <= channel <= 255 for channel in color):
         return None
-    red, green, blue = (int(each) for each in color)
+    red, green, blue = (int(channel) for channel in color)
     return red * 65536 + green * 256 + blue
 
 
 def _look_up(table: Mapping[int, int], values: np.ndarray) -> np.ndarray:
-    """The table's entry of each of (N,) values; `_UNKNOWN` where it has none."""
+    """Return the table's entries of (N,) values; `_UNKNOWN` for a value without one."""
     if not table:
         return np.full(values.shape, _UNKNOWN)
     keys = np.array(sorted(table))
@@ -248,7 +248,7 @@ def _look_up(table: Mapping[int, int], values: np.ndarray) -> np.ndarray:
 
 
 def _translate(values: np.ndarray, translate: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Translate each different value once."""
+    """Translate every distinct value once."""
     if values.size == 0:
         return values
     if values.min() >= 0 and values.max() < _TABLE_SIZE:

@@ -1,7 +1,4 @@
-"""The text format of word lists: one class a line, or entries between separators.
-
-It knows strings and files only; `Vocabulary` is built from what it returns.
-"""
+"""The text format of word lists: one class per line, or entries between separators."""
 
 import os
 import re
@@ -12,27 +9,27 @@ from pathlib import Path
 __all__ = [
     "ListedClasses",
     "clean_word",
+    "content_lines",
     "fold_word",
+    "is_header",
     "parse_entry",
     "parse_lines",
     "read_text",
     "shown",
-    "without_remarks",
 ]
 
 # The set name that marks background classes instead of making a set.
 _BACKGROUND_HEADER = "background"
 _LARGEST_FILE = 16 * 2**20  # bytes; the word list of ImageNet-21k has 0.5 MB
 _SHOWN = 80
-# No prompt is longer: CLIP reads about 77 tokens.
-_LONGEST_NAME = 1000
-# Control characters and halves of characters, which no word holds and no console prints.
+_LONGEST_NAME = 1000  # characters; CLIP reads 77 tokens
+# Control characters and lone surrogates, which a console cannot print.
 _NO_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass
 class ListedClasses:
-    """What a text lists, in its order; the fields are `Vocabulary.from_names`'s arguments."""
+    """The classes of a text in order; the fields are the arguments of `Vocabulary.from_names`."""
 
     names: list[str] = field(default_factory=list)
     synonyms: list[tuple[str, ...]] = field(default_factory=list)
@@ -41,15 +38,15 @@ class ListedClasses:
 
 
 def shown(text: str) -> str:
-    """The text in quotes for an error, cut off where it is long."""
+    """Quote a text for an error message, cut after 80 characters."""
     return repr(text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}...")
 
 
 def clean_word(name: str) -> str:
-    """The word with single spaces.
+    """Return the word with single spaces.
 
     Raises:
-        ValueError: no string, or one that is no word: control characters, more than 1,000 letters.
+        ValueError: not a string, one with control characters, or one of more than 1,000 characters.
     """
     if not isinstance(name, str):
         raise ValueError(
@@ -65,7 +62,7 @@ def clean_word(name: str) -> str:
 
 
 def fold_word(name: str) -> str:
-    """What two spellings of one name share."""
+    """Return the form that all spellings of a name share: single spaces, case folded."""
     return clean_word(name).casefold()
 
 
@@ -74,10 +71,10 @@ def parse_entry(entry: str, where: str) -> tuple[str, tuple[str, ...]]:
 
     Args:
         entry: ``name``, ``name | word`` or ``name = word | word``.
-        where: it stands, for the error.
+        where: origin of the entry, for errors.
 
     Returns:
-        The name and its words.
+        The name of the class and its words.
 
     Raises:
         ValueError: an empty name or word.
@@ -93,56 +90,61 @@ def parse_entry(entry: str, where: str) -> tuple[str, tuple[str, ...]]:
     return name, tuple(words)
 
 
-def without_remarks(text: str) -> list[tuple[int, str]]:
-    """The lines that hold something beside a comment, with their numbers from 1."""
+def content_lines(text: str) -> list[tuple[int, str]]:
+    """Return number (from 1) and content of each line that is not empty or a comment."""
     lines = ((n, raw.split("#", 1)[0].strip()) for n, raw in enumerate(text.splitlines(), start=1))
     return [(number, line) for number, line in lines if line]
 
 
+def is_header(line: str) -> bool:
+    """Whether a line is a header of class sets, such as "[base, things]"."""
+    return line.startswith("[") and line.endswith("]")
+
+
 def parse_lines(text: str, where: str) -> ListedClasses:
-    """Read a text of one class a line; see `Vocabulary.from_file` for the format.
+    """Read a text of one class per line, in the format of `Vocabulary.from_file`.
 
     Args:
-        text: the whole of it.
-        where: it comes from, for the error.
+        text: all lines.
+        where: origin of the text, for errors.
 
     Raises:
         ValueError: an entry with an empty word.
     """
-    found = ListedClasses()
-    current: list[str] = []
-    for number, line in without_remarks(text):
-        if line.startswith("[") and line.endswith("]"):
-            current = [part.strip() for part in line[1:-1].split(",") if part.strip()]
+    listed = ListedClasses()
+    set_names: list[str] = []
+    for number, line in content_lines(text):
+        if is_header(line):
+            set_names = [part.strip() for part in line[1:-1].split(",") if part.strip()]
             continue
         name, words = parse_entry(line, f"{where}, line {number}")
-        for set_name in current:
+        for set_name in set_names:
             if set_name == _BACKGROUND_HEADER:
-                found.background.append(name)
+                listed.background.append(name)
             else:
-                found.class_sets.setdefault(set_name, []).append(len(found.names))
-        found.names.append(name)
-        found.synonyms.append(words)
-    return found
+                listed.class_sets.setdefault(set_name, []).append(len(listed.names))
+        listed.names.append(name)
+        listed.synonyms.append(words)
+    return listed
 
 
 def read_text(path: str | os.PathLike[str]) -> str:
     """Read a UTF-8 file of at most 16 MB.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: a folder or device, a larger file, or one that is not UTF-8.
-        OSError: a file that cannot be opened.
+        FileNotFoundError: the file does not exist.
+        ValueError: a folder, a device, a larger file, or one that is not UTF-8.
+        OSError: the file cannot be opened.
     """
     path = os.fspath(path)
     if not os.path.lexists(path):
         raise FileNotFoundError(f"the word list {shown(path)} does not exist; check its path")
     if not os.path.isfile(path):
-        raise ValueError(f"the word list {shown(path)} is no regular file; give a text file")
+        raise ValueError(f"the word list {shown(path)} is not a regular file; give a text file")
     if os.path.getsize(path) > _LARGEST_FILE:
         raise ValueError(
-            f"the word list {shown(path)} has {os.path.getsize(path):,} bytes, more than any list "
-            f"of words ({_LARGEST_FILE:,}); give a text file with one class a line"
+            f"the word list {shown(path)} has {os.path.getsize(path):,} bytes, and at most "
+            f"{_LARGEST_FILE:,} are read; give a text file with one class per line"
         )
     try:
         return Path(path).read_text(encoding="utf-8-sig")

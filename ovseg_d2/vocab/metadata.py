@@ -1,33 +1,33 @@
-"""The vocabulary that a dataset's metadata describe."""
+"""Read the vocabulary of a dataset from its metadata."""
 
 import reprlib
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from ovseg_d2.vocab.read import read_words
+from ovseg_d2.vocab.lines import fold_word
+from ovseg_d2.vocab.read import read_words, words_of
 from ovseg_d2.vocab.vocabulary import Vocabulary
 
 
 class Metadata(Protocol):
-    """What is asked of metadata: a value by its name, None where there is none."""
+    """The interface of metadata: a dict or detectron2's `Metadata`."""
 
     def get(self, key: str, default: Any = None, /) -> Any:
-        """The value of a name."""
+        """Return the value of a key, or the default."""
 
 
 def metadata_vocabulary(metadata: Metadata, where: str) -> Vocabulary | None:
-    """The classes of a dataset, or None where its metadata have none.
+    """Return the classes of a dataset, or None if its metadata have none.
 
-    ``vocabulary`` is read by :func:`~ovseg_d2.vocab.read_words`; without it ``stuff_classes``,
-    with ``class_sets``. Datasets exist that name two classes alike; the later one is told apart by
-    a number behind its name, which is no part of its words.
+    `read_words` reads ``vocabulary``; without it ``stuff_classes`` and ``class_sets`` are used. Of
+    two classes with one name, the later gets a number behind its name, not behind its words.
 
     Args:
         metadata: of the dataset.
-        where: which one, for the error.
+        where: "dataset NAME", for errors.
 
     Raises:
-        ValueError: a class without a name, or something that is no list of classes.
+        ValueError: a class without a name, or a value that is not a list of classes.
     """
     given = metadata.get("vocabulary")
     if given is not None:
@@ -35,7 +35,7 @@ def metadata_vocabulary(metadata: Metadata, where: str) -> Vocabulary | None:
     names = read_class_names(metadata, where)
     if not names:
         return None
-    synonyms = [[word.strip() for word in each.split(",") if word.strip()] for each in names]
+    synonyms = [[word.strip() for word in name.split(",") if word.strip()] for name in names]
     class_sets = metadata.get("class_sets") or {}
     try:
         return Vocabulary.from_names(tell_apart(names), synonyms=synonyms, class_sets=class_sets)
@@ -44,15 +44,15 @@ def metadata_vocabulary(metadata: Metadata, where: str) -> Vocabulary | None:
 
 
 def read_class_names(metadata: Metadata, where: str) -> list[str]:
-    """The names in ``stuff_classes``; [] where there are none.
+    """Return the names in ``stuff_classes``; [] without it.
 
     Args:
-        metadata: of a dataset. A name is a text, in which commas separate synonyms, or a list of
-            synonyms, which are then joined by commas.
-        where: which dataset, for the error.
+        metadata: of a dataset. A name is a text with commas between synonyms, or a list of
+            synonyms, which are joined by commas.
+        where: "dataset NAME", for errors.
 
     Raises:
-        ValueError: ``stuff_classes`` is no list or tuple, or holds something else.
+        ValueError: ``stuff_classes`` is not a list or tuple, or one of its items is not a name.
     """
     classes = metadata.get("stuff_classes")
     if classes is None:
@@ -63,45 +63,34 @@ def read_class_names(metadata: Metadata, where: str) -> list[str]:
             "list with the name of each class"
         )
     names = []
-    for number, each in enumerate(classes):
-        words = each if isinstance(each, list | tuple) else [each]
-        if not all(isinstance(word, str) for word in words):
-            raise ValueError(
-                f"{where}: stuff_classes[{number}] is {reprlib.repr(each)}; give the class's name, "
-                "or a list of its synonyms"
-            )
-        name = ", ".join(words)
+    for number, item in enumerate(classes):
+        place = f"{where}: stuff_classes[{number}]"
+        name = ", ".join(words_of(item, place, "the class's name, or a list of its synonyms"))
         if not name.replace(",", " ").strip():
-            raise ValueError(
-                f"{where}: stuff_classes[{number}] is {each!r}, which names nothing; give every "
-                "class a name"
-            )
+            raise ValueError(f"{place} is {item!r}, which is empty; give every class a name")
         names.append(name)
     return names
 
 
 def tell_apart(names: Sequence[str]) -> list[str]:
-    """Names that all differ, for a list in which several classes may bear one name.
-
-    Args:
-        names: of classes.
+    """Make class names unique.
 
     Returns:
-        The names; " (2)" and so on follows a name that an earlier one equals but for case.
+        The names; one that equals an earlier one, ignoring case, gets " (2)", " (3)", ...
     """
     taken: set[str] = set()
-    kept = []
+    unique_names = []
     for name in names:
         candidate, number = name, 1
-        while " ".join(candidate.split()).casefold() in taken:
+        while fold_word(candidate) in taken:
             number += 1
             candidate = f"{name} ({number})"
-        taken.add(" ".join(candidate.split()).casefold())
-        kept.append(candidate)
-    return kept
+        taken.add(fold_word(candidate))
+        unique_names.append(candidate)
+    return unique_names
 
 
 def name_some(names: Sequence[str], most: int = 10) -> str:
-    """The first names of a list, for a message, and how many more there are."""
+    """Join the first ``most`` names and the number of the others, for a message."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

@@ -1,27 +1,33 @@
-"""`read_words`: a vocabulary from whatever a user calls a word list.
+"""Read word lists: one set of rules for command lines, configs, input dicts and Python calls.
 
-Command lines, configs, input dicts and Python calls all read words here, by these rules:
+White space around a text is removed; the first row that applies to it decides:
 
-A text, after white space around it is removed, is the first of these that applies:
+===  ======================================  ======================================================
+row  text                                    read as
+===  ======================================  ======================================================
+1    the name of a list (``ade150``)         that list of this package; see `list_vocabularies`
+2    ends in ``.txt`` or ``.json``           that file, which must exist; see `Vocabulary.from_file`
+3    starts with ``[`` or ``{``              JSON: a list or a dict, see below
+4    has several lines                       one class per line, in the format of a file, or lines
+                                             that end (or begin) with a common comma or semicolon
+5    has semicolons, or commas               the classes between them
+6    other                                   one class
+===  ======================================  ======================================================
 
-1. The name of a list in this package, such as ``ade150`` (`list_vocabularies` gives all).
-2. A file: it ends in ``.txt`` (see `Vocabulary.from_file`) or ``.json``; it has to exist.
-3. JSON: it begins with ``[`` or ``{``.
-4. Several lines: one class a line, in the format of a file. A line may instead end with the comma
-   or semicolon that separates it from the next.
-5. Classes between semicolons, or between commas; a single class without either. Bars separate
-   the words of one class, and ``name = word | word`` gives a name that is not a prompt word.
+In rows 4 to 6 bars separate the words of one class, and ``name = word | word`` gives a name that is
+not a prompt word. Two kinds of separators in one text are refused: they may mean classes or words.
 
-Two separators in one text are refused, for they may mean classes or synonyms.
-
-A list, in Python or JSON, holds names, taken literally (commas and bars are part of a name), and
-lists of the words of one class, the first of which is its name. A list of a single text that rule 1
-or 2 applies to is read as that text.
-
-A dict, in Python or JSON, maps a name to a further word, or to a list of further words, of its
-class. The name is a word too.
-
-A path is a file, and a `Vocabulary` is itself.
+===============================  ==================================================================
+value, in Python or JSON         read as
+===============================  ==================================================================
+list                             classes: each item is a name, taken literally (commas and bars are
+                                 part of it), or the list of a class's words, its name first
+list of one text of row 1 or 2   that text
+dict                             name -> a further word, or a list of further words, of its class;
+                                 the name is a word too
+path (Python)                    that file
+`Vocabulary` (Python)            itself
+===============================  ==================================================================
 """
 
 import json
@@ -38,7 +44,7 @@ import numpy as np
 
 from ovseg_d2.files import expand_user
 from ovseg_d2.vocab.benchmarks import list_vocabularies, load_vocabulary
-from ovseg_d2.vocab.lines import read_text, shown, without_remarks
+from ovseg_d2.vocab.lines import content_lines, is_header, read_text, shown
 from ovseg_d2.vocab.vocabulary import Vocabulary
 
 __all__ = ["Words", "read_word_list", "read_words"]
@@ -49,20 +55,20 @@ _LONGEST_TEXT = 2**20  # characters
 _MOST_CLASSES = 100_000
 _FILES = (".txt", ".json")
 _OTHER_FILES = (".csv", ".tsv", ".yaml", ".yml", ".names", ".lst", ".xlsx", ".pkl", ".npy")
-# A JSON object of this one key is a list with a title.
+# Keys of a dict with one entry that is a titled list.
 _TITLES = ("classes", "names", "categories", "labels", "vocabulary", "words", "stuff_classes")
 
 
 def read_words(value: Words, what: str = "classes") -> Vocabulary:
-    """Read words in any of the forms that this module describes.
+    """Read words by the rules of this module.
 
     Args:
         value: the words.
-        what: they are, for errors; the argument or key that holds them.
+        what: the argument or key that holds them, for errors.
 
     Raises:
-        ValueError: no words, or a value that none of the rules describes.
-        FileNotFoundError: a name that ends in .txt or .json, and no such file.
+        ValueError: no words, or a value that no rule applies to.
+        FileNotFoundError: a text that ends in .txt or .json, of a file that does not exist.
     """
     if isinstance(value, Vocabulary):
         return value
@@ -77,31 +83,31 @@ def read_words(value: Words, what: str = "classes") -> Vocabulary:
     if isinstance(value, list | tuple | KeysView | ValuesView | Iterator):
         return _read_list(value, what)
     raise ValueError(
-        f"{what} are {reprlib.repr(value)} ({type(value).__name__}), which is no list of words; "
+        f"{what} are {reprlib.repr(value)} ({type(value).__name__}), which is not a list of words; "
         "give words such as 'sky, grass', a list of them, or the path of a .txt or .json file"
     )
 
 
 def read_word_list(name: str, what: str) -> Vocabulary:
-    """Read a list of the package by its name, or a .txt or .json file.
+    """Read a list of the package by its name, or a .txt or .json file (rows 1 and 2).
 
     Args:
-        name: or path.
+        name: name of the list, or path of the file.
         what: the key that holds it, for errors.
 
     Raises:
-        ValueError: neither, or a file that is no word list.
-        FileNotFoundError: a path that leads to no file.
+        ValueError: an unknown name, or a file that is not a word list.
+        FileNotFoundError: the file does not exist.
     """
-    found = _read_named(name.strip(), what)
-    return load_vocabulary(name) if found is None else found
+    vocabulary = _read_named(name.strip(), what)
+    return load_vocabulary(name) if vocabulary is None else vocabulary
 
 
 def _read_named(text: str, what: str) -> Vocabulary | None:
-    """The list or file that a text names; None where it names none."""
+    """Read the list or file that a text names (rows 1 and 2); None for another text."""
     if text.casefold() in list_vocabularies():
         vocabulary = load_vocabulary(text.casefold())
-        _say_once(f"{what}: {text!r} is the package's word list of {len(vocabulary)} classes")
+        _log_once(f"{what}: {text!r} is the package's word list of {len(vocabulary)} classes")
         return vocabulary
     if "\0" in text:  # no file's name
         return None
@@ -111,7 +117,7 @@ def _read_named(text: str, what: str) -> Vocabulary | None:
         return _read_file(path, what)
     if ending in _OTHER_FILES and os.path.isfile(path):
         raise ValueError(
-            f"{what} {shown(text)} name a file of another format; write one class a line into a "
+            f"{what} {shown(text)} name a file of another format; write one class per line into a "
             ".txt file, or a list into a .json file"
         )
     return None
@@ -123,7 +129,7 @@ def _read_file(path: str, what: str) -> Vocabulary:
         vocabulary = _read_json(content, path)
     else:
         vocabulary = Vocabulary.from_lines(content, path)
-    _say_once(f"{what}: {len(vocabulary)} classes of the file {path}")
+    _log_once(f"{what}: {len(vocabulary)} classes of the file {path}")
     return vocabulary
 
 
@@ -137,26 +143,26 @@ def _read_text(text: str, what: str) -> Vocabulary:
     named = _read_named(text, what)
     if named is not None:
         return named
-    lines = [line for _, line in without_remarks(text)] if len(text.splitlines()) > 1 else [text]
-    # A section of the format of files, "[base]", is no JSON.
-    if text.startswith(("[", "{")) and not (len(lines) > 1 and _is_header(lines[0])):
+    lines = [line for _, line in content_lines(text)] if len(text.splitlines()) > 1 else [text]
+    # The header of a class set, "[base]", is not JSON.
+    if text.startswith(("[", "{")) and not (len(lines) > 1 and _is_plain_header(lines[0])):
         return _read_json(text, what)
     return _refuse_file_names(_read_separated(text, lines, what), what)
 
 
-def _is_header(line: str) -> bool:
-    return line.startswith("[") and line.endswith("]") and '"' not in line
+def _is_plain_header(line: str) -> bool:
+    return is_header(line) and '"' not in line
 
 
 def _read_separated(text: str, lines: Sequence[str], what: str) -> Vocabulary:
-    """Words between line breaks, semicolons or commas."""
+    """Read classes between line breaks, semicolons or commas (rows 4 to 6)."""
     for mark in (",", ";"):
         if len(lines) > 1 and (
             all(line.endswith(mark) for line in lines[:-1])
             or all(line.startswith(mark) for line in lines[1:])
         ):
             lines = [" ".join(lines)]
-    classes = [line for line in lines if len(lines) == 1 or not _is_header(line)]
+    classes = [line for line in lines if len(lines) == 1 or not _is_plain_header(line)]
     marks = {mark for mark in ",;" if any(mark in line for line in classes)}
     if len(lines) > 1:
         marks.add("\n")
@@ -180,7 +186,7 @@ def _read_json(text: str, what: str) -> Vocabulary:
         raise ValueError(f"{what}: this JSON is nested too deeply for a list of words") from error
     except json.JSONDecodeError as error:
         raise ValueError(
-            f"{what}: {shown(text)} begins as JSON and is none ({error.msg} at character "
+            f"{what}: {shown(text)} begins like JSON but is not valid ({error.msg} at character "
             f'{error.pos}); write ["sky", "grass"], or words without brackets'
         ) from error
     if not isinstance(value, list | dict):
@@ -192,17 +198,17 @@ def _read_json(text: str, what: str) -> Vocabulary:
 
 
 def _as_number(digits: str) -> float:
-    # Python refuses to make an integer of thousands of digits.
+    # Python refuses integers of thousands of digits.
     return int(digits) if len(digits) < 20 else float(digits)
 
 
 def _as_dict(pairs: list[tuple[str, Any]], what: str) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    entries = dict(pairs)
+    if len(entries) < len(pairs):
         keys = [key for key, _ in pairs]
-        twice = next(key for key in found if keys.count(key) > 1)
+        twice = next(key for key in entries if keys.count(key) > 1)
         raise ValueError(f"{what}: this JSON holds {shown(twice)} twice; keep one of them")
-    return found
+    return entries
 
 
 def _read_list(value: Any, what: str) -> Vocabulary:
@@ -217,7 +223,7 @@ def _read_list(value: Any, what: str) -> Vocabulary:
         if named is not None:
             return named
     groups = [
-        _words_of(item, f"{what}[{place}]", "a name, or a list of the words of one class")
+        words_of(item, f"{what}[{place}]", "a name, or a list of the words of one class")
         for place, item in enumerate(items)
     ]
     return _from_groups(groups, what)
@@ -240,13 +246,22 @@ def _read_mapping(value: Mapping[Any, Any], what: str) -> Vocabulary:
     expected = "a further word of the class, or a list of them"
     groups = []
     for name, words in value.items():
-        further = [] if words in ([], ()) else _words_of(words, f"{what}[{shown(name)}]", expected)
+        further = [] if words in ([], ()) else words_of(words, f"{what}[{shown(name)}]", expected)
         groups.append([name, *further])
     return _from_groups(groups, what)
 
 
-def _words_of(item: Any, where: str, expected: str) -> list[str]:
-    """The words that an item of a list or dict holds."""
+def words_of(item: Any, where: str, expected: str) -> list[str]:
+    """Return the words of an item of a list or dict: a text, or a list of at least one text.
+
+    Args:
+        item: of a list or dict.
+        where: argument and place of the item, for errors.
+        expected: the remedy, for errors.
+
+    Raises:
+        ValueError: another value.
+    """
     words = [item] if isinstance(item, str) else item
     if (
         not isinstance(words, list | tuple)
@@ -273,7 +288,7 @@ def _refuse_many(count: int, what: str) -> None:
 
 
 def _refuse_file_names(vocabulary: Vocabulary, what: str) -> Vocabulary:
-    """Refuse words that name word lists: they are no classes, and lists are given alone."""
+    """Refuse words that name word lists, which must be given alone."""
     for words in vocabulary.synonyms:
         for word in words:
             is_list = word.casefold() in list_vocabularies()
@@ -284,5 +299,5 @@ def _refuse_file_names(vocabulary: Vocabulary, what: str) -> Vocabulary:
 
 
 @cache
-def _say_once(message: str) -> None:
+def _log_once(message: str) -> None:
     _logger.info("%s", message)

@@ -1,7 +1,6 @@
-"""`Vocabulary`: an ordered list of classes, one output channel each, that never changes.
+"""`Vocabulary`: an immutable, ordered list of classes, one output channel per class.
 
-Every system, data set and evaluator speaks of classes through this one type, so that a label can
-never be read with another list's names. It is a value: equal by content, hashable, picklable.
+Systems, datasets and evaluators all use this type. It is equal by content, hashable and picklable.
 """
 
 from __future__ import annotations
@@ -26,34 +25,34 @@ __all__ = ["ClassSets", "Vocabulary"]
 
 
 class ClassSets(Mapping[str, tuple[int, ...]]):
-    """Named sets of class indices, e.g. ``{"base": (0, 1), "novel": (2,)}``; immutable."""
+    """Immutable named sets of class indices, e.g. ``{"base": (0, 1), "novel": (2,)}``."""
 
     def __init__(self, sets: Mapping[str, Iterable[int]] | None = None) -> None:
-        """Copy ``sets``; indices are sorted and repeats dropped."""
+        """Copy ``sets``, with indices sorted and repeats dropped."""
         self._sets = {
             str(name): tuple(sorted({int(i) for i in ids})) for name, ids in (sets or {}).items()
         }
 
     def __getitem__(self, name: str) -> tuple[int, ...]:
-        """Indices of a set, ascending; KeyError names the sets there are."""
+        """Return the indices of a set, ascending; a KeyError lists the names of all sets."""
         if name not in self._sets:
             raise KeyError(f"no class set {name!r}; there are {sorted(self._sets)}")
         return self._sets[name]
 
     def __iter__(self) -> Iterator[str]:
-        """Names of the sets, as given."""
+        """Iterate over the names in the order given."""
         return iter(self._sets)
 
     def __len__(self) -> int:
-        """Number of sets."""
+        """Return the number of sets."""
         return len(self._sets)
 
     def __hash__(self) -> int:
-        """Hash of the content; equality comes from Mapping."""
+        """Hash the content; equality comes from Mapping."""
         return hash(frozenset(self._sets.items()))
 
     def __repr__(self) -> str:
-        """Show it as the dict it stands for."""
+        """Format the sets as a dict."""
         return repr(self._sets)
 
 
@@ -62,17 +61,15 @@ class Vocabulary:
     """K classes in channel order.
 
     Args:
-        names: the K class names. Runs of white space become one space; they must be unique when
-            case is ignored.
-        synonyms: for each class the words that stand for it in prompts. Default: its name alone.
-            A word repeated within one class is dropped; two classes may share a word.
-        background: names of the classes that mean "background". Such a class has a channel of its
-            own like any other.
+        names: the K class names, unique when case is ignored. Runs of white space become one space.
+        synonyms: the prompt words of each class. Default: its name alone. A word repeated within
+            one class is dropped; two classes may share a word.
+        background: names of the classes that mean "background". Each has a channel like any class.
         class_sets: named sets of class indices, such as "base" and "novel"; they may overlap.
 
     Raises:
         ValueError: no class, an empty or repeated name, a class without words, a background name
-            that is no class, or a set index out of range.
+            that is not a class, or a set index out of range.
     """
 
     names: tuple[str, ...]
@@ -81,7 +78,7 @@ class Vocabulary:
     class_sets: Mapping[str, tuple[int, ...]] = field(default_factory=ClassSets)
 
     def __post_init__(self) -> None:
-        """Normalise white space, fill in defaults and check."""
+        """Normalise white space, fill in defaults and check all fields."""
         _refuse_string("names", self.names)
         _refuse_string("background", self.background)
         names = tuple(clean_word(name) for name in self.names)
@@ -94,13 +91,13 @@ class Vocabulary:
             if fold_word(name) not in index:
                 raise ValueError(
                     f"background name {shown(name)} is not a class of this vocabulary; "
-                    "add it to names, for background is a class like any other"
+                    "add it to names, because background is a class like any other"
                 )
         ids = sorted({index[fold_word(name)] for name in background})
         class_sets = ClassSets(self.class_sets)
         _check_class_sets(class_sets, len(names))
 
-        # A frozen dataclass sets its own fields this way.
+        # A frozen dataclass has no other way to set its fields.
         object.__setattr__(self, "names", names)
         object.__setattr__(self, "synonyms", tuple(_unique_words(group) for group in words))
         object.__setattr__(self, "background", tuple(names[i] for i in ids))
@@ -115,7 +112,7 @@ class Vocabulary:
         background: Iterable[str] = (),
         class_sets: Mapping[str, Iterable[int]] | None = None,
     ) -> Vocabulary:
-        """Build from any iterable of names, taken literally: commas and bars are plain text."""
+        """Build from an iterable of names, taken literally: commas and bars are plain text."""
         _refuse_string("names", names)
         _refuse_string("background", background)
         for group in synonyms:
@@ -132,14 +129,14 @@ class Vocabulary:
         """Read entries between separators: ``"red star, grass | lawn, brick = brick wall"``.
 
         Bars separate the words of one class (the first is its name), and ``name = word | word``
-        gives a name that is not itself a prompt word.
+        gives a name that is not a prompt word.
 
         Args:
             text: the entries.
             separator: of classes.
 
         Raises:
-            ValueError: an empty entry, or whatever the constructor refuses.
+            ValueError: an empty entry, or as the constructor.
         """
         entries = text.split(separator)
         if not text.strip():
@@ -160,48 +157,43 @@ class Vocabulary:
         """Read a text in the format of `from_file`.
 
         Args:
-            text: the whole of it.
-            where: it comes from, for errors.
+            text: all lines.
+            where: origin of the text, for errors.
 
         Raises:
-            ValueError: a text without classes, or whatever the constructor refuses.
+            ValueError: a text without classes, or as the constructor.
         """
-        found = parse_lines(text, where)
+        listed = parse_lines(text, where)
         try:
-            return cls.from_names(
-                found.names,
-                synonyms=found.synonyms,
-                background=found.background,
-                class_sets=found.class_sets,
-            )
+            return cls.from_names(**vars(listed))
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from error
 
     @classmethod
     def from_file(cls, path: str | Path) -> Vocabulary:
-        """Read a UTF-8 text file, one class a line.
+        """Read a UTF-8 text file of one class per line.
 
         ``name``, ``name | synonym`` or ``name = word | word``; commas are part of a name. ``#``
-        starts a comment, empty lines are skipped. A line ``[base]`` or ``[base, things]`` puts
-        the classes that follow into these class sets, until the next such line (``[]`` ends all);
-        in the set called ``background`` a class becomes a background class instead.
+        starts a comment, empty lines are skipped. A line ``[base]`` or ``[base, things]`` puts the
+        following classes into these class sets, until the next such line (``[]`` ends all); in the
+        set called ``background`` a class becomes a background class instead.
 
         Raises:
-            FileNotFoundError: no such file.
-            ValueError: a file that is no text, one without classes, or whatever the constructor
-                refuses, with the path.
+            FileNotFoundError: the file does not exist.
+            ValueError: a file that is not text, one without classes, or as the constructor; the
+                message starts with the path.
         """
         return cls.from_lines(read_text(path), str(path))
 
     def __len__(self) -> int:
-        """Number of classes K."""
+        """Return the number of classes K."""
         return len(self.names)
 
     def index(self, name: str) -> int:
-        """Index of a class by name, ignoring case and extra white space.
+        """Return the index of a class by name, ignoring case and extra white space.
 
         Raises:
-            ValueError: no class of that name.
+            ValueError: an unknown name.
         """
         for i, other in enumerate(self.names):
             if fold_word(other) == fold_word(name):
@@ -214,9 +206,9 @@ class Vocabulary:
         return tuple(self.index(name) for name in self.background)
 
     def subset(self, classes: Sequence[int] | Sequence[str]) -> Vocabulary:
-        """Keep some classes, given by index or by name, in the order given.
+        """Return a vocabulary of the given classes, indices or names, in the order given.
 
-        Class sets and background follow; a set that loses all its classes stays, empty.
+        Class sets and background keep their members; a set that loses all of them stays, empty.
 
         Raises:
             ValueError: an index out of range, an unknown name, a repeat or an empty selection.
@@ -242,25 +234,23 @@ class Vocabulary:
         )
 
     def union(self, other: Vocabulary) -> Vocabulary:
-        """This vocabulary, followed by the classes of ``other`` that it lacks.
+        """Return this vocabulary, followed by the classes of ``other`` that it lacks.
 
-        Classes of the same name become one: their words are put together, and background and
-        class sets of both sides apply to it.
+        Classes of the same name become one, with the words, class sets and background of both.
         """
         names = list(self.names)
         synonyms = list(self.synonyms)
-        place = {fold_word(name): i for i, name in enumerate(names)}
+        new_index = {fold_word(name): i for i, name in enumerate(names)}
         for name, words in zip(other.names, other.synonyms, strict=True):
-            i = place.get(fold_word(name))
-            if i is None:
-                place[fold_word(name)] = len(names)
+            i = new_index.setdefault(fold_word(name), len(names))
+            if i == len(names):
                 names.append(name)
                 synonyms.append(words)
             else:
                 synonyms[i] = synonyms[i] + words
         class_sets = {name: list(members) for name, members in self.class_sets.items()}
         for name, members in other.class_sets.items():
-            moved = [place[fold_word(other.names[i])] for i in members]
+            moved = [new_index[fold_word(other.names[i])] for i in members]
             class_sets.setdefault(name, []).extend(moved)
         return Vocabulary(
             names=tuple(names),
@@ -270,7 +260,7 @@ class Vocabulary:
         )
 
     def key(self) -> str:
-        """SHA-256 of the whole content as 64 hexadecimal digits; the same on every machine."""
+        """Return the SHA-256 of the content, 64 hexadecimal digits, the same on every machine."""
         content = [
             self.names,
             self.synonyms,
@@ -282,7 +272,7 @@ class Vocabulary:
 
 
 def _refuse_string(argument: str, value: object) -> None:
-    # A string is a sequence of strings too, and would silently become one class a letter.
+    # A string is a sequence of strings, and would become one class per letter.
     if isinstance(value, str):
         raise ValueError(
             f"{argument} must be a sequence of words, got the single string {shown(value)}; "
@@ -315,8 +305,8 @@ def _check_synonyms(names: Sequence[str], synonyms: Sequence[Sequence[str]]) -> 
         _refuse_string("synonyms", words)
         if not words or not all(clean_word(word) for word in words):
             raise ValueError(
-                f"the synonyms {reprlib.repr(list(words))} of class {shown(name)} are or hold an "
-                "empty word; give at least one word, and none that is empty"
+                f"the synonyms {reprlib.repr(list(words))} of class {shown(name)} are empty or "
+                "hold an empty word; give at least one word, and no empty one"
             )
 
 

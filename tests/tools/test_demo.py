@@ -337,7 +337,7 @@ def test_words_from_a_file_or_a_list_of_the_package(demo, tmp_path):
     [
         ("nowhere.txt", "the word list 'nowhere.txt' does not exist"),
         ("a, b; c", "--classes 'a, b; c' hold commas and semicolons"),
-        ("['a', 'b']", "begins as JSON and is none"),
+        ("['a', 'b']", "begins like JSON but is not valid"),
     ],
 )
 def test_words_that_may_mean_two_things_are_refused(refused, never_built, tmp_path, words, told):

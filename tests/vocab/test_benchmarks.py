@@ -1,4 +1,4 @@
-"""The word lists: sizes, orders, spellings and the unseen classes of the zero-shot protocols."""
+"""The word lists: sizes, orders, spellings and unseen classes of the zero-shot protocols."""
 
 from importlib import resources
 
@@ -23,7 +23,7 @@ _SIZES = {
     "voc21": 21,
     "voc21_sclip": 21,
 }
-# What MaskCLIP+ trains without labels of, as published: indices and words.
+# The classes that MaskCLIP+ trains without labels, as published: indices and words.
 _UNSEEN = {
     "voc20": ([15, 16, 17, 18, 19], "potted plant|sheep|sofa|train|tv monitor"),
     "voc21": ([16, 17, 18, 19, 20], "potted plant|sheep|sofa|train|tv monitor"),
@@ -44,13 +44,13 @@ def _lines(name: str) -> list[str]:
     return file.read_text(encoding="utf-8").splitlines()
 
 
-def test_all_lists_are_there_and_of_their_sizes() -> None:
+def test_list_vocabularies_and_sizes() -> None:
     assert {name: len(load_vocabulary(name)) for name in list_vocabularies()} == _SIZES
     assert list(list_vocabularies()) == sorted(_SIZES)
 
 
 @pytest.mark.parametrize("name", sorted(_SIZES))
-def test_every_file_begins_with_what_it_is_and_is_clean(name: str) -> None:
+def test_list_files_have_a_header_and_are_clean(name: str) -> None:
     lines = _lines(name)
     assert lines[0].startswith("# ") and len(lines[0]) > 20
     assert all(line == line.rstrip() and line.isascii() for line in lines)
@@ -59,19 +59,19 @@ def test_every_file_begins_with_what_it_is_and_is_clean(name: str) -> None:
     assert len(entries) == _SIZES[name]
 
 
-def test_an_unknown_name_lists_those_there_are() -> None:
+def test_load_vocabulary_unknown_name_lists_all() -> None:
     with pytest.raises(ValueError, match=r"no word list 'voc'; choose one of ade150, .*voc20"):
         load_vocabulary("voc")
-    # A name is no path.
+    # A path is not a name.
     with pytest.raises(ValueError, match="no word list"):
         load_vocabulary("../lists/voc20")
 
 
-def test_a_list_is_read_once() -> None:
+def test_load_vocabulary_reads_once() -> None:
     assert load_vocabulary("voc20") is load_vocabulary("voc20")
 
 
-# Corner stones of each order, by label id: first, last, and some between that orders differ in.
+# Some classes of every order by label id: first, last, and some that tell orders apart.
 @pytest.mark.parametrize(
     ("name", "known"),
     [
@@ -104,7 +104,7 @@ def test_label_order(name: str, known: dict[int, str]) -> None:
     assert {i: names[i] for i in known} == known
 
 
-# Label ids of the 59 among the 459, as the annotations' own 59_labels.txt gives them.
+# Label ids of the 59 among the 459, from the annotations' 59_labels.txt.
 _IDS_59 = (
     "2 9 18 19 22 23 25 31 33 34 44 45 46 59 65 68 72 80 85 98 104 105 113 115 144 158 159 162 187 "
     "189 207 220 232 258 259 260 284 295 296 308 324 326 347 349 354 355 360 366 368 397 415 416 "
@@ -112,11 +112,11 @@ _IDS_59 = (
 )
 
 
-def test_orders_of_context() -> None:
+def test_context_orders() -> None:
     names, all_names = load_vocabulary("context59").names, load_vocabulary("context459").names
     assert list(names) == sorted(names)
     assert names == tuple(all_names[int(i) - 1] for i in _IDS_59.split())
-    # In the order of the words as people write them: "fish tank" stands before "fishbowl".
+    # The order is that of the spaced words: "fish tank" stands before "fishbowl".
     words = [group[0] for group in load_vocabulary("context459").synonyms]
     words = ["aeroplane" if word == "airplane" else word for word in words]
     assert words == sorted(words)
@@ -136,7 +136,7 @@ def test_background_comes_first_and_changes_nothing_else(
 
 
 @pytest.mark.parametrize("name", sorted(_UNSEEN))
-def test_unseen_classes_by_published_index_and_by_word(name: str) -> None:
+def test_unseen_classes_have_published_indices_and_words(name: str) -> None:
     ids, words = _UNSEEN[name]
     vocabulary = load_vocabulary(name)
     assert [vocabulary.synonyms[i][0] for i in ids] == words.split("|")
@@ -145,12 +145,12 @@ def test_unseen_classes_by_published_index_and_by_word(name: str) -> None:
     assert set(vocabulary.class_sets["seen"]) == seen
 
 
-def test_unseen_classes_of_context59_are_those_of_context60() -> None:
+def test_unseen_classes_of_context59_and_context60_agree() -> None:
     ids = _UNSEEN["context60"][0]
     assert load_vocabulary("context59").class_sets["unseen"] == tuple(sorted(i - 1 for i in ids))
 
 
-def test_readable_words_of_coco_stuff_and_official_names() -> None:
+def test_coco_stuff_has_readable_words_and_official_names() -> None:
     vocabulary = load_vocabulary("coco_stuff171")
     renamed = {
         name: words
@@ -160,19 +160,19 @@ def test_readable_words_of_coco_stuff_and_official_names() -> None:
     assert len(renamed) == 29
     assert renamed["wall-brick"] == ("brick wall",)
     assert renamed["building-other"] == ("building",)
-    # Names of the data with a hyphen are for tables; no prompt shows one.
+    # Names with a hyphen are for tables; no prompt word has one.
     assert not any("-" in word for words in vocabulary.synonyms for word in words)
     assert sum("-" in name for name in vocabulary.names) == 29
     official = Vocabulary.from_names(vocabulary.names)
     assert official.synonyms[vocabulary.index("wall-brick")] == ("wall-brick",)
 
 
-def test_coco_object_is_the_things_of_coco_stuff() -> None:
+def test_coco_object_holds_the_things_of_coco_stuff() -> None:
     things = load_vocabulary("coco_stuff171").names[:80]
     assert load_vocabulary("coco_object").names == ("background", *things)
 
 
-def test_spaced_words_of_context459_spell_the_names() -> None:
+def test_context459_words_are_the_spaced_names() -> None:
     vocabulary = load_vocabulary("context459")
     differing = {
         name: words
@@ -180,34 +180,34 @@ def test_spaced_words_of_context459_spell_the_names() -> None:
         if words[0].replace(" ", "") != name
     }
     assert differing == {"aeroplane": ("airplane",)}
-    # The 59 are among the 459, spelled alike.
+    # The 59 classes are among the 459, with the same spelling.
     assert set(load_vocabulary("context59").names) <= set(vocabulary.names)
 
 
-def test_ade_synonyms_belong_to_the_same_classes() -> None:
+def test_ade150_synonyms_has_the_classes_of_ade150() -> None:
     plain, rich = load_vocabulary("ade150"), load_vocabulary("ade150_synonyms")
     assert plain.names == rich.names
     assert all(len(words) == 1 for words in plain.synonyms)
     assert sum(len(words) > 1 for words in rich.synonyms) == 41
-    # Where the two sources choose different first words, and nowhere else.
-    strangers = {
+    # Only classes for which the two sources choose different first words.
+    renamed = {
         name: words
         for name, words in zip(rich.names, rich.synonyms, strict=True)
         if name not in words
     }
-    assert len(strangers) == 10
-    assert strangers["windowpane"] == ("window",)
-    assert strangers["television receiver"] == ("tv",)
+    assert len(renamed) == 10
+    assert renamed["windowpane"] == ("window",)
+    assert renamed["television receiver"] == ("tv",)
 
 
-def test_the_words_of_ade847_joined_are_its_names() -> None:
+def test_ade847_joined_words_are_the_names() -> None:
     vocabulary = load_vocabulary("ade847")
     assert sum("," in name for name in vocabulary.names) == 217
     for name, words in zip(vocabulary.names, vocabulary.synonyms, strict=True):
         assert ", ".join(words) == name.replace(" ,", ",")
 
 
-def test_background_words_of_sclip() -> None:
+def test_sclip_background_words() -> None:
     background = load_vocabulary("background_sclip")
     assert background.background == ("background",)
     assert len(background.synonyms[0]) == 26
@@ -217,5 +217,5 @@ def test_background_words_of_sclip() -> None:
 
 
 @pytest.mark.parametrize("name", ["voc20", "voc21", "coco_object"])
-def test_lists_in_the_words_of_sclip_name_the_same_classes(name: str) -> None:
+def test_sclip_lists_have_the_same_classes(name: str) -> None:
     assert load_vocabulary(f"{name}_sclip").names == load_vocabulary(name).names

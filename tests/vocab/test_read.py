@@ -1,4 +1,4 @@
-"""What is read as words, in each form that a user may give them, and what is refused."""
+"""`read_words` and `metadata_vocabulary`: every accepted form, and the refused ones."""
 
 import json
 import logging
@@ -35,7 +35,7 @@ WITH_SYNONYMS = Vocabulary.from_names(
         '[\n  "red star",\n  "grass",\n  "sky"\n]\n',
     ],
 )
-def test_texts_of_the_same_three_classes(text: str) -> None:
+def test_read_words_text_forms(text: str) -> None:
     assert read_words(text) == PLAIN
 
 
@@ -52,7 +52,7 @@ def test_texts_of_the_same_three_classes(text: str) -> None:
         PLAIN,
     ],
 )
-def test_values_of_the_same_three_classes(value: Any) -> None:
+def test_read_words_value_forms(value: Any) -> None:
     assert read_words(value) == PLAIN
 
 
@@ -70,13 +70,13 @@ def test_values_of_the_same_three_classes(value: Any) -> None:
         (("dog", "puppy", "hound"), ["grass"]),
     ],
 )
-def test_synonyms_are_kept_in_each_form(value: Any) -> None:
+def test_read_words_keeps_synonyms_in_every_form(value: Any) -> None:
     assert read_words(value) == WITH_SYNONYMS
 
 
-def test_lines_may_make_class_sets_as_in_a_file() -> None:
-    found = read_words("[base]\nsky\ngrass\n[background, novel]\nwall = brick wall | stone wall")
-    assert found == Vocabulary.from_names(
+def test_read_words_reads_class_sets_in_lines() -> None:
+    text = "[base]\nsky\ngrass\n[background, novel]\nwall = brick wall | stone wall"
+    assert read_words(text) == Vocabulary.from_names(
         ["sky", "grass", "wall"],
         synonyms=[["sky"], ["grass"], ["brick wall", "stone wall"]],
         background=["wall"],
@@ -84,12 +84,12 @@ def test_lines_may_make_class_sets_as_in_a_file() -> None:
     )
 
 
-def test_items_of_a_list_are_taken_literally() -> None:
+def test_read_words_takes_list_items_literally() -> None:
     assert read_words(["wall, brick", "a; b", "x | y"]).names == ("wall, brick", "a; b", "x | y")
 
 
 @pytest.mark.parametrize("form", [str, Path, lambda path: [str(path)]])
-def test_files_are_read(
+def test_read_words_reads_files(
     tmp_path: Path,
     form: Any,
     caplog: pytest.LogCaptureFixture,
@@ -110,7 +110,7 @@ def test_files_are_read(
         assert f"2 classes of the file {tmp_path / 'words.json'}" in caplog.text
 
 
-def test_a_file_is_found_in_the_working_and_the_home_folder(
+def test_read_words_looks_in_working_and_home_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "classes.txt").write_text("sky\ngrass")
@@ -118,13 +118,13 @@ def test_a_file_is_found_in_the_working_and_the_home_folder(
     assert read_words("classes.txt").names == ("sky", "grass")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert read_words("~/classes.txt").names == ("sky", "grass")
-    # A word is a word, whatever lies in the folder.
+    # A word that is also the name of a file without a suffix stays a word.
     (tmp_path / "sky").write_text("grass")
     assert read_words("sky").names == ("sky",)
 
 
 @pytest.mark.parametrize("value", ["ade150", " ADE150 \n", ["ade150"], '["ade150"]'])
-def test_a_list_of_the_package_by_its_name(value: Any) -> None:
+def test_read_words_reads_package_lists_by_name(value: Any) -> None:
     assert read_words(value) is load_vocabulary("ade150")
 
 
@@ -156,8 +156,11 @@ def _endless() -> Iterator[str]:
         (["sky", "words.json"], "'words.json' names a file"),
         ("ade150, sky", "'ade150' names a word list of this package"),
         (["sky", ["grass", "voc20"]], "'voc20' names a word list"),
-        ("['sky', 'grass']", r"begins as JSON and is none \(Expecting value at character 1\)"),
-        ('["sky", ', "begins as JSON and is none"),
+        (
+            "['sky', 'grass']",
+            r"but is not valid \(Expecting value at character 1\)",
+        ),
+        ('["sky", ', "begins like JSON but is not valid"),
         ('["sky", null]', r"classes\[1\] is None \(NoneType\)"),
         ('{"sky": null}', r"classes\['sky'\] is None"),
         ('{"sky": [], "sky": ["blue"]}', "this JSON holds 'sky' twice"),
@@ -165,7 +168,7 @@ def _endless() -> Iterator[str]:
         ('{"sky": 0, "grass": 1}', r"classes\['sky'\] is 0 \(int\)"),
         ('{"classes": ["sky", "grass"]}', "hold a list under 'classes'; give the list itself"),
         ('[{"name": "sky"}]', r"classes\[0\] is \{'name': 'sky'\} \(dict\)"),
-        ("[" * 100_000, "nested too deeply|begins as JSON"),
+        ("[" * 100_000, "nested too deeply|begins like JSON"),
         ("[" * 500 + "]" * 500, r"classes\[0\] is \[\["),
         ("[]", "an empty list"),
         ("{}", "an empty dict"),
@@ -182,10 +185,10 @@ def _endless() -> Iterator[str]:
         ({0: "sky"}, "hold '0', a number"),
         ([], "an empty list"),
         ({}, "an empty dict"),
-        ({"sky", "grass"}, r"\(set\), which is no list of words"),
-        (b"sky, grass", r"b'sky, grass' \(bytes\), which is no list of words"),
-        (3, r"3 \(int\), which is no list"),
-        (np.zeros(3), r"\(ndarray\), which is no list"),
+        ({"sky", "grass"}, r"\(set\), which is not a list of words"),
+        (b"sky, grass", r"b'sky, grass' \(bytes\), which is not a list of words"),
+        (3, r"3 \(int\), which is not a list"),
+        (np.zeros(3), r"\(ndarray\), which is not a list"),
         (_endless(), "more than 100,000 classes"),
         ("a" * 2_000_000, "a text of 2,000,000 characters"),
         ("a" * 2_000, "of 2000 characters is too long"),
@@ -197,18 +200,18 @@ def _endless() -> Iterator[str]:
         ),
     ],
 )
-def test_what_is_refused_and_what_is_said(value: Any, message: str) -> None:
+def test_read_words_refuses_with_one_short_sentence(value: Any, message: str) -> None:
     with pytest.raises((ValueError, FileNotFoundError), match=message) as caught:
         read_words(value)
     assert len(str(caught.value)) < 600 and "\n" not in str(caught.value)
 
 
-def test_the_argument_is_named() -> None:
+def test_read_words_errors_name_the_argument() -> None:
     with pytest.raises(ValueError, match=r"^--classes 'a, b; c' hold commas and semicolons"):
         read_words("a, b; c", "--classes")
 
 
-def test_files_that_are_no_word_lists_are_refused_by_name(tmp_path: Path) -> None:
+def test_read_words_refuses_other_files_by_name(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.txt")
     (tmp_path / "folder.txt").mkdir()
     (tmp_path / "latin.txt").write_bytes("sky\nstraße".encode("latin-1"))
@@ -218,8 +221,8 @@ def test_files_that_are_no_word_lists_are_refused_by_name(tmp_path: Path) -> Non
     with open(tmp_path / "large.txt", "wb") as file:
         file.truncate(2**25)
     for name, message in {
-        "pipe.txt": "no regular file",
-        "folder.txt": "no regular file",
+        "pipe.txt": "not a regular file",
+        "folder.txt": "not a regular file",
         "latin.txt": "is not UTF-8 text .* at byte 8",
         "utf16.txt": "is not UTF-8 text",
         "words.csv": "a file of another format",
@@ -231,13 +234,15 @@ def test_files_that_are_no_word_lists_are_refused_by_name(tmp_path: Path) -> Non
         assert name in str(caught.value)
 
 
-def test_metadata_are_read_as_meant() -> None:
-    found = metadata_vocabulary({"stuff_classes": [["sky", "cloud"], "wall, brick"]}, "dataset x")
-    assert found is not None
-    assert found.names == ("sky, cloud", "wall, brick")
-    assert found.synonyms == (("sky", "cloud"), ("wall", "brick"))
-    found = metadata_vocabulary({"vocabulary": {"sky": ["cloud"]}}, "dataset x")
-    assert found == Vocabulary.from_names(["sky"], synonyms=[["sky", "cloud"]])
+def test_metadata_vocabulary_splits_synonyms() -> None:
+    vocabulary = metadata_vocabulary(
+        {"stuff_classes": [["sky", "cloud"], "wall, brick"]}, "dataset x"
+    )
+    assert vocabulary is not None
+    assert vocabulary.names == ("sky, cloud", "wall, brick")
+    assert vocabulary.synonyms == (("sky", "cloud"), ("wall", "brick"))
+    vocabulary = metadata_vocabulary({"vocabulary": {"sky": ["cloud"]}}, "dataset x")
+    assert vocabulary == Vocabulary.from_names(["sky"], synonyms=[["sky", "cloud"]])
 
 
 @pytest.mark.parametrize(
@@ -249,15 +254,16 @@ def test_metadata_are_read_as_meant() -> None:
         (["sky", 3], r"stuff_classes\[1\] is 3"),
         (["sky", b"grass"], r"stuff_classes\[1\] is b'grass'"),
         (["sky", ["grass", None]], r"stuff_classes\[1\] is \['grass', None\]"),
-        (["sky", []], r"stuff_classes\[1\] is \[\], which names nothing"),
+        (["sky", []], r"stuff_classes\[1\] is \[\] \(list\); give the class's name"),
+        (["sky", " , "], r"stuff_classes\[1\] is ' , ', which is empty; give every class a name"),
     ],
 )
-def test_metadata_that_name_no_classes_are_refused(classes: Any, message: str) -> None:
+def test_metadata_vocabulary_refuses_other_values(classes: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         metadata_vocabulary({"stuff_classes": classes}, "dataset x")
 
 
-def test_json_of_numbers_without_end_is_refused() -> None:
+def test_read_words_refuses_json_of_huge_numbers() -> None:
     with pytest.raises(ValueError, match=r"classes\[1\] is inf"):
         read_words(json.dumps(["sky"])[:-1] + ", " + "9" * 10_000 + "]")
 

@@ -1,11 +1,11 @@
-"""Vocabulary: what it accepts, refuses and remembers."""
+"""`Vocabulary`: construction, errors, subsets, unions and keys."""
 
 import pickle
 from pathlib import Path
 
 import pytest
 
-from ovseg_d2.vocab import ClassSets, Vocabulary
+from ovseg_d2.vocab import Vocabulary
 
 
 def _shapes() -> Vocabulary:
@@ -17,7 +17,7 @@ def _shapes() -> Vocabulary:
     )
 
 
-def test_names_are_their_own_words_unless_given() -> None:
+def test_from_names_defaults() -> None:
     vocabulary = Vocabulary.from_names(["red  star ", "grass"])
     assert vocabulary.names == ("red star", "grass")
     assert vocabulary.synonyms == (("red star",), ("grass",))
@@ -25,7 +25,7 @@ def test_names_are_their_own_words_unless_given() -> None:
     assert len(vocabulary) == 2
 
 
-def test_equal_by_content_hashable_and_picklable() -> None:
+def test_vocabulary_is_equal_by_content_hashable_and_picklable() -> None:
     vocabulary = _shapes()
     assert vocabulary == _shapes()
     assert hash(vocabulary) == hash(_shapes())
@@ -33,19 +33,18 @@ def test_equal_by_content_hashable_and_picklable() -> None:
     assert vocabulary != vocabulary.subset([0, 1, 2])
 
 
-def test_sets_are_copied_sorted_and_cannot_be_changed() -> None:
+def test_class_sets_are_copied_sorted_and_immutable() -> None:
     given = {"base": [1, 0, 1]}
     vocabulary = Vocabulary.from_names(["a", "b"], class_sets=given)
     given["base"].append(7)
     assert vocabulary.class_sets == {"base": (0, 1)}
-    assert isinstance(vocabulary.class_sets, ClassSets)
     with pytest.raises(TypeError):
         vocabulary.class_sets["base"] = (0,)  # type: ignore[index]
     with pytest.raises(KeyError, match=r"no class set 'novel'; there are \['base'\]"):
         vocabulary.class_sets["novel"]
 
 
-def test_parse_commas_bars_and_equals() -> None:
+def test_parse_splits_at_commas_bars_and_equals() -> None:
     vocabulary = Vocabulary.parse(" red star, grass | lawn,wall-brick = brick wall|wall of bricks ")
     assert vocabulary.names == ("red star", "grass", "wall-brick")
     assert vocabulary.synonyms == (
@@ -100,12 +99,12 @@ def test_from_names_refuses(arguments: dict[str, object], message: str) -> None:
         Vocabulary.from_names(**arguments)  # type: ignore[arg-type]
 
 
-def test_the_constructor_refuses_a_single_string_too() -> None:
+def test_constructor_refuses_a_single_string() -> None:
     with pytest.raises(ValueError, match="single string 'sky'"):
         Vocabulary("sky")  # type: ignore[arg-type]
 
 
-def test_repeated_words_of_a_class_are_dropped_and_shared_words_stay() -> None:
+def test_synonyms_drop_repeats_within_a_class_only() -> None:
     vocabulary = Vocabulary.from_names(
         ["door", "gate"], synonyms=[["door", "Door ", "gate"], ["gate"]]
     )
@@ -120,12 +119,12 @@ def test_index_and_background_ids() -> None:
         vocabulary.index("sea")
 
 
-def test_background_names_are_found_whatever_their_case_and_order() -> None:
+def test_background_ignores_case_and_order() -> None:
     vocabulary = Vocabulary.from_names(["sky", "Grass"], background=["grass ", "Sky", "grass"])
     assert vocabulary.background == ("sky", "Grass")
 
 
-def test_subset_by_index_and_by_name_keeps_the_given_order() -> None:
+def test_subset_keeps_the_given_order() -> None:
     expected = Vocabulary.from_names(
         ["brick", "red star"],
         synonyms=[["brick wall"], ["red star"]],
@@ -136,7 +135,7 @@ def test_subset_by_index_and_by_name_keeps_the_given_order() -> None:
     assert _shapes().subset(["brick", "Red star"]) == expected
 
 
-def test_subset_keeps_sets_that_became_empty() -> None:
+def test_subset_keeps_empty_class_sets() -> None:
     assert _shapes().subset([0]).class_sets == {"base": (0,), "novel": ()}
 
 
@@ -149,7 +148,7 @@ def test_subset_refuses(classes: list[int], message: str) -> None:
         _shapes().subset(classes)
 
 
-def test_union_appends_what_is_new_and_joins_what_is_not() -> None:
+def test_union_appends_new_classes_and_joins_equal_ones() -> None:
     other = Vocabulary.from_names(
         ["sea", "Grass"],
         synonyms=[["sea"], ["meadow", "lawn"]],
@@ -165,8 +164,8 @@ def test_union_appends_what_is_new_and_joins_what_is_not() -> None:
     assert _shapes().union(_shapes()) == _shapes()
 
 
-def test_key_is_stable_and_sees_every_field() -> None:
-    # Written down: the key must not depend on the machine, the process or the version.
+def test_key_is_stable_and_depends_on_every_field() -> None:
+    # A literal, because the key must not depend on machine, process or version.
     assert Vocabulary.from_names(["sky"]).key().startswith("22c8791839918fc4")
     base = {"names": ["a", "b"]}
     variants: list[dict[str, object]] = [
@@ -180,7 +179,7 @@ def test_key_is_stable_and_sees_every_field() -> None:
     assert len(keys) == len(variants)
 
 
-def test_key_ignores_the_order_in_which_sets_are_named() -> None:
+def test_key_ignores_the_order_of_class_sets() -> None:
     one = Vocabulary.from_names(["a", "b"], class_sets={"x": [0], "y": [1]})
     two = Vocabulary.from_names(["a", "b"], class_sets={"y": [1], "x": [0]})
     assert one == two
@@ -218,13 +217,13 @@ def test_from_file(tmp_path: Path) -> None:
         ("sky\n\ngrass ||\n", "words.txt, line 3: 'grass \\|\\|' holds an empty word"),
     ],
 )
-def test_from_file_names_the_file_in_errors(tmp_path: Path, content: str, message: str) -> None:
+def test_from_file_errors_name_the_file(tmp_path: Path, content: str, message: str) -> None:
     path = tmp_path / "words.txt"
     path.write_text(content, encoding="utf-8")
     with pytest.raises(ValueError, match=message):
         Vocabulary.from_file(path)
 
 
-def test_from_file_without_a_file(tmp_path: Path) -> None:
+def test_from_file_refuses_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="missing.txt"):
         Vocabulary.from_file(tmp_path / "missing.txt")
