@@ -401,7 +401,7 @@ def test_heat_maps_without_memory_are_left_out_alone(demo, tmp_path, monkeypatch
 def test_ranges_without_end_are_refused(refused, never_built):
     assert "name at most 1000000 at once" in refused("shapes://train/0/0-100000000000")
     for name in ("shapes://train/0/" + "9" * 5000, "shapes://train/0/0-" + "9" * 5000):
-        assert "is not a picture of the Shapes world" in refused(name)
+        assert "is not an image of the Shapes world" in refused(name)
 
 
 def test_pipes_and_addresses_are_refused(refused, never_built, tmp_path):

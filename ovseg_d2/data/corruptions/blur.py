@@ -1,4 +1,4 @@
-"""Blurs; lengths as in [corruptions] at 224 pixels, in proportion at other sizes."""
+"""Blurs; lengths are those of [corruptions] at 224 pixels, in proportion at other sizes."""
 
 import math
 
@@ -7,7 +7,7 @@ import numpy as np
 
 from .registry import corruption, length_scale
 
-# The border shows the picture mirrored, so that no level darkens it.
+# The border mirrors the image, so that no level darkens it.
 _BORDER = cv2.BORDER_REFLECT_101
 
 
@@ -30,7 +30,7 @@ def defocus_blur(
 def motion_blur(
     image: np.ndarray, strength: tuple[float, float], rng: np.random.Generator
 ) -> np.ndarray:
-    """Blur along a line within 45 degrees of level (its length in pixels, sigma of its fading)."""
+    """Blur along a line within 45 degrees of horizontal (length in pixels, sigma of its fading)."""
     length, sigma = (value * length_scale(image) for value in strength)
     kernel = motion_kernel(length, sigma, rng.uniform(-45, 45))
     return cv2.filter2D(image, -1, kernel, borderType=_BORDER)
@@ -46,7 +46,7 @@ def motion_blur(
     ]
 )
 def zoom_blur(image: np.ndarray, zooms: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Average the picture with enlargements of itself; draws no random numbers."""
+    """Average the image with its enlargements; draws no random numbers."""
     total = image.copy()
     for zoom in zooms:
         total += enlarge(image, zoom)
@@ -54,7 +54,7 @@ def zoom_blur(image: np.ndarray, zooms: np.ndarray, rng: np.random.Generator) ->
 
 
 def enlarge(image: np.ndarray, zoom: float) -> np.ndarray:
-    """Zoom into the middle of a (H, W) or (H, W, C) float32 array; the size stays."""
+    """Zoom into the middle of an (H, W) or (H, W, C) float32 array without changing its size."""
     height, width = image.shape[:2]
     middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
     matrix = np.array(
@@ -69,13 +69,13 @@ def motion_kernel(length: float, sigma: float, angle: float) -> np.ndarray:
     """Line from the middle of a kernel, fading like half a Gaussian; sums to 1.
 
     Args:
-        length: pixels.
-        sigma: pixels.
+        length: of the line, in pixels.
+        sigma: of the Gaussian, in pixels.
         angle: degrees, counter-clockwise from the right.
     """
     reach = max(math.ceil(length), 1)
     size = 2 * reach + 1
-    # Points closer than pixels, each shared among the four pixels around it.
+    # The points are closer than pixels; a point is shared among the four pixels around it.
     distances = np.linspace(0, length, 4 * reach + 1)
     weights = np.exp(-(distances**2) / (2 * sigma**2))
     x = reach + distances * math.cos(math.radians(angle))
@@ -91,7 +91,7 @@ def motion_kernel(length: float, sigma: float, angle: float) -> np.ndarray:
 
 
 def _disk(radius: float, rim: float) -> np.ndarray:
-    """Kernel of a disk of any radius, covered pixels in part at its rim; sums to 1."""
+    """Kernel of a disk of any radius, with partly covered pixels at its rim; sums to 1."""
     reach = max(math.ceil(radius + 3 * rim), 1)
     fine = 8  # points per pixel and side
     offsets = (np.arange((2 * reach + 1) * fine) + 0.5) / fine - reach - 0.5

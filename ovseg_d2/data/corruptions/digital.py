@@ -1,4 +1,4 @@
-"""What processing does: contrast, warping, pixels, JPEG."""
+"""Effects of processing: contrast, warping, pixels, JPEG."""
 
 import io
 
@@ -20,10 +20,10 @@ def contrast(image: np.ndarray, keep: float, rng: np.random.Generator) -> np.nda
 def elastic_transform(
     image: np.ndarray, strength: tuple[float, float], rng: np.random.Generator
 ) -> np.ndarray:
-    """Shift every pixel a little, neighbours alike (root mean square and smoothness, in pixels).
+    """Shift pixels smoothly (root mean square of the shifts and their smoothness, in pixels).
 
-    Departs: the paper's first two levels are an affine change of up to a fifth of the picture,
-    which moves objects off their labels; here the levels differ in the size of the shifts alone.
+    Departs: the paper's first two levels are an affine change of up to a fifth of the image,
+    which moves objects off their labels; here only the size of the shifts depends on the level.
     """
     shift, smoothness = (length * length_scale(image) for length in strength)
     height, width = image.shape[:2]
@@ -43,7 +43,7 @@ def elastic_transform(
 
 @corruption([0.6, 0.5, 0.4, 0.3, 0.25])
 def pixelate(image: np.ndarray, factor: float, rng: np.random.Generator) -> np.ndarray:
-    """Show the picture at ``factor`` times its resolution; draws no random numbers."""
+    """Show the image at ``factor`` times its resolution; draws no random numbers."""
     height, width = image.shape[:2]
     small = (max(int(width * factor), 1), max(int(height * factor), 1))
     coarse = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
@@ -52,7 +52,7 @@ def pixelate(image: np.ndarray, factor: float, rng: np.random.Generator) -> np.n
 
 @corruption([25, 18, 15, 10, 7])
 def jpeg_compression(image: np.ndarray, quality: int, rng: np.random.Generator) -> np.ndarray:
-    """Save the picture as JPEG of that quality; draws no random numbers."""
+    """Save the image as JPEG of the given quality; draws no random numbers."""
     with io.BytesIO() as file:
         pixels = np.rint(image * 255).astype(np.uint8)
         Image.fromarray(pixels).save(file, format="JPEG", quality=quality)

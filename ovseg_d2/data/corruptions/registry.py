@@ -1,4 +1,4 @@
-"""How corruptions are declared, found by name and applied."""
+"""Declaration of corruptions, and their use by name."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ CORRUPTIONS: Mapping[str, Corruption] = MappingProxyType(_registered)
 
 
 def corrupt(image: np.ndarray, name: str, level: int, rng: np.random.Generator) -> np.ndarray:
-    """Corrupt a picture.
+    """Corrupt an image.
 
-    Source: [corruptions] arXiv 1903.12261; see the package for what is its own and what is not.
+    Source: [corruptions] arXiv 1903.12261; the package lists the differences.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         name: one of `CORRUPTIONS`.
-        level: 1 (mild) to 5 (severe); 0 leaves the picture as it is.
-        rng: all randomness comes from it; see `corruption_rng`.
+        level: 1 (mild) to 5 (severe); 0 leaves the image unchanged.
+        rng: source of all randomness; see `corruption_rng`.
 
     Returns:
         (H, W, 3) uint8 RGB, of its own memory.
 
     Raises:
-        ValueError: no such corruption or level, or another kind of picture.
+        ValueError: unknown corruption or level, or another shape or dtype.
     """
     if name not in CORRUPTIONS:
         raise ValueError(f"corruption {name!r} is not one of {', '.join(CORRUPTIONS)}")
@@ -47,9 +47,9 @@ def corrupt(image: np.ndarray, name: str, level: int, rng: np.random.Generator) 
 
 
 def corruption_rng(file_name: str, name: str, seed: int = 0) -> np.random.Generator:
-    """Random numbers for one corruption of one picture: the same in every run, at every level.
+    """Random numbers for a corruption of an image: the same in every run, at every level.
 
-    Only the last part of the file's name counts, so that a dataset may move.
+    They depend on the last part of the file's name only, so that a dataset may move.
     """
     text = f"{seed}/{name}/{os.path.basename(file_name)}"
     digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
@@ -61,8 +61,8 @@ def corruption(
 ) -> Callable[[Callable[[np.ndarray, Strength, np.random.Generator], np.ndarray]], Corruption]:
     """Register a function of (image, strength, rng) as a corruption with one strength a level.
 
-    The function gets (H, W, 3) float32 in [0, 1], and may leave that range. What is registered, and
-    returned, is a function of (image, level, rng) that checks its arguments.
+    The function takes (H, W, 3) float32 in [0, 1] and may leave that range. The registered and
+    returned function takes (image, level, rng) and checks its arguments.
     """
     if len(strengths) != LEVELS:
         raise ValueError(f"{len(strengths)} strengths for {LEVELS} levels; give one each")
@@ -86,7 +86,7 @@ def corruption(
 
 
 def length_scale(image: np.ndarray) -> float:
-    """What the paper's lengths, in pixels of 224 x 224 pictures, are multiplied by."""
+    """Factor of the paper's lengths, which are in pixels of 224 x 224 images."""
     return min(image.shape[:2]) / 224
 
 

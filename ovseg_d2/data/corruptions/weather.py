@@ -1,10 +1,10 @@
 """Snow, frost, fog and light.
 
-The paper lays six photographs of frosted glass over its pictures, and fog is a fractal whose side
-is a power of two; here both are grown from octaves of noise, at any size. Its numbers stand but
-for these, which keep the levels in order: snow's second level is nearer to the first (the paper's
-whitens more than its third), frost brings more ice from the second level on, and fog grows thicker
-on its last two, where the paper only makes it finer.
+The paper lays six photographs of frosted glass over its images, and its fog is a fractal whose side
+is a power of two; here both are made of octaves of noise, at any size. The paper's numbers are kept
+except for these, which keep the levels in order: snow's second level is nearer to the first (the
+paper's whitens more than its third), frost has more ice from the second level on, and fog is
+thicker at its last two levels, where the paper only makes it finer.
 """
 
 import math
@@ -26,14 +26,14 @@ from .registry import corruption, length_scale
     ]
 )
 def snow(image: np.ndarray, strength: tuple[float, ...], rng: np.random.Generator) -> np.ndarray:
-    """Whiten the picture and let streaks of snow fall, a second layer of them upside down.
+    """Whiten the image and add streaks of snow, with a second layer of them upside down.
 
     Strength: mean, deviation, zoom and threshold of the flakes; length and fading of their
-    streaks; how much of the picture's colours stays.
+    streaks; share of the image's colours that stays.
     """
     mean, std, zoom, threshold, length, sigma, keep = strength
     height, width = image.shape[:2]
-    # Made at the size the numbers are for, so that flakes are as many, however small they get.
+    # Made at the size of the numbers, so that the number of flakes does not depend on the size.
     scale = length_scale(image)
     flakes = rng.normal(mean, std, (math.ceil(height / scale), math.ceil(width / scale)))
     flakes = enlarge(flakes.astype(np.float32), zoom)
@@ -49,9 +49,9 @@ def snow(image: np.ndarray, strength: tuple[float, ...], rng: np.random.Generato
 
 @corruption([(1, 0.4), (0.8, 0.65), (0.7, 0.8), (0.65, 0.9), (0.6, 1.0)])
 def frost(image: np.ndarray, strength: tuple[float, float], rng: np.random.Generator) -> np.ndarray:
-    """Lay ice over the picture (how much of the picture stays, how much ice comes)."""
+    """Lay ice over the image (share of the image that stays, amount of ice)."""
     keep, ice = strength
-    # Where noise changes its sign it makes sharp lines: the needles of the crystals.
+    # The zeros of noise are sharp lines: the needles of the crystals.
     needles = 1 - np.abs(2 * _octaves(image.shape[:2], 1.6, rng) - 1)
     patches = _octaves(image.shape[:2], 2.0, rng)
     brightness = np.clip(0.25 + 0.9 * needles**4 * patches + 0.5 * patches**2, 0, 1)
@@ -61,7 +61,7 @@ def frost(image: np.ndarray, strength: tuple[float, float], rng: np.random.Gener
 
 @corruption([(1.5, 2), (2, 2), (2.5, 1.7), (3, 1.6), (3.5, 1.5)])
 def fog(image: np.ndarray, strength: tuple[float, float], rng: np.random.Generator) -> np.ndarray:
-    """Add clouds (how thick, how much weaker each octave is), the brightest white staying so."""
+    """Add clouds (thickness, decay of octaves) and keep the brightest value."""
     thickness, decay = strength
     brightest = image.max()
     clouds = _octaves(image.shape[:2], decay, rng)[..., None]
@@ -77,13 +77,13 @@ def brightness(image: np.ndarray, amount: float, rng: np.random.Generator) -> np
 
 
 def _octaves(size: tuple[int, int], decay: float, rng: np.random.Generator) -> np.ndarray:
-    """(H, W) noise in [0, 1]: each octave twice as fine as the one before, ``decay`` weaker."""
+    """(H, W) noise in [0, 1]: an octave is twice as fine as the last and ``decay`` times weaker."""
     height, width = size
     total = np.zeros(size, np.float32)
     for octave in range(1, max(max(size) - 1, 1).bit_length() + 1):
         points = 2**octave + 1
         coarse = rng.uniform(-1, 1, (points, points)).astype(np.float32)
-        # A square of noise, of which pictures that are no squares show a part.
+        # A square of noise; an image that is no square shows a part of it.
         side = max(size)
         fine = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_LINEAR)
         total += fine[:height, :width] / decay**octave

@@ -7,7 +7,7 @@ from ..shapes import (
     CLASS_SETS,
     CLASSES,
     IGNORE_LABEL,
-    PICTURE_SIZE,
+    IMAGE_SIZE,
     crop_name,
     format_name,
 )
@@ -43,8 +43,8 @@ def shapes_dicts(split: str, seed: int = _SEED, size: int | None = None) -> list
             "file_name": name,
             "sem_seg_file_name": name,
             "image_id": i,
-            "height": PICTURE_SIZE,
-            "width": PICTURE_SIZE,
+            "height": IMAGE_SIZE,
+            "width": IMAGE_SIZE,
         }
         for i, name in enumerate(names)
     ]

@@ -1,12 +1,12 @@
 """The Shapes world, version 1: an embedded laboratory for open-vocabulary segmentation.
 
-Procedural pictures of coloured shapes on textured grounds, with captions, labels and regions, all
-pure functions of (split, seed, index). Nothing is downloaded and nothing is written.
+Procedural images of coloured shapes on textured grounds, with captions, labels and regions; all are
+pure functions of (split, seed, index). Nothing is downloaded or written.
 """
 
 from .captions import write_captions, write_negatives
 from .classes import CLASS_SETS, CLASSES, GROUNDS, IGNORE_LABEL, NUM_OBJECT_CLASSES, article
-from .scene import PICTURE_SIZE, SPLITS, Scene, SceneObject, render_scene
+from .scene import IMAGE_SIZE, SPLITS, Scene, SceneObject, render_scene
 from .views import (
     crop_name,
     format_name,
@@ -26,7 +26,7 @@ __all__ = [
     "GROUNDS",
     "IGNORE_LABEL",
     "NUM_OBJECT_CLASSES",
-    "PICTURE_SIZE",
+    "IMAGE_SIZE",
     "SPLITS",
     "Scene",
     "SceneObject",

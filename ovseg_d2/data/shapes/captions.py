@@ -1,4 +1,4 @@
-"""Captions of the Shapes world: one to five a picture, some naming a single thing."""
+"""Captions of the Shapes world: one to five of each image."""
 
 import re
 
@@ -13,9 +13,9 @@ _FRAMES = {
     "a picture of {}": 0.1,
     "there is {} in the scene": 0.1,
 }
-_SINGLE_SHARE = 0.75  # of captions, those that name one thing only
-_OBJECT_SHARE = 0.7  # of those, where there are objects, the ones that name an object
-_CAPTION_STREAM = 7  # keeps the words' random numbers apart from the pixels'
+_SINGLE_SHARE = 0.75  # of captions: those that name one thing
+_OBJECT_SHARE = 0.7  # of those, in scenes with objects: those that name an object
+_CAPTION_STREAM = 7  # separates the random numbers of captions from those of pixels
 _THING = re.compile(
     rf"\b(?:an? )?(?P<color>{'|'.join(COLORS)}) (?P<kind>{'|'.join(KINDS)})\b"
     rf"|\b(?P<ground>{'|'.join(GROUNDS)})\b"
@@ -23,20 +23,17 @@ _THING = re.compile(
 _CAPTIONED = frozenset(
     CLASSES[i] for name, ids in CLASS_SETS.items() if name != "withheld" for i in ids
 )
-_KIND_SHARE = 0.7  # of the wrong names of an object, those that change its kind, not its colour
+_KIND_SHARE = 0.7  # of the wrong names of an object: those with another kind, not colour
 
 
 def write_captions(scene: Scene, split: str, seed: int, index: int) -> tuple[str, ...]:
-    """Captions of a scene.
+    """Write one to five distinct captions of a scene, in random order.
 
     Args:
-        scene: what :func:`~.scene.render_scene` gives for (split, seed, index).
-        split: as there.
-        seed: as there.
-        index: as there.
-
-    Returns:
-        One to five captions, distinct, in no particular order.
+        scene: result of :func:`~.scene.render_scene` for (split, seed, index).
+        split: split of the scene.
+        seed: seed of the scene.
+        index: index of the scene.
     """
     stream = [VERSION, SPLITS.index(split), seed, index, _CAPTION_STREAM]
     rng = np.random.Generator(np.random.PCG64(stream))
@@ -57,24 +54,24 @@ def write_captions(scene: Scene, split: str, seed: int, index: int) -> tuple[str
 def write_negatives(
     caption: str, captions: tuple[str, ...], rng: np.random.Generator, count: int
 ) -> tuple[str, ...]:
-    """Wrong captions of a picture: one word of a right one changed ("a red ring" for a red star).
+    """Wrong captions of an image: one word of a right one changed ("a red ring" for a red star).
 
-    Made of the captions alone; what the picture shows besides is not looked at.
+    They are made of the captions alone, not of the image.
 
     Paper: [negclip] Sec. 4.1, hard negative captions.
     Departs: a word is replaced by another colour, kind or ground, where the paper swaps two words.
 
     Args:
-        caption: the right one to change.
-        captions: all that are known of the picture; nothing they name becomes a wrong name.
+        caption: a right caption.
+        captions: all captions of the image; a class that they name is never a wrong name.
         rng: source of all randomness.
-        count: wrong captions wanted.
+        count: largest number of wrong captions.
 
     Returns:
-        At most ``count`` distinct texts; none for a caption without a thing of the Shapes world.
-        Withheld classes are never named.
+        At most ``count`` distinct texts; none for a caption that names no class of the Shapes
+        world. They name no withheld class.
     """
-    right = {_name_of(found) for text in captions for found in _THING.finditer(text)}
+    right = {_name_of(thing) for text in captions for thing in _THING.finditer(text)}
     things = list(_THING.finditer(caption))
     wrong: dict[str, None] = {}
     for _ in range(count if things else 0):
@@ -97,7 +94,7 @@ def _name_of(thing: re.Match[str]) -> str:
 
 
 def _sentence(rng: np.random.Generator, things: list[str], grounds: list[str]) -> str:
-    """All objects in random order, with the grounds named in most cases."""
+    """A text that names all objects in random order and, in most cases, grounds."""
     order = rng.permutation(len(things))
     listed = _join([things[i] for i in order])
     ground = _join(grounds) if rng.random() < 0.5 else grounds[int(rng.integers(len(grounds)))]

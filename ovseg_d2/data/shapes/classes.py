@@ -4,8 +4,8 @@
 with 5 outlines ("red star", told apart by shape), and 8 textured grounds.
 
 * base: labels and captions.
-* novel: in pictures and captions, never labelled.
-* withheld: in no training picture, caption or label; only their parts are.
+* novel: images and captions, never labelled.
+* withheld: in no training image, caption or label; only their colours and kinds are.
 """
 
 import numpy as np
@@ -41,18 +41,18 @@ CLASSES: tuple[str, ...] = tuple(f"{c} {k}" for c in COLORS for k in KINDS) + GR
 
 
 def object_class_id(color: int, kind: int) -> int:
-    """Class id of colour number ``color`` with kind number ``kind``."""
+    """Class id of a colour and a kind, given by their numbers."""
     return color * len(KINDS) + kind
 
 
 def split_object_class(class_id: int) -> tuple[int, int]:
-    """(colour, kind) numbers of an object class, the inverse of :func:`object_class_id`."""
+    """Colour and kind numbers of an object class, the inverse of `object_class_id`."""
     return divmod(class_id, len(KINDS))
 
 
 def _set_of(color: int, kind: int) -> str:
-    # A Latin-square walk: every colour and every kind meets every set, so that what is novel or
-    # withheld is a combination and never a part.
+    # A Latin-square walk: every colour and every kind occurs in every set, so only combinations are
+    # novel or withheld.
     step = (2 * color + kind) % len(KINDS)
     if step == 0 or (step == 4 and color % 3 == 1):
         return "withheld"
@@ -83,7 +83,7 @@ def training_label_map() -> np.ndarray:
 
 
 def article(class_name: str) -> str:
-    """The class as a caption says it: "a red star", but "red stripes" and "grass"."""
+    """Class name as in captions: "a red star", but "red stripes" and "grass"."""
     last = class_name.rsplit(" ", 1)[-1]
     if last not in OUTLINES:
         return class_name

@@ -1,4 +1,4 @@
-"""Scenes of the Shapes world: what is where, and the picture, labels and regions of it."""
+"""Scenes of the Shapes world: objects and grounds, and their image, labels and regions."""
 
 from dataclasses import dataclass
 
@@ -17,23 +17,23 @@ from .classes import (
 from .textures import draw_ground, draw_pattern, outline_margin
 
 VERSION = 1
-PICTURE_SIZE = 96
+IMAGE_SIZE = 96
 SPLITS: tuple[str, ...] = ("train", "dev", "val")
 
 _EXTRA_OUTLINES = ("disc", "hexagon", "blob")
 _NUM_OBJECTS_CDF = np.cumsum((0.08, 0.34, 0.34, 0.24))
-_MIN_VISIBLE = 0.7  # share of an object that later ones must leave to be seen
+_MIN_VISIBLE = 0.7  # share of an object that later objects leave visible
 _PLACING_TRIES = 12
-_MAX_TILT = 0.3  # radians that objects and patterns lean to either side
+_MAX_TILT = 0.3  # largest tilt of objects and patterns to either side, in radians
 
 
 @dataclass(frozen=True)
 class SceneObject:
-    """One object: its class and where its centre lies.
+    """One object of a scene.
 
     Attributes:
         class_id: index into :data:`~.classes.CLASSES`.
-        center: (y, x) in pixels.
+        center: (y, x) of its centre in pixels.
         box: visible part, xyxy in pixels, right and bottom exclusive.
         region_id: its value in :attr:`Scene.regions`.
     """
@@ -46,13 +46,13 @@ class SceneObject:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """One rendered picture and everything that is known of it.
+    """One rendered image and its ground truth.
 
     Attributes:
         image: (H, W, 3) uint8 RGB.
         labels: (H, W) uint8 class ids; every pixel has one.
         regions: (H, W) uint8, one number for each ground and each object, from 0, not ordered by
-            class: what an ideal class-agnostic segmenter would give.
+            class: the output of an ideal class-agnostic segmenter.
         ground_ids: class ids of the one or two grounds.
         objects: in drawing order; later ones cover earlier ones.
     """
@@ -65,7 +65,7 @@ class Scene:
 
 
 def _allowed_objects(split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Patterned and plain object classes that a split may show."""
+    """Patterned and plain object classes that a split may show, two arrays of class ids."""
     ids = np.arange(NUM_OBJECT_CLASSES)
     if split == "train":
         ids = np.setdiff1d(ids, CLASS_SETS["withheld"])
@@ -82,25 +82,25 @@ def _rotated(x: np.ndarray, y: np.ndarray, angle: float) -> tuple[np.ndarray, np
 
 
 def render_scene(split: str, seed: int, index: int) -> Scene:
-    """Render one picture of the Shapes world.
+    """Render an image of the Shapes world.
 
     Args:
         split: ``train`` (never shows a withheld class), ``dev`` or ``val``.
-        seed: which world of that kind; results use 0.
-        index: which picture, from 0.
+        seed: seed of the world; results use 0.
+        index: number of the image, from 0.
 
     Returns:
-        The scene; the same for the same arguments, on every machine.
+        A scene that depends on the arguments alone, not on the machine.
 
     Raises:
-        ValueError: for an unknown split, or a negative seed or index.
+        ValueError: the split is unknown, or seed or index is negative.
     """
     if split not in SPLITS:
         raise ValueError(f"split {split!r} is unknown; choose one of {', '.join(SPLITS)}")
     if seed < 0 or index < 0:
         raise ValueError(f"seed {seed} and index {index} must not be negative")
     rng = np.random.Generator(np.random.PCG64([VERSION, SPLITS.index(split), seed, index]))
-    side = PICTURE_SIZE
+    side = IMAGE_SIZE
     yy, xx = np.mgrid[0:side, 0:side].astype(np.float32) + np.float32(0.5)
 
     canvas, labels, regions, ground_ids = _draw_grounds(rng, yy, xx)
@@ -130,7 +130,11 @@ def render_scene(split: str, seed: int, index: int) -> Scene:
 def _draw_grounds(
     rng: np.random.Generator, yy: np.ndarray, xx: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[int, ...]]:
-    """One ground, or two that meet along a wavy border."""
+    """Draw one ground, or two that meet along a wavy border.
+
+    Returns:
+        (H, W, 3) colours, (H, W) labels, (H, W) regions, class ids of the grounds.
+    """
     first = int(rng.integers(len(GROUNDS)))
     two = rng.random() < 0.35
     second = int((first + 1 + rng.integers(len(GROUNDS) - 1)) % len(GROUNDS))
@@ -169,7 +173,7 @@ def _place_object(
     regions: np.ndarray,
     areas: dict[int, int],
 ) -> tuple[int, tuple[float, float], np.ndarray, np.ndarray, np.ndarray] | None:
-    """Draw an object where it leaves enough of the earlier ones; None where no place is found.
+    """Draw an object that covers little of the earlier ones; None where no place is found.
 
     Returns:
         Class id, centre, (H, W) opacity, (H, W) bool inside, (H, W, 3) colours.
@@ -189,7 +193,7 @@ def _place_object(
     colors = _object_colors(rng, color, kind, yy, xx)
     side = yy.shape[0]
     for _ in range(_PLACING_TRIES):
-        # Most of an object lies inside the picture: an outline cut in half is none.
+        # Most of an object lies inside the image: half an outline cannot be recognised.
         reach = min(0.8 * radius, 0.46 * side)
         cy, cx = reach + (side - 2 * reach) * rng.random(2)
         x, y = _rotated(xx - np.float32(cx), yy - np.float32(cy), angle)
@@ -209,23 +213,23 @@ def _object_colors(
 ) -> np.ndarray:
     """(H, W, 3) colours of an object: plain, or its colour and a second tone in a pattern."""
     jitter = (rng.random(3) - 0.5) * 30
-    own = np.float32(np.clip(np.array(list(COLORS.values())[color]) + jitter, 0, 255))
+    base = np.float32(np.clip(np.array(list(COLORS.values())[color]) + jitter, 0, 255))
     if kind >= len(PATTERNS):
         shade = 1.0 - 0.16 * rng.random() * (yy - yy.mean()) / yy.shape[0]
-        return own * shade[..., None].astype(np.float32)
+        return base * shade[..., None].astype(np.float32)
     light = rng.random() < 0.75
     tone = np.float32(232 + 20 * rng.random() if light else 14 + 24 * rng.random())
     u, v = _rotated(xx, yy, (2 * rng.random() - 1) * _MAX_TILT)
     period = 5.5 + 2.5 * rng.random()
     phase = rng.random(2) * 64
     share = draw_pattern(KINDS[kind], u + phase[0], v + phase[1], period)[..., None]
-    return (own * share + tone * (1 - share)).astype(np.float32)
+    return (base * share + tone * (1 - share)).astype(np.float32)
 
 
 def _expose(
     rng: np.random.Generator, canvas: np.ndarray, yy: np.ndarray, xx: np.ndarray
 ) -> np.ndarray:
-    """Light from one side, exposure and sensor noise: float RGB -> uint8."""
+    """Apply light from one side, exposure and sensor noise: float RGB -> uint8."""
     angle = rng.random() * 2 * np.pi
     ramp = ((xx - 48) * np.cos(angle) + (yy - 48) * np.sin(angle)) / 96
     light = (0.85 + 0.3 * rng.random()) * (1 + 0.25 * rng.random() * ramp)

@@ -1,7 +1,7 @@
 """Pixels of the Shapes world: ground textures, object patterns and outlines.
 
-Every function is analytic or reads a fixed noise tile, so the same numbers give the same pixels on
-every machine. Coordinates are pixels; colours are float RGB of 0 to 255.
+Every function is analytic or reads a fixed noise tile, so results do not depend on the machine.
+Coordinates are pixels; colours are float RGB of 0 to 255.
 """
 
 from functools import lru_cache
@@ -48,8 +48,8 @@ def draw_ground(name: str, u: Array, v: Array, scale: float) -> Array:
     Args:
         name: one of :data:`~.classes.GROUNDS`.
         u: (H, W) horizontal texture coordinate in pixels, offset and rotation applied.
-        v: (H, W) vertical one.
-        scale: size of the texture's elements, 1 is the usual one.
+        v: (H, W) vertical texture coordinate.
+        scale: size of the texture's elements relative to the usual size.
 
     Returns:
         (H, W, 3) float32 RGB of 0 to 255.
@@ -91,16 +91,16 @@ def draw_ground(name: str, u: Array, v: Array, scale: float) -> Array:
 
 
 def draw_pattern(name: str, u: Array, v: Array, period: float) -> Array:
-    """Share of the object's own colour at every pixel, the rest is the second tone.
+    """Share of the object's colour at every pixel; the rest is the second tone.
 
     Args:
         name: one of :data:`~.classes.PATTERNS`.
         u: (H, W) coordinate across the pattern in pixels.
-        v: (H, W) coordinate along it.
-        period: pixels after which the pattern repeats.
+        v: (H, W) coordinate along the pattern in pixels.
+        period: distance of repeats, in pixels.
 
     Returns:
-        (H, W) float in [0, 1], with edges about a pixel soft.
+        (H, W) float in [0, 1]; edges are about a pixel wide.
     """
     turn = 2 * np.pi / period
     if name == "stripes":
@@ -117,13 +117,13 @@ def draw_pattern(name: str, u: Array, v: Array, period: float) -> Array:
 
 
 def outline_margin(name: str, x: Array, y: Array) -> Array:
-    """How far inside an outline of radius about 1 each point lies.
+    """Distance from the border of an outline of radius about 1.
 
     Args:
         name: one of :data:`~.classes.OUTLINES`, or ``disc``, ``hexagon`` or ``blob``, which only
             patterned objects have.
         x: (H, W) horizontal position in units of the object's radius, rotation undone.
-        y: (H, W) vertical one.
+        y: (H, W) vertical position.
 
     Returns:
         (H, W) float, positive inside, in units of the radius (approximate away from the border).

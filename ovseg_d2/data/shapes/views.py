@@ -1,4 +1,4 @@
-"""Virtual files of the Shapes world: ``shapes://split/seed/index`` and what is read from them."""
+"""Virtual files of the Shapes world, ``shapes://split/seed/index``, and their readers."""
 
 from collections import OrderedDict
 from threading import Lock
@@ -12,12 +12,11 @@ from .scene import SPLITS, Scene, render_scene
 PREFIX = "shapes://"
 _CROP_MARK = "#crop"
 _CROP_STREAM = 11
-# Of a seed or an index; Python refuses to convert thousands of digits.
-_MAX_DIGITS = 100
+_MAX_DIGITS = 100  # of a seed or an index; Python refuses to convert thousands
 
 
 class _SceneCache:
-    """The scenes last used, up to a number of bytes; rendering one costs about two milliseconds."""
+    """The last used scenes, up to a number of bytes; rendering one takes about two milliseconds."""
 
     def __init__(self, max_bytes: int = 1_600_000_000) -> None:
         self._scenes: OrderedDict[tuple[str, int, int], Scene] = OrderedDict()
@@ -52,12 +51,12 @@ _CACHE = _SceneCache()
 
 
 def format_name(split: str, seed: int, index: int) -> str:
-    """The virtual file name of a picture."""
+    """Virtual file name of an image."""
     return f"{PREFIX}{split}/{seed}/{index}"
 
 
 def crop_name(file_name: str) -> str:
-    """The virtual file name of the crop that :func:`read_crop` cuts from a picture."""
+    """Virtual file name of the crop that `read_crop` cuts from an image."""
     return f"{file_name}{_CROP_MARK}"
 
 
@@ -67,16 +66,16 @@ def is_shapes_name(file_name: str) -> bool:
 
 
 def parse_name(file_name: str) -> tuple[str, int, int]:
-    """(split, seed, index) of a virtual file name.
+    """Split, seed and index of a virtual file name.
 
     Raises:
-        ValueError: where the name is not ``shapes://split/seed/index``.
+        ValueError: the name is not ``shapes://split/seed/index``.
     """
     parts = str(file_name).removeprefix(PREFIX).split("/")
     well_formed = is_shapes_name(file_name) and len(parts) == 3 and parts[0] in SPLITS
     if not (well_formed and all(_is_number(part) for part in parts[1:])):
         raise ValueError(
-            f"{str(file_name)[:80]!r} is not a picture of the Shapes world; "
+            f"{str(file_name)[:80]!r} is not an image of the Shapes world; "
             f"write shapes://SPLIT/SEED/INDEX with SPLIT one of {', '.join(SPLITS)}"
         )
     return parts[0], int(parts[1]), int(parts[2])
@@ -87,12 +86,12 @@ def _is_number(text: str) -> bool:
 
 
 def read_scene(file_name: str) -> Scene:
-    """The whole scene behind a virtual file name; its arrays are read-only."""
+    """Scene of a virtual file name; its arrays are read-only."""
     return _CACHE.get(*parse_name(file_name))
 
 
 def read_image(file_name: str) -> np.ndarray:
-    """(H, W, 3) uint8 RGB, read-only; of a name of :func:`crop_name` the crop."""
+    """(H, W, 3) uint8 RGB, read-only, of an image or of a crop (see `crop_name`)."""
     if file_name.endswith(_CROP_MARK):
         return read_crop(file_name)[0]
     return read_scene(file_name).image
@@ -103,8 +102,7 @@ def read_labels(file_name: str, *, hide_novel: bool = False) -> np.ndarray:
 
     Args:
         file_name: virtual file name.
-        hide_novel: replace pixels of classes that are never labelled by the ignore label, as
-            training sees them.
+        hide_novel: replace novel and withheld classes by the ignore label, as in training.
     """
     labels = read_scene(file_name).labels
     if not hide_novel:
@@ -120,21 +118,20 @@ def read_regions(file_name: str) -> np.ndarray:
 
 
 def read_captions(file_name: str) -> tuple[str, ...]:
-    """One to five captions."""
+    """The one to five captions of a virtual file name."""
     return write_captions(read_scene(file_name), *parse_name(file_name))
 
 
 def read_crop(file_name: str, *, margin: float = 0.15) -> tuple[np.ndarray, int]:
-    """A crop around a single object, for classification.
+    """Crop an image around one of its objects, for classification.
 
     Args:
-        file_name: virtual file name, of the picture or of its crop; which of several objects is a
-            function of it.
+        file_name: virtual file name of the image or of its crop; it determines the object.
         margin: added on each side, as a share of the box's larger side.
 
     Returns:
-        (h, w, 3) uint8 RGB crop, read-only, and the object's class id; a picture without objects
-        gives the whole picture and its first ground.
+        (h, w, 3) uint8 RGB crop, read-only, and the object's class id; of an image without objects
+        the whole image and the class id of its first ground.
 
     Raises:
         ValueError: a negative margin, or a name that is not ``shapes://split/seed/index``.

@@ -1,4 +1,4 @@
-"""Which words ShapesCLIP can know."""
+"""The words that ShapesCLIP is trained with."""
 
 import re
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ _KNOWN = frozenset(_singular(word) for word in (*COLORS, *KINDS, *GROUNDS)) | _S
 
 
 def unknown_words(names: Iterable[str]) -> list[str]:
-    """Those of some class names that hold a word which no caption of the Shapes world has."""
+    """Select the names that hold a word which no caption of the Shapes world has."""
     return [
         name
         for name in names

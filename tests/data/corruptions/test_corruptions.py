@@ -1,4 +1,4 @@
-"""Every corruption: pure, of five growing levels, and what its name says."""
+"""Every corruption: purity, five growing levels, and its effect."""
 
 import cv2
 import numpy as np
@@ -13,8 +13,8 @@ NAMES = (
 ).split()
 
 
-def _picture(height: int = 96, width: int = 96) -> np.ndarray:
-    """Give a picture with coarse and fine texture in all channels, mean about the middle."""
+def _image(height: int = 96, width: int = 96) -> np.ndarray:
+    """An image with coarse and fine texture in all channels and a mean of about 118."""
     rng = np.random.default_rng(7)
     total = np.zeros((height, width, 3), np.float32)
     for points in (4, 12, 40):
@@ -23,14 +23,14 @@ def _picture(height: int = 96, width: int = 96) -> np.ndarray:
     return np.clip(118 + 50 * total, 0, 255).astype(np.uint8)
 
 
-def test_the_registry_is_the_papers_list() -> None:
+def test_corruptions_are_the_papers() -> None:
     assert list(CORRUPTIONS) == NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("size", [(96, 96), (150, 200)])
-def test_the_change_grows_with_the_level(name: str, size: tuple[int, int]) -> None:
-    image = _picture(*size)
+def test_corrupt_changes_grow_with_the_level(name: str, size: tuple[int, int]) -> None:
+    image = _image(*size)
     changes = []
     for level in range(LEVELS + 1):
         out = corrupt(image, name, level, np.random.default_rng(3))
@@ -43,8 +43,8 @@ def test_the_change_grows_with_the_level(name: str, size: tuple[int, int]) -> No
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_pure(name: str) -> None:
-    image = _picture()
+def test_corrupt_is_pure(name: str) -> None:
+    image = _image()
     before = image.copy()
     state = np.random.get_state()[1].copy()
     first = CORRUPTIONS[name](image, 4, np.random.default_rng(5))
@@ -59,7 +59,7 @@ def test_pure(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (7, 3), (33, 64)])
-def test_any_size_and_flat_pictures(name: str, size: tuple[int, int]) -> None:
+def test_corrupt_takes_any_size(name: str, size: tuple[int, int]) -> None:
     for value in (0, 128, 255):
         image = np.full((*size, 3), value, np.uint8)
         assert corrupt(image, name, 5, np.random.default_rng(0)).shape == image.shape
@@ -77,14 +77,14 @@ def test_any_size_and_flat_pictures(name: str, size: tuple[int, int]) -> None:
         "pixelate",
     ],
 )
-def test_what_blurs_or_moves_leaves_flat_pictures_alone(name: str) -> None:
+def test_corrupt_keeps_flat_images(name: str) -> None:
     image = np.full((40, 60, 3), (20, 130, 240), np.uint8)
     for level in (1, 5):
         out = corrupt(image, name, level, np.random.default_rng(0)).astype(int)
         assert np.abs(out - image).max() <= 1
 
 
-def test_noise_has_the_papers_moments() -> None:
+def test_noise_moments() -> None:
     grey = np.full((300, 300, 3), 128, np.uint8)
     value, rng = 128 / 255, np.random.default_rng(0)
 
@@ -99,8 +99,8 @@ def test_noise_has_the_papers_moments() -> None:
     assert (out == 255).mean() == pytest.approx(0.085, abs=0.01)
 
 
-def test_blurs_scale_with_the_picture() -> None:
-    # A white line, twice as thick in a picture twice as large, blurs to the same profile.
+def test_blurs_scale_with_the_image() -> None:
+    # A white line, twice as thick in an image twice as large, blurs to the same profile.
     small, large = np.zeros((112, 112, 3), np.uint8), np.zeros((224, 224, 3), np.uint8)
     small[:, 54:58], large[:, 108:116] = 255, 255
     for name in ("gaussian_blur", "defocus_blur"):
@@ -111,7 +111,7 @@ def test_blurs_scale_with_the_picture() -> None:
         assert of_small.max() < 200
 
 
-def test_defocus_is_a_disk() -> None:
+def test_defocus_blur_is_a_disk() -> None:
     point = np.zeros((224, 224, 3), np.uint8)
     point[102:123, 102:123] = 255  # one pixel would be spread below a grey level
     out = corrupt(point, "defocus_blur", 3, np.random.default_rng(0))[112, :, 0]
@@ -121,7 +121,7 @@ def test_defocus_is_a_disk() -> None:
     assert 110 < (int(out[122]) + int(out[123])) / 2 < 145
 
 
-def test_motion_kernel_points_where_it_should() -> None:
+def test_motion_kernel_direction() -> None:
     level = motion_kernel(4, 3, 0)
     assert level.sum() == pytest.approx(1)
     assert level[4, :4].sum() == 0
@@ -133,7 +133,7 @@ def test_motion_kernel_points_where_it_should() -> None:
     assert slant[:5, 4:].sum() == pytest.approx(1)
 
 
-def test_digital_corruptions_worked_by_hand() -> None:
+def test_digital_corruptions_by_hand() -> None:
     image = np.zeros((4, 4, 3), np.uint8)
     image[:2] = 200
     out = corrupt(image, "contrast", 4, np.random.default_rng(0))  # mean 100, a tenth stays
@@ -147,7 +147,7 @@ def test_digital_corruptions_worked_by_hand() -> None:
     assert np.abs(out.astype(int) - image - 25.5).max() <= 0.5
 
 
-def test_random_numbers_are_the_pictures_own() -> None:
+def test_corruption_rng_depends_on_image_name_and_seed() -> None:
     first = corruption_rng("/data/a/1.png", "fog").random(4)
     assert np.array_equal(corruption_rng("/elsewhere/1.png", "fog").random(4), first)
     for other in (
@@ -156,20 +156,20 @@ def test_random_numbers_are_the_pictures_own() -> None:
         corruption_rng("/data/a/1.png", "fog", seed=1),
     ):
         assert not np.array_equal(other.random(4), first)
-    # Frozen: results would change with it.
+    # Kept results depend on this value.
     assert corruption_rng("1.png", "fog").integers(0, 2**31) == 82017797
 
 
 @pytest.mark.parametrize("level", [-1, 6, 1.5, "3", True, None])
-def test_refuses_other_levels(level: object) -> None:
+def test_corrupt_refuses_other_levels(level: object) -> None:
     for call in (CORRUPTIONS["fog"], lambda *args: corrupt(args[0], "fog", *args[1:])):
         with pytest.raises(ValueError, match="fog: level is .* give 1 to 5, or 0"):
-            call(_picture(), level, np.random.default_rng(0))
+            call(_image(), level, np.random.default_rng(0))
 
 
-def test_refuses_other_names_and_pictures() -> None:
+def test_corrupt_refuses_other_names_and_images() -> None:
     with pytest.raises(ValueError, match="'rain' is not one of gaussian_noise, shot_noise"):
-        corrupt(_picture(), "rain", 1, np.random.default_rng(0))
+        corrupt(_image(), "rain", 1, np.random.default_rng(0))
     for image in (np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8)):
         with pytest.raises(ValueError, match=r"give \(H, W, 3\) uint8"):
             corrupt(image, "fog", 1, np.random.default_rng(0))

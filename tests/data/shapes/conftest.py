@@ -1,4 +1,4 @@
-"""Scenes that several tests look at, rendered once."""
+"""Scenes that several tests share."""
 
 import pytest
 
@@ -9,5 +9,5 @@ _NUM_SCENES = {"train": 400, "dev": 150, "val": 50}
 
 @pytest.fixture(scope="session")
 def scenes() -> dict[str, list[Scene]]:
-    """Give the first scenes of each split, seed 0."""
+    """The first scenes of each split, seed 0."""
     return {s: [render_scene(s, 0, i) for i in range(_NUM_SCENES[s])] for s in SPLITS}

@@ -24,12 +24,12 @@ from ovseg_d2.data.shapes.classes import (
 
 
 def set_of(class_name: str) -> str:
-    """Find the set of a class by its name, not by its place in a list."""
-    (found,) = [name for name, ids in CLASS_SETS.items() if CLASSES.index(class_name) in ids]
-    return found
+    """Find the class set of a class by its name."""
+    (set_name,) = [name for name, ids in CLASS_SETS.items() if CLASSES.index(class_name) in ids]
+    return set_name
 
 
-def test_there_are_72_pairs_and_8_grounds():
+def test_classes_are_72_pairs_and_8_grounds():
     assert (len(COLORS), len(PATTERNS), len(OUTLINES), len(GROUNDS)) == (8, 4, 5, 8)
     pairs = {f"{color} {kind}" for color in COLORS for kind in (*PATTERNS, *OUTLINES)}
     assert NUM_OBJECT_CLASSES == len(pairs) == 72
@@ -37,14 +37,14 @@ def test_there_are_72_pairs_and_8_grounds():
     assert CLASSES[NUM_OBJECT_CLASSES:] == GROUNDS
 
 
-def test_numbers_of_an_object_class_are_those_of_its_words():
+def test_object_class_id_and_its_inverse():
     for (c, color), (k, kind) in itertools.product(enumerate(COLORS), enumerate(KINDS)):
         class_id = object_class_id(c, k)
         assert CLASSES[class_id] == f"{color} {kind}"
         assert split_object_class(class_id) == (c, k)
 
 
-def test_sets_part_the_classes_in_about_60_25_and_15_percent():
+def test_class_sets_hold_60_25_and_15_percent():
     assert list(CLASS_SETS) == ["base", "novel", "withheld"]
     assert sorted(itertools.chain(*CLASS_SETS.values())) == list(range(80))
     shares = {name: 100 * len(ids) / 80 for name, ids in CLASS_SETS.items()}
@@ -52,8 +52,8 @@ def test_sets_part_the_classes_in_about_60_25_and_15_percent():
 
 
 @pytest.mark.parametrize("word", [*COLORS, *KINDS])
-def test_every_colour_and_kind_meets_every_set(word):
-    """Novel and withheld are combinations, so each of their parts is also in a base class."""
+def test_class_sets_hold_every_colour_and_kind(word):
+    """Novel and withheld classes are combinations of parts that occur in base classes."""
     assert {set_of(name) for name in CLASSES if word in name.split()} == set(CLASS_SETS)
 
 
@@ -62,7 +62,7 @@ def test_grounds_are_base_or_novel():
     assert not any(set_of(name) == "withheld" for name in GROUNDS)
 
 
-def test_label_map_keeps_base_and_ignores_the_rest():
+def test_training_label_map_keeps_base_only():
     table = training_label_map()
     assert table.shape == (256,)
     assert table.dtype == np.uint8
@@ -72,7 +72,7 @@ def test_label_map_keeps_base_and_ignores_the_rest():
 
 
 @pytest.mark.parametrize(
-    ("class_name", "said"),
+    ("class_name", "expected"),
     [
         ("red star", "a red star"),
         ("orange ring", "an orange ring"),
@@ -81,5 +81,5 @@ def test_label_map_keeps_base_and_ignores_the_rest():
         ("grass", "grass"),
     ],
 )
-def test_article(class_name, said):
-    assert article(class_name) == said
+def test_article(class_name, expected):
+    assert article(class_name) == expected

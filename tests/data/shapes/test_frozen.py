@@ -1,6 +1,6 @@
-"""Version 1 of the Shapes world stays what results were measured on.
+"""Version 1 of the Shapes world does not change.
 
-A change of these values is version 2 of the world: it needs new weights and new results.
+Other values are a version 2 of the world, which needs new weights and new results.
 """
 
 import pytest
@@ -42,11 +42,11 @@ SCENES = {
 
 
 @pytest.mark.parametrize(("split", "index"), SCENES)
-def test_scenes_are_those_of_version_1(split, index):
+def test_render_scene_is_version_1(split, index):
     objects, grounds, color, captions = SCENES[split, index]
     scene = shapes.render_scene(split, 0, index)
     assert [(shapes.CLASSES[o.class_id], o.box) for o in scene.objects] == objects
     assert [shapes.CLASSES[i] for i in scene.ground_ids] == grounds
-    # Other processors may round a pixel differently, but not a picture.
+    # Other processors may round single pixels differently.
     assert scene.image.reshape(-1, 3).mean(0) == pytest.approx(color, abs=0.02)
     assert shapes.write_captions(scene, split, 0, index) == captions

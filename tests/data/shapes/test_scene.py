@@ -1,4 +1,4 @@
-"""Scenes are functions of (split, seed, index), and what they say of themselves is true."""
+"""Scenes are functions of (split, seed, index), and their ground truth fits the pixels."""
 
 import hashlib
 import subprocess
@@ -13,8 +13,8 @@ from ovseg_d2.data import shapes
 from ovseg_d2.data.shapes import (
     CLASS_SETS,
     CLASSES,
+    IMAGE_SIZE,
     NUM_OBJECT_CLASSES,
-    PICTURE_SIZE,
     SPLITS,
     render_scene,
 )
@@ -22,7 +22,7 @@ from ovseg_d2.data.shapes.scene import _MIN_VISIBLE
 
 WHICH = [("train", 0, 3), ("dev", 0, 3), ("val", 7, 12345)]
 
-# The package of the world needs numpy alone, so the other process loads just that.
+# The package of the world needs numpy alone; the other process loads only this package.
 DIGEST_ELSEWHERE = """
     import hashlib, importlib.util, json, sys
     import numpy as np
@@ -48,15 +48,15 @@ def digest(which: tuple[str, int, int]) -> str:
     return hashlib.sha256(b"".join([*data, said.encode()])).hexdigest()
 
 
-def test_another_process_renders_the_same():
+def test_render_scene_in_another_process():
     command = [sys.executable, "-c", textwrap.dedent(DIGEST_ELSEWHERE), shapes.__file__]
-    which = str([list(each) for each in WHICH]).replace("'", '"')
+    which = str([list(arguments) for arguments in WHICH]).replace("'", '"')
     result = subprocess.run([*command, which], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    assert result.stdout.split() == [digest(each) for each in reversed(WHICH)]
+    assert result.stdout.split() == [digest(arguments) for arguments in reversed(WHICH)]
 
 
-def test_global_generators_neither_matter_nor_move():
+def test_render_scene_ignores_global_generators():
     digests = []
     for seed in (1, 2):
         np.random.seed(seed)
@@ -69,71 +69,67 @@ def test_global_generators_neither_matter_nor_move():
     assert digests[0] == digests[1]
 
 
-def test_split_seed_and_index_all_count():
+def test_render_scene_depends_on_all_arguments():
     which = [(s, seed, index) for s in SPLITS for seed in (0, 1) for index in (0, 1)]
-    assert len({digest(each) for each in which}) == len(which)
+    assert len({digest(arguments) for arguments in which}) == len(which)
 
 
 @pytest.mark.parametrize(
-    ("which", "words"),
+    ("which", "message"),
     [
         (("test", 0, 0), "split 'test' is unknown; choose one of train, dev, val"),
         (("val", -1, 0), "seed -1 and index 0 must not be negative"),
         (("val", 0, -2), "seed 0 and index -2 must not be negative"),
     ],
 )
-def test_wrong_arguments(which, words):
-    with pytest.raises(ValueError, match=words):
+def test_render_scene_wrong_arguments(which, message):
+    with pytest.raises(ValueError, match=message):
         render_scene(*which)
 
 
-def test_arrays_have_the_promised_shapes(scenes):
+def test_scene_shapes_and_dtypes(scenes):
     for scene in scenes["dev"]:
-        assert scene.image.shape == (PICTURE_SIZE, PICTURE_SIZE, 3)
-        assert scene.labels.shape == scene.regions.shape == (PICTURE_SIZE, PICTURE_SIZE)
+        assert scene.image.shape == (IMAGE_SIZE, IMAGE_SIZE, 3)
+        assert scene.labels.shape == scene.regions.shape == (IMAGE_SIZE, IMAGE_SIZE)
         assert {a.dtype for a in (scene.image, scene.labels, scene.regions)} == {np.dtype("u1")}
-    assert PICTURE_SIZE >= 96
+    assert IMAGE_SIZE >= 96
 
 
-def test_every_pixel_has_a_class_and_every_region_one(scenes):
+def test_scene_regions_have_one_class_each(scenes):
     for scene in [scene for split in SPLITS for scene in scenes[split]]:
         of_region = dict(enumerate(scene.ground_ids))
-        of_region |= {each.region_id: each.class_id for each in scene.objects}
+        of_region |= {thing.region_id: thing.class_id for thing in scene.objects}
         assert set(np.unique(scene.regions)) == set(of_region)
         assert len(of_region) == len(scene.ground_ids) + len(scene.objects)
         table = np.array([of_region[i] for i in range(len(of_region))])
         np.testing.assert_array_equal(scene.labels, table[scene.regions])
 
 
-def test_grounds_and_objects_are_what_they_should_be(scenes):
+def test_scene_grounds_and_objects_are_valid(scenes):
     for scene in [scene for split in SPLITS for scene in scenes[split]]:
         assert len(scene.ground_ids) in (1, 2)
         assert len(set(scene.ground_ids)) == len(scene.ground_ids)
         assert all(NUM_OBJECT_CLASSES <= i < len(CLASSES) for i in scene.ground_ids)
         assert len(scene.objects) <= 3
-        assert all(0 <= each.class_id < NUM_OBJECT_CLASSES for each in scene.objects)
+        assert all(0 <= thing.class_id < NUM_OBJECT_CLASSES for thing in scene.objects)
 
 
-def test_boxes_are_tight(scenes):
+def test_scene_boxes_are_tight(scenes):
     for scene in scenes["dev"]:
-        for each in scene.objects:
-            ys, xs = np.nonzero(scene.regions == each.region_id)
-            assert each.box == (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1)
+        for thing in scene.objects:
+            ys, xs = np.nonzero(scene.regions == thing.region_id)
+            assert thing.box == (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1)
 
 
-def test_objects_stay_visible():
-    """Those drawn later leave of each what was promised; a scene is a prefix of no other one.
-
-    The first object of a scene is drawn on grounds alone, so what it covered is known only by
-    drawing it: the same numbers with the later objects left out.
-    """
+def test_scene_objects_stay_visible():
+    """The covered part of an object is known by drawing the scene without the later objects."""
     shrunk = 0
     for index in range(60):
         scene = render_scene("dev", 0, index)
-        for number, each in enumerate(scene.objects[:-1]):
+        for number, thing in enumerate(scene.objects[:-1]):
             alone = _only_first_objects("dev", 0, index, number + 1)
-            whole = np.count_nonzero(alone.regions == each.region_id)
-            left = np.count_nonzero(scene.regions == each.region_id)
+            whole = np.count_nonzero(alone.regions == thing.region_id)
+            left = np.count_nonzero(scene.regions == thing.region_id)
             assert left >= _MIN_VISIBLE * whole
             shrunk += left < whole
     assert shrunk > 5
@@ -148,20 +144,19 @@ def _only_first_objects(split: str, seed: int, index: int, count: int):
         return render_scene(split, seed, index)
 
 
-def test_some_scenes_are_empty_and_objects_overlap_and_grounds_meet(scenes):
-    found = scenes["train"]
-    assert {len(scene.objects) for scene in found} == {0, 1, 2, 3}
-    assert {len(scene.ground_ids) for scene in found} == {1, 2}
+def test_scene_numbers_of_objects_and_grounds(scenes):
+    assert {len(scene.objects) for scene in scenes["train"]} == {0, 1, 2, 3}
+    assert {len(scene.ground_ids) for scene in scenes["train"]} == {1, 2}
 
 
-def test_training_shows_no_withheld_class(scenes):
+def test_train_scenes_show_no_withheld_class(scenes):
     withheld = CLASS_SETS["withheld"]
     for scene in scenes["train"]:
         assert not np.isin(scene.labels, withheld).any()
-        assert not {each.class_id for each in scene.objects} & set(withheld)
+        assert not {thing.class_id for thing in scene.objects} & set(withheld)
 
 
-def test_the_other_splits_show_every_class_and_training_all_that_it_may(scenes):
+def test_scenes_show_all_classes_of_their_split(scenes):
     seen = {split: set() for split in SPLITS}
     for split in SPLITS:
         for scene in scenes[split]:

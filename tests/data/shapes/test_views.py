@@ -1,6 +1,5 @@
-"""Virtual files: names, what is read from them, and the cache behind."""
+"""Virtual files: names, readers, and the cache of scenes."""
 
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -25,7 +24,7 @@ from ovseg_d2.data.shapes import (
 NAMES = [format_name(split, 0, index) for split in ("train", "val") for index in range(30)]
 
 
-def test_names_there_and_back():
+def test_format_name_and_parse_name():
     assert format_name("val", 3, 12) == "shapes://val/3/12"
     assert parse_name("shapes://val/3/12") == ("val", 3, 12)
     assert is_shapes_name("shapes://anything")
@@ -47,12 +46,12 @@ def test_names_there_and_back():
     ],
 )
 @pytest.mark.parametrize("read", [parse_name, read_image, read_labels, read_captions, read_crop])
-def test_bad_names(read, name):
-    with pytest.raises(ValueError, match="is not a picture of the Shapes world; write shapes://"):
+def test_readers_refuse_bad_names(read, name):
+    with pytest.raises(ValueError, match="is not an image of the Shapes world; write shapes://"):
         read(name)
 
 
-def test_readers_give_the_scene():
+def test_readers_return_parts_of_the_scene():
     scene = render_scene("val", 0, 5)
     np.testing.assert_array_equal(read_image("shapes://val/0/5"), scene.image)
     np.testing.assert_array_equal(read_labels("shapes://val/0/5"), scene.labels)
@@ -60,7 +59,7 @@ def test_readers_give_the_scene():
     assert read_captions("shapes://val/0/5") == write_captions(scene, "val", 0, 5)
 
 
-def test_nobody_can_write_into_the_cache():
+def test_readers_return_read_only_arrays():
     name = next(name for name in NAMES if render_scene(*parse_name(name)).objects)
     arrays = [read_image(name), read_labels(name), read_regions(name), read_crop(name)[0]]
     for array in [*arrays, read_labels(name, hide_novel=True)]:
@@ -68,7 +67,7 @@ def test_nobody_can_write_into_the_cache():
             array[0, 0] = 0
 
 
-def test_hidden_labels_are_exactly_novel_and_withheld():
+def test_read_labels_hides_novel_and_withheld():
     hidden_classes = set()
     for name in NAMES:
         labels, training = read_labels(name), read_labels(name, hide_novel=True)
@@ -79,7 +78,7 @@ def test_hidden_labels_are_exactly_novel_and_withheld():
     assert hidden_classes & set(CLASS_SETS["withheld"])
 
 
-def test_crops_hold_their_object():
+def test_read_crop_holds_its_object():
     empty = 0
     for name in NAMES:
         scene = render_scene(*parse_name(name))
@@ -89,7 +88,7 @@ def test_crops_hold_their_object():
             np.testing.assert_array_equal(crop, scene.image)
             assert class_id == scene.ground_ids[0]
             continue
-        boxes = [each.box for each in scene.objects if each.class_id == class_id]
+        boxes = [thing.box for thing in scene.objects if thing.class_id == class_id]
         assert any(
             np.array_equal(crop, scene.image[top:bottom, left:right])
             for left, top, right, bottom in boxes
@@ -97,7 +96,7 @@ def test_crops_hold_their_object():
     assert 0 < empty < len(NAMES) / 2
 
 
-def test_margin_of_crops_is_cut_at_the_border():
+def test_read_crop_margin_stops_at_the_border():
     for name in NAMES:
         scene = render_scene(*parse_name(name))
         if not scene.objects:
@@ -117,73 +116,57 @@ def test_margin_of_crops_is_cut_at_the_border():
         assert crop.shape[:2] in sizes
 
 
-def test_every_object_of_a_world_is_cropped_somewhere():
+def test_read_crop_chooses_different_objects():
     chosen = set()
     for name in NAMES:
         objects = render_scene(*parse_name(name)).objects
-        if len(objects) == 3 and len({each.class_id for each in objects}) == 3:
+        if len(objects) == 3 and len({thing.class_id for thing in objects}) == 3:
             class_id = read_crop(name)[1]
-            chosen |= {n for n, each in enumerate(objects) if each.class_id == class_id}
+            chosen |= {n for n, thing in enumerate(objects) if thing.class_id == class_id}
     assert len(chosen) > 1
 
 
-def test_negative_margin():
+def test_read_crop_negative_margin():
     with pytest.raises(ValueError, match="margin=-0.1 would cut the object"):
         read_crop(NAMES[0], margin=-0.1)
 
 
 @pytest.fixture
 def rendered(monkeypatch) -> list[tuple]:
-    """Note what is really rendered."""
+    """The arguments of all calls that render a scene."""
     calls = []
 
-    def render(*which):
-        calls.append(which)
-        return render_scene(*which)
+    def render(*arguments):
+        calls.append(arguments)
+        return render_scene(*arguments)
 
     monkeypatch.setattr(views, "render_scene", render)
     return calls
 
 
-def test_cache_renders_once_and_is_bounded(rendered):
-    one = 96 * 96 * 5
-    cache = views._SceneCache(max_bytes=3 * one)
-    for index in (0, 1, 2, 0):
+def test_scene_cache_drops_the_least_recently_used(rendered):
+    cache = views._SceneCache(max_bytes=3 * 96 * 96 * 5)
+    for index in (0, 1, 2, 0, 3, 0, 2, 1):  # 3 takes the place of 1
         cache.get("val", 0, index)
-    assert len(rendered) == 3
-    cache.get("val", 0, 3)  # 1 goes, which was not asked for longest
-    assert (len(cache._scenes), cache._bytes) == (3, 3 * one)
-    cache.get("val", 0, 0)
-    cache.get("val", 0, 2)
-    assert len(rendered) == 4
-    cache.get("val", 0, 1)
-    assert len(rendered) == 5
-    assert cache._bytes == 3 * one
+    assert [index for _, _, index in rendered] == [0, 1, 2, 3, 1]
 
 
-def test_cache_too_small_for_one_still_gives_it():
+def test_scene_cache_smaller_than_a_scene(rendered):
     cache = views._SceneCache(max_bytes=1)
-    for index in range(3):
+    for index in (0, 0, 1, 0):
         scene = cache.get("val", 0, index)
         np.testing.assert_array_equal(scene.image, render_scene("val", 0, index).image)
-        assert len(cache._scenes) == 1
+    assert len(rendered) == 3
 
 
-def test_threads_share_the_cache(monkeypatch):
-    """Two threads that miss at the same time count the scene once, and nobody waits for another."""
-    meet = threading.Barrier(4, timeout=20)
-
-    def render(*which):
-        meet.wait()
-        return render_scene(*which)
-
-    monkeypatch.setattr(views, "render_scene", render)
-    cache = views._SceneCache(max_bytes=96 * 96 * 5 * 2)
+def test_scene_cache_counts_a_scene_of_two_threads_once(rendered):
+    cache = views._SceneCache(max_bytes=2 * 96 * 96 * 5)
     with ThreadPoolExecutor(4) as pool:
-        for index in range(3):
-            found = list(pool.map(lambda _, index=index: cache.get("val", 0, index), range(4)))
-            for scene in found:
-                np.testing.assert_array_equal(scene.labels, found[0].labels)
-                assert not scene.image.flags.writeable
-    assert cache._bytes == 2 * 96 * 96 * 5
-    assert list(cache._scenes) == [("val", 0, 1), ("val", 0, 2)]
+        scenes = list(pool.map(lambda _: cache.get("val", 0, 0), range(16)))
+    for scene in scenes:
+        np.testing.assert_array_equal(scene.labels, scenes[0].labels)
+        assert not scene.image.flags.writeable
+    rendered.clear()
+    for index in (1, 0, 1):
+        cache.get("val", 0, index)
+    assert len(rendered) == 1
