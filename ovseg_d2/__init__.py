@@ -17,7 +17,7 @@ __version__ = "0.1.0"
 
 __all__ = ["__version__", "add_ovseg_config", "load_config", "plugin"]
 
-_PLUGIN_HALF = ("config", "d2", "data", "engine", "evaluation", "plugin", "segmenter")
+_PLUGIN_HALF = ("config", "d2", "data", "engine", "evaluation", "plugin", "prepare", "segmenter")
 _TRIGGERS = {"detectron2", *(f"{__name__}.{room}" for room in _PLUGIN_HALF)}
 
 

@@ -15,8 +15,11 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from ovseg_d2.config import load_config
+from ovseg_d2.d2.config import CfgNode
 from ovseg_d2.d2.data import DatasetCatalog, MetadataCatalog
 from ovseg_d2.d2.engine import launch
+from ovseg_d2.d2.modeling import build_model
 from ovseg_d2.d2.utils.logger import setup_logger
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -296,3 +299,36 @@ def tiny_train_opts(tmp_path: Path, tiny_opts: list[str]) -> list[str]:
         *("DATASETS.TRAIN", "('ovseg_shapes_dev',)", "OUTPUT_DIR", str(tmp_path / "output")),
         *(str(word) for key, value in solver.items() for word in (f"SOLVER.{key}", value)),
     ]
+
+
+@pytest.fixture
+def tiny_ovseg(
+    tmp_path: Path, tiny_opts: list[str], toy_dataset: Callable[..., str]
+) -> Callable[..., tuple[CfgNode, torch.nn.Module]]:
+    """Give a function from further keys and values to the config of a tiny OVSeg, and the model."""
+    sizes = {"QUERIES": 6, "CONV_CHANNELS": 32, "MASK_CHANNELS": 8, "DIM": 16, "LAYERS": 1}
+    sizes |= {"HEADS": 2, "HIDDEN_DIM": 16, "EMBED_HIDDEN_DIM": 16}
+    words = ["red star", "grass", "blue dots"]
+    labels = [np.indices((24, 32))[1] // 11, np.full((32, 24), 1)]
+    labels[0][:4] = 255
+    name = toy_dataset("ovseg_toy_oracles", words, labels=labels, class_sets={"all": [0, 1, 2]})
+
+    def build(*opts: str) -> tuple[CfgNode, torch.nn.Module]:
+        keys = (str(w) for k, v in sizes.items() for w in (f"MODEL.OVSEG.MASKFORMER.{k}", v))
+        backbone = ("MODEL.BACKBONE.NAME", "OVSegTimmBackbone", "MODEL.TIMM.NAME", "test_resnet")
+        cfg = load_config(
+            None,
+            [
+                *(*tiny_opts, *backbone, "MODEL.TIMM.OUT_INDICES", "[1, 2]"),
+                *("MODEL.META_ARCHITECTURE", "OVSeg"),
+                *("MODEL.SEM_SEG_HEAD.NAME", "OVSegMaskFormerHead", *keys),
+                *("DATASETS.TEST", f"('{name}',)", "OUTPUT_DIR", str(tmp_path / "output")),
+                *opts,
+            ],
+        )
+        torch.manual_seed(0)
+        model = build_model(cfg).eval()
+        model.may_answer = True  # with random weights
+        return cfg, model
+
+    return build

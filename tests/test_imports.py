@@ -47,9 +47,10 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         "evaluation": ("vocab", "ops", "d2", "config"),
         "plugin": PLAIN_HALF | {"d2", "config"},
         "engine": BELOW_ENGINE,
+        "prepare": BELOW_ENGINE | {"engine"},
         "segmenter": BELOW_ENGINE | {"engine"},
-        "__init__": BELOW_ENGINE | {"engine", "segmenter"},
-        "tools": BELOW_ENGINE | {"engine", "segmenter", "__init__"},
+        "__init__": BELOW_ENGINE | {"engine", "prepare", "segmenter"},
+        "tools": BELOW_ENGINE | {"engine", "prepare", "segmenter", "__init__"},
     }.items()
 }
 
@@ -190,6 +191,7 @@ ROOMS = frozenset(MAY_IMPORT)
         ("evaluation", "ovseg_d2.evaluation.results", "import ovseg_d2.data"),
         ("plugin", "ovseg_d2.plugin.adapters", "import ovseg_d2.data"),
         ("engine", "ovseg_d2.engine.trainer", "from ovseg_d2.segmenter import Segmenter"),
+        ("engine", "ovseg_d2.engine.trainer", "from ovseg_d2.prepare import mask_job"),
         ("d2", "ovseg_d2.d2.standin.config", "from ovseg_d2.config import add_ovseg_config"),
         ("files", "ovseg_d2.files", "import ovseg_d2.ops"),
         ("weight_files", "ovseg_d2.weight_files.state", "from ovseg_d2.clip import weights"),

@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ovseg_d2.engine.generate_masks import MaskJob
+    from ovseg_d2.prepare.mask_job import MaskJob
 
 # detectron2 and fvcore compile small functions when they are imported.
 warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
@@ -70,8 +70,8 @@ def work(job: "MaskJob", device: str, modules: Sequence[str]) -> None:
     """Do one process's share of the job."""
     from ovseg_d2.data.masks import MASK_SOURCES
     from ovseg_d2.engine.cli import sentence_for_bad_input
-    from ovseg_d2.engine.generate_masks import process_device
     from ovseg_d2.engine.user_modules import import_modules
+    from ovseg_d2.prepare.mask_job import process_device
 
     with sentence_for_bad_input(GO_ON):
         import_modules(modules)
@@ -90,10 +90,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from ovseg_d2.config import check_device, resolve_device
     from ovseg_d2.engine.cli import sentence_for_bad_input
-    from ovseg_d2.engine.generate_masks import PATIENCE, join_torchrun, plan_job
     from ovseg_d2.engine.processes import check_processes, launch_job
     from ovseg_d2.engine.user_modules import import_modules
     from ovseg_d2.files import check_output_dir
+    from ovseg_d2.prepare.mask_job import PATIENCE, join_torchrun, plan_job
 
     with sentence_for_bad_input(GO_ON), join_torchrun(args.num_gpus):
         check_processes(args.num_gpus, 1)

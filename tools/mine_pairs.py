@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ovseg_d2.engine.mine_pairs import PairJob
+    from ovseg_d2.prepare.pair_job import PairJob
 
 # detectron2 and fvcore compile small functions when they are imported.
 warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
@@ -78,8 +78,8 @@ def work(job: "PairJob", config_file: str, opts: Sequence[str], modules: Sequenc
     """Do one process's share of the job."""
     from ovseg_d2.config import load_config
     from ovseg_d2.engine.cli import sentence_for_bad_input
-    from ovseg_d2.engine.generate_masks import process_device
     from ovseg_d2.engine.user_modules import import_modules
+    from ovseg_d2.prepare.mask_job import process_device
 
     with sentence_for_bad_input(GO_ON):
         import_modules(modules)
@@ -97,12 +97,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from ovseg_d2.config import check_device, load_config
     from ovseg_d2.engine.cli import sentence_for_bad_input
-    from ovseg_d2.engine.generate_masks import PATIENCE, join_torchrun
-    from ovseg_d2.engine.mine_pairs import PAIR_FILE, describe_summary, plan_pairs
-    from ovseg_d2.engine.pair_miner import MiningOptions
     from ovseg_d2.engine.processes import check_processes, launch_job
     from ovseg_d2.engine.user_modules import import_modules
     from ovseg_d2.files import check_output_dir
+    from ovseg_d2.prepare.mask_job import PATIENCE, join_torchrun
+    from ovseg_d2.prepare.pair_job import PAIR_FILE, describe_summary, plan_pairs
+    from ovseg_d2.prepare.pair_miner import MiningOptions
 
     with sentence_for_bad_input(GO_ON), join_torchrun(args.num_gpus):
         check_processes(args.num_gpus, 1)

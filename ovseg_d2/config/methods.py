@@ -120,7 +120,7 @@ _MASKED_DISTILL = below(
 )
 
 # CLIP learns to name masked crops. Read by plugin.mask_adapted_clip and, when pairs are mined, by
-# engine.mine_pairs.
+# prepare.pair_job.
 _MASK_ADAPTED_CLIP = below(
     "MODEL.MASK_ADAPTED_CLIP",
     {

@@ -12,7 +12,7 @@ from ovseg_d2.data.mappers import SemanticMapper
 from ovseg_d2.data.mappers.truth_masks import TruthMaskMapper
 from ovseg_d2.data.sampler import Draw
 from ovseg_d2.engine.evaluate import build_evaluator
-from ovseg_d2.engine.pair_miner import MiningOptions, PairMiner, find_labels
+from ovseg_d2.prepare.pair_miner import MiningOptions, PairMiner, find_labels
 from ovseg_d2.vocab import IGNORED
 
 CLASSES = ["sky", "sea", "sand"]

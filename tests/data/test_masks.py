@@ -55,6 +55,6 @@ def test_bad_sources(case):
 def test_the_sources_own_refusal_comes_through(tmp_path):
     with pytest.raises(MaskFileError, match="holds no masks"):
         build_mask_source("stored", folder=str(tmp_path))
-    # What a trained model proposes is added by engine.generate_masks, where models can be built.
+    # What a trained model proposes is added by prepare.mask_job, where models can be built.
     own = set(MASK_SOURCES) - {"maskformer"}
     assert own == {"shapes", "felzenszwalb", "dino", "sam", "stored"}

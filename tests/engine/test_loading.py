@@ -13,8 +13,8 @@ from ovseg_d2.d2.engine import DefaultPredictor
 from ovseg_d2.d2.modeling import build_model
 from ovseg_d2.engine.checkpointing import Checkpointer
 from ovseg_d2.engine.loading import RANDOM_NOTE, check_trained
-from ovseg_d2.engine.proposal_masks import ProposalMasks
 from ovseg_d2.engine.run import check_job, evaluate_config, run_job
+from ovseg_d2.prepare.proposal_masks import ProposalMasks
 from ovseg_d2.segmenter import Segmenter
 
 PLUS = (

@@ -12,7 +12,7 @@ from ovseg_d2.data.loaders import build_test_loader
 from ovseg_d2.engine import evaluate
 from ovseg_d2.engine.ceilings import PatchOracle
 from ovseg_d2.engine.evaluate import build_evaluator
-from ovseg_d2.engine.pair_miner import MiningOptions, PairMiner, find_labels
+from ovseg_d2.prepare.pair_miner import MiningOptions, PairMiner, find_labels
 
 IMAGE = [0, 1, 1, 0]  # what the model answers
 LABELS = ([0, 0, 255, 255], [255, 255, 1, 1])

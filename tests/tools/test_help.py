@@ -12,9 +12,9 @@ import pytest
 from claims import CLAIMS
 
 from ovseg_d2.data.masks import MASK_SOURCES
-from ovseg_d2.engine import generate_masks  # noqa: F401  (adds a source)
-from ovseg_d2.engine.pair_miner import NOUNS, TRUTH
 from ovseg_d2.mining import TAGGERS
+from ovseg_d2.prepare import mask_job  # noqa: F401  (adds a source)
+from ovseg_d2.prepare.pair_miner import NOUNS, TRUTH
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = sorted((ROOT / "tools").glob("*.py"))

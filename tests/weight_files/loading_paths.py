@@ -13,10 +13,10 @@ from ovseg_d2.d2 import HAS_DETECTRON2
 from ovseg_d2.d2.checkpoint import DetectionCheckpointer
 from ovseg_d2.d2.modeling import build_model
 from ovseg_d2.engine.checkpointing import Checkpointer
-from ovseg_d2.engine.proposal_masks import ProposalMasks
 from ovseg_d2.masks import DinoClusters, SamMasks
 from ovseg_d2.nets.timm_features import build_timm_features
 from ovseg_d2.plugin import build_tower
+from ovseg_d2.prepare.proposal_masks import ProposalMasks
 from ovseg_d2.segmenter import Segmenter
 
 __all__ = ["PATHS", "Net"]

@@ -8,8 +8,8 @@ from torch.nn import functional as F
 from ..config import load_config
 from ..d2.config import CfgNode
 from ..data.mappers import TestMapper
+from ..engine.loading import load_model
 from ..plugin import build_model
-from .loading import load_model
 
 __all__ = ["ProposalMasks"]
 

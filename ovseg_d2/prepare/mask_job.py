@@ -18,10 +18,10 @@ from ..d2.utils import comm
 from ..data.masks import MASK_SOURCES, build_mask_source
 from ..data.pictures import list_pictures
 from ..data.readers import read_picture
+from ..engine.processes import end_with_parent
 from ..files import expand_user
 from ..image_errors import ImageReadError, memory_for
 from ..masks import MaskFileError, mask_file_name, read_info, write_masks
-from .processes import end_with_parent
 from .proposal_masks import ProposalMasks
 
 __all__ = [

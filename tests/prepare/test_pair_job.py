@@ -9,10 +9,10 @@ from PIL import Image
 from ovseg_d2.config import load_config
 from ovseg_d2.d2.utils import comm
 from ovseg_d2.data import shapes
-from ovseg_d2.engine import mine_pairs
-from ovseg_d2.engine.mine_pairs import PAIR_FILE, describe_summary, plan_pairs
-from ovseg_d2.engine.pair_miner import MiningOptions
 from ovseg_d2.masks import MaskPair, PairFileError, read_pairs, write_masks
+from ovseg_d2.prepare import pair_job
+from ovseg_d2.prepare.pair_job import PAIR_FILE, describe_summary, plan_pairs
+from ovseg_d2.prepare.pair_miner import MiningOptions
 
 SOME = ["shapes://train/0/0-9"]
 
@@ -74,7 +74,7 @@ def test_single_nouns(mine):
 
 
 def test_masks_and_classes_of_the_truth(mine, monkeypatch):
-    monkeypatch.setattr("ovseg_d2.engine.pair_miner.build_tower", None)  # CLIP is not needed
+    monkeypatch.setattr("ovseg_d2.prepare.pair_miner.build_tower", None)  # CLIP is not needed
     pairs, _ = mine(masks="labels", nouns="classes")
     base = {shapes.CLASSES[number] for number in shapes.CLASS_SETS["base"]}
     assert {pair.noun for pair in pairs} <= base
@@ -197,7 +197,7 @@ def test_labels_of_a_registered_dataset(mine, toy_dataset):
 
 
 def test_what_is_there_is_kept_however_many_processes_made_it(mine, cfg, tmp_path, monkeypatch):
-    monkeypatch.setattr(mine_pairs, "_PART_SIZE", 3)
+    monkeypatch.setattr(pair_job, "_PART_SIZE", 3)
     alone, _ = mine()
     job = plan_pairs(SOME, MiningOptions(), cfg, tmp_path / "two")
     monkeypatch.setattr(comm, "get_world_size", lambda: 2)
@@ -215,7 +215,7 @@ def test_what_is_there_is_kept_however_many_processes_made_it(mine, cfg, tmp_pat
     assert read_pairs(tmp_path / "two" / PAIR_FILE).pairs == alone
     assert sorted(path.name for path in (tmp_path / "two").iterdir()) == [PAIR_FILE, "summary.json"]
     # Done is done: neither CLIP nor a picture is read again.
-    monkeypatch.setattr(mine_pairs, "PairMiner", None)
+    monkeypatch.setattr(pair_job, "PairMiner", None)
     again = plan_pairs(SOME, MiningOptions(), cfg, tmp_path / "two")
     again.run(cfg, "cpu")
     assert again.is_done and again.finish()["pairs"] == len(alone)

@@ -5,8 +5,8 @@ import pytest
 from ovseg_d2.d2.utils import comm
 from ovseg_d2.data import shapes
 from ovseg_d2.data.masks import build_mask_source
-from ovseg_d2.engine.generate_masks import join_torchrun, plan_job
 from ovseg_d2.masks import MaskFileError, read_info, read_masks
+from ovseg_d2.prepare.mask_job import join_torchrun, plan_job
 
 SOME = ["shapes://dev/0/3-7"]
 

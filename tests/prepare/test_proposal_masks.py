@@ -6,9 +6,9 @@ import torch
 
 from ovseg_d2.data.mappers import TestMapper
 from ovseg_d2.data.masks import build_mask_source
-from ovseg_d2.engine.generate_masks import plan_job
-from ovseg_d2.engine.proposal_masks import ProposalMasks
 from ovseg_d2.masks import read_info, read_masks
+from ovseg_d2.prepare.mask_job import plan_job
+from ovseg_d2.prepare.proposal_masks import ProposalMasks
 from ovseg_d2.systems import MaskProposals
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
