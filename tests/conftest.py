@@ -2,6 +2,7 @@
 
 import json
 import logging
+import multiprocessing
 import random
 import runpy
 from collections.abc import Callable, Iterator, Sequence
@@ -273,6 +274,30 @@ def train_in_two_processes(tmp_path: Path) -> Callable[..., tuple[dict[str, Any]
         return first, second
 
     return train
+
+
+@pytest.fixture
+def run_in_two_processes(tmp_path: Path) -> Callable[[Path], tuple[Any, Any, Any]]:
+    """Give a function from a worker file to its reports: of rank 0, of rank 1 and run alone."""
+    # Spawned processes cannot import a test module by its name.
+    rank_worker = str(Path(__file__).with_name("rank_worker.py"))
+
+    def run(worker: Path) -> tuple[Any, Any, Any]:
+        context = multiprocessing.get_context("spawn")
+        shared = {"WORKER": str(worker), "FOLDER": str(tmp_path)}
+        processes = [
+            context.Process(target=runpy.run_path, args=(rank_worker, {**shared, "RANK": rank}))
+            for rank in (0, 1)
+        ]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(120)
+            assert process.exitcode == 0
+        first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
+        return first, second, runpy.run_path(str(worker), {"RANK": None})["report"]
+
+    return run
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 import itertools
 import math
-import multiprocessing
-import runpy
 from pathlib import Path
 
 import pytest
@@ -178,24 +176,8 @@ def test_a_single_process_gathers_its_own():
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_gradient_of_the_joined_batch(tmp_path):
-    # Run by path: spawned processes could not import a test module by its name.
-    context = multiprocessing.get_context("spawn")
-    workers = [
-        context.Process(
-            target=runpy.run_path,
-            args=(str(WORKER), {"RANK": rank, "FOLDER": str(tmp_path)}),
-        )
-        for rank in range(2)
-    ]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(120)
-        assert worker.exitcode == 0
-    reports = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
-
-    joined = runpy.run_path(str(WORKER), {"RANK": None, "FOLDER": str(tmp_path)})["report"]
+def test_contrastive_loss_in_two_processes_equals_one(run_in_two_processes):
+    *reports, joined = run_in_two_processes(WORKER)
     for kind in ("loss", "plain_loss"):
         assert joined[kind] == pytest.approx(sum(r[kind] for r in reports) / 2, rel=1e-9)
     for name, grad in joined["grads"].items():

@@ -1,8 +1,6 @@
 """The loss of a set: the official numbers, worked values, loops, and what a joined batch has."""
 
 import math
-import multiprocessing
-import runpy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -166,23 +164,8 @@ def test_half_precision_is_judged_in_float32():
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_gradient_of_the_joined_batch(tmp_path):
-    # Run by path: spawned processes could not import a test module by its name.
-    context = multiprocessing.get_context("spawn")
-    workers = [
-        context.Process(
-            target=runpy.run_path,
-            args=(str(WORKER), {"RANK": rank, "FOLDER": str(tmp_path)}),
-        )
-        for rank in range(2)
-    ]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(120)
-        assert worker.exitcode == 0
-    joined = runpy.run_path(str(WORKER), {"RANK": None, "FOLDER": str(tmp_path)})["report"]
-    reports = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
+def test_set_criterion_in_two_processes_equals_one(run_in_two_processes):
+    *reports, joined = run_in_two_processes(WORKER)
     for name, expected in joined.items():
         assert expected[1].any()
         assert expected[2].any() == (name != "nowhere")

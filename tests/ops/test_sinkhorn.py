@@ -1,8 +1,6 @@
 """Sinkhorn against loops, exact optimal transport, extreme inputs and the official numbers."""
 
 import math
-import multiprocessing
-import runpy
 from pathlib import Path
 
 import numpy as np
@@ -177,24 +175,8 @@ def test_refuses(function, logits, options, message):
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_assignment_of_the_joined_batch(tmp_path):
-    # Run by path: spawned processes could not import a test module by its name.
-    context = multiprocessing.get_context("spawn")
-    workers = [
-        context.Process(
-            target=runpy.run_path,
-            args=(str(WORKER), {"RANK": rank, "FOLDER": str(tmp_path)}),
-        )
-        for rank in range(2)
-    ]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(120)
-        assert worker.exitcode == 0
-    reports = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
-
-    joined = runpy.run_path(str(WORKER), {"RANK": None, "FOLDER": str(tmp_path)})["report"]
+def test_assign_clusters_in_two_processes_equals_one(run_in_two_processes):
+    *reports, joined = run_in_two_processes(WORKER)
     assert len(joined) == 8
     for key, alone in joined.items():
         own = [report[key] for report in reports]
