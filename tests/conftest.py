@@ -19,7 +19,6 @@ from safetensors.torch import load_file
 from ovseg_d2.config import load_config
 from ovseg_d2.d2.config import CfgNode
 from ovseg_d2.d2.data import DatasetCatalog, MetadataCatalog
-from ovseg_d2.d2.engine import launch
 from ovseg_d2.d2.modeling import build_model
 from ovseg_d2.d2.utils.logger import setup_logger
 
@@ -260,20 +259,6 @@ def toy_dataset(tmp_path: Path) -> Iterator[Callable[..., str]]:
     for name in registered:
         DatasetCatalog.remove(name)
         MetadataCatalog.remove(name)
-
-
-@pytest.fixture
-def train_in_two_processes(tmp_path: Path) -> Callable[..., tuple[dict[str, Any], dict[str, Any]]]:
-    """Give a function from a config's keys and values to the weights that each rank ends with."""
-    worker = str(Path(__file__).with_name("two_process_worker.py"))
-
-    def train(opts: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-        folder = {"OPTS": opts, "FOLDER": str(tmp_path)}
-        launch(runpy.run_path, 2, dist_url="auto", args=(worker, folder))
-        first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
-        return first, second
-
-    return train
 
 
 @pytest.fixture

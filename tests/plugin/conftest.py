@@ -1,19 +1,16 @@
 """Tiny models, built as a config describes them, and what all of them must do."""
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 from ovseg_d2.config import load_config
 from ovseg_d2.d2.config import CfgNode
-from ovseg_d2.d2.engine import DefaultPredictor, HookBase
+from ovseg_d2.d2.engine import HookBase
 from ovseg_d2.d2.modeling import build_model
 from ovseg_d2.engine import Trainer
-from ovseg_d2.engine.checkpointing import Checkpointer
 
 
 @pytest.fixture
@@ -33,26 +30,6 @@ def build(tiny_cfg: Callable[..., CfgNode]) -> Callable[..., Any]:
         return model
 
     return build_tiny
-
-
-@pytest.fixture
-def check_predictor(tiny_cfg: Callable[..., CfgNode], tmp_path: Path) -> Callable[..., None]:
-    """Give a check that the default predictor takes a model's checkpoint and any words."""
-
-    def check(
-        model: torch.nn.Module, opts: Sequence[str], image: torch.Tensor, size: tuple[int, int]
-    ) -> None:
-        Checkpointer(model, str(tmp_path)).save("trained")
-        weights = ("MODEL.WEIGHTS", str(tmp_path / "trained.pth"))
-        cfg = tiny_cfg(*opts, *weights, "MODEL.TEXT.CLASSES", "['sky', 'sea']")
-        predictor = DefaultPredictor(cfg)
-        bgr = np.ascontiguousarray(image.flip(0).permute(1, 2, 0).numpy())
-        expected = model([{"image": image, "classes": ["sky", "sea"]}])[0]["sem_seg"]
-        torch.testing.assert_close(predictor(bgr)["sem_seg"], expected)
-        predictor.model.set_vocabulary("red star, grass, sand")
-        assert predictor(bgr)["sem_seg"].shape == (3, *size)
-
-    return check
 
 
 class _Losses(HookBase):

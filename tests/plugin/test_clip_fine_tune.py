@@ -1,16 +1,9 @@
 """The fine-tuning baseline as detectron2 sees it: its three suspected causes apart, and runs."""
 
-import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
-from torch.nn.parallel import DistributedDataParallel
 
-from ovseg_d2.config import load_config
-from ovseg_d2.d2.engine import DefaultPredictor
 from ovseg_d2.d2.modeling import META_ARCH_REGISTRY, build_model
-from ovseg_d2.engine import Trainer
-from ovseg_d2.engine.checkpointing import Checkpointer
 from ovseg_d2.ops import UNLABELLED
 from ovseg_d2.plugin import CLIPFineTune
 
@@ -140,56 +133,3 @@ def test_labels_of_unseen_classes_are_refused_and_labels_are_needed(tuned):
     samples[0]["file_name"] = "a.png"
     with pytest.raises(ValueError, match=r"the labels of a.png hold 9, and its dataset has 3"):
         model(samples)
-
-
-def test_the_default_predictor_takes_a_checkpoint_and_any_words(tuned, tiny_cfg, tmp_path):
-    model = tuned(*MAPPER)
-    torch.nn.init.normal_(model.system.segmenter.classifier.mapper.weight)
-    Checkpointer(model, str(tmp_path)).save("trained")
-    weights = ("MODEL.WEIGHTS", str(tmp_path / "trained.pth"), "MODEL.TEXT.CLASSES", "['sky']")
-    predictor = DefaultPredictor(tiny_cfg(*OPTS, *MAPPER, *weights))
-    predictor.model.set_vocabulary("sky, sea")
-    image = batch()[0]["image"]
-    bgr = np.ascontiguousarray(image.flip(0).permute(1, 2, 0).numpy())
-    expected = model([{"image": image, "classes": ["sky", "sea"]}])[0]["sem_seg"]
-    torch.testing.assert_close(predictor(bgr)["sem_seg"], expected)
-
-
-def test_a_resumed_run_repeats_the_uninterrupted_one(tiny_opts, own_logs, tmp_path):
-    solver = {"IMS_PER_BATCH": 2, "MAX_ITER": 3, "BASE_LR": 0.01, "CHECKPOINT_PERIOD": 2}
-    solver["WARMUP_ITERS"] = 0
-
-    def train(name, max_iter, resume):
-        cfg = load_config(
-            None,
-            [
-                *(*tiny_opts, *OPTS),
-                *("INPUT.SEMANTIC.UNSEEN", "['novel', 'withheld']"),
-                *("DATASETS.TRAIN", "('ovseg_shapes_train',)", "INPUT.TRAIN_MAPPER", "semantic"),
-                *("INPUT.MIN_SIZE_TRAIN", "(96,)", "OUTPUT_DIR", str(tmp_path / name)),
-                *("SOLVER.LR_SCHEDULER_NAME", "WarmupMultiStepLR", "SOLVER.OPTIMIZER", "SGD"),
-                *(str(word) for k, v in solver.items() for word in (f"SOLVER.{k}", v)),
-                *("SOLVER.MAX_ITER", str(max_iter)),
-            ],
-        )
-        torch.manual_seed(7 if resume else 0)
-        trainer = Trainer(cfg)
-        trainer.resume_or_load(resume=resume)
-        trainer.train()
-        return trainer.model.state_dict()
-
-    expected = train("whole", 3, False)
-    train("parts", 2, False)
-    found = train("parts", 3, True)
-    assert all(torch.equal(found[name], value) for name, value in expected.items())
-
-
-def test_it_works_inside_distributed_data_parallel(tuned, tmp_path):
-    model = tuned(*MAPPER).train()
-    dist.init_process_group("gloo", f"file://{tmp_path / 'group'}", rank=0, world_size=1)
-    try:
-        wrapped = DistributedDataParallel(model)
-        for _ in range(2):
-            wrapped(batch())["loss_sem_seg"].backward()
-    finally:
-        dist.destroy_process_group()

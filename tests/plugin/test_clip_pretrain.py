@@ -4,8 +4,6 @@ import math
 
 import pytest
 import torch
-import torch.distributed as dist
-from torch.nn.parallel import DistributedDataParallel
 
 from ovseg_d2.d2.modeling import META_ARCH_REGISTRY
 from ovseg_d2.plugin import CLIPPretrain, MaskCLIP
@@ -115,24 +113,3 @@ def test_the_scale_is_bounded_by_the_config(build):
     ).train()
     model(batch())
     assert model.system.tower.model.logit_scale.item() == pytest.approx(math.log(5))
-
-
-def test_it_works_inside_distributed_data_parallel(model, toy_dataset, tmp_path):
-    one = toy_dataset("ovseg_toy_ddp_one", ["a", "b", "c"])
-    two = toy_dataset("ovseg_toy_ddp_two", ["d"])
-    alone = model.train()(batch())
-    dist.init_process_group("gloo", f"file://{tmp_path / 'group'}", rank=0, world_size=1)
-    try:
-        wrapped = DistributedDataParallel(model)
-        torch.testing.assert_close(wrapped(batch()), alone)
-        wrapped(batch())["loss_contrastive"].backward()
-        wrapped.eval()
-        images = [{"image": each["image"]} for each in batch()]
-        named = [{**each, "dataset_name": n} for each, n in zip(images, (one, two), strict=True)]
-        # Two test sets through one wrapped model, each with its own words.
-        assert [len(each["sem_seg"]) for each in wrapped(named)] == [3, 1]
-        wrapped.module.set_vocabulary("x, y")
-        assert [len(each["sem_seg"]) for each in wrapped(named)] == [2, 2]
-        assert wrapped.module.segment(named)[0].max() <= 1
-    finally:
-        dist.destroy_process_group()

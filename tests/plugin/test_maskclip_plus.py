@@ -5,16 +5,13 @@ import json
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
-from torch.nn.parallel import DistributedDataParallel
 
 from ovseg_d2.config import load_config
 from ovseg_d2.d2.modeling import META_ARCH_REGISTRY, build_model
 from ovseg_d2.d2.utils.events import EventStorage
 from ovseg_d2.data import labels as labels_module
 from ovseg_d2.data import readers, shapes
-from ovseg_d2.engine import build_optimizer, evaluate
-from ovseg_d2.engine.run import evaluate_config
+from ovseg_d2.engine import evaluate
 from ovseg_d2.ops import UNLABELLED, Refinement
 from ovseg_d2.plugin import MaskCLIPPlus
 from ovseg_d2.text import ClassTexts
@@ -254,12 +251,6 @@ def test_the_student_answers_at_the_pictures_size_to_any_words(plus):
     assert torch.equal(model.segment(asked)[0], expected.argmax(dim=0))
 
 
-def test_the_default_predictor_takes_a_checkpoint_and_any_words(plus, check_predictor):
-    model = plus()
-    torch.nn.init.normal_(model.system.student.network.head.layers.branches[0][0].weight)
-    check_predictor(model, OPTS, batch()[0]["image"], (32, 32))
-
-
 # --- runs
 
 
@@ -285,29 +276,6 @@ def run_opts(tiny_opts, tmp_path):
 def run_cfg(run_opts):
     """Give a function from a folder and further keys to the config of such a run."""
     return lambda *opts: load_config(None, run_opts(*opts))
-
-
-def test_a_resumed_run_repeats_the_uninterrupted_one(run_cfg, own_logs, tmp_path, run):
-    """Zero-shot, the student labelling for itself from the third step on."""
-    opts = (*ZERO_SHOT, "INPUT.TRAIN_MAPPER", "semantic", *key("SELF_TRAINING_START", 0.5))
-    whole, parts = {}, {}
-    torch.manual_seed(0)
-    expected = run(run_cfg("whole", *opts), whole).model.state_dict()
-    torch.manual_seed(0)
-    with pytest.raises(KeyboardInterrupt):
-        run(run_cfg("parts", *opts), parts, stop_after=2)
-    torch.manual_seed(12345)
-    found = run(run_cfg("parts", *opts), parts, resume=True).model.state_dict()
-    assert sorted(whole) == [0, 1, 2, 3] and parts == whole
-    for name, value in expected.items():
-        assert torch.equal(found[name], value), name
-    lines = (tmp_path / "whole" / "metrics.json").read_text().splitlines()
-    logged = json.loads(lines[-1])
-    assert {"total_loss", "maskclip_plus/labelled"} <= set(logged)
-    assert 0 < logged["maskclip_plus/labelled"] <= 1
-    shares = logged["maskclip_plus/labelled"] + logged["maskclip_plus/pseudo_labelled"]
-    assert shares == pytest.approx(1)
-    assert logged["maskclip_plus/self_training"] == 0.5  # the median of four steps
 
 
 def test_annotation_free_training_reads_no_label(run_cfg, own_logs, monkeypatch, run):
@@ -340,38 +308,3 @@ def test_results_have_the_harmonic_mean_of_base_and_novel(run_cfg, tmp_path):
     evaluate(cfg, model)
     (found,) = json.loads((tmp_path / "results" / "results.json").read_text()).values()
     assert {"mIoU_base", "mIoU_novel", "hIoU"} <= set(found)
-
-
-@pytest.mark.slow
-def test_two_processes_train_one_student(run_opts, tmp_path, train_in_two_processes):
-    """Each sees its own pictures; weights stay equal, and all are evaluated as they are saved."""
-    test = ("DATASETS.TEST", "('ovseg_shapes_dev',)", "TEST.MAX_IMAGES", "8")
-    opts = run_opts("two", "SOLVER.IMS_PER_BATCH", "4", "SOLVER.MAX_ITER", "2", *test)
-    first, second = train_in_two_processes(opts)
-    start = build_model(load_config(None, opts)).state_dict()
-    assert set(first) == set(second) == set(start)
-    for name, value in first.items():
-        assert torch.equal(second[name], value), name
-    weights = [name for name in first if ".student." in name and name.endswith("weight")]
-    assert any(not torch.equal(first[name], start[name]) for name in weights)
-    (found,) = json.loads((tmp_path / "two" / "results.json").read_text()).values()
-    saved = ("MODEL.WEIGHTS", str(tmp_path / "two" / "model_final.pth"))
-    alone = evaluate_config(None, [*opts, *saved, "OUTPUT_DIR", str(tmp_path / "alone")])
-    for name in ("mIoU", "fwIoU", "pACC"):
-        assert found[name] == pytest.approx(alone[name], abs=1e-4), name
-
-
-def test_it_works_inside_distributed_data_parallel(plus, tiny_cfg, tmp_path):
-    model = plus().train()
-    optimizer = build_optimizer(tiny_cfg(*OPTS, "SOLVER.OPTIMIZER", "SGD"), model)
-    dist.init_process_group("gloo", f"file://{tmp_path / 'group'}", rank=0, world_size=1)
-    try:
-        wrapped = DistributedDataParallel(model)
-        for labels in (UNLABELLED, 255):
-            losses = wrapped(batch(sem_seg=torch.full((32, 32), labels)))
-            losses["loss_sem_seg"].backward()
-            optimizer.step()
-        wrapped.eval()
-        assert wrapped(batch())[0]["sem_seg"].shape == (3, 32, 32)
-    finally:
-        dist.destroy_process_group()

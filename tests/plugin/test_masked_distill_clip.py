@@ -5,8 +5,7 @@ import json
 import pytest
 import torch
 
-from ovseg_d2.config import load_config
-from ovseg_d2.d2.modeling import META_ARCH_REGISTRY, build_model
+from ovseg_d2.d2.modeling import META_ARCH_REGISTRY
 from ovseg_d2.engine.checkpointing import Checkpointer
 from ovseg_d2.plugin import CLIPPretrain, MaskCLIP, MaskedDistillCLIP
 
@@ -116,54 +115,6 @@ def test_weights_of_clip_pretrain_start_it_and_its_teacher(build, tmp_path, own_
     teacher = model.system.distillation.teacher["visual"].state_dict()
     for name, value in pretrained.system.tower.model.visual.state_dict().items():
         assert torch.equal(teacher[name], value), name
-
-
-def test_the_predictor_takes_any_words(build, check_predictor):
-    model = build(*OPTS)
-    check_predictor(model, OPTS, batch()[0]["image"], (32, 32))
-
-
-@pytest.fixture
-def run_opts(tiny_train_opts, tmp_path):
-    """Four steps of all three losses on the Shapes world, half read by the last attention alone."""
-    config = json.loads((tmp_path / "tiny_clip.json").read_text())
-    config["vision_cfg"] |= {"image_size": 96, "patch_size": 24}
-    (tmp_path / "tiny_clip.json").write_text(json.dumps(config))
-    return [
-        *tiny_train_opts,
-        *OPTS,
-        *("SOLVER.CHECKPOINT_PERIOD", "2", "MODEL.CLIP_PRETRAIN.ATTENTION_ONLY", "0.5"),
-    ]
-
-
-def test_a_resumed_run_repeats_the_uninterrupted_one(run_opts, own_logs, tmp_path, run):
-    whole, parts = {}, {}
-    torch.manual_seed(0)
-    expected = run(load_config(None, [*run_opts, "OUTPUT_DIR", str(tmp_path / "whole")]), whole)
-    torch.manual_seed(0)
-    with pytest.raises(KeyboardInterrupt):
-        run(load_config(None, run_opts), parts, stop_after=2)
-    torch.manual_seed(12345)
-    found = run(load_config(None, run_opts), parts, resume=True).model.state_dict()
-    assert sorted(whole) == [0, 1, 2, 3] and parts == whole
-    for name, value in expected.model.state_dict().items():
-        assert torch.equal(found[name], value), name
-    assert any(name.startswith("system.distillation.teacher.visual.") for name in found)
-    assert found["system.distillation.center"].any()
-    lines = (tmp_path / "whole" / "metrics.json").read_text().splitlines()
-    names = {"loss_distillation", "loss_masked_language", "masked_distill/codes_in_use"}
-    assert names <= set(json.loads(lines[-1]))
-
-
-@pytest.mark.slow
-def test_two_processes_keep_one_teacher(run_opts, train_in_two_processes):
-    start = build_model(load_config(None, run_opts)).state_dict()
-    first, second = train_in_two_processes(run_opts)
-    assert set(first) == set(second)
-    for name, value in first.items():
-        assert torch.equal(second[name], value), name
-    teachers = [name for name in first if ".teacher." in name] + ["system.distillation.center"]
-    assert any(not torch.equal(first[name], start[name]) for name in teachers)
 
 
 # --- bad input

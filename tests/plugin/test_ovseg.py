@@ -1,6 +1,5 @@
 """OVSeg and its MaskFormer as detectron2 sees them: what is built, trained, saved and answered."""
 
-import copy
 import json
 import os
 import subprocess
@@ -10,11 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
-from torch.nn.parallel import DistributedDataParallel
 
 from ovseg_d2.clip import load_clip, save_weights
-from ovseg_d2.config import load_config
 from ovseg_d2.d2.data import MetadataCatalog
 from ovseg_d2.d2.modeling import META_ARCH_REGISTRY, SEM_SEG_HEADS_REGISTRY, build_model
 from ovseg_d2.engine.checkpointing import Checkpointer
@@ -382,24 +378,6 @@ def test_samples_that_cannot_be_trained_on(ovseg, toy_dataset):
         model(strange)
 
 
-def test_it_works_inside_distributed_data_parallel(ovseg, tmp_path):
-    model, samples = ovseg().train(), labelled((32, 40), (24, 24))
-    alone = copy.deepcopy(model)(samples)
-    dist.init_process_group("gloo", f"file://{tmp_path / 'group'}", rank=0, world_size=1)
-    try:
-        wrapped = DistributedDataParallel(model, broadcast_buffers=False)
-        losses = wrapped(samples)
-        torch.testing.assert_close(losses, alone)
-        sum(losses.values()).backward()
-        empty = labelled((32, 40))
-        empty[0]["sem_seg"][:] = -1
-        sum(wrapped(empty).values()).backward()
-        wrapped.eval()
-        assert wrapped([picture()])[0]["sem_seg"].ndim == 3
-    finally:
-        dist.destroy_process_group()
-
-
 # --- weights
 
 
@@ -448,11 +426,6 @@ def test_prompts_for_another_grid(tiny_cfg, tiny_opts, tmp_path):
         build_model(tiny_cfg(*OPTS, *key("CLIP_WEIGHTS", path)))
 
 
-def test_the_default_predictor_takes_a_checkpoint_and_any_words(ovseg, check_predictor):
-    model = ovseg()
-    check_predictor(model, OPTS, picture()["image"], (32, 40))
-
-
 # --- runs
 
 
@@ -472,25 +445,6 @@ def run_words(folder):
         *key("MASKFORMER.DROPOUT", 0.1),
         *(str(word) for k, v in solver.items() for word in (f"SOLVER.{k}", v)),
     ]
-
-
-def test_a_resumed_run_repeats_the_uninterrupted_one(tiny_opts, own_logs, tmp_path, run):
-    whole, parts = {}, {}
-
-    def cfg(name):
-        return load_config(None, [*tiny_opts, *run_words(tmp_path / name)])
-
-    torch.manual_seed(0)
-    expected = run(cfg("whole"), whole).model.state_dict()
-    torch.manual_seed(0)
-    with pytest.raises(KeyboardInterrupt):
-        run(cfg("parts"), parts, stop_after=2)
-    torch.manual_seed(12345)
-    found = run(cfg("parts"), parts, resume=True).model.state_dict()
-    assert sorted(whole) == [0, 1, 2, 3] and parts == whole
-    for name, value in expected.items():
-        assert torch.equal(found[name], value), name
-    assert any(name.startswith("prompted.tower.model.") for name in expected)
 
 
 def test_pictures_and_words_through_the_segmenter(tiny_cfg):

@@ -1,18 +1,14 @@
 """PixelCLIP as detectron2 sees it: what is trained, what is logged, saved and answered."""
 
 import copy
-import json
 import logging
 import re
 
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
-from torch.nn.parallel import DistributedDataParallel
 
 from ovseg_d2.clip import LastBlock
-from ovseg_d2.config import load_config
 from ovseg_d2.d2.checkpoint import DetectionCheckpointer
 from ovseg_d2.d2.layers import ShapeSpec
 from ovseg_d2.d2.modeling import META_ARCH_REGISTRY, SEM_SEG_HEADS_REGISTRY, build_model
@@ -401,74 +397,4 @@ def test_weights_of_a_pretraining_start_teacher_and_student(build, pixelclip, tm
     assert torch.equal(model.system.tower.model.visual.conv1.weight, weight)
 
 
-def test_the_default_predictor_takes_a_checkpoint_and_any_words(pixelclip, check_predictor):
-    model = trained(pixelclip()).eval()
-    check_predictor(model, OPTS, batch()[0]["image"], (32, 32))
-
-
 # --- runs
-
-
-@pytest.fixture
-def run_cfg(tiny_opts, tmp_path):
-    """Give a function from an output folder to the config of four steps on the Shapes world."""
-    solver = {"IMS_PER_BATCH": 2, "MAX_ITER": 4, "BASE_LR": 0.001, "WARMUP_ITERS": 2}
-    solver |= {"LR_SCHEDULER_NAME": "WarmupCosineLR", "CHECKPOINT_PERIOD": 2}
-
-    def make(name):
-        cfg = load_config(
-            None,
-            [
-                *tiny_opts,
-                *OPTS,
-                *("DATASETS.TRAIN", "('ovseg_shapes_dev',)", "INPUT.TRAIN_MAPPER", "masks"),
-                *("INPUT.MIN_SIZE_TRAIN", "(96,)", "OUTPUT_DIR", str(tmp_path / name)),
-                *("MODEL.TEXT.CLASSES", "['red star', 'grass']", "VIS_PERIOD", "2"),
-                *(str(word) for k, v in solver.items() for word in (f"SOLVER.{k}", v)),
-            ],
-        )
-        cfg.SOLVER.LR_MULTIPLIERS = [["system.tower", 0.1]]
-        return cfg
-
-    return make
-
-
-def test_a_resumed_run_repeats_the_uninterrupted_one(run_cfg, own_logs, tmp_path, run):
-    whole, parts = {}, {}
-    torch.manual_seed(0)
-    expected = run(run_cfg("whole"), whole).model.state_dict()
-    torch.manual_seed(0)
-    with pytest.raises(KeyboardInterrupt):
-        run(run_cfg("parts"), parts, stop_after=2)
-    assert not (tmp_path / "parts" / "clusters.json").exists()
-    torch.manual_seed(12345)
-    found = run(run_cfg("parts"), parts, resume=True).model.state_dict()
-    assert sorted(whole) == [0, 1, 2, 3] and parts == whole
-    for name, value in expected.items():
-        assert torch.equal(found[name], value), name
-    reports = [(tmp_path / name / "clusters.json").read_text() for name in ("whole", "parts")]
-    assert reports[0] == reports[1]
-
-    clusters = json.loads(reports[0])
-    assert sorted(each["cluster"] for each in clusters) == [0, 1, 2, 3, 4]
-    assert {word for each in clusters for word, _ in each["words"]} == {"red star", "grass"}
-    lines = (tmp_path / "whole" / "metrics.json").read_text().splitlines()
-    logged = json.loads(lines[-1])
-    assert {"total_loss", "pixelclip/masks", "pixelclip/clusters_in_use"} <= set(logged)
-    assert 0 < sum(each["masks"] for each in clusters) < 40
-
-
-def test_it_works_inside_distributed_data_parallel(pixelclip, tmp_path):
-    model = pixelclip().train()
-    alone = copy.deepcopy(model)(batch())
-    dist.init_process_group("gloo", f"file://{tmp_path / 'group'}", rank=0, world_size=1)
-    try:
-        wrapped = DistributedDataParallel(model)
-        losses = wrapped(batch())
-        torch.testing.assert_close(losses, alone)
-        losses["loss_mask"].backward()
-        wrapped(batch(counts=(0, 0)))["loss_mask"].backward()
-        wrapped.eval()
-        assert wrapped([{"image": batch()[0]["image"], "classes": "a, b"}])[0]["sem_seg"].ndim == 3
-    finally:
-        dist.destroy_process_group()

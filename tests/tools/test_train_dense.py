@@ -6,7 +6,6 @@ import runpy
 from pathlib import Path
 
 import pytest
-import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 train_net = runpy.run_path(str(ROOT / "tools" / "train_net.py"), run_name="train_net")["main"]
@@ -75,13 +74,3 @@ def test_train_evaluate_alone_and_segment(keys, tmp_path, method, caplog, monkey
     assert demo([*command, "MODEL.WEIGHTS", "random"]) == 0
     assert f"the network of this {method} has random weights, as the config asks" in caplog.text
     assert "random weights" in json.loads((tmp_path / "demo" / "shapes.json").read_text())["note"]
-
-
-@pytest.mark.slow
-def test_two_processes_fine_tune_one_model(keys, tmp_path, train_in_two_processes):
-    first, second = train_in_two_processes(keys("CLIPFineTune"))
-    assert set(first) == set(second)
-    assert all(torch.equal(second[name], value) for name, value in first.items())
-    lines = (tmp_path / "output" / "metrics.json").read_text().splitlines()
-    losses = [each["total_loss"] for each in map(json.loads, lines) if "total_loss" in each]
-    assert losses and all(0 < loss < 100 for loss in losses)
