@@ -18,7 +18,6 @@ out; the exit code is then 1. With CUDA hidden or absent, --num-gpus counts proc
 """
 
 import argparse
-import inspect
 import os
 import sys
 import warnings
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 # detectron2 and fvcore compile small functions when they are imported.
 warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
 
-# Names of ``ovseg_d2.data.masks.MASK_SOURCES`` that make masks.
+# Names of ``ovseg_d2.prepare.proposal_masks.ALL_MASK_SOURCES`` that make masks.
 SOURCES = ("shapes", "felzenszwalb", "dino", "sam", "maskformer")
 GO_ON = "run the command again: it keeps the masks that are made"
 PICTURES = "pictures, globs, folders, names of datasets, or shapes://SPLIT/SEED/[FIRST-LAST]"
@@ -68,7 +67,6 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def work(job: "MaskJob", device: str, modules: Sequence[str]) -> None:
     """Do one process's share of the job."""
-    from ovseg_d2.data.masks import MASK_SOURCES
     from ovseg_d2.engine.cli import sentence_for_bad_input
     from ovseg_d2.engine.user_modules import import_modules
     from ovseg_d2.prepare.mask_job import process_device
@@ -76,8 +74,7 @@ def work(job: "MaskJob", device: str, modules: Sequence[str]) -> None:
     with sentence_for_bad_input(GO_ON):
         import_modules(modules)
         device = process_device(device, argument="--device")
-        takes_device = "device" in inspect.signature(MASK_SOURCES[job.source]).parameters
-        job.run(**({"device": device} if takes_device else {}))
+        job.run(device)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

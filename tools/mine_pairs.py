@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 # detectron2 and fvcore compile small functions when they are imported.
 warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
 
-# Names of ``ovseg_d2.data.masks.MASK_SOURCES``, and the truth's labels.
+# Names of ``ovseg_d2.prepare.proposal_masks.ALL_MASK_SOURCES``, and the truth's labels.
 MASKS = ("labels", "shapes", "felzenszwalb", "dino", "sam", "stored", "maskformer")
 NOUNS = ("phrases", "nouns", "classes")
 TAGGERS = ("hanta", "spacy", "nltk")

@@ -10,6 +10,7 @@ from .defaults import KEYS, add_ovseg_config
 from .devices import check_device, resolve_device
 from .find import find_config
 from .loading import check_config, load_config
+from .mask_options import mask_options
 
 __all__ = [
     "KEYS",
@@ -18,5 +19,6 @@ __all__ = [
     "check_device",
     "find_config",
     "load_config",
+    "mask_options",
     "resolve_device",
 ]

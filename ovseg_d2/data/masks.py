@@ -1,16 +1,13 @@
-"""Mask sources by name, the Shapes world's exact regions among them."""
+"""The exact regions of the Shapes world as a mask source."""
 
-import inspect
 import logging
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
-from ..masks import DinoClusters, Felzenszwalb, MaskFolder, MaskSource, SamMasks, masks_of_labels
+from ..masks import MaskSource, masks_of_labels
 from . import shapes
 
-__all__ = ["MASK_SOURCES", "RegionsOrMasks", "ShapesRegions", "build_mask_source"]
+__all__ = ["RegionsOrMasks", "ShapesRegions"]
 
 _logger = logging.getLogger(__name__)
 
@@ -59,44 +56,3 @@ class RegionsOrMasks:
                 self._name,
             )
         return self._other(image, file_name)
-
-
-# Every source that makes masks of pictures, and "stored" for those made before.
-MASK_SOURCES: dict[str, Callable[..., MaskSource]] = {
-    "shapes": ShapesRegions,
-    "felzenszwalb": Felzenszwalb,
-    "dino": DinoClusters.load,
-    "sam": SamMasks.load,
-    "stored": MaskFolder,
-}
-
-
-def build_mask_source(name: str, **options: Any) -> MaskSource:
-    """Build a mask source.
-
-    Args:
-        name: of `MASK_SOURCES`.
-        **options: what the source takes, see there; "shapes" takes none.
-
-    Raises:
-        ValueError: an unknown source, unknown or missing options, or what the source refuses.
-    """
-    if name not in MASK_SOURCES:
-        raise ValueError(
-            f"mask source {name!r} is unknown; choose one of {', '.join(MASK_SOURCES)}"
-        )
-    build = MASK_SOURCES[name]
-    parameters = inspect.signature(build).parameters
-    for option in options:
-        if option not in parameters:
-            known = ", ".join(parameters) or "none"
-            raise ValueError(f"mask source {name!r} has no option {option!r}; it has: {known}")
-    for option, parameter in parameters.items():
-        if parameter.default is parameter.empty and option not in options:
-            raise ValueError(f"mask source {name!r} needs the option {option!r}; give it a value")
-    try:
-        return build(**options)
-    except TypeError as error:
-        raise ValueError(
-            f"mask source {name!r} does not take {options}: {error}; check the options' types"
-        ) from error

@@ -4,6 +4,7 @@ from .dino import DinoClusters
 from .felzenszwalb import Felzenszwalb
 from .labels import masks_of_labels, nearest_pixels
 from .pairs import MaskPair, PairFile, PairFileError, read_pair_info, read_pairs, write_pairs
+from .registry import MASK_SOURCES, MaskSources, build_mask_source, option_names
 from .rle import encode_masks
 from .sam import SamMasks
 from .segmentations import decode_masks
@@ -11,6 +12,7 @@ from .source import CachedMasks, MaskFolder, MaskSource
 from .store import MaskFileError, mask_file_name, read_info, read_masks, write_masks
 
 __all__ = [
+    "MASK_SOURCES",
     "CachedMasks",
     "DinoClusters",
     "Felzenszwalb",
@@ -18,14 +20,17 @@ __all__ = [
     "MaskFolder",
     "MaskPair",
     "MaskSource",
+    "MaskSources",
     "PairFile",
     "PairFileError",
     "SamMasks",
+    "build_mask_source",
     "decode_masks",
     "encode_masks",
     "mask_file_name",
     "masks_of_labels",
     "nearest_pixels",
+    "option_names",
     "read_info",
     "read_masks",
     "read_pair_info",

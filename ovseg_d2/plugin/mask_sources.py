@@ -1,4 +1,4 @@
-"""Masks of any maker in the place of a MaskFormer's, as a config names them."""
+"""Mask proposals from a mask source in place of a MaskFormer."""
 
 from typing import Any
 
@@ -6,49 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..d2.config import CfgNode
-from ..masks import DinoClusters, Felzenszwalb, MaskFolder, MaskSource, SamMasks, nearest_pixels
+from ..masks import MaskFolder, MaskSource, nearest_pixels
 from ..systems import GeneratedMasks, MaskProposals, covering_proposals
 
-__all__ = ["build_mask_source", "propose_masks"]
-
-
-def build_mask_source(cfg: CfgNode) -> MaskSource | None:
-    """The source that ``MODEL.OVSEG.PROPOSALS`` names; None where it is the MaskFormer.
-
-    Raises:
-        ValueError: no checkpoint or folder for one that needs it, or options
-            that the source refuses.
-        FileNotFoundError: a checkpoint that is not there.
-    """
-    name, masks = cfg.MODEL.OVSEG.PROPOSALS, cfg.INPUT.MASKS
-    if name == "sam":
-        checkpoint = cfg.MODEL.OVSEG.SAM_CHECKPOINT
-        if not checkpoint:
-            raise ValueError(
-                "MODEL.OVSEG.PROPOSALS sam needs weights; set MODEL.OVSEG.SAM_CHECKPOINT to a file "
-                "of SAM's authors"
-            )
-        return SamMasks.load(checkpoint=checkpoint, device=cfg.MODEL.DEVICE)
-    if name == "felzenszwalb":
-        graph = masks.FELZENSZWALB
-        return Felzenszwalb(scale=graph.SCALE, sigma=graph.SIGMA, min_size=graph.MIN_SIZE)
-    if name == "dino":
-        return DinoClusters.load(
-            model=masks.DINO.MODEL,
-            weights=masks.DINO.WEIGHTS,
-            num_clusters=masks.DINO.NUM_CLUSTERS,
-            size=masks.DINO.SIZE,
-            seed=max(cfg.SEED, 0),
-        )
-    if name == "stored":
-        if not masks.FOLDER:
-            raise ValueError(
-                "MODEL.OVSEG.PROPOSALS stored needs masks; set INPUT.MASKS.FOLDER to what "
-                "tools/generate_masks.py has written"
-            )
-        return MaskFolder(masks.FOLDER)
-    return None
+__all__ = ["propose_masks"]
 
 
 def propose_masks(

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from ..clip import MaskPromptedTower, load_prompted_tower
+from ..config import mask_options
 from ..d2.config import CfgNode, configurable
 from ..d2.modeling import META_ARCH_REGISTRY
-from ..masks import MaskSource
+from ..masks import MaskSource, build_mask_source
 from ..ops import CropOptions
 from ..systems import MaskFormerProposals, MaskProposals, OVSegClassifier, with_others
 from ..systems import OVSeg as OVSegSystem
@@ -20,7 +21,7 @@ from ..text import ClassTexts
 from ..vocab import Vocabulary
 from .build import build_tower
 from .inputs import build_inputs, dataset_vocabulary
-from .mask_sources import build_mask_source, propose_masks
+from .mask_sources import propose_masks
 from .ovseg_head import build_maskformer
 from .ovseg_maskformer import OVSegMaskFormer, seen_classes, training_options
 from .pixel_labels import check_unseen
@@ -87,8 +88,11 @@ class OVSeg(OVSegMaskFormer):
             prompted = load_prompted_tower(tower, Path(options.CLIP_WEIGHTS))
         else:
             prompted = MaskPromptedTower(tower, depth=options.PROMPT_DEPTH)
-        source = build_mask_source(cfg)
-        maskformer = build_maskformer(cfg, tower.embed_dim) if source is None else None
+        source = maskformer = None
+        if options.PROPOSALS == "maskformer":
+            maskformer = build_maskformer(cfg, tower.embed_dim)
+        else:
+            source = build_mask_source(options.PROPOSALS, **mask_options(cfg, options.PROPOSALS))
         crop = CropOptions(
             threshold=options.CROP.THRESHOLD,
             expand_ratio=options.CROP.EXPAND_RATIO,

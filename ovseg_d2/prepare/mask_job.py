@@ -15,14 +15,13 @@ from tqdm import tqdm
 
 from ..config import check_device, resolve_device
 from ..d2.utils import comm
-from ..data.masks import MASK_SOURCES, build_mask_source
 from ..data.pictures import list_pictures
 from ..data.readers import read_picture
 from ..engine.processes import end_with_parent
 from ..files import expand_user
 from ..image_errors import ImageReadError, memory_for
 from ..masks import MaskFileError, mask_file_name, read_info, write_masks
-from .proposal_masks import ProposalMasks
+from .proposal_masks import build_source
 
 __all__ = [
     "PATIENCE",
@@ -35,9 +34,6 @@ __all__ = [
 # How long a process that has done its share waits for the others.
 PATIENCE = timedelta(days=30)
 
-# Here, where models can be built.
-MASK_SOURCES["maskformer"] = ProposalMasks.load
-
 
 @dataclass(frozen=True)
 class MaskJob:
@@ -46,7 +42,7 @@ class MaskJob:
     Attributes:
         pictures: their names.
         paths: the mask file of each.
-        source: a name of `MASK_SOURCES`.
+        source: a key of `ALL_MASK_SOURCES`.
         options: of the source.
     """
 
@@ -55,14 +51,14 @@ class MaskJob:
     source: str
     options: Mapping[str, Any]
 
-    def run(self, **more_options: Any) -> None:
+    def run(self, device: str = "cpu") -> None:
         """Make this process's share: the files that are not there yet.
 
         A picture that cannot be read, or for which memory does not suffice, is reported and left
         out.
 
         Args:
-            **more_options: of the source, that do not change what it makes, such as its device.
+            device: of the source's network, if it has one.
 
         Raises:
             ValueError: the source refuses its options, or files that are there were made otherwise.
@@ -75,7 +71,7 @@ class MaskJob:
         todo = [(name, path) for name, path in share if path in damaged or not path.is_file()]
         if not todo:
             return
-        source = build_mask_source(self.source, **self.options, **more_options)
+        source = build_source(self.source, self.options, device)
         bar = tqdm(total=len(share), initial=len(share) - len(todo), unit="picture")
         # Of several processes the first one's bar stands for all: their shares are alike.
         bar.disable = comm.get_rank() > 0
@@ -102,7 +98,7 @@ def plan_job(
 
     Args:
         inputs: see :func:`~ovseg_d2.data.pictures.list_pictures`.
-        source: a name of `MASK_SOURCES`.
+        source: a key of `ALL_MASK_SOURCES`.
         options: of the source; they are noted in each file, and must be JSON.
         output: the folder of the mask files.
 

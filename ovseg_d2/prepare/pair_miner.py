@@ -1,6 +1,5 @@
 """The mask-category pairs of single pictures: their nouns, their masks, and which fit together."""
 
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,7 +12,6 @@ from ..d2.config import CfgNode
 from ..d2.data import DatasetCatalog, MetadataCatalog
 from ..data import shapes
 from ..data.labels import LabelReader
-from ..data.masks import MASK_SOURCES, build_mask_source
 from ..data.readers import read_picture
 from ..image_errors import ImageReadError, memory_for
 from ..masks import MaskFileError, MaskPair, encode_masks, masks_of_labels
@@ -22,11 +20,12 @@ from ..ops import CropOptions, size_remedy
 from ..plugin.build import build_text_bank, build_tower
 from ..systems import OVSegClassifier
 from ..vocab import read_class_names
+from .proposal_masks import ALL_MASK_SOURCES, build_source
 
 __all__ = ["NOUNS", "TRUTH", "MiningOptions", "PairMiner", "build_matcher", "find_labels"]
 
 NOUNS = ("phrases", "nouns", "classes")
-TRUTH = "labels"  # beside the names of `MASK_SOURCES`
+TRUTH = "labels"  # beside the names of `ALL_MASK_SOURCES`
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class MiningOptions:
     truth's masks with their class names ("labels" and "classes"), and with the nouns of captions.
 
     Attributes:
-        masks: a name of `MASK_SOURCES`; or "labels", one mask for each class of the labels.
+        masks: a key of `ALL_MASK_SOURCES`; or "labels", one mask for each class of the labels.
         mask_options: of the source.
         nouns: "phrases" or "nouns" of captions, or the "classes" of the labels.
         captions: a file of COCO's captions; "" takes the Shapes world's own.
@@ -60,7 +59,7 @@ class MiningOptions:
     def __post_init__(self) -> None:
         """Check the values."""
         for name, value, known in (
-            ("masks", self.masks, (TRUTH, *MASK_SOURCES)),
+            ("masks", self.masks, (TRUTH, *ALL_MASK_SOURCES)),
             ("nouns", self.nouns, NOUNS),
         ):
             if value not in known:
@@ -148,9 +147,7 @@ class PairMiner:
             self._matcher = build_matcher(cfg, device)
         self._source = None
         if options.masks != TRUTH:
-            takes_device = "device" in inspect.signature(MASK_SOURCES[options.masks]).parameters
-            more = {"device": device} if takes_device else {}
-            self._source = build_mask_source(options.masks, **options.mask_options, **more)
+            self._source = build_source(options.masks, options.mask_options, device)
 
     def nouns_of(self, name: str) -> dict[str, str]:
         """Nouns of a picture's captions, and the first caption that each is in; {} of classes."""

@@ -1,5 +1,8 @@
 """The proposals of a trained OVSeg as masks for any purpose, such as mining pairs from captions."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import torch
 from torch import nn
@@ -8,10 +11,12 @@ from torch.nn import functional as F
 from ..config import load_config
 from ..d2.config import CfgNode
 from ..data.mappers import TestMapper
+from ..data.masks import ShapesRegions
 from ..engine.loading import load_model
+from ..masks import MASK_SOURCES, MaskSource, MaskSources, build_mask_source, option_names
 from ..plugin import build_model
 
-__all__ = ["ProposalMasks"]
+__all__ = ["ALL_MASK_SOURCES", "ProposalMasks", "build_source"]
 
 
 class ProposalMasks:
@@ -94,3 +99,21 @@ def _build_proposer(cfg: CfgNode) -> nn.Module:
             "configs/ovseg.yaml"
         )
     return model
+
+
+# Those of ``masks``, and those that need the Shapes world or a trained model.
+ALL_MASK_SOURCES: MaskSources = {
+    "shapes": ShapesRegions,
+    **MASK_SOURCES,
+    "maskformer": ProposalMasks.load,
+}
+
+
+def build_source(name: str, options: Mapping[str, Any], device: str = "cpu") -> MaskSource:
+    """Build one of `ALL_MASK_SOURCES`; a source that runs a network runs it on ``device``.
+
+    Arguments and errors are otherwise those of :func:`~ovseg_d2.masks.build_mask_source`.
+    """
+    takes_device = "device" in option_names(name, ALL_MASK_SOURCES)
+    more = {"device": device} if takes_device else {}
+    return build_mask_source(name, ALL_MASK_SOURCES, **options, **more)

@@ -4,8 +4,7 @@ import pytest
 
 from ovseg_d2.d2.utils import comm
 from ovseg_d2.data import shapes
-from ovseg_d2.data.masks import build_mask_source
-from ovseg_d2.masks import MaskFileError, read_info, read_masks
+from ovseg_d2.masks import Felzenszwalb, MaskFileError, read_info, read_masks
 from ovseg_d2.prepare.mask_job import join_torchrun, plan_job
 
 SOME = ["shapes://dev/0/3-7"]
@@ -25,7 +24,7 @@ def test_masks_are_the_sources(tmp_path):
     job.run()
     assert job.missing() == []
     path = tmp_path / "out" / "shapes_dev_0_5.json"
-    expected = build_mask_source("felzenszwalb", scale=100.0)(shapes.read_image("shapes://dev/0/5"))
+    expected = Felzenszwalb(scale=100.0)(shapes.read_image("shapes://dev/0/5"))
     assert (read_masks(path, (96, 96)) == expected).all()
     assert read_info(path) == {"source": "felzenszwalb", "scale": 100.0}
 

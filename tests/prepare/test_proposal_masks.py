@@ -5,10 +5,9 @@ import pytest
 import torch
 
 from ovseg_d2.data.mappers import TestMapper
-from ovseg_d2.data.masks import build_mask_source
 from ovseg_d2.masks import read_info, read_masks
 from ovseg_d2.prepare.mask_job import plan_job
-from ovseg_d2.prepare.proposal_masks import ProposalMasks
+from ovseg_d2.prepare.proposal_masks import ProposalMasks, build_source
 from ovseg_d2.systems import MaskProposals
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
@@ -30,7 +29,7 @@ def test_masks_are_the_models_surest_first(trained):
     found = model.propose(mapper.prepare(IMAGE))
     scores = found.probs.sum(dim=1)
     middle = float(scores.median())
-    masks = build_mask_source("maskformer", **options, score=middle, threshold=0.3)(IMAGE)
+    masks = build_source("maskformer", {**options, "score": middle, "threshold": 0.3})(IMAGE)
     order = [i for i in scores.argsort(descending=True).tolist() if scores[i] >= middle]
     expected = [(found.masks[i] > 0.3).numpy() for i in order]
     expected = [each for each in expected if each.any()]
@@ -74,13 +73,15 @@ def test_they_are_written_like_all_masks(trained, tmp_path):
     assert read_info(job.paths[0]) == {"source": "maskformer", **options}
 
 
-def test_bad_input(trained):
+def test_build_source_refuses_bad_options(trained):
     options, _, _ = trained
+    with pytest.raises(ValueError, match="'nope' is unknown; choose one of shapes, .*, maskformer"):
+        build_source("nope", {})
     with pytest.raises(ValueError, match="'maskformer' needs the option 'weights'; give it"):
-        build_mask_source("maskformer")
+        build_source("maskformer", {})
     with pytest.raises(FileNotFoundError, match=r"gone\.pth' does not exist"):
-        build_mask_source("maskformer", config=options["config"], weights="gone.pth")
+        build_source("maskformer", {**options, "weights": "gone.pth"})
     with pytest.raises(ValueError, match="score is 1.5; give a number from 0 to 1"):
-        build_mask_source("maskformer", **options, score=1.5)
+        build_source("maskformer", {**options, "score": 1.5})
     with pytest.raises(ValueError, match="MaskCLIP proposes no masks; give a config of OVSeg"):
-        build_mask_source("maskformer", config="configs/maskclip.yaml", weights=options["weights"])
+        build_source("maskformer", {**options, "config": "configs/maskclip.yaml"})

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from skimage import segmentation
 
-from ovseg_d2.masks import felzenszwalb, mask_file_name, read_info, read_masks
+from ovseg_d2.masks import mask_file_name, read_info, read_masks
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOL = ROOT / "tools" / "generate_masks.py"
@@ -141,14 +142,14 @@ def test_a_picture_without_memory_is_left_out(generate, tmp_path, capsys, monkey
     """Whatever makes the masks."""
     for name, side in (("a", 20), ("b", 30)):
         Image.new("RGB", (side, side)).save(tmp_path / f"{name}.png")
-    cut = felzenszwalb.felzenszwalb
+    cut = segmentation.felzenszwalb
 
     def segment(image, **options):
         if len(image) == 30:
             np.empty(10**13)
         return cut(image, **options)
 
-    monkeypatch.setattr(felzenszwalb, "felzenszwalb", segment)
+    monkeypatch.setattr(segmentation, "felzenszwalb", segment)
     assert generate("felzenszwalb", tmp_path / "a.png", tmp_path / "b.png") == 1
     errors = capsys.readouterr().err
     assert f"left out: {tmp_path / 'b.png'}: it needs more memory" in errors

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ...config import mask_options
 from ...d2.config import CfgNode
 from ...d2.data.transforms import (
     AugInput,
@@ -19,9 +20,16 @@ from ...d2.data.transforms import (
     Transform,
     VFlipTransform,
 )
-from ...masks import CachedMasks, MaskFileError, MaskSource, nearest_pixels, read_masks
+from ...masks import (
+    CachedMasks,
+    MaskFileError,
+    MaskSource,
+    build_mask_source,
+    nearest_pixels,
+    read_masks,
+)
 from ..images import ImageReadError
-from ..masks import RegionsOrMasks, build_mask_source
+from ..masks import RegionsOrMasks
 from ..readers import read_picture
 from ..sampler import Draw, numpy_seeded, sample_rng
 from ..views import StrongView, distort_colors
@@ -182,29 +190,12 @@ def transform_masks(masks: np.ndarray, transforms: Sequence[Transform]) -> np.nd
 
 def _source_from_config(cfg: CfgNode) -> MaskSource | None:
     masks = cfg.INPUT.MASKS
-    made = {
-        "felzenszwalb": {
-            "scale": masks.FELZENSZWALB.SCALE,
-            "sigma": masks.FELZENSZWALB.SIGMA,
-            "min_size": masks.FELZENSZWALB.MIN_SIZE,
-        },
-        "dino": {
-            "model": masks.DINO.MODEL,
-            "weights": masks.DINO.WEIGHTS,
-            "num_clusters": masks.DINO.NUM_CLUSTERS,
-            "size": masks.DINO.SIZE,
-            "seed": max(cfg.SEED, 0),
-        },
-    }
     if masks.SOURCE == "stored":
-        return build_mask_source("stored", folder=masks.FOLDER) if masks.FOLDER else None
+        if not masks.FOLDER:
+            return None
+        return build_mask_source("stored", **mask_options(cfg, "stored"))
     name = "felzenszwalb" if masks.SOURCE == "shapes" else masks.SOURCE
-    if name not in made:
-        raise ValueError(
-            f"INPUT.MASKS.SOURCE {masks.SOURCE!r} is not one of stored, shapes, {', '.join(made)}; "
-            "tools/generate_masks.py makes masks by any source, for 'stored'"
-        )
-    source = build_mask_source(name, **made[name])
+    source = build_mask_source(name, **mask_options(cfg, name))
     if masks.CACHE_MB > 0:
         source = CachedMasks(source, masks.CACHE_MB * 2**20)
     return RegionsOrMasks(source, name) if masks.SOURCE == "shapes" else source

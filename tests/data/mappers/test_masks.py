@@ -311,12 +311,12 @@ def test_masks_of_the_entries_or_of_a_folder(tmp_path, entry):
 
 
 def test_masks_made_in_training_are_made_once(monkeypatch, entry):
-    from ovseg_d2.masks import felzenszwalb
+    from skimage import segmentation
 
-    made = felzenszwalb.felzenszwalb
+    made = segmentation.felzenszwalb
     calls = []
     monkeypatch.setattr(
-        felzenszwalb, "felzenszwalb", lambda *a, **k: calls.append(k) or made(*a, **k)
+        segmentation, "felzenszwalb", lambda *a, **k: calls.append(k) or made(*a, **k)
     )
     opts = [*QUIET, "INPUT.MASKS.SOURCE", "felzenszwalb", "INPUT.MASKS.FELZENSZWALB.SCALE", "5.0"]
     mapper = MaskMapper.from_config(load_config(None, opts))
