@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
 import textwrap
@@ -153,6 +154,24 @@ def check_tree(root: Path) -> list[str]:
 
 def test_everybody_keeps_to_the_table():
     assert check_tree(ROOT) == []
+
+
+def rooms_in(cell: str) -> frozenset[str]:
+    """The rooms in a cell of a Markdown table."""
+    return frozenset(re.findall(r"`(\w+)`", cell)) | (
+        PLAIN_HALF if "the plain half" in cell else frozenset()
+    )
+
+
+def test_architecture_page_has_the_import_table():
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    table = page.partition("<!-- import table -->")[2].partition("<!-- end of import table -->")[0]
+    rows = re.findall(r"^\| `(\w+)` \|(.*)\|$", table, re.MULTILINE)
+    assert {room: rooms_in(cell) for room, cell in rows} == {
+        room: rooms for room, rooms in MAY_IMPORT.items() if room not in OPEN
+    }
+    described = re.findall(r"^\| `(\w+)` \| \S", page.partition("<!-- import")[0], re.MULTILINE)
+    assert sorted(described) == sorted(MAY_IMPORT)
 
 
 def test_every_folder_of_modules_is_a_package():

@@ -11,6 +11,7 @@ from distutils.core import run_setup
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -102,9 +103,11 @@ def test_a_build_holds_every_file_of_the_package_and_nothing_else(tmp_path):
 def test_texts_name_only_files_that_are_there():
     """A message or a page that sends the reader to a missing script or config is a dead end."""
     name = re.compile(
-        r"\b(?:datasets|tools|configs|tests)/[\w/]+\.(?:py|yaml|md)\b|\bprepare_\w+\.py\b"
+        r"\b(?:datasets|tools|configs|tests|docs|ovseg_d2)/[\w/]+\.(?:py|yaml|md|txt|png)\b"
+        r"|\bprepare_\w+\.py\b"
     )
-    pages = [ROOT / "README.md", ROOT / "datasets/README.md", *PACKAGE.rglob("*.md")]
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *PACKAGE.rglob("*.md")]
+    pages += [ROOT / "datasets/README.md", ROOT / "results/README.md"]
     texts = [*pages, *PACKAGE.rglob("*.py"), *(ROOT / "tools").rglob("*.py")]
     texts += (ROOT / "configs").rglob("*.yaml")
     missing = {
@@ -127,6 +130,7 @@ case "$*" in
     "-m pip --version" | "-m ensurepip") exit "${FAKE_NO_PIP:-0}" ;;
     "-m pip install"*) exit "${FAKE_PIP:-0}" ;;
     tools/check_setup.py) exit "${FAKE_PAIR:-0}" ;;
+    "-m mypy"*) exit "${FAKE_MYPY:-0}" ;;
     "-m pytest"*) exit "${FAKE_PYTEST:-0}" ;;
 esac
 """
@@ -330,14 +334,34 @@ def test_python_that_is_too_old_or_missing(clone):
     assert "PYTHON=no-such-python is missing" in result.stderr
 
 
-def test_ci_runs_the_suite_from_anywhere_and_hands_its_exit_code_on(clone):
+def test_ci_checks_then_tests_from_any_folder(clone):
     script = str(clone.folder / ".ci/run")
     assert os.access(ROOT / ".ci/run", os.X_OK)
     assert clone.run(script).returncode == 0
-    assert len(clone.called("pytest")) == 1
+    checks = [clone.called(words)[0] for words in ("-m|ruff|check|", "-m|ruff|format|", "-m|mypy|")]
+    assert [*checks, *clone.called("pytest")] == clone.calls[-4:]
     result = clone.run("sh", "-c", 'cd / && "$1"', "sh", script, FAKE_PYTEST="1")
     assert result.returncode != 0
     assert len(clone.called("pytest")) == 1
+    assert clone.run(script, FAKE_MYPY="1").returncode != 0
+    assert clone.called("pytest") == []
+
+
+def test_pre_commit_runs_the_tools_of_make_lint():
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    assert [repo["repo"] for repo in config["repos"]] == ["local"]
+    tools = {hook["entry"].split()[2] for hook in config["repos"][0]["hooks"]}
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    lint = makefile.partition("\nlint:")[2].partition("\n\n")[0]
+    assert tools == set(re.findall(r"-m (\w+)", lint)) == {"ruff", "mypy"}
+
+
+def test_citation_has_the_version_of_the_package(distribution):
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == distribution.get_version()
+    assert citation["license"] == distribution.get_license()
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"## [{distribution.get_version()}]" in changes
 
 
 def check_setup(path: Path | None = None) -> subprocess.CompletedProcess:

@@ -1,4 +1,4 @@
-"""Measure what the README says.
+"""Measure the tables of docs/results.md.
 
 Examples:
     python tools/benchmark.py claims maskclip

@@ -1,12 +1,14 @@
-"""The tool behind the README's tables: what it prints, draws and refuses, with no job run anew."""
+"""The tool behind docs/results.md: what it prints, draws and refuses, with no job run anew."""
 
 import json
 import runpy
 import shlex
+from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from claims import Job, JobError
+from claims import CLAIMS, Job, JobError, format_table
 from claims import jobs as jobs_module
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "benchmark.py"
@@ -51,13 +53,29 @@ def rows_of(text):
         ),
     ],
 )
-def test_the_readme_shows_what_is_kept(run_tool, request, capsys, method, words, rows):
+def test_results_page_shows_kept_numbers(run_tool, request, capsys, method, words, rows):
     run_tool("claims", method, "--output", "results", *words)
     printed = [row for row in rows_of(capsys.readouterr().out) if "±" in row[1]]
     assert len(printed) == rows
-    shown = rows_of((request.config.rootpath / "README.md").read_text(encoding="utf-8"))
+    shown = rows_of((request.config.rootpath / "docs/results.md").read_text(encoding="utf-8"))
     for row in printed:
         assert row in shown
+
+
+def test_results_page_has_every_row_with_three_kept_seeds(request):
+    kept = defaultdict(dict)
+    for path in (request.config.rootpath / "results").glob("*.json"):
+        result = json.loads(path.read_text())
+        kept[result["row"]][result["seed"]] = result["numbers"]
+    shown = [row[1:] for row in rows_of((request.config.rootpath / "docs/results.md").read_text())]
+    complete = {row: seeds for row, seeds in kept.items() if len(seeds) == 3}
+    assert len(complete) > 5
+    for row, seeds in complete.items():
+        claims = [build() for build in CLAIMS.values()]
+        claim = next(claim for claim in claims if row in {job.row for job in claim.jobs})
+        jobs = tuple(Job(row, "", (), seed) for seed in seeds)
+        table = rows_of(format_table(replace(claim, jobs=jobs), list(seeds.values())))
+        assert table[-1][1:] in shown, row
 
 
 def test_every_kept_result_is_of_a_job_of_today(request, monkeypatch):

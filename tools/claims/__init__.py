@@ -1,4 +1,4 @@
-"""What stands behind each row of the README's results tables, as jobs that can be resumed."""
+"""The rows of the tables in docs/results.md, as jobs that can be resumed."""
 
 from .jobs import Job, JobError, run_jobs
 from .mask_adapted_clip import mask_adapted_clip_claim
