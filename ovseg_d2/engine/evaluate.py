@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from ..d2.config import CfgNode
-from ..d2.data import DatasetCatalog, MetadataCatalog
+from ..d2.data import MetadataCatalog
 from ..d2.evaluation import DatasetEvaluator, inference_on_dataset
 from ..d2.utils import comm
 from ..data.labels import LabelReader
@@ -80,12 +80,6 @@ def build_evaluator(
     if evaluator_type == "linear_probe":
         return LinearProbeEvaluator(
             dataset_name, category_fn=read_category, penalty=cfg.TEST.PROBE_PENALTY
-        )
-    unlabelled = [d for d in DatasetCatalog.get(dataset_name) if "sem_seg_file_name" not in d]
-    if unlabelled:
-        raise ValueError(
-            f"dataset {dataset_name!r} has no labels to evaluate with: "
-            f"{unlabelled[0].get('file_name')} is without 'sem_seg_file_name'; add it to its dicts"
         )
     if cfg.TEST.TASK == "mask_crops":
         return MaskCropEvaluator(dataset_name)

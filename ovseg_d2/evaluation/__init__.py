@@ -1,4 +1,4 @@
-"""Evaluation: segmentation by detectron2's numbers, masks and whole images by others; one file."""
+"""Evaluation of segmentation, masks and whole images; all numbers go to one results file."""
 
 from .classification import ClassificationEvaluator
 from .linear_probe import LinearProbeEvaluator

@@ -1,4 +1,4 @@
-"""What makes the numbers of an evaluation mean less than they seem to: one sentence each."""
+"""Sentences on limits of the numbers of an evaluation."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from ..vocab import name_some
 
 __all__ = ["cautions_of_classes"]
 
-_BINARY = 255  # of masks that were drawn in black and white
+_BINARY = 255  # white, in masks drawn in black and white
 
 
 def cautions_of_classes(
@@ -22,20 +22,20 @@ def cautions_of_classes(
     ignored: int = 0,
     ignored_values: Sequence[int] = (),
 ) -> list[str]:
-    """Say what is odd about how often each class occurs.
+    """Describe what limits a mean over classes, by how often each class occurs.
 
     Args:
         where: "dataset NAME".
-        names: of the classes.
-        counts: (K,) labels of each class.
-        unit: what is counted, such as "pixels".
-        number: the mean over classes that is reported, such as "mIoU".
-        num_images: in which they were counted.
-        ignored: labels that do not count.
-        ignored_values: how label files mark them.
+        names: of the K classes.
+        counts: (K,) number of labels of each class.
+        unit: what ``counts`` counts, such as "pixels".
+        number: name of the mean over classes, such as "mIoU".
+        num_images: number of images with these labels.
+        ignored: number of ignored labels.
+        ignored_values: values of ignored labels in label files.
 
     Returns:
-        Sentences, without a full stop; none where every class occurs.
+        Sentences without a full stop; none if every class occurs.
     """
     present = [name for name, count in zip(names, counts, strict=True) if count]
     absent = [name for name, count in zip(names, counts, strict=True) if not count]
@@ -47,8 +47,8 @@ def cautions_of_classes(
         ]
     if len(names) == 1:
         return [
-            f"{where} has one class, {names[0]}, and every answer is that class, so {number} says "
-            "nothing of the model; add the other classes, such as background"
+            f"{where} has one class, {names[0]}, and every prediction is that class, so {number} "
+            "says nothing about the model; add the other classes, such as background"
         ]
     if present == [names[0]] and ignored and _BINARY in ignored_values:
         share = 100 * ignored / (ignored + counts.sum())
@@ -58,12 +58,12 @@ def cautions_of_classes(
             f"not count, so {number} is that of {names[0]} alone: write class ids, such as 1 for "
             f"{names[1]}, in place of {_BINARY}"
         ]
-    found = []
+    sentences = []
     if absent:
-        found.append(
+        sentences.append(
             f"{where}: {len(absent)} of {len(names)} classes occur in no label of the {num_images} "
             f"images and are left out of {number}: {name_some(absent)}"
         )
     if len(present) == 1:
-        found.append(f"{where}: {number} is that of one class, {present[0]}")
-    return found
+        sentences.append(f"{where}: {number} is that of one class, {present[0]}")
+    return sentences

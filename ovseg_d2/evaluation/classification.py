@@ -1,4 +1,4 @@
-"""Zero-shot classification: which of a vocabulary's classes an image as a whole is."""
+"""Zero-shot classification of whole images."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -20,11 +20,11 @@ class ClassificationEvaluator(DatasetEvaluator):
 
     Paper: [clip] Sec. 3.1, zero-shot classification by the nearest text.
 
-    An image always chooses among all classes; ``accuracy_<set>`` counts the images whose class is
-    in the set, and ``harmonic_accuracy`` is the harmonic mean of those of base and novel.
+    Predictions are always among all classes; ``accuracy_<set>`` counts the images whose class is in
+    the set, and ``harmonic_accuracy`` is the harmonic mean of those of base and novel.
 
     Attributes:
-        cautions: what `evaluate` found that makes its numbers mean less; sentences.
+        cautions: sentences on limits of the numbers, from `evaluate`.
     """
 
     def __init__(
@@ -37,8 +37,8 @@ class ClassificationEvaluator(DatasetEvaluator):
         """Read the dataset's metadata.
 
         Args:
-            dataset_name: registered, with ``stuff_classes`` and perhaps ``class_sets``.
-            category_fn: an input dict -> the number of its class.
+            dataset_name: registered, with ``stuff_classes`` and optional ``class_sets``.
+            category_fn: input dict -> class id.
             distributed: gather over ranks.
         """
         metadata = MetadataCatalog.get(dataset_name)
@@ -50,21 +50,21 @@ class ClassificationEvaluator(DatasetEvaluator):
         self.reset()
 
     def reset(self) -> None:
-        """Forget what was processed."""
-        self._found: list[tuple[int, int]] = []
+        """Drop all counts."""
+        self._ranks: list[tuple[int, int]] = []  # class, number of better classes
         self.cautions: list[str] = []
 
     def process(
         self, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]
     ) -> None:
-        """Note the rank of each image's class.
+        """Record the rank of the class of each image.
 
         Args:
-            inputs: dicts that ``category_fn`` understands.
+            inputs: dicts that ``category_fn`` takes.
             outputs: dicts with ``class_scores`` (K,).
 
         Raises:
-            ValueError: scores of another number of classes, or an image of no class.
+            ValueError: another number of scores than classes, or a class id out of range.
         """
         for batched_input, output in zip(inputs, outputs, strict=True):
             scores = output["class_scores"]
@@ -75,10 +75,10 @@ class ClassificationEvaluator(DatasetEvaluator):
                     f"{len(scores)} scores, but dataset {self._dataset_name} has "
                     f"{self._num_classes} classes; use the dataset's own vocabulary and ids"
                 )
-            # Classes of an equal score come first, so that a model that knows nothing has no luck;
-            # nor has one whose scores are no numbers, which are below nothing.
+            # Classes of an equal score and of NaN count as better, so that a model without
+            # information has no luck.
             better = int((~(scores < scores[category])).sum()) - 1
-            self._found.append((category, better))
+            self._ranks.append((category, better))
 
     def evaluate(self) -> OrderedDict[str, dict[str, Any]] | None:
         """Gather and count.
@@ -86,16 +86,16 @@ class ClassificationEvaluator(DatasetEvaluator):
         Returns:
             ``{"classification": numbers}`` on rank 0, None elsewhere.
         """
-        found = self._found
+        ranks = self._ranks
         if self._distributed:
-            gathered = comm.gather(found, dst=0)
+            gathered = comm.gather(ranks, dst=0)
             if not comm.is_main_process():
                 return None
-            found = [each for part in gathered for each in part]
-        categories, better = np.array(found, dtype=int).reshape(-1, 2).T
+            ranks = [pair for part in gathered for pair in part]
+        categories, better = np.array(ranks, dtype=int).reshape(-1, 2).T
         numbers = accuracy_of_sets(categories, better == 0, self._class_sets)
         numbers["accuracy_top5"] = _percent(better < _TOP)
-        numbers["images"] = len(found)
+        numbers["images"] = len(ranks)
         self.cautions = _cautions_of(self._dataset_name, self._num_classes)
         return OrderedDict(classification=numbers)
 
@@ -103,11 +103,11 @@ class ClassificationEvaluator(DatasetEvaluator):
 def accuracy_of_sets(
     categories: np.ndarray, right: np.ndarray, class_sets: Mapping[str, Sequence[int]]
 ) -> dict[str, Any]:
-    """Shares of right answers.
+    """Compute accuracies of all images and by class sets.
 
     Args:
-        categories: (N,) true classes.
-        right: (N,) bool.
+        categories: (N,) true class ids.
+        right: (N,) bool, whether the prediction is right.
         class_sets: name -> class ids.
 
     Returns:
@@ -125,14 +125,14 @@ def accuracy_of_sets(
 
 
 def harmonic_mean(first: float, second: float) -> float:
-    """Of two numbers of at least 0; 0 where both are 0."""
+    """Harmonic mean of two numbers of at least 0; 0 if both are 0."""
     return 0.0 if first + second == 0 else 2 * first * second / (first + second)
 
 
 def _cautions_of(dataset_name: str, num_classes: int) -> list[str]:
     where = f"dataset {dataset_name} has {num_classes} "
     if num_classes == 1:
-        return [f"{where}class, and every answer is that class: accuracy says nothing of the model"]
+        return [f"{where}class, so every prediction is right: accuracy does not judge the model"]
     if num_classes <= _TOP:
         return [f"{where}classes, and all of them are among the best {_TOP}: accuracy_top5 is 100"]
     return []

@@ -1,4 +1,4 @@
-"""Linear probing: how well frozen features tell classes apart, by logistic regression."""
+"""Linear probing: logistic regression on frozen features."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -19,17 +19,17 @@ _PARTS = ("fit", "test")
 
 
 class LinearProbeEvaluator(DatasetEvaluator):
-    """Fit a linear classifier to one part of a dataset and give its accuracy on the other.
+    """Fits a linear classifier to one part of a dataset and measures its accuracy on the other.
 
     Paper: [clip] Sec. 3.2 and appendix, linear probes by L-BFGS.
-    Departs: features are the projected ones, whatever the tower's kind; they are brought to mean 0
-    and variance 1; the weight of the penalty is given, not searched for.
+    Departs: features are the projected ones for every kind of tower; they are scaled to mean 0 and
+    variance 1; the weight of the penalty is given, not searched for.
 
-    Classes of a set called base, or seen, are fitted and tested alone where there is one, since the
-    others have no labels in training.
+    With a class set base, or seen, only its classes are fitted and tested, since the others have no
+    labels in training.
 
     Attributes:
-        cautions: what `evaluate` found that makes its numbers mean less; sentences.
+        cautions: sentences on limits of the numbers, from `evaluate`.
     """
 
     def __init__(
@@ -43,9 +43,9 @@ class LinearProbeEvaluator(DatasetEvaluator):
         """Read the dataset's metadata.
 
         Args:
-            dataset_name: registered, with ``stuff_classes`` and perhaps ``class_sets``.
-            category_fn: an input dict -> the number of its class.
-            penalty: see :func:`fit_logistic`.
+            dataset_name: registered, with ``stuff_classes`` and optional ``class_sets``.
+            category_fn: input dict -> class id.
+            penalty: see `fit_logistic`.
             distributed: gather over ranks.
 
         Raises:
@@ -64,8 +64,8 @@ class LinearProbeEvaluator(DatasetEvaluator):
         self.reset()
 
     def reset(self) -> None:
-        """Forget what was processed."""
-        self._found: list[tuple[str, int, np.ndarray]] = []
+        """Drop all features."""
+        self._kept: list[tuple[str, int, np.ndarray]] = []  # part, class, (C,) features
         self.cautions: list[str] = []
 
     def process(
@@ -74,11 +74,11 @@ class LinearProbeEvaluator(DatasetEvaluator):
         """Keep the features of a batch.
 
         Args:
-            inputs: dicts with ``probe_part``, "fit" or "test", that ``category_fn`` understands.
+            inputs: dicts with ``probe_part``, "fit" or "test", that ``category_fn`` takes.
             outputs: dicts with ``image_feats`` (C,).
 
         Raises:
-            ValueError: an input that belongs to neither part.
+            ValueError: an input belongs to neither part.
         """
         for batched_input, output in zip(inputs, outputs, strict=True):
             part = batched_input.get("probe_part")
@@ -90,7 +90,7 @@ class LinearProbeEvaluator(DatasetEvaluator):
             category = self._category_fn(batched_input)
             if category in self._labelled:
                 feats = output["image_feats"].float().cpu().numpy()
-                self._found.append((part, category, feats))
+                self._kept.append((part, category, feats))
 
     def evaluate(self) -> OrderedDict[str, dict[str, Any]] | None:
         """Gather, fit and test.
@@ -101,13 +101,13 @@ class LinearProbeEvaluator(DatasetEvaluator):
         Raises:
             ValueError: one of the parts is empty.
         """
-        found = self._found
+        kept = self._kept
         if self._distributed:
-            gathered = comm.gather(found, dst=0)
+            gathered = comm.gather(kept, dst=0)
             if not comm.is_main_process():
                 return None
-            found = [each for part in gathered for each in part]
-        (fit_feats, fit_ids), (feats, ids) = (self._part(found, part) for part in _PARTS)
+            kept = [entry for part in gathered for entry in part]
+        (fit_feats, fit_ids), (feats, ids) = (self._part(kept, part) for part in _PARTS)
         classes, targets = fit_ids.unique(return_inverse=True)
         weights, bias = fit_logistic(fit_feats, targets, len(classes), penalty=self._penalty)
         numbers = {
@@ -121,20 +121,21 @@ class LinearProbeEvaluator(DatasetEvaluator):
         if len(classes) == 1:
             self.cautions = [
                 f"dataset {self._dataset_name}: all images to fit a probe with are of one class, "
-                "and so is every answer: accuracy says nothing of the features"
+                "and so is every prediction: accuracy says nothing about the features"
             ]
         return OrderedDict(linear_probe=numbers)
 
     def _part(
-        self, found: Sequence[tuple[str, int, np.ndarray]], part: str
+        self, kept: Sequence[tuple[str, int, np.ndarray]], part: str
     ) -> tuple[Tensor, Tensor]:
-        kept = [(category, feats) for of, category, feats in found if of == part]
-        if not kept:
+        """(N, C) double features and (N,) class ids of a part."""
+        pairs = [(category, feats) for name, category, feats in kept if name == part]
+        if not pairs:
             raise ValueError(
-                f"dataset {self._dataset_name} has no image to {part} a probe with; look at the "
+                f"dataset {self._dataset_name} has no image to {part} a probe with; check the "
                 "'probe_part' of its dicts, and raise TEST.MAX_IMAGES"
             )
-        ids, feats = zip(*kept, strict=True)
+        ids, feats = zip(*pairs, strict=True)
         return torch.from_numpy(np.stack(feats)).double(), torch.tensor(ids)
 
 
@@ -144,20 +145,20 @@ def fit_logistic(
     """Fit a multinomial logistic regression by L-BFGS.
 
     It minimises the mean cross entropy plus ``penalty / 2`` times the squared norm of the weights
-    of features that were brought to mean 0 and variance 1; the bias is free.
+    for features scaled to mean 0 and variance 1; the bias has no penalty.
 
     Args:
         feats: (N, C) double.
         targets: (N,) long below ``num_classes``.
         num_classes: K.
         penalty: at least 0.
-        max_iter: of the search.
+        max_iter: largest number of iterations.
 
     Returns:
-        Weights (C, K) and bias (K,) for the features as they came.
+        Weights (C, K) and bias (K,) for the unscaled features.
     """
     mean = feats.mean(dim=0)
-    # A feature that never changes stays as it is: 0, once its mean is gone.
+    # A constant feature is not scaled: it is 0 after its mean is subtracted.
     std = feats.std(dim=0, unbiased=False)
     std = torch.where(std > 0, std, 1.0)
     scaled = (feats - mean) / std
@@ -180,8 +181,8 @@ def fit_logistic(
 
     with torch.enable_grad():
         search.step(objective)
-    found = weights.detach() / std[:, None]
-    return found, bias.detach() - mean @ found
+    unscaled = weights.detach() / std[:, None]
+    return unscaled, bias.detach() - mean @ unscaled
 
 
 def _percent(right: Tensor) -> float:

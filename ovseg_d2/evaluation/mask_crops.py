@@ -1,4 +1,4 @@
-"""How many masks of the truth are named right: the classifier alone, with perfect masks."""
+"""Accuracy of a mask classifier on the masks of the ground truth."""
 
 import time
 from collections import OrderedDict
@@ -12,7 +12,7 @@ from ..d2.evaluation import DatasetEvaluator
 from ..d2.utils import comm
 from ..vocab import read_class_names, tell_apart
 from .cautions import cautions_of_classes
-from .sem_seg import mean_of_present, means_of_sets
+from .sem_seg import check_labelled, mean_of_present, means_of_sets
 
 __all__ = ["MaskCropEvaluator"]
 
@@ -24,21 +24,25 @@ class MaskCropEvaluator(DatasetEvaluator):
 
     * ``accuracy`` and ``accuracy_top5``: shares of all masks, as the official code of [ovseg]
       reports them.
-    * ``class_accuracy``: the mean over classes of each one's share, and ``class_accuracy_<set>``
-      for every class set of the metadata (``class_sets``: name -> class ids); large classes do
-      not hide small ones there.
+    * ``class_accuracy``: the mean over classes of the share of their masks, and
+      ``class_accuracy_<set>`` for every class set of the metadata (``class_sets``: name -> class
+      ids); all classes have the same weight.
 
     Attributes:
-        cautions: what `evaluate` found that makes its numbers mean less; sentences.
+        cautions: sentences on limits of the numbers, from `evaluate`.
     """
 
     def __init__(self, dataset_name: str, *, distributed: bool = True) -> None:
         """Read the dataset's metadata.
 
         Args:
-            dataset_name: registered, with ``stuff_classes``.
+            dataset_name: registered, with ``stuff_classes`` and label files.
             distributed: gather over ranks.
+
+        Raises:
+            ValueError: an entry of the dataset has no label file.
         """
+        check_labelled(dataset_name)
         metadata = MetadataCatalog.get(dataset_name)
         self._dataset_name = dataset_name
         self._class_names = tell_apart(read_class_names(metadata, f"dataset {dataset_name!r}"))
@@ -47,8 +51,8 @@ class MaskCropEvaluator(DatasetEvaluator):
         self.reset()
 
     def reset(self) -> None:
-        """Forget what was processed."""
-        # Rows: masks, those named right, those whose class is among the first five.
+        """Drop all counts."""
+        # Rows: masks, rightly classified masks, masks whose class is among the best five.
         self._counts = np.zeros((3, len(self._class_names)), dtype=np.int64)
         self._num_images = 0
         self.cautions: list[str] = []
@@ -57,20 +61,20 @@ class MaskCropEvaluator(DatasetEvaluator):
     def process(
         self, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]
     ) -> None:
-        """Count a batch.
+        """Count the masks of a batch.
 
         Args:
             inputs: dicts with ``mask_class_ids``, (Q,) class ids.
-            outputs: dicts with ``mask_probs``, (Q, K), the larger the likelier.
+            outputs: dicts with ``mask_probs``, (Q, K) scores.
 
         Raises:
-            ValueError: a model that names no masks, or with other classes.
+            ValueError: a model that classifies no masks, or another number of classes.
         """
         num_classes = len(self._class_names)
         for batched_input, output in zip(inputs, outputs, strict=True):
             if "mask_probs" not in output:
                 raise ValueError(
-                    f"TEST.TASK mask_crops asks for classes of masks, and the model gives "
+                    "TEST.TASK mask_crops needs 'mask_probs', and the model returns "
                     f"{', '.join(sorted(output)) or 'nothing'}; set it to segmentation, or "
                     "MODEL.META_ARCHITECTURE to MaskAdaptedCLIP"
                 )
@@ -78,8 +82,8 @@ class MaskCropEvaluator(DatasetEvaluator):
             if probs.shape[1] != num_classes:
                 raise ValueError(
                     f"the masks of {batched_input['file_name']} have scores of {probs.shape[1]} "
-                    f"classes, but dataset {self._dataset_name} has {num_classes}; name them with "
-                    "the dataset's own vocabulary"
+                    f"classes, but dataset {self._dataset_name} has {num_classes}; classify "
+                    "them with the dataset's vocabulary"
                 )
             true_ids = batched_input["mask_class_ids"].cpu()
             ranked = probs.topk(min(_TOP, num_classes), dim=1).indices == true_ids[:, None]
@@ -93,8 +97,8 @@ class MaskCropEvaluator(DatasetEvaluator):
         """Gather and compute.
 
         Returns:
-            ``{"mask_crops": numbers}`` in percent on rank 0, None elsewhere: see the class, and
-            ``accuracy-<class>`` of every class, ``masks``, ``images`` and ``seconds``.
+            ``{"mask_crops": numbers}`` in percent on rank 0, None elsewhere: those of the class
+            docstring, ``accuracy-<class>``, ``masks``, ``images`` and ``seconds``.
         """
         seconds = time.perf_counter() - self._start
         counts, num_images = self._counts, self._num_images

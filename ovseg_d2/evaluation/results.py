@@ -12,17 +12,17 @@ from ..json_files import read_json
 __all__ = ["CLASSES_FILE", "RESULTS_FILE", "numbers_of", "read_results", "write_results"]
 
 RESULTS_FILE = "results.json"
-CLASSES_FILE = "results_classes.json"  # the same of single classes
+CLASSES_FILE = "results_classes.json"  # numbers of single classes
 _MAX_FILE = 2**28  # bytes
 
 
 def read_results(
     output_dir: str | Path, file_name: str = RESULTS_FILE
 ) -> dict[str, dict[str, Any]]:
-    """Dataset name -> numbers, of a folder's results file; empty where there is none.
+    """Read a folder's results file: dataset name -> numbers; empty without a file.
 
     Raises:
-        ValueError: the file holds something else.
+        ValueError: the file has another form.
     """
     path = Path(output_dir) / file_name
     if not path.is_file():
@@ -39,14 +39,14 @@ def read_results(
 
 
 def numbers_of(results: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> dict[str, Any]:
-    """The numbers of some datasets of a results file as one mapping.
+    """Numbers of some datasets of a results file as one mapping.
 
     Args:
-        results: what :func:`read_results` gives.
-        names: of datasets that are there, at least one.
+        results: from `read_results`.
+        names: at least one dataset of ``results``.
 
     Returns:
-        Those of a single dataset as they are; of several, each under ``<dataset>/<number>``.
+        Number -> value for a single dataset; for several, ``<dataset>/<number>`` -> value.
     """
     if len(names) == 1:
         return dict(results[names[0]])
@@ -65,17 +65,17 @@ def write_results(
     """Add evaluations to a folder's results file.
 
     Args:
-        output_dir: where the file lies or shall lie.
-        results: dataset name -> numbers. What the file holds of other datasets stays; numbers that
+        output_dir: folder of the file.
+        results: dataset name -> numbers. Numbers of other datasets in the file stay; numbers that
             do not exist (a class set without pixels) are written as null.
-        file_name: of the file.
+        file_name: name of the file.
 
     Returns:
         The file's path.
 
     Raises:
-        ValueError: the file that is there holds something else; it stays as it is.
-        WriteError: the file cannot be written; the former one stays.
+        ValueError: an existing file has another form; it stays unchanged.
+        WriteError: the file cannot be written; an existing one stays.
     """
     merged = read_results(output_dir, file_name)
     for name, numbers in results.items():
@@ -88,7 +88,7 @@ def write_results(
 
 
 def _plain(value: Any) -> Any:
-    """A number JSON can hold."""
+    """Convert a number to one that JSON can hold."""
     value = value.item() if hasattr(value, "item") else value
     if isinstance(value, float):
         return round(value, 4) if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""Image-text retrieval: how high an image's own captions are ranked, and a caption's own images."""
+"""Image-text retrieval: ranks of an image's captions, and of a caption's images."""
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -21,21 +21,21 @@ class RetrievalEvaluator(DatasetEvaluator):
     """R@1, R@5 and R@10 in percent, from images to texts and from texts to images.
 
     Paper: [clip] Sec. 3.1 and appendix, zero-shot retrieval.
-    Departs: texts that are equal, but for capitals and spaces, are one text, and an answer with a
-    text that the image was given is right, whichever image brought it: a caption such as "grass" of
-    another picture is no error. Every caption of every image is a query of its own, as usual.
+    Departs: texts that are equal except for capitals and spaces are one text, which is right for
+    every image that has it as a caption: the caption "grass" of another image is no error. Every
+    caption of every image is a query, as usual.
 
     Attributes:
-        cautions: what `evaluate` found that makes its numbers mean less; sentences.
+        cautions: sentences on limits of the numbers, from `evaluate`.
     """
 
     def __init__(self, *, distributed: bool = True) -> None:
-        """Say whether to gather over ranks."""
+        """Start empty; ``distributed`` gathers over ranks."""
         self._distributed = distributed
         self.reset()
 
     def reset(self) -> None:
-        """Forget what was processed."""
+        """Drop all embeddings."""
         self._images: list[np.ndarray] = []
         self._captions: list[list[str]] = []
         self._texts: dict[str, np.ndarray] = {}
@@ -44,10 +44,10 @@ class RetrievalEvaluator(DatasetEvaluator):
     def process(
         self, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]
     ) -> None:
-        """Keep a batch.
+        """Keep the embeddings of a batch.
 
         Args:
-            inputs: not looked at.
+            inputs: not used.
             outputs: dicts with ``image_embeds`` (D,), ``captions`` (M texts) and ``text_embeds``
                 (M, D), all of unit norm.
         """
@@ -71,18 +71,18 @@ class RetrievalEvaluator(DatasetEvaluator):
             parts = comm.gather(parts[0], dst=0)
             if not comm.is_main_process():
                 return None
-        images = [each for part in parts for each in part[0]]
-        captions = [each for part in parts for each in part[1]]
+        images = [embeds for part in parts for embeds in part[0]]
+        captions = [of_image for part in parts for of_image in part[1]]
         texts = {text: embeds for part in parts for text, embeds in part[2].items()}
         rows = {text: row for row, text in enumerate(texts)}
-        given = torch.zeros(len(images), len(texts), dtype=torch.bool)
-        for image, own in enumerate(captions):
-            given[image, [rows[text] for text in own]] = True
+        right = torch.zeros(len(images), len(texts), dtype=torch.bool)
+        for image, of_image in enumerate(captions):
+            right[image, [rows[text] for text in of_image]] = True
         image_embeds = torch.from_numpy(np.stack(images))
         text_embeds = torch.from_numpy(np.stack(list(texts.values())))
-        to_text = wrong_before_right(image_embeds, text_embeds, given)
-        to_image = wrong_before_right(text_embeds, image_embeds, given.t())
-        queries = torch.tensor([rows[text] for own in captions for text in own])
+        to_text = wrong_before_right(image_embeds, text_embeds, right)
+        to_image = wrong_before_right(text_embeds, image_embeds, right.t())
+        queries = torch.tensor([rows[text] for of_image in captions for text in of_image])
         numbers: dict[str, Any] = {}
         certain = [
             f"{what}_R@{recall}"
@@ -93,7 +93,7 @@ class RetrievalEvaluator(DatasetEvaluator):
         if certain:
             self.cautions = [
                 f"{len(images)} images with {len(texts)} texts are too few for "
-                f"{', '.join(certain)}: whatever the model answers, it is 100"
+                f"{', '.join(certain)}, which are 100 for every model"
             ]
         for recall in _RECALLS:
             numbers[f"image_to_text_R@{recall}"] = _share_below(to_text, recall)
@@ -104,22 +104,22 @@ class RetrievalEvaluator(DatasetEvaluator):
 
 
 def wrong_before_right(queries: Tensor, gallery: Tensor, right: Tensor) -> Tensor:
-    """Count, for each query, the wrong answers that come before its best right one.
+    """Count, for each query, the wrong results that rank above its best right one.
 
     Args:
         queries: (N, D) unit norm.
         gallery: (M, D) unit norm.
-        right: (N, M) bool, at least one of each row.
+        right: (N, M) bool, with at least one True in each row.
 
     Returns:
-        (N,) long; of equal scores the wrong one comes first. R@k is the share below k.
+        (N,) long; of equal scores the wrong one ranks first. R@k is the share of counts below k.
     """
     counts = []
     for start in range(0, len(queries), _ROWS):
         rows = slice(start, start + _ROWS)
         scores = queries[rows] @ gallery.t()
         best = scores.masked_fill(~right[rows], -torch.inf).amax(dim=1, keepdim=True)
-        # What is no number is below nothing: vectors of a model that broke find nothing, either.
+        # NaN counts as above the best right score, so that NaN embeddings find nothing.
         counts.append((~(scores < best) & ~right[rows]).sum(dim=1))
     return torch.cat(counts) if counts else torch.zeros(0, dtype=torch.long)
 

@@ -16,29 +16,29 @@ from ..ops import size_remedy
 from ..vocab import IGNORED, LabelCodes, label_codes, read_class_names, tell_apart
 from .cautions import cautions_of_classes
 
-__all__ = ["OVSegSemSegEvaluator", "mean_of_present", "means_of_sets"]
+__all__ = ["OVSegSemSegEvaluator", "check_labelled", "mean_of_present", "means_of_sets"]
 
 
 class OVSegSemSegEvaluator(SemSegEvaluator):
-    """mIoU and the like as detectron2 computes them, and what open vocabularies need besides.
+    """detectron2's numbers (mIoU and others), and further ones for open vocabularies.
 
     * For every class set of the metadata (``class_sets``: name -> class ids) ``mIoU_<set>``, and
       ``hIoU``, the harmonic mean of base and novel, or of seen and unseen, where both exist;
-      and ``mIoU_<set>_own_pixels``, which counts no pixel but those of the set's classes. The two
-      differ by what is given the set's names and is none of it.
-    * With ``own_words`` the same numbers again, ``..._own_words``, from predictions that choose
-      only among the classes which the image's labels hold.
-    * Each input is judged by its own ``sem_seg_file_name``, so an image may have several entries;
-      detectron2 finds labels by ``file_name``, and takes those of the last entry for all.
-    * A label outside the classes is refused; detectron2 counts it somewhere silently.
-    * Classes of one name are told apart by a number, as "bow (2)"; detectron2 keeps the last one.
+      and ``mIoU_<set>_own_pixels``, which counts only pixels of the set's classes. The two differ
+      by the pixels of other classes that are predicted as one of the set.
+    * With ``own_words`` also ``..._own_words``, the same numbers for predictions that choose only
+      among the classes in the image's labels.
+    * The labels of an input are those of its ``sem_seg_file_name``, so an image may have several
+      entries; detectron2 finds labels by ``file_name`` and uses those of the last entry for all.
+    * A label outside the classes is refused; detectron2 silently counts it in a wrong place.
+    * Classes of one name get a number, as "bow (2)"; detectron2 keeps the last one.
 
-    Departs: without detectron2's BoundaryIoU by default. It compares values of label maps less the
-    smallest value around, which depends on the order of the classes and also gives numbers for
-    classes that do not occur.
+    Departs: no BoundaryIoU by default. detectron2 computes it from values of label maps minus the
+    smallest value around, so it depends on the order of the classes and gives numbers for classes
+    that do not occur.
 
     Attributes:
-        cautions: what `evaluate` found that makes its numbers mean less; sentences.
+        cautions: sentences on limits of the numbers, from `evaluate`.
     """
 
     def __init__(
@@ -57,16 +57,23 @@ class OVSegSemSegEvaluator(SemSegEvaluator):
         Args:
             dataset_name: registered, with ``stuff_classes`` and ``ignore_label``, one or several.
             distributed: gather over ranks.
-            output_dir: where detectron2's prediction files go; None writes none.
+            output_dir: folder of detectron2's prediction files; None writes none.
             sem_seg_loading_fn: file name, dtype -> (H, W) values of a label file.
-            codes: what they stand for; without it class ids and the metadata's ignored labels, as
-                detectron2 has it.
+            codes: meaning of these values; None for class ids and the metadata's ignored labels,
+                as in detectron2.
             own_words: evaluate also with each image's own words.
             boundary_iou: add detectron2's ``BoundaryIoU-<class>`` and ``min(IoU, B-Iou)-<class>``.
+
+        Raises:
+            ValueError: an entry of the dataset has no label file.
         """
-        super().__init__(
-            dataset_name, distributed, output_dir, sem_seg_loading_fn=self._current_labels
-        )
+        try:
+            super().__init__(
+                dataset_name, distributed, output_dir, sem_seg_loading_fn=self._current_labels
+            )
+        except KeyError:  # detectron2 reads the label file of every entry
+            check_labelled(dataset_name)
+            raise
         metadata = MetadataCatalog.get(dataset_name)
         self._dataset_name = dataset_name
         self._class_sets = dict(metadata.get("class_sets") or {})
@@ -76,15 +83,15 @@ class OVSegSemSegEvaluator(SemSegEvaluator):
         self._loading_fn = sem_seg_loading_fn
         self._own_words = own_words
         self._compute_boundary_iou = self._compute_boundary_iou and boundary_iou
-        # detectron2 logs all numbers of all classes as one dict; the engine makes a table.
+        # detectron2 logs the numbers of all classes as one dict; the engine logs a table instead.
         self._logger = logging.Logger("unused", logging.CRITICAL)
         self._label_files: dict[str, list[str]] | None = None
-        self._ignore_label = self._num_classes  # of labels that `_current_labels` gives
+        self._ignore_label = self._num_classes  # in the labels of `_current_labels`
         self._labels = np.zeros((0, 0), dtype=np.int64)
         self.cautions: list[str] = []
 
     def reset(self) -> None:
-        """Forget what was processed."""
+        """Drop all counts."""
         super().reset()
         size = self._num_classes + 1
         self._own_conf_matrix = np.zeros((size, size), dtype=np.int64)
@@ -103,10 +110,10 @@ class OVSegSemSegEvaluator(SemSegEvaluator):
             outputs: dicts with ``sem_seg``: (K, H, W) scores.
 
         Raises:
-            ValueError: scores of another number of classes (one channel more is background), a
-                label file whose size differs from the prediction's, or that holds an id which is
-                neither a class nor the ignore label, or an input of an image with several label
-                files that does not say which is its own.
+            ValueError: the number of channels is neither that of the classes nor one more (for
+                background), a label file differs in size from the prediction or holds an id that
+                is neither a class nor ignored, or the image has several label files and its input
+                names none.
         """
         for batched_input, output in zip(inputs, outputs, strict=True):
             name, scores = batched_input["file_name"], output["sem_seg"]
@@ -123,14 +130,14 @@ class OVSegSemSegEvaluator(SemSegEvaluator):
         self._num_images += len(inputs)
 
     def _current_labels(self, file_name: str, dtype: Any = int) -> np.ndarray:
-        """The labels that are judged by, for detectron2, which writes into them."""
+        """Copy of the labels of the current input, for detectron2, which writes into them."""
         del file_name
         return self._labels.astype(dtype)
 
     def _label_file_of(self, batched_input: Mapping[str, Any]) -> str:
-        own = batched_input.get("sem_seg_file_name")
-        if own is not None:
-            return own
+        label_file = batched_input.get("sem_seg_file_name")
+        if label_file is not None:
+            return label_file
         if self._label_files is None:
             self._label_files = _files_by_image(self._dataset_name)
         name = batched_input["file_name"]
@@ -138,7 +145,7 @@ class OVSegSemSegEvaluator(SemSegEvaluator):
         if len(files) != 1:
             raise ValueError(
                 f"image {name} has {len(files)} label files in dataset {self._dataset_name}, and "
-                "its input does not say which is its own; keep 'sem_seg_file_name' in the mapper"
+                "its input names none of them; keep 'sem_seg_file_name' in the mapper"
             )
         return files[0]
 
@@ -160,20 +167,21 @@ class OVSegSemSegEvaluator(SemSegEvaluator):
             )
 
     def _count_own_words(self, labels: np.ndarray, scores: torch.Tensor) -> None:
-        own = np.unique(labels[labels < self._num_classes])
-        if own.size == 0:
+        classes = np.unique(labels[labels < self._num_classes])
+        if classes.size == 0:
             return
-        chosen = scores[torch.from_numpy(own).to(scores.device)].argmax(dim=0).cpu().numpy()
+        rows = scores[torch.from_numpy(classes).to(scores.device)].argmax(dim=0).cpu().numpy()
         size = self._num_classes + 1
-        counts = np.bincount(size * own[chosen].reshape(-1) + labels.reshape(-1), minlength=size**2)
+        pairs = size * classes[rows].reshape(-1) + labels.reshape(-1)
+        counts = np.bincount(pairs, minlength=size**2)
         self._own_conf_matrix += counts.reshape(size, size)
 
     def evaluate(self) -> OrderedDict[str, dict[str, Any]] | None:
         """Gather and compute.
 
         Returns:
-            ``{"sem_seg": numbers}`` in percent on rank 0, None elsewhere. Beside detectron2's
-            numbers: those of the class sets, ``images`` and ``seconds``.
+            ``{"sem_seg": numbers}`` in percent on rank 0, None elsewhere: detectron2's numbers,
+            those of the class sets and own words, ``images`` and ``seconds``.
         """
         seconds = time.perf_counter() - self._start
         own_conf_matrix, num_images = self._own_conf_matrix, self._num_images
@@ -185,7 +193,7 @@ class OVSegSemSegEvaluator(SemSegEvaluator):
         if results is None:
             return None
         numbers = results["sem_seg"]
-        # From the counts, which are gathered by now: names of classes need not be unique.
+        # From the gathered counts, since class names need not be unique.
         counts = self._conf_matrix[:-1, :-1]
         numbers.update(means_of_sets(_iou_of(counts), self._class_sets))
         for name, ids in self._class_sets.items():
@@ -193,9 +201,9 @@ class OVSegSemSegEvaluator(SemSegEvaluator):
             iou = _iou_of(np.where(of_set, counts, 0))
             numbers[f"mIoU_{name}_own_pixels"] = mean_of_present(iou)
         if self._own_words:
-            own_iou = _iou_of(own_conf_matrix[:-1, :-1])
-            own = {"mIoU": mean_of_present(own_iou), **means_of_sets(own_iou, self._class_sets)}
-            numbers.update({f"{key}_own_words": value for key, value in own.items()})
+            iou = _iou_of(own_conf_matrix[:-1, :-1])
+            means = {"mIoU": mean_of_present(iou), **means_of_sets(iou, self._class_sets)}
+            numbers.update({f"{key}_own_words": value for key, value in means.items()})
         numbers["images"] = num_images
         numbers["seconds"] = seconds
         labelled = self._conf_matrix.sum(axis=0)
@@ -213,13 +221,21 @@ class OVSegSemSegEvaluator(SemSegEvaluator):
 
 
 def _files_by_image(dataset_name: str) -> dict[str, list[str]]:
-    """Image -> its label files, each once."""
-    found: dict[str, list[str]] = {}
+    """Image -> its distinct label files."""
+    files: dict[str, dict[str, None]] = {}
     for entry in DatasetCatalog.get(dataset_name):
-        files = found.setdefault(entry["file_name"], [])
-        if entry["sem_seg_file_name"] not in files:
-            files.append(entry["sem_seg_file_name"])
-    return found
+        files.setdefault(entry["file_name"], {})[entry["sem_seg_file_name"]] = None
+    return {image: list(labels) for image, labels in files.items()}
+
+
+def check_labelled(dataset_name: str) -> None:
+    """Raise a ValueError that names the first entry of a dataset without a label file."""
+    for entry in DatasetCatalog.get(dataset_name):
+        if "sem_seg_file_name" not in entry:
+            raise ValueError(
+                f"dataset {dataset_name!r} has no labels to evaluate with: "
+                f"{entry.get('file_name')} is without 'sem_seg_file_name'; add it to its dicts"
+            )
 
 
 def means_of_sets(
@@ -228,18 +244,18 @@ def means_of_sets(
     measure: str = "mIoU",
     harmonic: str = "hIoU",
 ) -> dict[str, float]:
-    """Means over sets of classes.
+    """Compute means over sets of classes.
 
     Args:
         values: (K,) IoU or another measure per class; NaN where a class does not occur.
         class_sets: name -> class ids.
-        measure: what the means are called.
-        harmonic: what their harmonic mean is called.
+        measure: name of the means.
+        harmonic: name of their harmonic mean.
 
     Returns:
-        ``mIoU_<name>`` for each set (NaN where none of its classes occurs), and where base and
-        novel, or seen and unseen, are given ``hIoU``, their harmonic mean (NaN where one of them
-        is), and ``mIoU_base_novel``, the mean over the classes of both.
+        ``mIoU_<name>`` for each set (NaN if none of its classes occurs); with sets base and novel,
+        or seen and unseen, also ``hIoU``, their harmonic mean (NaN if one of them is), and
+        ``mIoU_base_novel``, the mean over the classes of both.
     """
     means = {
         f"{measure}_{name}": mean_of_present(values[[*ids]]) for name, ids in class_sets.items()
@@ -249,14 +265,14 @@ def means_of_sets(
             continue
         first, second = means[f"{measure}_{known}"], means[f"{measure}_{new}"]
         means[harmonic] = 0.0 if first + second == 0 else 2 * first * second / (first + second)
-        # Both sets together, class by class, which is not the mean of the two means.
+        # The mean over all classes of both sets is not the mean of the two means.
         both = [*class_sets[known], *class_sets[new]]
         means[f"{measure}_{known}_{new}"] = mean_of_present(values[both])
     return means
 
 
 def mean_of_present(values: np.ndarray) -> float:
-    """Mean of those that are numbers; NaN where none is."""
+    """Mean of the finite values; NaN without any."""
     return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
 
 

@@ -1,4 +1,4 @@
-"""Numbers that mean less than they seem to are said to."""
+"""Sentences on limits of the numbers of an evaluation."""
 
 import numpy as np
 import pytest
@@ -23,77 +23,86 @@ class AllFirst(nn.Module):
         self.num_classes = num_classes
 
     def forward(self, batched_inputs):
-        sizes = [(self.num_classes, each["height"], each["width"]) for each in batched_inputs]
+        sizes = [(self.num_classes, d["height"], d["width"]) for d in batched_inputs]
         return [{"sem_seg": torch.eye(*size[:1])[0][:, None, None].expand(size)} for size in sizes]
 
 
 @pytest.fixture
 def warnings_of(toy_dataset, tmp_path, caplog):
     def run(classes, labels, **metadata):
-        name = toy_dataset(
-            "toy_odd", classes, labels=[np.array(each) for each in labels], **metadata
-        )
+        name = toy_dataset("toy_odd", classes, labels=[np.array(m) for m in labels], **metadata)
         opts = ["MODEL.DEVICE", "cpu", "OUTPUT_DIR", str(tmp_path / "out")]
         cfg = load_config(None, [*opts, "DATASETS.TEST", f"('{name}',)"])
-        found = evaluate(cfg, AllFirst(len(classes)))["sem_seg"]
-        texts = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
-        return found["mIoU"], texts
+        numbers = evaluate(cfg, AllFirst(len(classes)))["sem_seg"]
+        texts = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+        return numbers["mIoU"], texts
 
     return run
 
 
-def test_nothing_is_said_where_every_class_occurs(warnings_of):
-    assert warnings_of(["a", "b"], [[[0, 0]], [[1, 255]]]) == (pytest.approx(100 / 3), [])
+@pytest.mark.parametrize(
+    ("classes", "labels", "mean", "sentences"),
+    [
+        (["a", "b"], [[[0, 0]], [[1, 255]]], 100 / 3, []),
+        (
+            ["a", "b", "c", "d"],
+            [[[0, 0]], [[2, 0]]],
+            75 / 2,
+            [
+                ": 2 of 4 classes occur in no label of the 2 images and are left out of mIoU: b, d",
+            ],
+        ),
+        (
+            ["background", "cat"],
+            [[[0, 0, 0, 255]], [[255, 255, 0, 255]]],
+            100,
+            [
+                ": labels hold 0, which is background, and 255, which is ignored (50.0 % of the "
+                "pixels), like masks in black and white; the ignored pixels do not count, so mIoU "
+                "is that of background alone: write class ids, such as 1 for cat, in place of 255"
+            ],
+        ),
+        (
+            ["cat"],
+            [[[0, 0, 255]]],
+            100,
+            [
+                " has one class, cat, and every prediction is that class, so mIoU says nothing "
+                "about the model; add the other classes, such as background"
+            ],
+        ),
+        (
+            ["a", "b"],
+            [[[0, 0]]],
+            100,
+            [
+                ": 1 of 2 classes occur in no label of the 1 images and are left out of mIoU: b",
+                ": mIoU is that of one class, a",
+            ],
+        ),
+        (
+            ["a", "b"],
+            [[[255, 255]], [[255]]],
+            np.nan,
+            [": no label of the 2 images is of a class, so there is no mIoU"],
+        ),
+    ],
+    ids=["all classes", "absent", "black and white", "one class", "one present", "no label"],
+)
+def test_evaluate_warns_of_classes(warnings_of, classes, labels, mean, sentences):
+    value, texts = warnings_of(classes, labels)
+    assert value == pytest.approx(mean, nan_ok=True)
+    assert texts == [f"dataset toy_odd{sentence}" for sentence in sentences]
 
 
-def test_classes_in_no_label_are_named_and_counted(warnings_of):
-    mean, texts = warnings_of(["a", "b", "c", "d"], [[[0, 0]], [[2, 0]]])
-    assert mean == pytest.approx(75 / 2)
-    assert texts == [
-        "dataset toy_odd: 2 of 4 classes occur in no label of the 2 images and are left out of "
-        "mIoU: b, d"
-    ]
-
-
-def test_masks_in_black_and_white(warnings_of):
-    mean, texts = warnings_of(["background", "cat"], [[[0, 0, 0, 255]], [[255, 255, 0, 255]]])
-    assert mean == 100
-    assert texts == [
-        "dataset toy_odd: labels hold 0, which is background, and 255, which is ignored (50.0 % of "
-        "the pixels), like masks in black and white; the ignored pixels do not count, so mIoU is "
-        "that of background alone: write class ids, such as 1 for cat, in place of 255"
-    ]
-
-
-def test_a_set_of_one_class(warnings_of):
-    mean, texts = warnings_of(["cat"], [[[0, 0, 255]]])
-    assert mean == 100
-    assert texts == [
-        "dataset toy_odd has one class, cat, and every answer is that class, so mIoU says nothing "
-        "of the model; add the other classes, such as background"
-    ]
-
-
-def test_one_class_in_the_labels(warnings_of):
-    mean, texts = warnings_of(["a", "b"], [[[0, 0]]])
-    assert mean == 100
-    assert texts[1:] == ["dataset toy_odd: mIoU is that of one class, a"]
-
-
-def test_labels_without_any_class(warnings_of):
-    mean, texts = warnings_of(["a", "b"], [[[255, 255]], [[255]]])
-    assert np.isnan(mean)
-    assert texts == ["dataset toy_odd: no label of the 2 images is of a class, so there is no mIoU"]
-
-
-def test_many_names_are_cut_short():
+def test_cautions_of_classes_names_ten():
     names = [str(number) for number in range(100)]
     counts = np.arange(100) < 2
     (text,) = cautions_of_classes("x", names, counts, unit="u", number="m", num_images=1)
     assert text.endswith("m: 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 88 more")
 
 
-def test_masks_of_classes_that_do_not_occur(toy_dataset):
+def test_mask_crop_cautions(toy_dataset):
     evaluator = MaskCropEvaluator(toy_dataset("toy_crops", ["a", "b"]), distributed=False)
     evaluator.reset()
     evaluator.process(
@@ -109,12 +118,12 @@ def test_masks_of_classes_that_do_not_occur(toy_dataset):
 @pytest.mark.parametrize(
     ("classes", "words"),
     [
-        (["a"], ["every answer is that class: accuracy says nothing of the model"]),
+        (["a"], ["every prediction is right: accuracy does not judge the model"]),
         (["a", "b"], ["all of them are among the best 5: accuracy_top5 is 100"]),
         (list("abcdef"), []),
     ],
 )
-def test_images_of_few_classes(toy_dataset, classes, words):
+def test_classification_cautions(toy_dataset, classes, words):
     name = toy_dataset("toy_images", classes)
     evaluator = ClassificationEvaluator(name, category_fn=lambda _: 0, distributed=False)
     evaluator.process([{}], [{"class_scores": torch.zeros(len(classes))}])
@@ -123,37 +132,36 @@ def test_images_of_few_classes(toy_dataset, classes, words):
     assert all(word in text for word, text in zip(words, evaluator.cautions, strict=True))
 
 
-def test_a_probe_of_one_class(toy_dataset):
+def test_linear_probe_caution(toy_dataset):
     name = toy_dataset("toy_probe", ["a", "b"])
     evaluator = LinearProbeEvaluator(name, category_fn=lambda _: 1, distributed=False)
     for part in ("fit", "test"):
         evaluator.process([{"probe_part": part}], [{"image_feats": torch.rand(3)}])
-    found = evaluator.evaluate()["linear_probe"]
-    assert found["accuracy"] == 100
+    assert evaluator.evaluate()["linear_probe"]["accuracy"] == 100
     assert "all images to fit a probe with are of one class" in evaluator.cautions[0]
 
 
-def test_retrieval_among_few():
+def test_retrieval_caution():
     evaluator = RetrievalEvaluator(distributed=False)
     for number in range(6):
         text = {"captions": [f"text {number % 2}"], "text_embeds": torch.eye(2)[number % 2][None]}
         evaluator.process([{}], [{"image_embeds": torch.rand(2), **text}])
-    found = evaluator.evaluate()["retrieval"]
+    numbers = evaluator.evaluate()["retrieval"]
     (caution,) = evaluator.cautions
     certain = ["image_to_text_R@5", "image_to_text_R@10", "text_to_image_R@10"]
-    assert f"6 images with 2 texts are too few for {', '.join(certain)}: whatever" in caution
-    assert all(found[name] == 100 for name in certain)
+    assert f"6 images with 2 texts are too few for {', '.join(certain)}, which" in caution
+    assert all(numbers[name] == 100 for name in certain)
 
 
-def test_classes_of_one_name_keep_their_numbers(toy_dataset, tmp_path):
+def test_evaluate_numbers_classes_of_one_name(toy_dataset, tmp_path):
     labels = [np.array([[0, 1, 1, 2]])]
     name = toy_dataset("toy_twice", ["bow", "bow", "cat"], labels=labels)
     opts = ["MODEL.DEVICE", "cpu", "OUTPUT_DIR", str(tmp_path / "out")]
     cfg = load_config(None, [*opts, "DATASETS.TEST", f"('{name}',)"])
-    found = evaluate(cfg, AllFirst(3))["sem_seg"]
-    iou = {key: found[key] for key in found if key.startswith("IoU-")}
+    numbers = evaluate(cfg, AllFirst(3))["sem_seg"]
+    iou = {key: numbers[key] for key in numbers if key.startswith("IoU-")}
     assert iou == {"IoU-bow": 25, "IoU-bow (2)": 0, "IoU-cat": 0}
-    assert found["ACC-bow"] == 100 and found["ACC-bow (2)"] == 0
+    assert numbers["ACC-bow"] == 100 and numbers["ACC-bow (2)"] == 0
     evaluator = MaskCropEvaluator(name, distributed=False)
     evaluator.process(
         [{"mask_class_ids": torch.tensor([0, 1])}], [{"mask_probs": torch.eye(3)[:1].repeat(2, 1)}]

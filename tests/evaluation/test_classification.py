@@ -1,4 +1,4 @@
-"""Zero-shot classification: counted by hand, by sets of classes, ties without luck."""
+"""Zero-shot classification: numbers by hand, class sets and ties."""
 
 import math
 
@@ -17,7 +17,7 @@ SETS = {"base": [0, 1, 2], "novel": [3, 4], "withheld": [5, 6]}
 def evaluator():
     name = "ovseg_toy_classification"
     MetadataCatalog.get(name).set(stuff_classes=list("abcdefg"), class_sets=SETS)
-    yield ClassificationEvaluator(name, category_fn=lambda each: each["category_id"])
+    yield ClassificationEvaluator(name, category_fn=lambda entry: entry["category_id"])
     MetadataCatalog.remove(name)
 
 
@@ -27,7 +27,7 @@ def feed(evaluator, pairs):
         evaluator.process([{"category_id": category, "file_name": "x.png"}], [output])
 
 
-def test_numbers_worked_by_hand(evaluator):
+def test_evaluate_by_hand(evaluator):
     up = [1, 2, 3, 4, 5, 6, 7]
     down = up[::-1]
     # Right; sixth; right; third; right.
@@ -45,17 +45,17 @@ def test_numbers_worked_by_hand(evaluator):
     assert numbers["accuracy"] == 100 and math.isnan(numbers["accuracy_novel"])
 
 
-def test_equal_scores_are_no_luck(evaluator):
+def test_evaluate_equal_scores_and_nan_are_wrong(evaluator):
     feed(evaluator, [(0, [0.5] * 7), (6, [0.5] * 7)])
     numbers = evaluator.evaluate()["classification"]
     assert numbers["accuracy"] == numbers["accuracy_top5"] == 0
     evaluator.reset()
-    feed(evaluator, [(0, [float("nan")] * 7)])  # of a model that broke
+    feed(evaluator, [(0, [float("nan")] * 7)])
     numbers = evaluator.evaluate()["classification"]
     assert numbers["accuracy"] == numbers["accuracy_top5"] == 0
 
 
-def test_sets_of_other_names():
+def test_accuracy_of_sets_seen_and_unseen():
     right = np.array([True, False, True])
     numbers = accuracy_of_sets(np.array([0, 1, 1]), right, {"seen": [0], "unseen": [1]})
     assert numbers["harmonic_accuracy"] == pytest.approx(200 / 3)
@@ -63,7 +63,7 @@ def test_sets_of_other_names():
 
 
 @pytest.mark.parametrize(("category", "count"), [(7, 7), (-1, 7), (0, 6)])
-def test_other_classes_are_refused(evaluator, category, count):
+def test_process_refuses_other_classes(evaluator, category, count):
     with pytest.raises(
         ValueError, match="x.png is of class .*, but dataset ovseg_toy_class.* has 7"
     ):

@@ -1,4 +1,4 @@
-"""Linear probes: the minimum by another search, what is fitted to, and what is refused."""
+"""Linear probes: the minimum by scipy, the classes that are fitted, and errors."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def probabilities(logits):
     return np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
 
 
-def test_the_minimum_is_scipys():
+def test_fit_logistic_equals_scipy():
     feats = torch.randn(60, 4).double() * torch.tensor([1.0, 5.0, 0.1, 2.0]) + 3
     targets = torch.randint(0, 3, (60,))
     x, y = feats.numpy(), targets.numpy()
@@ -29,11 +29,11 @@ def test_the_minimum_is_scipys():
     best = minimize(objective, np.zeros(15), tol=1e-10).x
     weights, bias = fit_logistic(feats, targets, 3, penalty=0.05)
     expected = probabilities(x @ best[:12].reshape(4, 3) + best[12:])
-    found = (feats @ weights + bias).softmax(dim=1).numpy()
-    np.testing.assert_allclose(found, expected, atol=1e-4)
+    probs = (feats @ weights + bias).softmax(dim=1).numpy()
+    np.testing.assert_allclose(probs, expected, atol=1e-4)
 
 
-def test_features_that_never_change_do_no_harm():
+def test_fit_logistic_constant_features():
     feats = torch.cat([torch.full((8, 1), 7.0), torch.arange(8.0)[:, None]], dim=1).double()
     targets = (torch.arange(8) >= 4).long()
     weights, bias = fit_logistic(feats, targets, 2, penalty=1e-3)
@@ -59,7 +59,7 @@ def feed(evaluator, part, category, feats):
     evaluator.process(inputs, [{"image_feats": torch.tensor(feats)}])
 
 
-def test_base_classes_alone_are_fitted_and_tested(probe):
+def test_evaluate_uses_base_classes_only(probe):
     evaluator = probe()
     centers = {0: (0.0, 0.0), 1: (9.0, 0.0), 2: (0.0, 9.0), 3: (9.0, 9.0)}
     for category, (x, y) in centers.items():
@@ -75,7 +75,7 @@ def test_base_classes_alone_are_fitted_and_tested(probe):
     assert (numbers["images_fit"], numbers["images"]) == (6, 3)
 
 
-def test_what_does_not_fit_is_refused(probe):
+def test_linear_probe_errors(probe):
     with pytest.raises(ValueError, match="TEST.PROBE_PENALTY is -1; give a number of at least 0"):
         probe(penalty=-1)
     evaluator = probe()

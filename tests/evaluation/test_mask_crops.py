@@ -1,12 +1,14 @@
-"""Accuracy of masks' classes, by counting by hand."""
+"""Accuracy of mask classification, counted by hand."""
 
 import math
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from ovseg_d2.config import load_config
+from ovseg_d2.d2.data import DatasetCatalog
 from ovseg_d2.data.loaders import build_test_loader
 from ovseg_d2.engine.evaluate import build_evaluator
 from ovseg_d2.evaluation import MaskCropEvaluator, OVSegSemSegEvaluator
@@ -20,8 +22,8 @@ def dataset(toy_dataset):
     return toy_dataset("ovseg_toy_crops", CLASSES, class_sets=sets)
 
 
-def answer(true_ids: list[int], ranks: list[int]) -> tuple[dict, dict]:
-    """An image whose masks have their true class at some rank, from 0."""
+def input_and_output(true_ids: list[int], ranks: list[int]) -> tuple[dict, dict]:
+    """Input and output of an image whose masks have their true class at the given ranks, from 0."""
     probs = torch.zeros(len(true_ids), len(CLASSES))
     for row, (true_id, rank) in enumerate(zip(true_ids, ranks, strict=True)):
         others = [number for number in range(len(CLASSES)) if number != true_id]
@@ -31,11 +33,11 @@ def answer(true_ids: list[int], ranks: list[int]) -> tuple[dict, dict]:
     return {"file_name": "x.png", "mask_class_ids": ids}, {"mask_probs": probs}
 
 
-def test_numbers_by_hand(dataset):
+def test_evaluate_by_hand(dataset):
     evaluator = MaskCropEvaluator(dataset)
     for true_ids, ranks in (([0, 0, 0, 1], [0, 0, 4, 5]), ([2, 0], [0, 0]), ([], [])):
-        given, found = answer(true_ids, ranks)
-        evaluator.process([given], [found])
+        batched_input, output = input_and_output(true_ids, ranks)
+        evaluator.process([batched_input], [output])
     (task, numbers), *others = evaluator.evaluate().items()
     assert task == "mask_crops" and not others
     assert numbers["accuracy"] == pytest.approx(100 * 4 / 6)
@@ -54,23 +56,24 @@ def test_numbers_by_hand(dataset):
     assert empty["masks"] == 0 and math.isnan(empty["accuracy"])
 
 
-def test_answers_of_another_kind(dataset):
+def test_process_refuses_other_outputs(dataset):
     evaluator = MaskCropEvaluator(dataset)
-    given, _ = answer([0], [0])
-    with pytest.raises(ValueError, match="the model gives sem_seg; set it to segmentation, or"):
-        evaluator.process([given], [{"sem_seg": torch.zeros(7, 2, 2)}])
+    batched_input, _ = input_and_output([0], [0])
+    message = "the model returns sem_seg; set it to segmentation, or"
+    with pytest.raises(ValueError, match=message):
+        evaluator.process([batched_input], [{"sem_seg": torch.zeros(7, 2, 2)}])
     with pytest.raises(ValueError, match="scores of 3 classes, but dataset ovseg_toy_crops has 7"):
-        evaluator.process([given], [{"mask_probs": torch.zeros(1, 3)}])
+        evaluator.process([batched_input], [{"mask_probs": torch.zeros(1, 3)}])
 
 
-def test_the_task_chooses_mapper_and_evaluator(toy_dataset):
+def test_task_chooses_mapper_and_evaluator(toy_dataset):
     labels = np.array([[0, 0, 2], [2, 255, 9]])
     name = toy_dataset("ovseg_toy_task", ["a", "b", "c"], labels=[labels])
     cfg = load_config(None, ["TEST.TASK", "mask_crops"])
     assert isinstance(build_evaluator(cfg, name), MaskCropEvaluator)
     assert isinstance(build_evaluator(load_config(), name), OVSegSemSegEvaluator)
     ((sample,),) = build_test_loader(cfg, name)
-    # Neither what is ignored nor what is no class has a mask.
+    # Ignored pixels and ids that are no class have no mask.
     assert sample["mask_class_ids"].tolist() == [0, 2]
     assert (sample["masks"].numpy() == np.stack([labels == 0, labels == 2])).all()
     assert "masks" not in next(iter(build_test_loader(load_config(), name)))[0]
@@ -82,11 +85,7 @@ def test_the_task_chooses_mapper_and_evaluator(toy_dataset):
         build_test_loader(load_config(None, ["TEST.TASK", "crops"]), name)
 
 
-def test_labels_of_another_size_than_their_picture(toy_dataset):
-    from PIL import Image
-
-    from ovseg_d2.d2.data import DatasetCatalog
-
+def test_truth_masks_refuse_labels_of_another_size(toy_dataset):
     name = toy_dataset("ovseg_toy_sizes", ["a"])
     Image.new("L", (3, 3)).save(DatasetCatalog.get(name)[0]["sem_seg_file_name"])
     cfg = load_config(None, ["TEST.TASK", "mask_crops"])

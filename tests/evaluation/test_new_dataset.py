@@ -1,4 +1,4 @@
-"""A dataset of one's own evaluates once it is in the catalogs, with no other change."""
+"""A user's dataset can be evaluated once it is registered in the catalogs."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,19 +21,19 @@ CLASSES = ["sky", "tree", "road"]
 
 @pytest.fixture
 def my_own_dataset(tmp_path: Path) -> Iterator[str]:
-    """Do what a user does: pictures and label maps in a folder, two lines for the catalogs.
+    """Images and label maps in a folder, registered with two lines.
 
-    The red of a pixel is 100 times its class; 255 is ignored and has no red.
+    The red of a pixel is 100 times its class, or 0 where the label is 255, which is ignored.
     """
     folder = tmp_path / "my data"
     folder.mkdir()
     labels = [np.repeat([[0, 0, 1, 255]], 8, axis=0), np.repeat([[1], [1], [2], [2]], 6, axis=1)]
     entries = []
-    for number, each in enumerate(labels):
-        picture = np.zeros((*each.shape, 3), dtype=np.uint8)
-        picture[..., 0] = np.where(each == 255, 0, each * 100)
-        Image.fromarray(picture).save(folder / f"{number}.png")
-        Image.fromarray(each.astype(np.uint8)).save(folder / f"{number}_labels.png")
+    for number, label_map in enumerate(labels):
+        image = np.zeros((*label_map.shape, 3), dtype=np.uint8)
+        image[..., 0] = np.where(label_map == 255, 0, label_map * 100)
+        Image.fromarray(image).save(folder / f"{number}.png")
+        Image.fromarray(label_map.astype(np.uint8)).save(folder / f"{number}_labels.png")
         entries.append(
             {
                 "file_name": str(folder / f"{number}.png"),
@@ -48,24 +48,24 @@ def my_own_dataset(tmp_path: Path) -> Iterator[str]:
 
 
 class Reader(nn.Module):
-    """Reads the class off the red channel, and takes every road for a tree."""
+    """Predicts the class of the red channel, and tree for every road."""
 
     def forward(self, batched_inputs: list[dict]) -> list[dict]:
         outputs = []
-        for each in batched_inputs:
-            found = (each["image"][0] // 100).long()
-            found[found == 2] = 1
-            scores = nn.functional.one_hot(found, len(CLASSES)).permute(2, 0, 1).float()
+        for batched_input in batched_inputs:
+            classes = (batched_input["image"][0] // 100).long()
+            classes[classes == 2] = 1
+            scores = nn.functional.one_hot(classes, len(CLASSES)).permute(2, 0, 1).float()
             outputs.append({"sem_seg": scores})
         return outputs
 
 
-def test_worked_numbers(my_own_dataset, tmp_path):
+def test_evaluate_new_dataset_by_hand(my_own_dataset, tmp_path):
     opts = ["DATASETS.TEST", f"('{NAME}',)", "OUTPUT_DIR", str(tmp_path / "output")]
     cfg = load_config(None, [*opts, "TEST.OWN_WORDS", "True"])
     returned = evaluate(cfg, Reader())
     written = read_results(tmp_path / "output")[NAME]
-    # Pixels: 16 of sky, all found. 8 + 12 of tree, all found, and 12 of road beside them. No road.
+    # Pixels: 16 of sky, all right; 8 + 12 of tree, all right; 12 of road, predicted as tree.
     expected = {
         "mIoU": 100 * (1 + 20 / 32 + 0) / 3,
         "fwIoU": 100 * (16 / 48 * 1 + 20 / 48 * 20 / 32),
@@ -80,14 +80,16 @@ def test_worked_numbers(my_own_dataset, tmp_path):
     assert returned["sem_seg"]["IoU-tree"] == pytest.approx(62.5)
 
 
-def test_open_vocabulary_model_takes_the_datasets_words(my_own_dataset, tiny_opts, tmp_path):
+def test_evaluate_uses_the_words_of_the_dataset(my_own_dataset, tiny_opts, tmp_path):
     opts = ["DATASETS.TEST", f"('{NAME}', 'ovseg_shapes_val')", "OUTPUT_DIR", str(tmp_path / "out")]
     cfg = load_config(None, [*tiny_opts, *opts, "TEST.MAX_IMAGES", "2"])
     torch.manual_seed(0)
     model = build_model(cfg)
     words = []
     embed = model.text_bank.class_texts
-    model.text_bank.class_texts = lambda given: words.append(given.names) or embed(given)
+    model.text_bank.class_texts = lambda vocabulary: (
+        words.append(vocabulary.names) or embed(vocabulary)
+    )
     returned = evaluate(cfg, model.eval())
     assert [len(names) for names in words] == [3, 3, 80, 80]
     assert list(words[0]) == CLASSES

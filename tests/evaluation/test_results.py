@@ -1,4 +1,4 @@
-"""results.json: merged, whole or not there, and plain JSON."""
+"""results.json: merged, atomic and plain JSON."""
 
 import json
 import math
@@ -11,25 +11,25 @@ from ovseg_d2.evaluation import numbers_of, read_results, write_results
 from ovseg_d2.files import WriteError
 
 
-def test_nothing_there(tmp_path):
+def test_read_results_without_a_file(tmp_path):
     assert read_results(tmp_path) == {}
     assert read_results(tmp_path / "none") == {}
 
 
-def test_there_and_back(tmp_path):
+def test_write_results_and_read_results(tmp_path):
     path = write_results(tmp_path / "new" / "folder", {"val": {"mIoU": 25.5, "images": 3}})
     assert path == tmp_path / "new" / "folder" / "results.json"
     assert read_results(path.parent) == {"val": {"mIoU": 25.5, "images": 3}}
     assert path.read_text().endswith("}\n")
 
 
-def test_datasets_are_merged_and_measured_again_replaced(tmp_path):
+def test_write_results_merges_datasets(tmp_path):
     write_results(tmp_path, {"a": {"mIoU": 1.0, "old": 1}, "b": {"mIoU": 2.0}})
     write_results(tmp_path, {"a": {"mIoU": 3.0}, "c": {"mIoU": 4.0}})
     assert read_results(tmp_path) == {"a": {"mIoU": 3.0}, "b": {"mIoU": 2.0}, "c": {"mIoU": 4.0}}
 
 
-def test_numbers_are_plain(tmp_path):
+def test_write_results_is_plain_json(tmp_path):
     numbers = {
         "nan": float("nan"),
         "numpy nan": np.float64("nan"),
@@ -59,7 +59,7 @@ def test_numbers_are_plain(tmp_path):
     }
 
 
-def test_former_results_survive_a_failure(tmp_path):
+def test_write_results_failure_keeps_the_file(tmp_path):
     path = write_results(tmp_path, {"a": {"mIoU": 1.0}})
     before = path.read_bytes()
     with pytest.raises(TypeError):
@@ -68,14 +68,14 @@ def test_former_results_survive_a_failure(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["results.json"]
 
 
-def test_folder_that_is_a_file(tmp_path):
+def test_write_results_folder_is_a_file(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(WriteError, match="results.json"):
         write_results(tmp_path / "file", {"a": {"mIoU": 1.0}})
 
 
 @pytest.mark.parametrize("content", ["{", "", "[1]", "3", b"\xff\xfe", "[" * 10**5, '{"a": 3}'])
-def test_file_that_holds_something_else(tmp_path, content):
+def test_results_file_of_another_form(tmp_path, content):
     path = tmp_path / "results.json"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     before = path.read_bytes()
@@ -85,7 +85,7 @@ def test_file_that_holds_something_else(tmp_path, content):
     assert path.read_bytes() == before
 
 
-def test_numbers_of_one_dataset_and_of_several():
+def test_numbers_of():
     results = {"a": {"mIoU": 1.0}, "b": {"mIoU": 2.0, "images": 3}, "c": {"mIoU": 4.0}}
     assert numbers_of(results, ["b"]) == {"mIoU": 2.0, "images": 3}
     assert numbers_of(results, ("a", "b")) == {"a/mIoU": 1.0, "b/mIoU": 2.0, "b/images": 3}

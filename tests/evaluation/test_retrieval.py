@@ -1,4 +1,4 @@
-"""Retrieval: ranks by loops, several captions an image, and equal captions that are no errors."""
+"""Retrieval: recalls against loops, several captions of an image, and equal captions."""
 
 import pytest
 import torch
@@ -16,18 +16,18 @@ def feed(evaluator, images, captions, embed):
 
 
 def by_loops(images, captions, embed):
-    """Recalls as lists are searched by hand."""
+    """Recalls by sorting lists."""
     unique = sorted({text for texts in captions for text in texts})
     numbers = {}
     for recall in (1, 5, 10):
         hits = 0
-        for image, own in zip(images, captions, strict=True):
+        for image, texts in zip(images, captions, strict=True):
             ranked = sorted(unique, key=lambda text: -float(image @ embed[text]))
-            hits += any(text in own for text in ranked[:recall])
+            hits += any(text in texts for text in ranked[:recall])
         numbers[f"image_to_text_R@{recall}"] = 100 * hits / len(images)
         hits = queries = 0
-        for own in captions:
-            for text in own:
+        for texts in captions:
+            for text in texts:
                 order = sorted(range(len(images)), key=lambda i: -float(images[i] @ embed[text]))
                 hits += any(text in captions[i] for i in order[:recall])
                 queries += 1
@@ -35,7 +35,7 @@ def by_loops(images, captions, embed):
     return numbers
 
 
-def test_recalls_equal_the_loops():
+def test_evaluate_equals_loops():
     words = [f"text {number}" for number in range(25)]
     embed = {word: F.normalize(torch.randn(4), dim=0) for word in words}
     images = F.normalize(torch.randn(30, 4), dim=1)
@@ -51,18 +51,18 @@ def test_recalls_equal_the_loops():
     assert numbers["texts"] == len(used)
 
 
-def test_equal_captions_are_one_text_and_no_error():
+def test_evaluate_equal_captions_are_one_text():
     embed = {"grass": torch.tensor([1.0, 0.0]), "sand": torch.tensor([0.0, 1.0])}
     images = torch.tensor([[0.8, 0.6], [1.0, 0.0], [0.0, 1.0]])
     evaluator = RetrievalEvaluator()
-    # The second picture is nearest to "grass", which both were given, and so is right for it.
+    # "grass" is a caption of both first images, and the second image is nearest to it.
     feed(evaluator, images, [["Grass"], ["grass "], ["sand"]], embed)
     numbers = evaluator.evaluate()["retrieval"]
     assert numbers["texts"] == 2 and numbers["captions"] == 3
     assert numbers["image_to_text_R@1"] == numbers["text_to_image_R@1"] == 100
 
 
-def test_a_model_that_knows_nothing_finds_nothing():
+def test_evaluate_equal_embeddings_and_nan():
     same = torch.tensor([1.0, 0.0])
     evaluator = RetrievalEvaluator()
     captions = [[f"text {number}"] for number in range(12)]
@@ -79,7 +79,7 @@ def test_a_model_that_knows_nothing_finds_nothing():
     assert evaluator.evaluate()["retrieval"]["image_to_text_R@1"] == 100
 
 
-def test_large_galleries_are_compared_in_parts(monkeypatch):
+def test_wrong_before_right_in_parts(monkeypatch):
     monkeypatch.setattr("ovseg_d2.evaluation.retrieval._ROWS", 3)
     queries, gallery = torch.randn(8, 4), torch.randn(9, 4)
     right = torch.rand(8, 9) < 0.3

@@ -1,4 +1,4 @@
-"""The evaluator's own numbers against slow loops, and what it refuses; detectron2's are its own."""
+"""The numbers of OVSegSemSegEvaluator against slow loops, and its errors."""
 
 import itertools
 import logging
@@ -40,23 +40,23 @@ def evaluate(name: str, maps, scores, **kwargs) -> dict[str, float]:
     kwargs = {"distributed": False, "sem_seg_loading_fn": read_labels, **kwargs}
     evaluator = OVSegSemSegEvaluator(name, **kwargs)
     evaluator.reset()
-    for file_name, each in zip(sorted(evaluator.input_file_to_gt_file), scores, strict=True):
-        evaluator.process([{"file_name": file_name}], [{"sem_seg": each}])
+    for file_name, sem_seg in zip(sorted(evaluator.input_file_to_gt_file), scores, strict=True):
+        evaluator.process([{"file_name": file_name}], [{"sem_seg": sem_seg}])
     return evaluator.evaluate()["sem_seg"]
 
 
 def iou_by_loops(maps, scores, *, own_words: bool) -> list[float]:
     """Count pixel by pixel; in percent, NaN for classes without labels."""
     hits, predicted, labelled = [0] * 4, [0] * 4, [0] * 4
-    for labels, each in zip(maps, scores, strict=True):
-        own = sorted(set(labels.ravel().tolist()) - {IGNORE}) if own_words else range(4)
+    for labels, sem_seg in zip(maps, scores, strict=True):
+        words = sorted(set(labels.ravel().tolist()) - {IGNORE}) if own_words else range(4)
         for y, x in itertools.product(*map(range, labels.shape)):
             if labels[y, x] == IGNORE:
                 continue
-            answer = max(own, key=lambda k, y=y, x=x, each=each: float(each[k, y, x]))
-            predicted[answer] += 1
+            best = max(words, key=sem_seg[:, y, x].tolist().__getitem__)
+            predicted[best] += 1
             labelled[labels[y, x]] += 1
-            hits[answer] += answer == labels[y, x]
+            hits[best] += best == labels[y, x]
     return [
         100 * hits[k] / (predicted[k] + labelled[k] - hits[k]) if labelled[k] else math.nan
         for k in range(4)
@@ -68,11 +68,11 @@ def mean(values) -> float:
 
 
 @pytest.mark.parametrize("distributed", [False, True])
-def test_numbers_of_sets_and_of_own_words(toy_dataset, distributed):
+def test_evaluate_class_sets_and_own_words(toy_dataset, distributed):
     maps = label_maps()
     name = toy_dataset("ovseg_eval", CLASSES, labels=maps, class_sets=SETS)
     scores = [torch.randn(4, *labels.shape) for labels in maps]
-    found = evaluate(name, maps, scores, own_words=True, distributed=distributed)
+    numbers = evaluate(name, maps, scores, own_words=True, distributed=distributed)
     for suffix, own_words in (("", False), ("_own_words", True)):
         iou = iou_by_loops(maps, scores, own_words=own_words)
         base, novel = mean([iou[0], iou[2]]), iou[1]
@@ -84,56 +84,56 @@ def test_numbers_of_sets_and_of_own_words(toy_dataset, distributed):
             "mIoU_base_novel": mean(iou[:3]),
             "hIoU": 2 * base * novel / (base + novel),
         }
-        assert {key: found[key + suffix] for key in expected} == pytest.approx(expected)
-    assert found["mIoU_own_words"] > found["mIoU"]
+        assert {key: numbers[key + suffix] for key in expected} == pytest.approx(expected)
+    assert numbers["mIoU_own_words"] > numbers["mIoU"]
     for of_set, ids in SETS.items():
         own_pixels = [np.where(np.isin(labels, ids), labels, IGNORE) for labels in maps]
         iou = iou_by_loops(own_pixels, scores, own_words=False)
-        assert found[f"mIoU_{of_set}_own_pixels"] == pytest.approx(mean(iou))
-    assert found["images"] == 3
-    assert found["seconds"] >= 0
+        assert numbers[f"mIoU_{of_set}_own_pixels"] == pytest.approx(mean(iou))
+    assert numbers["images"] == 3
+    assert numbers["seconds"] >= 0
 
 
-def test_detectron2s_numbers_stay_as_they_are(toy_dataset):
+def test_evaluate_keeps_the_numbers_of_detectron2(toy_dataset):
     maps = label_maps()
     name = toy_dataset("ovseg_eval", CLASSES, labels=maps, class_sets=SETS)
     scores = [torch.randn(4, *labels.shape) for labels in maps]
     plain = SemSegEvaluator(name, distributed=False, sem_seg_loading_fn=read_labels)
     plain.reset()
-    for file_name, each in zip(sorted(plain.input_file_to_gt_file), scores, strict=True):
-        plain.process([{"file_name": file_name}], [{"sem_seg": each}])
+    for file_name, sem_seg in zip(sorted(plain.input_file_to_gt_file), scores, strict=True):
+        plain.process([{"file_name": file_name}], [{"sem_seg": sem_seg}])
     expected = plain.evaluate()["sem_seg"]
-    found = evaluate(name, maps, scores, boundary_iou=True)
+    numbers = evaluate(name, maps, scores, boundary_iou=True)
     assert {"mIoU", "fwIoU", "pACC", "mACC", "IoU-novel"} <= set(expected)
-    assert {key: found[key] for key in expected} == pytest.approx(expected, nan_ok=True)
-    # Without detectron2's boundary metrics, which are no use, all others stay.
-    found = evaluate(name, maps, scores)
+    assert {key: numbers[key] for key in expected} == pytest.approx(expected, nan_ok=True)
+    # Without the boundary metrics all others stay.
+    numbers = evaluate(name, maps, scores)
     others = {key for key in expected if "BoundaryIoU" not in key and "B-Iou" not in key}
-    assert len(others) == 12 and not [key for key in found if "B-Iou" in key]
-    assert {key: found[key] for key in others} == pytest.approx(
+    assert len(others) == 12 and not [key for key in numbers if "B-Iou" in key]
+    assert {key: numbers[key] for key in others} == pytest.approx(
         {key: expected[key] for key in others}, nan_ok=True
     )
 
 
-def test_without_sets_and_own_words_nothing_is_added_but_images_and_seconds(toy_dataset):
+def test_evaluate_without_sets_adds_images_and_seconds(toy_dataset):
     maps = label_maps()
     name = toy_dataset("ovseg_eval", CLASSES, labels=maps)
-    found = evaluate(name, maps, [torch.randn(4, *labels.shape) for labels in maps])
-    assert not [key for key in found if key.startswith(("mIoU_", "hIoU")) or "own_words" in key]
-    assert {"images", "seconds"} <= set(found)
+    numbers = evaluate(name, maps, [torch.randn(4, *labels.shape) for labels in maps])
+    assert not [key for key in numbers if key.startswith(("mIoU_", "hIoU")) or "own_words" in key]
+    assert {"images", "seconds"} <= set(numbers)
 
 
-def test_class_names_need_not_be_unique(toy_dataset):
+def test_evaluate_class_names_need_not_be_unique(toy_dataset):
     maps = label_maps()
     name = toy_dataset("ovseg_eval", ["toy", "toy", "toy", "car"], labels=maps, class_sets=SETS)
     scores = [torch.randn(4, *labels.shape) for labels in maps]
     iou = iou_by_loops(maps, scores, own_words=False)
-    found = evaluate(name, maps, scores)
-    assert found["mIoU_base"] == pytest.approx(mean([iou[0], iou[2]]))
-    assert found["mIoU_novel"] == pytest.approx(iou[1])
+    numbers = evaluate(name, maps, scores)
+    assert numbers["mIoU_base"] == pytest.approx(mean([iou[0], iou[2]]))
+    assert numbers["mIoU_novel"] == pytest.approx(iou[1])
 
 
-def test_lists_of_synonyms_are_named_as_commas_name_them(toy_dataset):
+def test_class_names_of_synonym_lists(toy_dataset):
     names = [["sky", "cloud"], "wall, brick"]
     evaluator = OVSegSemSegEvaluator(
         toy_dataset("ovseg_toy_lists", names), distributed=False, sem_seg_loading_fn=read_labels
@@ -141,36 +141,36 @@ def test_lists_of_synonyms_are_named_as_commas_name_them(toy_dataset):
     assert evaluator._class_names == ["sky, cloud", "wall, brick"]
 
 
-def test_background_channel_is_never_a_word_of_the_image(toy_dataset):
-    """detectron2 leaves pixels of a channel beyond the classes out; own words must name them."""
+def test_own_words_exclude_a_background_channel(toy_dataset):
+    """detectron2 leaves out pixels of a channel beyond the classes; own words classify them."""
     maps = [np.array([[0, 1], [2, 3]])]
     name = toy_dataset("ovseg_eval", CLASSES, labels=maps, class_sets=SETS)
     scores = torch.zeros(5, 2, 2)
     scores[:4] = torch.eye(4).view(4, 2, 2)
     scores[:, 0, 0] = torch.tensor([0.3, 0.5, 0.4, 0.0, 9.0])
-    found = evaluate(name, maps, [scores], own_words=True)
-    assert math.isnan(found["IoU-base a"])
-    assert found["mIoU"] == 100
+    numbers = evaluate(name, maps, [scores], own_words=True)
+    assert math.isnan(numbers["IoU-base a"])
+    assert numbers["mIoU"] == 100
     # Of the image's own words the pixel takes "novel", which is wrong: 0, 1 of 2, 1 and 1.
-    assert found["mIoU_own_words"] == pytest.approx(100 * (0 + 0.5 + 1 + 1) / 4)
+    assert numbers["mIoU_own_words"] == pytest.approx(100 * (0 + 0.5 + 1 + 1) / 4)
 
 
-def test_image_without_labelled_pixels_counts_for_nothing(toy_dataset):
+def test_evaluate_image_without_labelled_pixels(toy_dataset):
     maps = [np.full((3, 3), IGNORE), np.array([[0, 1, 2]])]
     name = toy_dataset("ovseg_eval", CLASSES, labels=maps, class_sets=SETS)
     scores = [torch.randn(4, 3, 3), torch.eye(4)[:, None, :3]]
-    found = evaluate(name, maps, scores, own_words=True)
-    assert found["mIoU"] == found["mIoU_own_words"] == 100
-    assert found["images"] == 2
-    assert math.isnan(found["mIoU_withheld"])
+    numbers = evaluate(name, maps, scores, own_words=True)
+    assert numbers["mIoU"] == numbers["mIoU_own_words"] == 100
+    assert numbers["images"] == 2
+    assert math.isnan(numbers["mIoU_withheld"])
 
 
-def test_all_ranks_count(toy_dataset, monkeypatch):
+def test_evaluate_gathers_all_ranks(toy_dataset, monkeypatch):
     maps = label_maps()
     name = toy_dataset("ovseg_eval", CLASSES, labels=maps, class_sets=SETS)
     scores = [torch.randn(4, *labels.shape) for labels in maps]
     other = np.zeros((5, 5), dtype=np.int64)
-    other[2, 0] = 50  # the other rank takes 50 pixels of class 0 for class 2
+    other[2, 0] = 50  # the other rank predicts class 2 for 50 pixels of class 0
     monkeypatch.setattr(
         "ovseg_d2.evaluation.sem_seg.comm.all_gather", lambda data: [data, (other, 4)]
     )
@@ -181,7 +181,7 @@ def test_all_ranks_count(toy_dataset, monkeypatch):
     assert both["mIoU_novel_own_words"] == alone["mIoU_novel_own_words"]
 
 
-def test_other_ranks_have_no_results(toy_dataset, monkeypatch):
+def test_evaluate_returns_none_on_other_ranks(toy_dataset, monkeypatch):
     name = toy_dataset("ovseg_eval", CLASSES)
     monkeypatch.setattr(SemSegEvaluator, "evaluate", lambda self: None)
     evaluator = OVSegSemSegEvaluator(name, sem_seg_loading_fn=read_labels, own_words=True)
@@ -189,7 +189,7 @@ def test_other_ranks_have_no_results(toy_dataset, monkeypatch):
     assert evaluator.evaluate() is None
 
 
-def test_reset_forgets(toy_dataset):
+def test_reset_drops_all_counts(toy_dataset):
     maps = [np.array([[0, 1], [2, 3]])]
     name = toy_dataset("ovseg_eval", CLASSES, labels=maps, class_sets=SETS)
     evaluator = OVSegSemSegEvaluator(
@@ -199,11 +199,11 @@ def test_reset_forgets(toy_dataset):
     for scores in (torch.randn(4, 2, 2), torch.eye(4).view(4, 2, 2)):
         evaluator.reset()
         evaluator.process(inputs, [{"sem_seg": scores}])
-        found = evaluator.evaluate()["sem_seg"]
-    assert (found["images"], found["mIoU"], found["mIoU_own_words"]) == (1, 100, 100)
+        numbers = evaluator.evaluate()["sem_seg"]
+    assert (numbers["images"], numbers["mIoU"], numbers["mIoU_own_words"]) == (1, 100, 100)
 
 
-def test_label_that_is_no_class(toy_dataset):
+def test_process_refuses_label_that_is_no_class(toy_dataset):
     name = toy_dataset("ovseg_eval", CLASSES, labels=[np.array([[0, 4, IGNORE]])])
     words = (
         r"label file .*0_labels.png holds the id 4, but dataset ovseg_eval has 4 classes and "
@@ -213,7 +213,7 @@ def test_label_that_is_no_class(toy_dataset):
         evaluate(name, None, [torch.zeros(4, 1, 3)])
 
 
-def test_labels_of_another_size(toy_dataset):
+def test_process_refuses_labels_of_another_size(toy_dataset):
     name = toy_dataset("ovseg_eval", CLASSES, labels=[np.zeros((3, 2), dtype=int)])
     words = "0_labels.png is 3 x 2 pixels, its image .*0.png is 2 x 3; they must agree"
     with pytest.raises(ValueError, match=words):
@@ -221,21 +221,21 @@ def test_labels_of_another_size(toy_dataset):
 
 
 @pytest.mark.parametrize("num_channels", [2, 6])
-def test_prediction_with_another_vocabulary(toy_dataset, num_channels):
+def test_process_refuses_other_numbers_of_channels(toy_dataset, num_channels):
     name = toy_dataset("ovseg_eval", CLASSES, labels=[np.zeros((1, 2), dtype=int)])
     words = f"0.png has {num_channels} channels, but dataset ovseg_eval has 4 classes; segment it"
     with pytest.raises(ValueError, match=words):
         evaluate(name, None, [torch.zeros(num_channels, 1, 2)], own_words=True)
 
 
-def test_missing_label_file(toy_dataset, tmp_path):
+def test_process_missing_label_file(toy_dataset, tmp_path):
     name = toy_dataset("ovseg_eval", CLASSES, labels=[np.zeros((1, 2), dtype=int)])
     (tmp_path / "ovseg_eval" / "0_labels.png").unlink()
     with pytest.raises(FileNotFoundError, match="0_labels.png' does not exist"):
         evaluate(name, None, [torch.zeros(4, 1, 2)])
 
 
-def test_ids_beyond_8_bits(toy_dataset, tmp_path):
+def test_evaluate_ids_beyond_8_bits(toy_dataset, tmp_path):
     classes = [str(number) for number in range(300)]
     labels = np.array([[0, 255, 299]])
     name = toy_dataset(
@@ -245,32 +245,32 @@ def test_ids_beyond_8_bits(toy_dataset, tmp_path):
     Image.fromarray(labels.astype(np.uint16)).save(file)
     scores = torch.zeros(300, 1, 3)
     scores[labels[0], 0, range(3)] = 1.0
-    found = evaluate(name, None, [scores], own_words=True)
-    assert found["mIoU"] == found["mIoU_far"] == found["mIoU_far_own_words"] == 100
+    numbers = evaluate(name, None, [scores], own_words=True)
+    assert numbers["mIoU"] == numbers["mIoU_far"] == numbers["mIoU_far_own_words"] == 100
 
 
-def test_means_by_hand():
+def test_means_of_sets_by_hand():
     iou = np.array([10.0, 30.0, math.nan, 60.0, math.nan])
     sets = {"base": [0, 1, 2], "novel": (3,), "withheld": [4]}
-    found = means_of_sets(iou, sets)
-    assert found.pop("mIoU_withheld") is not None
-    assert found == pytest.approx(
+    numbers = means_of_sets(iou, sets)
+    assert numbers.pop("mIoU_withheld") is not None
+    assert numbers == pytest.approx(
         # 2 * 20 * 60 / 80, and (10 + 30 + 60) / 3.
         {"mIoU_base": 20.0, "mIoU_novel": 60.0, "hIoU": 30.0, "mIoU_base_novel": 100 / 3}
     )
     assert math.isnan(means_of_sets(iou, sets)["mIoU_withheld"])
 
 
-def test_harmonic_mean_at_its_limits():
+def test_means_of_sets_harmonic_mean_at_its_limits():
     sets = {"base": [0], "novel": [1]}
     assert means_of_sets(np.array([0.0, 0.0]), sets)["hIoU"] == 0
     assert means_of_sets(np.array([50.0, 0.0]), sets)["hIoU"] == 0
-    # What does not exist has no mean: null in results.json, and not the worst result there is.
+    # NaN is null in results.json; 0 would be the worst result.
     for iou in ([math.nan, 50.0], [50.0, math.nan], [math.nan, math.nan]):
         assert math.isnan(means_of_sets(np.array(iou), sets)["hIoU"])
 
 
-def test_harmonic_mean_needs_base_and_novel():
+def test_means_of_sets_without_base_and_novel():
     iou = np.array([1.0, 2.0])
     assert means_of_sets(iou, {}) == {}
     assert set(means_of_sets(iou, {"base": [0], "rare": [1]})) == {"mIoU_base", "mIoU_rare"}

@@ -1,4 +1,4 @@
-"""Several label files of one image: a mask for each class, or several annotators."""
+"""Images with several label files: one for each class, or several annotators."""
 
 import numpy as np
 import pytest
@@ -14,13 +14,13 @@ from ovseg_d2.engine.ceilings import PatchOracle
 from ovseg_d2.engine.evaluate import build_evaluator
 from ovseg_d2.prepare.pair_miner import MiningOptions, PairMiner, find_labels
 
-IMAGE = [0, 1, 1, 0]  # what the model answers
+IMAGE = [0, 1, 1, 0]  # classes that the model predicts
 LABELS = ([0, 0, 255, 255], [255, 255, 1, 1])
 
 
 @pytest.fixture
 def one_image(toy_dataset):
-    """Give the name of a dataset with one image, and one label file for each of its classes."""
+    """Name of a dataset with one image and a label file for each of its two classes."""
     name = toy_dataset("ovseg_toy_one", ["a", "b"], labels=[np.array([row]) for row in LABELS])
     first, second = DatasetCatalog.get(name)
     entries = [first, {**second, "file_name": first["file_name"]}]
@@ -34,62 +34,62 @@ def one_image(toy_dataset):
 
 class RedIsClass(nn.Module):
     def forward(self, batched_inputs):
-        reds = [each["image"][0].long() for each in batched_inputs]
+        reds = [entry["image"][0].long() for entry in batched_inputs]
         return [{"sem_seg": nn.functional.one_hot(red, 2).permute(2, 0, 1)} for red in reds]
 
 
 def config(name, tmp_path, *opts):
-    own = ["MODEL.DEVICE", "cpu", "OUTPUT_DIR", str(tmp_path / "out"), "INPUT.MIN_SIZE_TEST", "0"]
-    return load_config(None, [*own, "DATASETS.TEST", f"('{name}',)", *opts])
+    base = ["MODEL.DEVICE", "cpu", "OUTPUT_DIR", str(tmp_path / "out"), "INPUT.MIN_SIZE_TEST", "0"]
+    return load_config(None, [*base, "DATASETS.TEST", f"('{name}',)", *opts])
 
 
-def test_each_entry_is_judged_by_its_own_labels(one_image, tmp_path):
+def test_evaluate_uses_the_labels_of_the_entry(one_image, tmp_path):
     cfg = config(one_image, tmp_path, "TEST.OWN_WORDS", "True")
-    found = evaluate(cfg, RedIsClass())["sem_seg"]
+    numbers = evaluate(cfg, RedIsClass())["sem_seg"]
     # Of each class 2 pixels are labelled, 2 are predicted and 1 is both: 1 of a union of 3.
     # (By the last file for both entries it is 50: 2 of 4 pixels of b, and no a.)
-    assert found["mIoU"] == found["IoU-a"] == found["IoU-b"] == pytest.approx(100 / 3)
-    assert (found["pACC"], found["images"]) == (50, 2)
-    # Each file has one class, and so each answer of its own words is right.
-    assert found["mIoU_own_words"] == 100
+    assert numbers["mIoU"] == numbers["IoU-a"] == numbers["IoU-b"] == pytest.approx(100 / 3)
+    assert (numbers["pACC"], numbers["images"]) == (50, 2)
+    # Each file has one class, so every prediction among its own words is right.
+    assert numbers["mIoU_own_words"] == 100
 
 
-def test_an_input_without_its_label_file_is_refused(one_image, tmp_path):
+def test_process_refuses_an_ambiguous_input(one_image, tmp_path):
     cfg = config(one_image, tmp_path)
     evaluator = build_evaluator(cfg, one_image)
     evaluator.reset()
     (batch,) = list(build_test_loader(cfg, one_image))[:1]
-    del batch[0]["sem_seg_file_name"]  # detectron2's own mapper does so
+    del batch[0]["sem_seg_file_name"]  # as detectron2's mapper does
     with pytest.raises(ValueError, match="0.png has 2 label files in dataset ovseg_toy_one, and"):
         evaluator.process(batch, RedIsClass()(batch))
 
 
-def test_ceilings_read_the_labels_of_their_entry(one_image, tmp_path):
+def test_patch_oracle_reads_the_labels_of_the_entry(one_image, tmp_path):
     class Patches(nn.Module):
         def __init__(self):
             super().__init__()
             self.maskclip = self.tower = self
             self.patch_size = (1, 1)
 
-        def vocabulary_of(self, each):
+        def vocabulary_of(self, entry):
             return ["a", "b"]
 
     oracle = PatchOracle(Patches())
     for batch, labels in zip(
         build_test_loader(config(one_image, tmp_path), one_image), LABELS, strict=True
     ):
-        (found,) = oracle(batch)
+        (output,) = oracle(batch)
         expected = torch.tensor([[[float(label == k) for label in labels]] for k in (0, 1)])
-        assert torch.equal(found["sem_seg"], expected)
+        assert torch.equal(output["sem_seg"], expected)
 
 
-def test_masks_are_those_of_the_entry(one_image, tmp_path):
+def test_test_loader_masks_are_those_of_the_entry(one_image, tmp_path):
     cfg = config(one_image, tmp_path, "TEST.TASK", "mask_crops")
-    found = [each["mask_class_ids"].tolist() for (each,) in build_test_loader(cfg, one_image)]
-    assert found == [[0], [1]]
+    ids = [sample["mask_class_ids"].tolist() for (sample,) in build_test_loader(cfg, one_image)]
+    assert ids == [[0], [1]]
 
 
-def test_pairs_are_mined_of_all_label_files(one_image, tmp_path):
+def test_pair_miner_uses_all_label_files(one_image, tmp_path):
     labels = find_labels([one_image, one_image])
     options = MiningOptions(masks="labels", nouns="classes")
     (image,) = labels
