@@ -23,7 +23,8 @@ from ovseg_d2.d2.modeling import build_model
 from ovseg_d2.d2.utils.logger import setup_logger
 
 _ROOT = Path(__file__).resolve().parents[1]
-_PARITY_FOLDERS = (_ROOT.parent / "shared" / "parity", _ROOT / "shared" / "parity")
+_SHARED_CASES = (_ROOT.parent / "shared" / "parity", _ROOT / "shared" / "parity")
+_PARITY_FOLDERS = (_ROOT / "tests" / "data" / "parity", *_SHARED_CASES)
 
 # The tensors of the tests are tiny: more threads only fight each other, and those of parallel runs.
 torch.set_num_threads(min(2, torch.get_num_threads()))
@@ -154,13 +155,13 @@ def _load_weights(file: Path, about: dict[str, Any]) -> dict[str, torch.Tensor]:
 
 @pytest.fixture
 def parity() -> Callable[[str], ParityCase]:
-    """Give a function that loads a parity case by name, or skips where there are none."""
+    """Give a function that loads a parity case by name, or skips the test where it is missing."""
 
     def load(name: str) -> ParityCase:
         for folder in _PARITY_FOLDERS:
             if (folder / name / "case.json").is_file():
                 return load_parity_case(folder / name)
-        pytest.skip(f"the parity case {name!r} is not here (looked in ../shared/parity)")
+        pytest.skip(f"the parity case {name!r} is neither in tests/data nor in ../shared/parity")
 
     return load
 
