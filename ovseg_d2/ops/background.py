@@ -1,7 +1,7 @@
-"""Background: what is no class of the list, told by confidence, by words, or by size.
+"""Assign pixels to background: by confidence, by background words, or by the size of classes.
 
-All work on probabilities at pixels, keep the K channels and speak through the argmax, so that an
-evaluator reads their result like any other scores. Background is a class with a channel of its own.
+All functions take probabilities at pixels and keep the K channels: only the argmax changes, so that
+evaluators read the result like other scores. Background is a class with a channel of its own.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Background:
-    """What makes a pixel background, beside background being its best class.
+    """Options of `find_background`.
 
     Attributes:
-        threshold: pixels where no class is at least this probable; None finds none.
-        min_share: classes that win no more than this share of an image's foreground leave it, 0.1
-            for VOC's 21 classes in [sclip]; None leaves all.
+        threshold: pixels where no class is at least this probable become background; None: no
+            pixel does.
+        min_share: classes that win no more than this share of an image's foreground are dropped,
+            0.1 for VOC's 21 classes in [sclip]; None keeps all.
 
     Raises:
         ValueError: a number outside [0, 1].
@@ -38,7 +39,7 @@ class Background:
     min_share: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what is no probability and no share."""
+        """Check that both numbers are in [0, 1]."""
         for name in ("threshold", "min_share"):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
@@ -51,20 +52,19 @@ def find_background(
     background_ids: Sequence[int],
     areas: Tensor | None = None,
 ) -> Tensor:
-    """Drop small classes, then doubtful pixels, in the order of [sclip]; then merge.
+    """Merge background classes, drop small classes, then doubtful pixels, in the order of [sclip].
 
     Args:
-        probs: (K, H, W) or (B, K, H, W) in [0, 1]; scores of any kind where nothing but merging is
-            asked for.
-        background: what to do.
+        probs: (K, H, W) or (B, K, H, W) in [0, 1]; scores of any kind for `Background()`.
+        background: the options.
         background_ids: the classes that mean background; they become one, the first.
-        areas: as for `filter_small_areas`, where ``probs`` are only a part of the image.
+        areas: as for `filter_small_areas`, if ``probs`` are only a part of the image.
 
     Returns:
-        The same shape.
+        Probabilities of the shape of ``probs``.
 
     Raises:
-        ValueError: as the three functions, or something to do and no background class.
+        ValueError: as the three functions, or options without a background class.
     """
     if background != Background() and not background_ids:
         raise ValueError(
@@ -80,7 +80,7 @@ def find_background(
 
 
 def background_by_threshold(probs: Tensor, threshold: float, background_id: int) -> Tensor:
-    """Give background the pixels where no class is probable enough.
+    """Make background of the pixels where no class is probable enough.
 
     Source: the official code of [sclip]: background where the best probability, that of background
     included, is below the threshold (0.1 there; [proxyclip] has 0.2 for VOC, 0.15 for Context, 0.25
@@ -88,38 +88,36 @@ def background_by_threshold(probs: Tensor, threshold: float, background_id: int)
 
     Args:
         probs: (K, H, W) or (B, K, H, W) floating.
-        threshold: a pixel whose best probability reaches it stays as it is.
+        threshold: pixels whose best probability reaches it do not change.
         background_id: index of the background class.
 
     Returns:
-        The same shape; background's probability is raised to the threshold where it takes over.
+        Probabilities of the shape of ``probs``; the threshold is background's at these pixels.
 
     Raises:
-        ValueError: another shape or type, or a class that is not there.
+        ValueError: another shape or type, or an index out of range.
     """
     _check(probs, [background_id])
     best = probs.amax(dim=-3)
     background = probs[..., background_id, :, :]
-    raised = torch.where(best < threshold, threshold, background).to(probs.dtype)
     out = probs.clone()
-    out[..., background_id, :, :] = raised
+    out[..., background_id, :, :] = torch.where(best < threshold, threshold, background)
     return out
 
 
 def merge_background(probs: Tensor, background_ids: Sequence[int]) -> Tensor:
-    """Make one class of all classes that mean background: the first of them.
-
-    Every pixel whose best class is one of them becomes the first one's; no other pixel changes.
+    """Merge all classes that mean background into the first of them.
 
     Args:
         probs: (K, H, W) or (B, K, H, W) floating, scores of any kind.
-        background_ids: indices of these classes; none or one of them changes nothing.
+        background_ids: indices of these classes; with fewer than two ``probs`` are returned.
 
     Returns:
-        The same shape: the first one has the best score of all, the others -inf.
+        Scores of the shape of ``probs``: the first of these classes has their best score, the
+        others have -inf, so that only the pixels of these classes change.
 
     Raises:
-        ValueError: another shape or type, or a class that is not there.
+        ValueError: another shape or type, or an index out of range.
     """
     _check(probs, background_ids)
     if len(background_ids) < 2:
@@ -136,22 +134,22 @@ def filter_small_areas(
 ) -> Tensor:
     """Drop the classes that win too little of an image's foreground.
 
-    Source: the official code of [sclip], which does it on VOC's 21 classes with 0.1: a class stays
-    where it wins more than that share of the pixels that are not background's. The pixels of those
-    that go fall to whatever is next best, background or not.
+    Source: the official code of [sclip], with 0.1 on VOC's 21 classes: a class stays if it wins
+    more than that share of the pixels that background does not win. The pixels of a dropped class
+    go to their next best class, background included.
 
     Args:
         probs: (K, H, W) or (B, K, H, W) in [0, 1].
-        min_share: of the foreground, in [0, 1].
+        min_share: share of the foreground, in [0, 1].
         background_id: index of the background class, which always stays.
-        areas: (K,) or (B, K) pixels that each class wins, where ``probs`` are only a part of the
+        areas: (K,) or (B, K) pixels that every class wins, if ``probs`` are only a part of the
             image; None counts them in ``probs``.
 
     Returns:
-        The same shape, zero in the channels of the classes that go.
+        Probabilities of the shape of ``probs``, zero in the channels of dropped classes.
 
     Raises:
-        ValueError: another shape or type, a class that is not there, or a share outside [0, 1].
+        ValueError: another shape or type, an index out of range, or a share outside [0, 1].
     """
     _check(probs, [background_id])
     if not 0 <= min_share <= 1:
@@ -163,13 +161,13 @@ def filter_small_areas(
         areas.scatter_add_(-1, winners, torch.ones_like(winners))
     elif areas.shape != probs.shape[:-2]:
         raise ValueError(
-            f"areas have shape {tuple(areas.shape)} beside probs {tuple(probs.shape)}; give one "
-            "number a class"
+            f"areas have shape {tuple(areas.shape)} and probs {tuple(probs.shape)}; give one "
+            "number per class"
         )
     is_background = torch.arange(num_classes, device=probs.device) == background_id
     foreground = areas.masked_fill(is_background, 0).sum(dim=-1, keepdim=True)
     stays = (areas > min_share * foreground) | is_background
-    # Not times zero: -inf, the score of merged background, would become NaN.
+    # A product with zero would make NaN of -inf, the score of merged background.
     return torch.where(stays[..., None, None], probs, probs.clamp(max=0))
 
 

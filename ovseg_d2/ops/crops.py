@@ -1,6 +1,6 @@
-"""Masks cut out of their image: binary masks, boxes, the background filled, one size for all.
+"""Crop masks out of their image: binary masks, boxes, filled backgrounds, one common size.
 
-Boxes are (x0, y0, x1, y1) in pixels; the right and bottom edges are the first pixels outside.
+Boxes are (x0, y0, x1, y1) in pixels; x1 and y1 are the first column and row outside.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ MaskFill = Literal["mean", "zero", "none"]
 
 @dataclass(frozen=True)
 class CropOptions:
-    """How a mask is cut out of its image.
+    """Options for the crop of a mask.
 
     Source: the defaults are those of [ovseg]'s largest model; the paper's comparison with crops
     that keep their background is ``fill="none"``.
 
     Attributes:
-        threshold: a pixel of a soft mask is inside where its value is greater.
-        expand_ratio: by what the tight box is scaled about its centre.
-        fill: what pixels outside the mask become: the mean pixel that a tower was trained with,
-            black, or what they were.
-        matting: whether pixels are blended with the fill by the soft mask, instead of filled
-            outside the binary one. A box is that of the binary mask anyway.
+        threshold: the pixels of a soft mask above it are inside.
+        expand_ratio: factor of the tight box about its centre.
+        fill: pixels outside the mask become the tower's mean pixel ("mean") or black ("zero"), or
+            stay ("none").
+        matting: blend pixels with the fill by the soft mask, instead of filling outside the binary
+            mask. The box is that of the binary mask in both cases.
     """
 
     threshold: float = 0.4
@@ -50,7 +50,7 @@ class CropOptions:
     matting: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse values that mean nothing."""
+        """Check the ranges of all options."""
         if not 0 <= self.threshold < 1:
             raise ValueError(f"threshold={self.threshold}; give a number from 0 to below 1")
         if not self.expand_ratio >= 1:
@@ -62,18 +62,18 @@ class CropOptions:
 
 
 def binarize_masks(masks: Tensor, threshold: float) -> Tensor:
-    """Soft masks as (Q, H, W) bool, inside where greater than ``threshold``; bool ones as are."""
+    """Return soft masks (Q, H, W) > ``threshold`` as bool; bool masks do not change."""
     return masks if masks.dtype == torch.bool else masks > threshold
 
 
 def mask_boxes(masks: Tensor) -> Tensor:
-    """Find the tight box of each mask.
+    """Compute the tight box of every mask.
 
     Args:
         masks: (Q, H, W) bool.
 
     Returns:
-        (Q, 4) int64 boxes; zeros where a mask is empty.
+        (Q, 4) int64 boxes; zeros for an empty mask.
 
     Raises:
         ValueError: masks of another shape or type.
@@ -83,14 +83,14 @@ def mask_boxes(masks: Tensor) -> Tensor:
             f"masks have shape {tuple(masks.shape)} and dtype {masks.dtype}; give (Q, H, W) bool, "
             "from binarize_masks"
         )
-    # One at a time there would be four waits for the device a mask.
+    # All masks at once, because a loop would wait for the device four times per mask.
     x0, x1 = _extent(masks.any(dim=1))
     y0, y1 = _extent(masks.any(dim=2))
     return torch.stack([x0, y0, x1, y1], dim=1)
 
 
 def _extent(occupied: Tensor) -> tuple[Tensor, Tensor]:
-    """First index that is set in each row of (Q, L) bool, and one past the last; 0 and 0."""
+    """Return first set index and last set index + 1 of every row of (Q, L) bool, else 0 and 0."""
     length = occupied.shape[1]
     places = torch.arange(length, device=occupied.device)
     first = torch.where(occupied, places, length).amin(dim=1)
@@ -99,14 +99,14 @@ def _extent(occupied: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def expand_boxes(boxes: Tensor, ratio: float, size: Size) -> Tensor:
-    """Scale boxes about their centres, cut to whole pixels and to the image.
+    """Scale boxes about their centres, truncated to whole pixels and clipped to the image.
 
-    Source: the official code of [ovseg], which truncates towards zero before it cuts.
+    Source: the official code of [ovseg], which truncates towards zero before it clips.
 
     Args:
         boxes: (Q, 4) int64.
         ratio: factor of both sides, at least 1.
-        size: (h, w) of the image.
+        size: (h, w) of the image in pixels.
 
     Returns:
         (Q, 4) int64.
@@ -120,12 +120,12 @@ def expand_boxes(boxes: Tensor, ratio: float, size: Size) -> Tensor:
 
 
 def fill_background(crop: Tensor, mask: Tensor, fill: Tensor | None) -> Tensor:
-    """Put a colour where a mask is not.
+    """Fill the pixels of a crop outside its mask with a colour.
 
     Args:
         crop: (3, h, w) floating.
-        mask: (h, w) bool; or weights of the crop in [0, 1], the rest being the colour's.
-        fill: (3,) colour in the crop's units; None leaves the crop as it is.
+        mask: (h, w) bool; or weights of the crop in [0, 1], with the colour at 1 - weight.
+        fill: (3,) colour in the crop's units; None returns the crop.
 
     Returns:
         (3, h, w) of the crop's dtype.
@@ -135,8 +135,8 @@ def fill_background(crop: Tensor, mask: Tensor, fill: Tensor | None) -> Tensor:
     """
     if crop.shape[-2:] != mask.shape:
         raise ValueError(
-            f"a mask of {tuple(mask.shape)} pixels for a picture of {tuple(crop.shape[-2:])}; give "
-            "masks of the size of their image"
+            f"the mask has {tuple(mask.shape)} pixels and the crop {tuple(crop.shape[-2:])}; give "
+            "a mask of the crop's size"
         )
     if fill is None:
         return crop
@@ -150,18 +150,18 @@ def fill_background(crop: Tensor, mask: Tensor, fill: Tensor | None) -> Tensor:
 def cut_regions(
     image: Tensor, masks: Tensor, boxes: Tensor, fill: Tensor | None
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """Cut the boxes of masks out of an image, with the background filled.
+    """Crop the boxes of masks out of an image and fill their background.
 
     Paper: [ovseg] Sec. 3.1: the tight box of all foreground pixels, background masked out.
 
     Args:
         image: (3, H, W) floating, in any units.
-        masks: (Q, H, W), see `fill_background`.
+        masks: (Q, H, W), bool or weights; see `fill_background`.
         boxes: (Q, 4) int64 inside the image, none of them empty.
-        fill: see `fill_background`.
+        fill: (3,) or None; see `fill_background`.
 
     Returns:
-        Q crops (3, h, w), and their masks (h, w) as they were given.
+        Q crops (3, h, w), and the parts (h, w) of the masks inside the boxes.
 
     Raises:
         ValueError: masks of another size than the image, or of another number than the boxes.
@@ -181,15 +181,15 @@ def cut_regions(
 def resize_regions(
     crops: Sequence[Tensor], masks: Sequence[Tensor], size: Size
 ) -> tuple[Tensor, Tensor]:
-    """Bring crops to one size, whatever their aspect ratio.
+    """Resize crops to one size; aspect ratios change.
 
     Source: the official code of [ovseg]: crops bicubically, without antialiasing and without
-    cutting off what overshoots; masks to the nearest pixel.
+    clipping of overshoots; masks to the nearest pixel.
 
     Args:
         crops: Q of (3, h, w) floating, at least one.
         masks: Q of (h, w) bool or floating.
-        size: (h, w) that all of them get.
+        size: (h, w) of the result in pixels.
 
     Returns:
         (Q, 3, h, w) of the crops' dtype, and (Q, h, w) of the masks' dtype.
@@ -197,7 +197,7 @@ def resize_regions(
     resized = [
         F.interpolate(crop[None], size=size, mode="bicubic", align_corners=False) for crop in crops
     ]
-    # Not of booleans: not every device resizes those.
+    # Not every device resizes booleans.
     resized_masks = [
         F.interpolate(mask[None, None].float(), size=size, mode="nearest")[0].to(mask.dtype)
         for mask in masks

@@ -1,9 +1,9 @@
-"""From scores on a patch grid to labels at pixels, without ever holding all classes at all pixels.
+"""Turn scores on a patch grid into scores or labels at pixels.
 
-Geometry, here and everywhere in the package: an image of (H, W) pixels is padded at the bottom and
-right to whole patches; the h x w grid covers the *padded* image. So scores are resized to the
-padded size, the padding is cut off, and only then comes the size that was asked for. Resizing is
-bilinear with ``align_corners=False``: a cell's score belongs to its centre.
+Geometry of the whole package: an image of (H, W) pixels is padded at the bottom and right to whole
+patches; the h x w grid covers the *padded* image. So scores are resized to the padded size, cropped
+to the image, and then resized to the output size. Resizing is bilinear with
+``align_corners=False``: the score of a cell belongs to its centre.
 """
 
 from __future__ import annotations
@@ -14,24 +14,26 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ovseg_d2.ops.precision import at_least_float32
+
 __all__ = ["dense_argmax", "upsample_scores"]
 
 Size = tuple[int, int]
 
-# Scores held at once while labels are made: 64 MiB of float32.
-_MAX_ELEMENTS = 2**24
+# Scores in memory at once: 64 MiB of float32.
+MAX_ELEMENTS = 2**24
 
 
 def upsample_scores(
     scores: Tensor, padded_size: Size, image_size: Size, out_size: Size | None = None
 ) -> Tensor:
-    """Resize grid scores to pixels, cutting off the padding of the image.
+    """Resize grid scores to pixels, without the padding of the image.
 
     Args:
         scores: (K, h, w) or (B, K, h, w) floating, on a grid that covers the padded image.
-        padded_size: (h, w) in pixels of the padded image.
-        image_size: (h, w) in pixels of the image itself, at the padded image's top left.
-        out_size: (h, w) of the result; None means ``image_size``.
+        padded_size: (h, w) of the padded image in pixels.
+        image_size: (h, w) of the image in pixels, at the padded image's top left.
+        out_size: (H, W) of the result; None means ``image_size``.
 
     Returns:
         (K, H, W) or (B, K, H, W) scores at ``out_size``, of the same dtype.
@@ -80,24 +82,24 @@ def dense_argmax(
     *,
     crop: Size | None = None,
     image_size: Size | None = None,
-    max_elements: int = _MAX_ELEMENTS,
+    max_elements: int = MAX_ELEMENTS,
     return_scores: bool = False,
 ) -> Tensor | tuple[Tensor, Tensor]:
-    """Best class of each pixel: the argmax of `upsample_scores`, computed in bands of rows.
+    """Return the best class of every pixel: the argmax of `upsample_scores`, in bands of rows.
 
-    The K x H x W scores never exist; at 847 classes and 640 x 850 pixels they would take 1.8 GB.
-    Resizing is separable, so a band needs only the few grid rows around it. Sums run in float32
-    (float64 for float64 scores) and in the same order for every class, so that equal scores stay
-    equal; the lowest index wins them.
+    The K x H x W scores are never in memory; at 847 classes and 640 x 850 pixels they would take
+    1.8 GB. Resizing is separable, so a band needs only the few grid rows around it. Sums are in
+    float32 (float64 for float64 scores) and in the same order for every class, so that equal scores
+    stay equal; the lowest index wins a tie.
 
     Args:
         scores: (K, h, w) or (B, K, h, w) floating and finite.
         size: (H, W) of the labels in pixels.
-        crop: (h, w) in pixels of the padded image that the grid covers; the image is its top
-            left. None: the grid covers the image exactly.
-        image_size: (h, w) in pixels of the image inside ``crop``, where it is not ``size``: the
-            scores are then resized a second time, from ``image_size`` to ``size``.
-        max_elements: most scores held at once; at least one row of pixels is.
+        crop: (h, w) in pixels of the padded image that the grid covers, with the image at its top
+            left; None: the grid covers the image exactly.
+        image_size: (h, w) in pixels of the image inside ``crop``, from which scores are resized a
+            second time, to ``size``; None means ``size``.
+        max_elements: most scores in memory at once; a band has at least one row.
         return_scores: also return the winning scores.
 
     Returns:
@@ -125,7 +127,7 @@ def _argmax_one(
 ) -> tuple[Tensor, Tensor]:
     num_classes, grid_h, _ = scores.shape
     rows, weights = _row_taps(grid_h, padded_size[0], image_size[0], size[0], scores.device)
-    scores = scores if scores.dtype == torch.float64 else scores.float()
+    scores = at_least_float32(scores)
     weights = weights.to(scores.dtype)
     widest = max(padded_size[1], size[1])
     band = max(1, max_elements // (num_classes * widest))
@@ -137,14 +139,14 @@ def _argmax_one(
             scores[:, tap_rows] * tap_weights[:, None]
             for tap_rows, tap_weights in zip(rows[:, part], weights[:, part], strict=True)
         )  # (K, band, w)
-        band_scores = _resize_last(band_scores, padded_size[1])[..., : image_size[1]]
-        band_scores = _resize_last(band_scores, size[1])
+        band_scores = resize_last(band_scores, padded_size[1])[..., : image_size[1]]
+        band_scores = resize_last(band_scores, size[1])
         best[part], labels[part] = band_scores.max(dim=0)
     return labels, best
 
 
-def _resize_last(values: Tensor, size: int) -> Tensor:
-    """Linear resizing of the last axis of a (K, band, w) tensor."""
+def resize_last(values: Tensor, size: int) -> Tensor:
+    """Resize the last axis of (K, band, w) linearly."""
     if values.shape[-1] == size:
         return values
     return F.interpolate(values, size=size, mode="linear", align_corners=False)
@@ -153,21 +155,21 @@ def _resize_last(values: Tensor, size: int) -> Tensor:
 def _row_taps(
     grid: int, padded: int, image: int, out: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Grid rows that each output row is made of, (taps, out), and their weights.
+    """Return the source rows of every output row and their weights, both (taps, out).
 
-    Two rows for one resizing; four where a second one follows.
+    There are two taps, and four after a second resizing.
     """
-    rows, weights = _linear_taps(grid, padded)
+    rows, weights = linear_taps(grid, padded)
     rows, weights = rows[:, :image], weights[:, :image]
     if out != image:
-        again, again_weights = _linear_taps(image, out)
+        again, again_weights = linear_taps(image, out)
         rows = rows[:, again].flatten(0, 1)
         weights = (weights[:, again] * again_weights).flatten(0, 1)
     return rows.to(device), weights.to(device)
 
 
-def _linear_taps(in_size: int, out_size: int) -> tuple[Tensor, Tensor]:
-    """The two source positions and weights of linear resizing, each (2, out_size)."""
+def linear_taps(in_size: int, out_size: int) -> tuple[Tensor, Tensor]:
+    """Return the source positions and weights of linear resizing, both (2, out_size)."""
     centres = torch.arange(out_size, dtype=torch.float64) + 0.5
     source = (centres * (in_size / out_size) - 0.5).clamp(min=0, max=in_size - 1)
     low = source.floor().long()
@@ -192,5 +194,5 @@ def _check(scores: Tensor, padded_size: Size, image_size: Size, out_size: Size) 
     if image_size[0] > padded_size[0] or image_size[1] > padded_size[1]:
         raise ValueError(
             f"the image size {tuple(image_size)} exceeds the padded size {tuple(padded_size)} "
-            "that the grid covers; give image_size where the output is larger than the image"
+            "that the grid covers; give image_size if the output is larger than the image"
         )

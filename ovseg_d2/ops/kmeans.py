@@ -1,4 +1,4 @@
-"""K-means of many sets of points at once."""
+"""K-means of a batch of point sets."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ class KMeans(NamedTuple):
     """A clustering of B sets of points.
 
     Attributes:
-        ids: (B, N) int64, the cluster of each point.
-        centers: (B, K, C), the means of the clusters; a cluster without points keeps the centre it
-            had last.
+        ids: (B, N) int64, cluster of every point.
+        centers: (B, K, C), means of the clusters; a cluster without points keeps its last centre.
         inertia: (B,), sums of the points' squared distances to their centres.
     """
 
@@ -29,19 +28,19 @@ class KMeans(NamedTuple):
 
 @torch.no_grad()
 def kmeans(points: Tensor, num_clusters: int, *, seed: int = 0, max_iters: int = 100) -> KMeans:
-    """Cluster each set by itself: a k-means++ start, then Lloyd's iterations until nothing moves.
+    """Cluster every set: a k-means++ start, then Lloyd's iterations until no point moves.
 
-    The result of a set depends on the set and the seed alone, not on the batch it is in: the same
-    random numbers, drawn on the CPU, start every set.
+    The result of a set depends on the set and the seed only, not on its batch: the same random
+    numbers, drawn on the CPU, start every set.
 
     Args:
         points: (B, N, C) floating, N at least 1; computed in float32 at least.
-        num_clusters: K; where a set has fewer different points, some clusters stay empty.
+        num_clusters: K; with fewer distinct points in a set, some clusters stay empty.
         seed: of the start.
         max_iters: most iterations.
 
     Returns:
-        Cluster ids, centres and inertia; floating values are of the type computed in.
+        Cluster ids, centres and inertia; floating values have the dtype of the computation.
 
     Raises:
         ValueError: points of another shape, or less than one cluster.
@@ -56,7 +55,7 @@ def kmeans(points: Tensor, num_clusters: int, *, seed: int = 0, max_iters: int =
             f"num_clusters={num_clusters} and max_iters={max_iters}; give at least 1 of each"
         )
     points = at_least_float32(points)
-    # Squared distances lose fewer digits around the origin.
+    # Squared distances lose fewer digits near the origin.
     offset = points.mean(dim=1, keepdim=True)
     points = points - offset
     centers = _start(points, num_clusters, seed)
@@ -67,15 +66,15 @@ def kmeans(points: Tensor, num_clusters: int, *, seed: int = 0, max_iters: int =
         if torch.equal(moved, ids):
             break
         ids = moved
-    own = centers.gather(1, ids[..., None].expand_as(points))
-    inertia = (points - own).square().sum(dim=(1, 2))
+    point_centers = centers.gather(1, ids[..., None].expand_as(points))
+    inertia = (points - point_centers).square().sum(dim=(1, 2))
     return KMeans(ids, centers + offset, inertia)
 
 
 def _start(points: Tensor, num_clusters: int, seed: int) -> Tensor:
-    """k-means++: each further centre is a point, as likely as it is far from the nearest one."""
+    """Choose (B, K, C) centres by k-means++: in proportion to squared distance from the nearest."""
     generator = torch.Generator().manual_seed(seed)
-    # In double, whose cumulative sums leave every point its share.
+    # float64, so that cumulative sums do not round away the share of a point.
     draws = torch.rand(num_clusters, generator=generator, dtype=torch.float64).tolist()
     weights = torch.ones(points.shape[:2], dtype=torch.float64, device=points.device)
     centers = points.new_empty(points.shape[0], 0, points.shape[2])
@@ -90,7 +89,7 @@ def _start(points: Tensor, num_clusters: int, seed: int) -> Tensor:
 
 
 def _distances(points: Tensor, centers: Tensor) -> Tensor:
-    """(B, N, K) squared distances."""
+    """Return squared distances (B, N, K)."""
     norms = points.square().sum(dim=2)[..., None] + centers.square().sum(dim=2)[:, None]
     return (norms - 2 * torch.einsum("bnc,bkc->bnk", points, centers)).clamp(min=0)
 

@@ -1,4 +1,4 @@
-"""Functions of label maps."""
+"""Shares, masks and sizes of label maps."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ __all__ = ["class_shares", "size_remedy", "split_labels"]
 
 
 def class_shares(labels: Tensor, num_classes: int, ignore: int | None = None) -> Tensor:
-    """Fraction of the pixels that each class takes.
+    """Return the fraction of the pixels of every class.
 
     Args:
         labels: any shape, integer class indices.
         num_classes: number of classes K.
-        ignore: label of pixels that do not count, neither above nor below the line.
+        ignore: label of pixels that do not count.
 
     Returns:
-        (K,) float64 in [0, 1] that sums to 1, or zeros where no pixel counts.
+        (K,) float64 in [0, 1] that sums to 1, or zeros if no pixel counts.
 
     Raises:
-        ValueError: labels that are no integers, or one that is neither a class nor ``ignore``.
+        ValueError: labels that are not integers, or neither a class nor ``ignore``.
     """
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         raise ValueError(f"labels have dtype {labels.dtype}; give integer class indices")
@@ -41,28 +41,25 @@ def class_shares(labels: Tensor, num_classes: int, ignore: int | None = None) ->
 
 
 def split_labels(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """One mask for each class that a label map has.
+    """Split a label map into one mask per class.
 
     Args:
-        labels: (H, W) int64; negative numbers are no class.
+        labels: (H, W) int64; negative labels are not classes.
 
     Returns:
-        (N,) int64 classes, rising, and their masks (N, H, W) bool; N may be 0.
+        The N classes present (N,) int64, ascending, and their masks (N, H, W) bool; N may be 0.
     """
-    found = labels.unique()
-    found = found[found >= 0]
-    return found, found[:, None, None] == labels
+    class_ids = labels.unique()
+    class_ids = class_ids[class_ids >= 0]
+    return class_ids, class_ids[:, None, None] == labels
 
 
 def size_remedy(label_size: Sequence[int], image_size: Sequence[int]) -> str:
-    """Say what to do about labels and an image of different sizes.
+    """Return the remedy for labels and an image of different sizes, for the end of an error.
 
     Args:
         label_size: (h, w) of the labels.
-        image_size: (h, w) of the image as it is read, its EXIF orientation applied.
-
-    Returns:
-        The end of a sentence about both.
+        image_size: (h, w) of the image, its EXIF orientation applied.
     """
     if tuple(label_size) == tuple(image_size)[::-1]:
         return (

@@ -1,4 +1,4 @@
-"""Two opinions on the class of each mask, weighed against each other."""
+"""The lambda-ensemble of two class distributions per mask."""
 
 from __future__ import annotations
 
@@ -16,25 +16,24 @@ def lambda_ensemble(
     *,
     official: bool = False,
 ) -> Tensor:
-    """Weigh what the proposals say against what CLIP says of each mask.
+    """Combine the class probabilities of the proposal model with those of CLIP.
 
-    Paper: [ovseg] Sec. 3.1, Eq. (2): p^(1 - lambda) q^lambda. It is not normalised again. Where a
-    mask has no pixel for CLIP to look at, q = 1.
+    Paper: [ovseg] Sec. 3.1, Eq. (2): p^(1 - lambda) q^lambda, not normalised again. q is 1 for a
+    mask without a pixel for CLIP.
 
     Args:
         proposal_probs: p, (Q, K) in [0, 1].
-        clip_probs: q, (Q, K) in [0, 1]; rows of masks that are not valid are not read.
-        valid: (Q,) bool, the masks that CLIP has seen.
-        lambdas: in [0, 1]: 0 are the proposals alone, 1 is CLIP alone. One number, or (K,), one a
-            class.
-        official: the release's reading of 0, which is CLIP alone: q, and zeros for masks that
-            are not valid. Of other numbers than 0 it changes nothing.
+        clip_probs: q, (Q, K) in [0, 1]; rows of invalid masks are not read.
+        valid: (Q,) bool, the masks that CLIP has classified.
+        lambdas: one number or (K,), in [0, 1]: 0 is the proposal model alone, 1 is CLIP alone.
+        official: follow the release, where 0 is CLIP alone: q, and zeros for invalid masks. Other
+            numbers have the same result.
 
     Returns:
         (Q, K) of the proposals' dtype.
 
     Raises:
-        ValueError: shapes that do not fit, or a lambda outside [0, 1].
+        ValueError: other shapes, or a lambda outside [0, 1].
     """
     num_classes = proposal_probs.shape[-1]
     if proposal_probs.dim() != 2 or proposal_probs.shape != clip_probs.shape:
@@ -45,7 +44,7 @@ def lambda_ensemble(
     if valid.shape != proposal_probs.shape[:1] or valid.dtype != torch.bool:
         raise ValueError(
             f"valid has shape {tuple(valid.shape)} and dtype {valid.dtype}; give one bool for each "
-            f"of the {len(proposal_probs)} masks"
+            f"of {len(proposal_probs)} masks"
         )
     weights = torch.as_tensor(lambdas, dtype=proposal_probs.dtype, device=proposal_probs.device)
     if weights.dim() > 0 and weights.shape != (num_classes,):
@@ -66,14 +65,11 @@ def lambda_ensemble(
 
 
 def class_lambdas(seen: Tensor, seen_lambda: float, unseen_lambda: float) -> Tensor:
-    """One lambda for the classes that proposals were trained on, one for the others.
+    """Return a lambda per class, (K,) float32, for `lambda_ensemble`.
 
     Args:
-        seen: (K,) bool.
-        seen_lambda: for these.
-        unseen_lambda: for the others.
-
-    Returns:
-        (K,) float32, for `lambda_ensemble`.
+        seen: (K,) bool, the classes that the proposal model was trained on.
+        seen_lambda: lambda of these classes.
+        unseen_lambda: lambda of the other classes.
     """
     return torch.where(seen, float(seen_lambda), float(unseen_lambda))

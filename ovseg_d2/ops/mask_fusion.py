@@ -1,4 +1,4 @@
-"""From masks with classes to classes of pixels."""
+"""Fuse classified masks into class scores of pixels."""
 
 from __future__ import annotations
 
@@ -7,27 +7,26 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-__all__ = ["fuse_masks", "fused_bands"]
+from ovseg_d2.ops.dense import MAX_ELEMENTS
 
-# Scores held at once: 64 MiB of float32.
-_MAX_ELEMENTS = 2**24
+__all__ = ["fuse_masks", "fused_bands"]
 
 
 def fuse_masks(class_probs: Tensor, mask_probs: Tensor) -> Tensor:
-    """Score each class at each pixel: the sum over masks of p(class of mask) m(mask at pixel).
+    """Score every class at every pixel: the sum over masks of p(class of mask) m(mask at pixel).
 
-    Paper: [maskformer] Sec. 3.4, semantic inference. Scores are not divided by anything, and a
-    resized sum is the sum of resized masks.
+    Paper: [maskformer] Sec. 3.4, semantic inference. Scores are not normalised; the sum is linear,
+    so masks may be resized before it or scores after it.
 
     Args:
-        class_probs: (Q, K) floating, of each mask; without "no object".
+        class_probs: (Q, K) floating, without "no object".
         mask_probs: (Q, H, W) in [0, 1].
 
     Returns:
-        (K, H, W) of the masks' dtype; zeros where there is no mask at all.
+        (K, H, W) of the masks' dtype; zeros for Q = 0.
 
     Raises:
-        ValueError: if shapes do not fit.
+        ValueError: other shapes.
     """
     if class_probs.dim() != 2 or mask_probs.dim() != 3 or len(class_probs) != len(mask_probs):
         raise ValueError(
@@ -38,20 +37,19 @@ def fuse_masks(class_probs: Tensor, mask_probs: Tensor) -> Tensor:
 
 
 def fused_bands(
-    class_probs: Tensor, mask_probs: Tensor, *, max_elements: int = _MAX_ELEMENTS
+    class_probs: Tensor, mask_probs: Tensor, *, max_elements: int = MAX_ELEMENTS
 ) -> Iterator[Tensor]:
-    """Go through `fuse_masks` band by band, so that all classes at all pixels never exist.
+    """Run `fuse_masks` in bands of rows, which bounds its memory.
+
+    Other arguments and errors are those of `fuse_masks`.
 
     Args:
-        class_probs: as for `fuse_masks`.
-        mask_probs: likewise.
-        max_elements: most scores of a band; at least one row is.
+        class_probs: (Q, K).
+        mask_probs: (Q, H, W).
+        max_elements: most scores of a band; a band has at least one row.
 
     Yields:
         Scores (K, rows, W), from the top.
-
-    Raises:
-        ValueError: as `fuse_masks`.
     """
     band = max(1, max_elements // max(class_probs.shape[-1] * mask_probs.shape[-1], 1))
     for rows in mask_probs.split(band, dim=-2):

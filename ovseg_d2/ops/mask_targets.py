@@ -1,4 +1,4 @@
-"""Unlabelled masks on grids: resized, weighing the locations they cover, merged by cluster."""
+"""Unlabelled masks as training targets: resized, as weights of a grid, merged by cluster."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ Size = tuple[int, int]
 
 
 def resize_masks(masks: Tensor, size: Size, *, min_pixels: int = 2) -> tuple[Tensor, Tensor]:
-    """Resize masks to the nearest pixel and leave out those of which too little remains.
+    """Resize masks to the nearest pixel and drop those that become too small.
 
     Source: the official code of [pixelclip], which drops masks of at most one pixel.
 
     Args:
-        masks: (N, H, W) bool, or any numbers of which those that are not zero mean inside.
+        masks: (N, H, W) bool, or numbers that are not zero inside.
         size: (h, w) in pixels.
-        min_pixels: what a mask must still cover.
+        min_pixels: least pixels of a resized mask.
 
     Returns:
-        (M, h, w) bool, and (N,) bool, which of the masks they are.
+        The M masks that stay (M, h, w) bool, and which of all masks these are (N,) bool.
 
     Raises:
         ValueError: masks of another shape.
@@ -31,18 +31,18 @@ def resize_masks(masks: Tensor, size: Size, *, min_pixels: int = 2) -> tuple[Ten
         raise ValueError(f"masks have shape {tuple(masks.shape)}; give (N, H, W)")
     if len(masks) == 0:
         return masks.new_zeros((0, *size), dtype=torch.bool), masks.new_zeros(0, dtype=torch.bool)
-    # Not of booleans nor of 8 bits: not every device resizes those.
+    # Not every device resizes booleans or 8 bits.
     resized = F.interpolate((masks != 0).float()[None], size=size, mode="nearest")[0] > 0
     kept = resized.sum(dim=(1, 2)) >= min_pixels
     return resized[kept], kept
 
 
 def location_weights(masks: Tensor, grid: Size) -> Tensor:
-    """What each location of a coarse grid weighs in a mean over each mask's pixels.
+    """Return the weight of every location of a coarse grid in the mean over a mask's pixels.
 
-    The mean over a mask of features that were resized to its pixels, bilinearly and with
-    ``align_corners=False``, is the mean of the coarse features with these weights: resizing is
-    linear, and this is its transpose. So the features of an image never exist at every pixel.
+    The mean over a mask of features resized to its pixels (bilinear, ``align_corners=False``) is
+    the mean of the coarse features with these weights: resizing is linear, and this is its
+    transpose. So features at every pixel are not needed.
 
     Paper: [pixelclip] Sec. 3.2, mask pooling of features at the masks' resolution.
 
@@ -51,7 +51,7 @@ def location_weights(masks: Tensor, grid: Size) -> Tensor:
         grid: (h, w) of the features, which cover the same image.
 
     Returns:
-        (M, h, w) float32; about the share of each location that the mask covers, from 0 to about 1.
+        (M, h, w) float32, about the share of a location that the mask covers, from 0 to about 1.
     """
     height, width = masks.shape[-2:]
     rows = _resizing(grid[0], height, masks.device)
@@ -61,7 +61,7 @@ def location_weights(masks: Tensor, grid: Size) -> Tensor:
 
 
 def _resizing(length: int, out_length: int, device: torch.device) -> Tensor:
-    """Linear resizing as a matrix (length, out_length)."""
+    """Return linear resizing as a matrix (length, out_length)."""
     impulses = torch.eye(length, device=device)[None]
     return F.interpolate(impulses, size=out_length, mode="linear", align_corners=False)[0]
 
@@ -69,20 +69,19 @@ def _resizing(length: int, out_length: int, device: torch.device) -> Tensor:
 def merge_masks(
     masks: Tensor, image_ids: Tensor, cluster_ids: Tensor, *, num_images: int, num_clusters: int
 ) -> Tensor:
-    """Unite those masks of an image that were assigned to the same cluster.
+    """Unite the masks of an image that are assigned to the same cluster.
 
     Paper: [pixelclip] Sec. 3.3, the merged targets.
 
     Args:
         masks: (M, H, W) bool, of all images.
-        image_ids: (M,) int64, the image of each, 0..B-1.
-        cluster_ids: (M,) int64, the cluster of each, 0..P-1.
+        image_ids: (M,) int64, the image of a mask, 0..B-1.
+        cluster_ids: (M,) int64, the cluster of a mask, 0..P-1.
         num_images: B.
         num_clusters: P.
 
     Returns:
-        (B, P, H, W) float32 of 0 and 1. A pixel that any mask of its image covers is 1 for at least
-        one cluster.
+        (B, P, H, W) float32 of 0 and 1.
 
     Raises:
         ValueError: numbers of masks and ids that differ.

@@ -1,4 +1,4 @@
-"""What the truth says of a mask: the oracle's labels."""
+"""Label masks by the ground truth, for oracles."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ __all__ = ["overlap_labels"]
 
 
 def overlap_labels(masks: Tensor, labels: Tensor, num_classes: int) -> Tensor:
-    """Give each mask the class that most of its pixels have.
+    """Assign to every mask the most frequent class of its pixels.
 
     Paper: [ovseg] Sec. 1: each region gets the label of the object that it overlaps most.
 
     Args:
         masks: (Q, H, W) bool.
-        labels: (H, W) integer; other values than classes, such as an ignore label, do not count.
+        labels: (H, W) integer; values outside 0..K-1, such as an ignore label, do not count.
         num_classes: K.
 
     Returns:
-        (Q,) int64 in 0..K-1; of classes that overlap equally the first, and -1 where a mask
-        covers no pixel of any.
+        (Q,) int64 in 0..K-1, the lowest index in a tie; -1 for a mask without a labelled pixel.
 
     Raises:
         ValueError: masks of another size than the labels.
@@ -34,5 +33,5 @@ def overlap_labels(masks: Tensor, labels: Tensor, num_classes: int) -> Tensor:
     classes = labels[known].long()
     counts = torch.zeros(len(masks), num_classes, device=masks.device)
     counts.index_add_(1, classes, masks[:, known].float())
-    most, found = counts.max(dim=1)
-    return torch.where(most > 0, found, -1)
+    most, class_ids = counts.max(dim=1)
+    return torch.where(most > 0, class_ids, -1)

@@ -1,4 +1,4 @@
-"""Masks of pixels as masks of patches."""
+"""Reduce masks of pixels to masks of patches."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ __all__ = ["patch_masks"]
 
 
 def patch_masks(masks: Tensor, patch_size: tuple[int, int]) -> Tensor:
-    """Say which patches hold foreground.
+    """Return which patches hold foreground.
 
-    Paper: [ovseg] Sec. 3.3: a patch is masked only where all of its pixels are, for the pixels of
-    a boundary tell much about a region.
+    Paper: [ovseg] Sec. 3.3: a patch is masked only if all of its pixels are, because the pixels of
+    a boundary are informative.
 
     Args:
-        masks: (B, H, W) bool; of soft ones every value above 0 is foreground, as in the release.
-        patch_size: (h, w) in pixels. Background is added at the bottom and right up to whole
-            patches, as a tower adds zeros to its images.
+        masks: (B, H, W) bool; every value of a soft mask above 0 is foreground, as in the release.
+        patch_size: (h, w) in pixels. Masks are padded with background at the bottom and right to
+            whole patches, as towers pad images with zeros.
 
     Returns:
-        (B, h, w) bool, true where a patch is kept.
+        (B, h, w) bool, true for a patch that is kept.
 
     Raises:
         ValueError: masks of another shape.

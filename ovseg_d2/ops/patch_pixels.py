@@ -1,4 +1,4 @@
-"""The pixels of each patch as a vector."""
+"""The pixels of a patch as a vector."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ _EPS = 1e-6
 
 
 def patch_pixels(images: Tensor, patch_size: tuple[int, int], *, unit_variance: bool) -> Tensor:
-    """Cut images into patches and each patch into numbers.
+    """Return the pixels of every patch.
 
     Paper: [mae] Sec. 3, the reconstruction target.
 
     Args:
-        images: (B, C, H, W) floating; zeros are added at the bottom and right up to whole patches,
-            as a tower does it.
+        images: (B, C, H, W) floating, padded with zeros at the bottom and right to whole patches,
+            as by towers.
         patch_size: (h, w) in pixels.
-        unit_variance: each patch is brought to mean 0 and variance 1, [mae]'s better target.
+        unit_variance: normalise every patch to mean 0 and variance 1, [mae]'s better target.
 
     Returns:
         (B, N, C*h*w), patches in reading order.

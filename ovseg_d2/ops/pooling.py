@@ -1,4 +1,4 @@
-"""Pooling dense features inside masks."""
+"""Pool dense features inside masks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["pool_masks"]
 
 
 def pool_masks(feats: Tensor, weights: Tensor) -> Tensor:
-    """Average dense features inside each mask.
+    """Average dense features inside every mask.
 
     Paper: [pixelclip] Sec. 3.2, mask pooling: the mean of the features that a mask covers.
     Departs: weights may be soft (the share of a cell that the mask covers).
@@ -19,7 +19,7 @@ def pool_masks(feats: Tensor, weights: Tensor) -> Tensor:
         weights: (B, Q, h, w) in [0, 1], or bool.
 
     Returns:
-        (B, Q, C) of the features' dtype; zeros where a mask is empty.
+        (B, Q, C) of the features' dtype; zeros for an empty mask.
 
     Raises:
         ValueError: batches or grids that differ.

@@ -1,4 +1,4 @@
-"""Numbers that half precision would spoil."""
+"""The dtype of computations that half precision would spoil."""
 
 import torch
 from torch import Tensor
@@ -7,9 +7,5 @@ __all__ = ["at_least_float32"]
 
 
 def at_least_float32(values: Tensor) -> Tensor:
-    """Give half precision as float32; float32 and float64 stay as they are.
-
-    Args:
-        values: floating, of any shape.
-    """
+    """Convert floating values of any shape to float32; float32 and float64 do not change."""
     return values.to(torch.promote_types(values.dtype, torch.float32))

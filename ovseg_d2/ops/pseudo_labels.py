@@ -1,7 +1,7 @@
-"""Label maps of which some pixels are known, some are to be filled in, and some do not count.
+"""Label maps with three kinds of values: classes, unlabelled pixels and ignored pixels.
 
-Three kinds of values: 0 to K - 1 are classes; `UNLABELLED` is a pixel whose class nobody has told;
-and the ignore label, 255 as a rule, is a pixel that is to have no class at all.
+0 to K - 1 are classes; `UNLABELLED` is an unknown class, which pseudo-labels fill in; the ignore
+label, 255 by default, is a pixel that does not count.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ def fill_unlabelled(
     confidences: Tensor | None = None,
     threshold: float = 0.0,
 ) -> Tensor:
-    """Fill in what is unlabelled; labels that were given stay, and so does what is ignored.
+    """Fill unlabelled pixels with pseudo-labels; classes and ignored pixels do not change.
 
     Paper: [maskclip] Sec. 3.3 and its official code.
+    Departs: the release also ignores labelled pixels of low confidence.
 
     Args:
         labels: (B, H, W) int64.
         pseudo_labels: (B, H, W) int64 classes.
         ignore: label of pixels that do not count.
-        confidences: (B, H, W); where one is below ``threshold`` its pixel is ignored, if it was to
-            be filled in. None trusts all. Departs: the release drops given labels there, too.
-        threshold: see above.
+        confidences: (B, H, W) of the pseudo-labels; None accepts all.
+        threshold: pseudo-labels of lower confidence become ``ignore``.
 
     Returns:
-        (B, H, W) int64, classes and ``ignore`` alone.
+        (B, H, W) int64, classes and ``ignore`` only.
     """
     if confidences is not None:
         pseudo_labels = pseudo_labels.masked_fill(confidences < threshold, ignore)
@@ -47,7 +47,7 @@ def fill_unlabelled(
 def check_labels(
     labels: Tensor, num_classes: int, *, ignore: int = 255, forbidden: Sequence[int] = ()
 ) -> None:
-    """Refuse label maps that hold what they must not.
+    """Check the values of label maps.
 
     Args:
         labels: any shape, int64.
@@ -57,35 +57,35 @@ def check_labels(
 
     Raises:
         ValueError: a value that is neither a class, `UNLABELLED` nor ``ignore``; a forbidden class;
-            or an ignore label that is one of the other two.
+            another dtype; or as `check_ignore`.
     """
     check_ignore(ignore, num_classes)
     if labels.dtype != torch.int64:
         raise ValueError(f"labels have dtype {labels.dtype}; give int64")
-    found = torch.unique(labels).tolist()
-    leaked = sorted(set(found) & set(forbidden))
+    values = torch.unique(labels).tolist()
+    leaked = sorted(set(values) & set(forbidden))
     if leaked:
         raise ValueError(
             f"labels hold the unseen classes {leaked}: training must not see them; hide them, see "
             "INPUT.SEMANTIC.UNSEEN"
         )
-    strange = [v for v in found if not 0 <= v < num_classes and v not in (UNLABELLED, ignore)]
-    if strange:
+    unknown = [v for v in values if not 0 <= v < num_classes and v not in (UNLABELLED, ignore)]
+    if unknown:
         raise ValueError(
-            f"labels hold {strange[0]}, and there are {num_classes} classes; map labels to 0.."
+            f"labels hold {unknown[0]}, and there are {num_classes} classes; map labels to 0.."
             f"{num_classes - 1}, {UNLABELLED} for unlabelled, {ignore} for ignored"
         )
 
 
 def check_ignore(ignore: int, num_classes: int) -> None:
-    """Refuse an ignore label that means something else.
+    """Check that the ignore label has no other meaning.
 
     Args:
         ignore: label of pixels that do not count.
         num_classes: K.
 
     Raises:
-        ValueError: it is a class, or `UNLABELLED`.
+        ValueError: ``ignore`` is a class, or `UNLABELLED`.
     """
     if 0 <= ignore < num_classes:
         raise ValueError(
@@ -94,6 +94,6 @@ def check_ignore(ignore: int, num_classes: int) -> None:
         )
     if ignore == UNLABELLED:
         raise ValueError(
-            f"ignore is {ignore}, which says that a pixel is to be labelled; set "
+            f"ignore is {ignore}, which marks unlabelled pixels; set "
             "MODEL.SEM_SEG_HEAD.IGNORE_VALUE to another number, such as 255"
         )

@@ -1,8 +1,8 @@
 """MaskCLIP's two refinements of scores on a patch grid: prompt denoising, then key smoothing.
 
-Shape shorthand: B images, K classes, C channels of the keys, h x w patches, N = h*w locations.
-A location may be any: where an image is seen through several windows, put their grids behind one
-another along h, and both functions look at the image as a whole.
+Shape shorthand: B images, K classes, C channels of the keys, h x w patches, N = h*w locations. The
+order of locations does not matter: the grids of several windows, concatenated along h, are refined
+as one image.
 """
 
 from __future__ import annotations
@@ -13,22 +13,24 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ovseg_d2.ops.precision import at_least_float32
+
 __all__ = ["REMOVED_SCORE", "Refinement", "denoise_prompts", "refine_scores", "smooth_by_keys"]
 
-# What a removed class scores, the release's value: below any cosine, and finite, for interpolation
-# would make NaN of infinity.
+# The score of a removed class, from the release: below any cosine, and finite, because
+# interpolation would make NaN of infinity.
 REMOVED_SCORE = -100.0
 
 
 @dataclass(frozen=True)
 class Refinement:
-    """Which of the two are done, and how far.
+    """Thresholds of the two refinements; None leaves one out.
 
     Attributes:
-        prompt_denoising: classes that are nowhere in an image at least this probable leave it, 0.5
-            in [maskclip]; None leaves all.
+        prompt_denoising: classes that reach this probability nowhere in an image are removed from
+            it, 0.5 in [maskclip].
         key_smoothing: locations whose best class is less probable than this are scored by all
-            locations with similar keys, 1.0 in [maskclip]: all of them; None smooths none.
+            locations with similar keys, 1.0 in [maskclip]: all locations.
 
     Raises:
         ValueError: a threshold outside [0, 1].
@@ -38,7 +40,7 @@ class Refinement:
     key_smoothing: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what is no probability."""
+        """Check that both thresholds are in [0, 1]."""
         for name in ("prompt_denoising", "key_smoothing"):
             value = getattr(self, name)
             if value is not None:
@@ -53,17 +55,17 @@ def refine_scores(
     *,
     official: bool = False,
 ) -> Tensor:
-    """Denoise, then smooth, as far as asked for.
+    """Run `denoise_prompts`, then `smooth_by_keys`, as the refinement's thresholds say.
 
     Args:
         scores: (B, K, h, w) cosines.
-        keys: (B, C, h, w); None where nothing is to be smoothed.
-        refinement: what to do.
+        keys: (B, C, h, w); None without key smoothing.
+        refinement: the thresholds.
         scale: the tower's logit scale.
-        official: as the release does both.
+        official: follow the release in both.
 
     Returns:
-        (B, K, h, w): cosines (removed classes at `REMOVED_SCORE`), or what `smooth_by_keys` gives.
+        (B, K, h, w): cosines (removed classes at `REMOVED_SCORE`), or scores of `smooth_by_keys`.
 
     Raises:
         ValueError: as the two functions, or smoothing without keys.
@@ -75,7 +77,7 @@ def refine_scores(
     if keys is None:
         raise ValueError(
             f"key_smoothing is {refinement.key_smoothing} and keys is None; give the keys of the "
-            "last attention, or leave key_smoothing None"
+            "last attention, or set key_smoothing to None"
         )
     probs = (scores * scale).softmax(dim=1)
     return smooth_by_keys(probs, keys, refinement.key_smoothing, official=official)
@@ -86,20 +88,20 @@ def denoise_prompts(
 ) -> Tensor:
     """Remove the classes that no location of an image is confident of.
 
-    Paper: [maskclip] Sec. 3.2, prompt denoising: a class is left out of an image where its
-    confidence max_i softmax_k(scale * s_ki) stays below 0.5.
-    Departs: where every class of an image would go, all stay: nothing is known then. The release
-    removes them, so that all classes tie; ``official`` does.
+    Paper: [maskclip] Sec. 3.2, prompt denoising: a class is removed from an image if its
+    confidence max_i softmax_k(scale * s_ki) is below 0.5.
+    Departs: if every class of an image would be removed, all stay. The release removes them, so
+    that all classes tie; ``official`` does too.
 
     Args:
         scores: (B, K, h, w) cosines.
-        scale: the tower's logit scale, 100 for the released CLIPs; the threshold is one on
-            probabilities, so a tower of another temperature needs its own.
-        threshold: confidence in [0, 1] that one location must reach; 0 removes nothing.
-        official: as the release does it.
+        scale: the tower's logit scale, 100 for the released CLIPs; the threshold applies to
+            probabilities, so a tower of another temperature needs another threshold.
+        threshold: confidence in [0, 1] that one location must reach; 0 removes no class.
+        official: follow the release.
 
     Returns:
-        (B, K, h, w): the scores, and `REMOVED_SCORE` wherever a class was removed from its image.
+        (B, K, h, w): the scores, with `REMOVED_SCORE` for classes removed from their image.
 
     Raises:
         ValueError: scores of another shape or type, or a threshold outside [0, 1].
@@ -116,30 +118,30 @@ def denoise_prompts(
 def smooth_by_keys(
     probs: Tensor, keys: Tensor, threshold: float = 1.0, *, official: bool = False
 ) -> Tensor:
-    """Let locations with similar keys agree.
+    """Average the predictions of locations with similar keys.
 
     Paper: [maskclip] Eq. (5): pred_i = sum_j cos(k_i, k_j) pred_j. (As printed the last index is
-    i, which would change no prediction.) The weights are the cosines as they are: clamped at zero,
-    other classes would win; divided by the sum of a row, which may be zero or negative, a
-    prediction could turn into its opposite.
-    Departs: the sum is divided by N, alike everywhere, which changes no label; so smoothed scores
-    stay in [-1, 1] beside the probabilities of locations that keep their own.
+    i, which would change no prediction.) The weights are plain cosines: clamped at zero, other
+    classes would win; divided by the sum of a row, which may be zero or negative, a prediction
+    could be inverted.
+    Departs: the sum is divided by N, which changes no label and keeps smoothed scores in [-1, 1],
+    comparable with the probabilities of locations that are not smoothed.
 
-    With ``official`` it is the release: the sum undivided, and each channel of the keys normalised
-    over the locations (a slip: dimension 1 of a (B, N, C) tensor), so that the weights are no
-    cosines. There, a probability that rounds to 1 keeps its own at threshold 1, too.
+    With ``official`` the sum is not divided, and every channel of the keys is normalised over the
+    locations (a slip of the release: dimension 1 of a (B, N, C) tensor), so that the weights are
+    not cosines; and locations with a probability that rounds to 1 are not smoothed at threshold 1.
 
-    The N x N weights never exist: sum_j (k_i . k_j) pred_j = k_i . (sum_j k_j pred_j), so memory
-    grows with C * K.
+    The N x N weights are never in memory: sum_j (k_i . k_j) pred_j = k_i . (sum_j k_j pred_j), so
+    memory grows with C * K.
 
     Args:
         probs: (B, K, h, w) softmax over the classes of the scaled scores, after any denoising.
         keys: (B, C, h, w) of the last attention, raw, any length.
-        threshold: locations whose best class reaches it keep their own prediction; 1 smooths all.
-        official: as the release does it.
+        threshold: locations whose best class reaches it are not smoothed; 1 smooths all.
+        official: follow the release.
 
     Returns:
-        (B, K, h, w) scores of the probabilities' dtype; no probabilities: they sum to anything.
+        (B, K, h, w) scores of the probabilities' dtype; their sum over classes is arbitrary.
 
     Raises:
         ValueError: another shape or type, grids that differ, or a threshold outside [0, 1].
@@ -152,11 +154,9 @@ def smooth_by_keys(
             "grid; take both from the same images"
         )
     _check_threshold(threshold)
-    # Sums over a thousand locations, in float32 at least.
-    dtype = torch.promote_types(probs.dtype, torch.float32)
-    preds = probs.flatten(2).to(dtype)  # (B, K, N)
+    preds = at_least_float32(probs.flatten(2))  # (B, K, N), sums over a thousand locations
     with torch.autocast(probs.device.type, enabled=False):
-        unit_keys = F.normalize(keys.flatten(2).to(dtype), dim=2 if official else 1)  # (B, C, N)
+        unit_keys = F.normalize(keys.flatten(2).to(preds), dim=2 if official else 1)  # (B, C, N)
         smoothed = torch.einsum("bkn,bcn->bkc", preds, unit_keys) @ unit_keys
     if official:
         keeps = preds.amax(dim=1, keepdim=True) >= threshold

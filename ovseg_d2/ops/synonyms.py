@@ -1,4 +1,4 @@
-"""From the scores of words to the scores of classes."""
+"""Reduce the scores of words to scores of classes."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ __all__ = ["max_over_words"]
 def max_over_words(
     row_scores: Tensor, class_ids: Tensor, num_classes: int, dim: int = -3
 ) -> Tensor:
-    """Give each class the best score of its rows.
+    """Return the best score among the words of every class.
 
-    Source: the official code of [sclip] and [naclip], which take it over probabilities: the
-    softmax over all R rows comes before. Scores of any kind are reduced alike; only where one
-    class has more words than another do the two orders differ.
+    Source: the official code of [sclip] and [naclip], which apply it to probabilities, after the
+    softmax over all R rows. On scores before the softmax the result differs if classes have
+    different numbers of words.
 
     Args:
-        row_scores: floating, of size R along ``dim``, one row a word: (R, h, w) or (B, R, h, w)
+        row_scores: floating, of size R along ``dim``, one row per word: (R, h, w) or (B, R, h, w)
             with the default.
-        class_ids: (R,) integer, the class of each row, in any order; each of 0..K-1 occurs.
+        class_ids: (R,) integer, the class of a row, in any order; each of 0..K-1 occurs.
         num_classes: K.
         dim: the dimension of the rows.
 
     Returns:
-        The same shape and dtype with size K along ``dim``. The gradient of a class goes to its best
-        row, in equal parts to rows that tie.
+        Scores of the same dtype with size K along ``dim``, (K, h, w) or (B, K, h, w) with the
+        default. The gradient of a class goes to its best row, in equal parts to rows that tie.
 
     Raises:
         ValueError: scores or class ids of another shape or type, or an id out of range.

@@ -1,13 +1,12 @@
-"""Sliding windows: the boxes that cover an image, and the mean of what is seen through them.
+"""Sliding windows: the boxes that cover an image, and the mean of the windows' scores.
 
-An image seen whole is one window.
+A whole image is one window.
 
-The mean is taken at pixels, as the releases do, not on a common patch grid: the last windows are
+The mean is taken at pixels, as in the releases, not on a common patch grid: the last windows are
 shifted inside the image by any number of pixels, so that the cells of two grids seldom coincide,
-and at a window's edge interpolation must not look into the next one. To keep the classes' scores
-at all pixels from piling up (171 classes at 448 x 600 are 184 MB), any rows can be asked for alone,
-and `score_bands` goes through them; what has to be kept is the grids of all windows, some hundred
-times less.
+and interpolation must not mix windows at their edges. Scores of all classes at all pixels are large
+(171 classes at 448 x 600 are 184 MB), so rows can be computed separately, as by `score_bands`; only
+the grids of all windows, about a hundred times smaller, stay in memory.
 """
 
 from __future__ import annotations
@@ -16,24 +15,19 @@ from collections.abc import Iterator, Sequence
 
 from torch import Tensor
 
-from ovseg_d2.ops.dense import _linear_taps, _resize_last
+from ovseg_d2.ops.dense import MAX_ELEMENTS, Size, linear_taps, resize_last
 from ovseg_d2.ops.precision import at_least_float32
 
 __all__ = ["average_windows", "score_bands", "window_boxes"]
 
-Size = tuple[int, int]
 Box = tuple[int, int, int, int]
-
-# Scores held at once while an image is gone through: 64 MiB of float32.
-_MAX_ELEMENTS = 2**24
 
 
 def window_boxes(size: Size, window: Size, stride: Size) -> list[Box]:
     """Cover an image with windows of one size.
 
-    Windows start every ``stride`` pixels; the last of a row or column that would reach beyond the
-    image is shifted inside. Where the image is smaller than the window, windows are as small as
-    the image.
+    Windows start every ``stride`` pixels; the last one of a row or column is shifted inside the
+    image. In an image smaller than ``window``, windows have the size of the image.
 
     Args:
         size: (H, W) of the image in pixels.
@@ -70,25 +64,24 @@ def average_windows(
     padded_size: Size | None = None,
     rows: tuple[int, int] | None = None,
 ) -> Tensor:
-    """Bring the scores of all windows to the pixels of the image: the mean of those that see each.
+    """Return the mean score at every pixel over the windows that cover it.
 
-    Each window's grid is resized as `upsample_scores` does it: bilinear, ``align_corners=False``,
-    the padding cut off.
+    Grids are resized as by `upsample_scores`: bilinear, ``align_corners=False``, without padding.
 
     Args:
-        scores: (n, K, h, w) floating, one grid a window.
+        scores: (n, K, h, w) floating, one grid per window.
         boxes: n boxes (x0, y0, x1, y1) of one size, from `window_boxes`.
         size: (H, W) of the image in pixels.
-        padded_size: (h, w) in pixels of a window with its padding, which the grid covers; None
-            where windows are whole patches.
-        rows: first row and row behind the last of what is wanted; None means all.
+        padded_size: (h, w) in pixels of a window with its padding, which the grid covers; None if
+            windows are whole patches.
+        rows: first and last + 1 of the rows to compute; None computes all.
 
     Returns:
-        (K, H, W) or (K, rows, W), float32 (float64 of float64 scores).
+        (K, H, W) or (K, rows, W), float32 (float64 for float64 scores).
 
     Raises:
-        ValueError: scores, boxes and sizes that do not belong together, or a pixel of the wanted
-            rows that no box covers.
+        ValueError: scores, boxes and sizes that do not fit each other, or a pixel of the rows
+            outside all boxes.
     """
     start, stop = (0, size[0]) if rows is None else rows
     box_size = _check(scores, boxes, size, padded_size, (start, stop))
@@ -99,9 +92,9 @@ def average_windows(
     for grid, (left, top, right, bottom) in zip(scores, boxes, strict=True):
         first, last = max(top, start), min(bottom, stop)
         if first < last:
-            # Resizing works along each side alone, so a window gives any rows by themselves.
+            # Resizing is separable, so any rows of a window can be computed alone.
             part = _resize_rows(grid, padded_size[0], (first - top, last - top))
-            part = _resize_last(part, padded_size[1])[..., : box_size[1]]
+            part = resize_last(part, padded_size[1])[..., : box_size[1]]
             total[:, first - start : last - start, left:right] += part
             count[first - start : last - start, left:right] += 1
     if not bool((count > 0).all()):
@@ -119,32 +112,34 @@ def score_bands(
     *,
     padded_size: Size | None = None,
     out_size: Size | None = None,
-    max_elements: int = _MAX_ELEMENTS,
+    max_elements: int = MAX_ELEMENTS,
 ) -> Iterator[tuple[int, Tensor]]:
-    """Go through `average_windows` of an image at any size, a band of rows at a time.
+    """Run `average_windows` in bands of rows, with the result at any size.
+
+    Other arguments and errors are those of `average_windows`.
 
     Args:
-        scores: as for `average_windows`, like the next three.
-        boxes: likewise.
-        size: likewise.
-        padded_size: likewise.
-        out_size: (H, W) of the result; where it is not ``size``, the mean is resized to it,
-            bilinear, ``align_corners=False``.
-        max_elements: most scores of a band; at least one row is.
+        scores: (n, K, h, w).
+        boxes: n boxes.
+        size: (H, W) of the image in pixels.
+        padded_size: (h, w) of a padded window in pixels.
+        out_size: (H, W) to which the mean is resized (bilinear, ``align_corners=False``); None
+            means ``size``.
+        max_elements: most scores of a band; a band has at least one row.
 
     Yields:
-        The band's first row, and its scores (K, rows, W), float32 (float64 of float64 scores).
+        The band's first row, and its scores (K, rows, W), float32 (float64 for float64 scores).
 
     Raises:
-        ValueError: as `average_windows`, or a size below 1.
+        ValueError: an ``out_size`` below 1.
     """
     out_height, out_width = size if out_size is None else out_size
     if min(out_height, out_width) < 1:
         raise ValueError(f"out_size is {out_size}; it must be at least 1 pixel each way")
-    # A row of the result stands on several rows of the image where that is larger.
+    # A row of a smaller result needs several rows of the image.
     row = max(size[1] * -(-size[0] // out_height), out_width)
     band = max(1, max_elements // (scores.shape[1] * row))
-    taps, _ = _linear_taps(size[0], out_height)
+    taps, _ = linear_taps(size[0], out_height)
     for start in range(0, out_height, band):
         stop = min(start + band, out_height)
         rows = (start, stop)
@@ -153,11 +148,11 @@ def score_bands(
         part = average_windows(scores, boxes, size, padded_size=padded_size, rows=rows)
         if out_height != size[0]:
             part = _resize_rows(part, out_height, (start, stop), first=rows[0], total=size[0])
-        yield start, _resize_last(part, out_width)
+        yield start, resize_last(part, out_width)
 
 
 def _starts(size: int, window: int, stride: int) -> list[int]:
-    """Where the windows of one side begin."""
+    """Return the first pixels of the windows along one side."""
     steps = -(-max(size - window, 0) // stride)
     return [max(min(step * stride, size - window), 0) for step in range(steps + 1)]
 
@@ -165,11 +160,11 @@ def _starts(size: int, window: int, stride: int) -> list[int]:
 def _resize_rows(
     values: Tensor, out_size: int, rows: tuple[int, int], first: int = 0, total: int | None = None
 ) -> Tensor:
-    """Some rows of (K, h, w) resized along h; ``values`` start at row ``first`` of ``total``."""
+    """Resize (K, h, w) along h to ``rows``; ``values`` start at row ``first`` of ``total``."""
     total = values.shape[1] if total is None else total
     if total == out_size:
         return values[:, rows[0] - first : rows[1] - first]
-    low_high, weights = _linear_taps(total, out_size)
+    low_high, weights = linear_taps(total, out_size)
     low, high = (low_high[:, rows[0] : rows[1]] - first).to(values.device)
     low_weights, high_weights = weights[:, rows[0] : rows[1], None].to(values)
     return values[:, low] * low_weights + values[:, high] * high_weights
@@ -182,15 +177,15 @@ def _check(
     padded_size: Size | None,
     rows: tuple[int, int],
 ) -> Size:
-    """Refuse what does not belong together; returns (h, w) of the boxes."""
+    """Check that all arguments fit each other and return (h, w) of the boxes."""
     if scores.dim() != 4 or 0 in scores.shape or not scores.is_floating_point():
         raise ValueError(
             f"scores have shape {tuple(scores.shape)} and dtype {scores.dtype}; give "
-            "(n, K, h, w) of a floating type, one grid a window"
+            "(n, K, h, w) of a floating type, one grid per window"
         )
     if len(boxes) != len(scores):
         raise ValueError(
-            f"{len(boxes)} boxes for the grids of {len(scores)} windows; give one each"
+            f"{len(boxes)} boxes for the grids of {len(scores)} windows; give one box per grid"
         )
     sizes = {(bottom - top, right - left) for left, top, right, bottom in boxes}
     inside = all(

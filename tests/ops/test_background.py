@@ -1,4 +1,4 @@
-"""Background by threshold, by words and by size: by hand, and against the release's procedure."""
+"""Background by threshold, by words and by size: worked values, loops and the release."""
 
 import pytest
 import torch
@@ -12,13 +12,13 @@ from ovseg_d2.ops import (
 )
 
 
-def test_threshold_worked_by_hand() -> None:
+def test_background_by_threshold_worked_by_hand() -> None:
     # Classes: thing, background, thing; four pixels.
     probs = torch.tensor(
         [[0.5, 0.30, 0.39, 0.2], [0.1, 0.35, 0.22, 0.4], [0.4, 0.35, 0.39, 0.4]]
     ).reshape(3, 1, 4)
     out = background_by_threshold(probs, 0.4, 1)
-    # Pixel 3 reaches the threshold in a tie that the lower index wins, before and after.
+    # Pixel 3 reaches the threshold; the lower index wins its tie, before and after.
     assert torch.equal(out.argmax(dim=0), torch.tensor([[0, 1, 1, 1]]))
     assert torch.equal(out[1, 0], torch.tensor([0.1, 0.4, 0.4, 0.4]))
     assert torch.equal(out[[0, 2]], probs[[0, 2]])
@@ -26,7 +26,7 @@ def test_threshold_worked_by_hand() -> None:
 
 
 @pytest.mark.parametrize("background_id", [0, 2])
-def test_threshold_is_the_labels_of_a_loop(background_id: int) -> None:
+def test_background_by_threshold_equals_a_loop(background_id: int) -> None:
     probs = torch.randn(2, 5, 6, 7).softmax(dim=1)
     labels = background_by_threshold(probs, 0.45, background_id).argmax(dim=1)
     best, expected = probs.max(dim=1)
@@ -35,7 +35,7 @@ def test_threshold_is_the_labels_of_a_loop(background_id: int) -> None:
     assert torch.equal(labels, expected)
 
 
-def test_merging_worked_by_hand() -> None:
+def test_merge_background_worked_by_hand() -> None:
     scores = torch.tensor([[0.1, 0.5], [0.4, -0.2], [0.3, 0.6]]).reshape(3, 1, 2)
     out = merge_background(scores, [2, 0])
     assert torch.equal(out[2, 0], torch.tensor([0.3, 0.6]))
@@ -45,7 +45,7 @@ def test_merging_worked_by_hand() -> None:
     assert merge_background(scores, [1]) is scores
 
 
-def test_merging_is_that_of_labels() -> None:
+def test_merge_background_merges_labels() -> None:
     scores = torch.randn(2, 6, 5, 4)
     labels = merge_background(scores, [1, 4, 5]).argmax(dim=1)
     expected = scores.argmax(dim=1)
@@ -53,7 +53,7 @@ def test_merging_is_that_of_labels() -> None:
     assert torch.equal(labels, expected)
 
 
-def test_small_areas_worked_by_hand() -> None:
+def test_filter_small_areas_worked_by_hand() -> None:
     # Ten pixels: background wins 4, class 1 wins 5, class 2 wins one: a sixth of the foreground.
     winners = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1, 1, 2])
     probs = torch.full((3, 1, 10), 0.2)
@@ -63,13 +63,13 @@ def test_small_areas_worked_by_hand() -> None:
     out = filter_small_areas(probs, 0.17, 0)
     assert torch.equal(out.argmax(dim=0)[0], torch.tensor([0, 0, 0, 0, 1, 1, 1, 1, 1, 1]))
     assert out[2].eq(0).all()
-    # A class that wins no pixel goes as well; background stays, whatever it wins.
+    # A class that wins no pixel is dropped too; background always stays.
     alone = filter_small_areas(probs[:, :, 4:9], 0.0, 0)
     assert alone[2].eq(0).all()
     assert torch.equal(alone[:2], probs[:2, :, 4:9])
 
 
-def test_small_areas_as_the_release_does_it() -> None:
+def test_filter_small_areas_equals_the_release() -> None:
     probs = (3 * torch.randn(3, 6, 9, 8)).softmax(dim=1)
     probs[:, 3] *= 0.4
     out = filter_small_areas(probs, 0.15, 0)
@@ -82,14 +82,14 @@ def test_small_areas_as_the_release_does_it() -> None:
     assert (out.amax(dim=(2, 3)) == 0).any()
 
 
-def test_small_areas_of_a_part_of_an_image() -> None:
+def test_filter_small_areas_of_a_part_of_an_image() -> None:
     probs = torch.randn(4, 12, 9).softmax(dim=0)
     areas = torch.bincount(probs.argmax(dim=0).flatten(), minlength=4)
     parts = [filter_small_areas(part, 0.3, 1, areas) for part in probs.split(5, dim=1)]
     assert torch.equal(torch.cat(parts, dim=1), filter_small_areas(probs, 0.3, 1))
 
 
-def test_merged_background_passes_the_filter() -> None:
+def test_filter_small_areas_keeps_merged_background() -> None:
     probs = merge_background(torch.randn(5, 4, 4).softmax(dim=0), [0, 3])
     out = filter_small_areas(probs, 0.1, 0)
     assert not out.isnan().any()
@@ -104,7 +104,7 @@ def test_merged_background_passes_the_filter() -> None:
         lambda probs, k: filter_small_areas(probs, 0.5, k),
     ],
 )
-def test_refuses(call) -> None:
+def test_background_functions_refuse_probs_and_ids(call) -> None:
     with pytest.raises(ValueError, match="background class 3 is not one of the 3 classes"):
         call(torch.zeros(3, 2, 2), 3)
     with pytest.raises(ValueError, match="background class -1"):
@@ -115,14 +115,14 @@ def test_refuses(call) -> None:
         call(torch.zeros(3, 2, 2, dtype=torch.long), 1)
 
 
-def test_small_areas_refuse() -> None:
+def test_filter_small_areas_refuses() -> None:
     with pytest.raises(ValueError, match="min_share is 2"):
         filter_small_areas(torch.zeros(3, 2, 2), 2, 0)
-    with pytest.raises(ValueError, match="one number a class"):
+    with pytest.raises(ValueError, match="one number per class"):
         filter_small_areas(torch.zeros(3, 2, 2), 0.5, 0, torch.zeros(4))
 
 
-def test_finding_background_is_merging_filtering_doubting() -> None:
+def test_find_background_merges_then_filters_then_thresholds() -> None:
     probs = torch.randn(4, 8, 8).softmax(dim=0)
     out = find_background(probs, Background(0.5, 0.4), [1, 3])
     steps = filter_small_areas(merge_background(probs, [1, 3]), 0.4, 1)
@@ -131,7 +131,7 @@ def test_finding_background_is_merging_filtering_doubting() -> None:
     assert find_background(probs, Background(), []) is probs
 
 
-def test_finding_background_refuses() -> None:
+def test_find_background_refuses() -> None:
     with pytest.raises(ValueError, match="background_ids is empty; add a background class"):
         find_background(torch.zeros(2, 3, 3), Background(min_share=0.1), [])
     with pytest.raises(ValueError, match="threshold is 1.5"):

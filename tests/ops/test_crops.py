@@ -1,4 +1,4 @@
-"""Crops of masks: by hand, against slow loops, and against the official numbers."""
+"""Crops of masks: worked values, loops and the official numbers."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ _MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073]) * 255
 _STD = torch.tensor([0.26862954, 0.26130258, 0.27577711]) * 255
 
 
-def test_boxes_by_hand() -> None:
+def test_mask_boxes_worked_by_hand() -> None:
     masks = torch.zeros(4, 5, 7, dtype=torch.bool)
     masks[0, 1, 2] = True  # one pixel
     masks[1, 1, 3] = masks[1, 4, 0] = True  # two corners
@@ -26,7 +26,7 @@ def test_boxes_by_hand() -> None:
     assert mask_boxes(masks).tolist() == [[2, 1, 3, 2], [0, 1, 4, 5], [0, 0, 7, 5], [0, 0, 0, 0]]
 
 
-def test_boxes_equal_those_of_a_loop() -> None:
+def test_mask_boxes_equal_a_loop() -> None:
     masks = torch.rand(20, 9, 13) > 0.97
     for mask, box in zip(masks, mask_boxes(masks).tolist(), strict=True):
         ys, xs = mask.nonzero(as_tuple=True)
@@ -36,7 +36,7 @@ def test_boxes_equal_those_of_a_loop() -> None:
         assert box == expected
 
 
-def test_expanded_boxes_by_hand() -> None:
+def test_expand_boxes_worked_by_hand() -> None:
     boxes = torch.tensor([[2, 1, 3, 2], [0, 0, 4, 4], [10, 10, 14, 13]])
     # The first grows to (1.5, 0.5, 3.5, 2.5), the second is cut at the image, the third reaches
     # (8, 8.5, 16, 14.5) and is cut to 15 pixels of width.
@@ -45,14 +45,14 @@ def test_expanded_boxes_by_hand() -> None:
     assert expand_boxes(boxes, 1.0, (20, 15)).tolist() == boxes.tolist()
 
 
-def test_the_threshold_itself_is_outside() -> None:
+def test_binarize_masks_threshold_is_outside() -> None:
     soft = torch.tensor([[[0.25, 0.5, 0.75]]])
     assert binarize_masks(soft, 0.5).tolist() == [[[False, False, True]]]
     binary = torch.tensor([[[True, False]]])
     assert binarize_masks(binary, 0.5) is binary
 
 
-def test_fills_by_hand() -> None:
+def test_fill_background_worked_by_hand() -> None:
     crop = torch.tensor([[[1.0, 2.0]], [[3.0, 4.0]], [[5.0, 6.0]]])
     colour = torch.tensor([10.0, 20.0, 30.0])
     mask = torch.tensor([[True, False]])
@@ -62,7 +62,7 @@ def test_fills_by_hand() -> None:
     assert blended.tolist() == [[[5.5, 8.0]], [[11.5, 16.0]], [[17.5, 24.0]]]
 
 
-def test_a_region_is_its_box_with_the_rest_filled() -> None:
+def test_cut_regions_fills_the_rest_of_the_box() -> None:
     image = torch.arange(3 * 4 * 5.0).view(3, 4, 5)
     masks = torch.zeros(1, 4, 5, dtype=torch.bool)
     masks[0, 1, 1] = masks[0, 2, 3] = True
@@ -71,19 +71,19 @@ def test_a_region_is_its_box_with_the_rest_filled() -> None:
     assert cut[0].tolist() == [[True, False, False], [False, False, True]]
 
 
-def test_crops_are_resized_each_by_itself() -> None:
+def test_resize_regions_resizes_crops_independently() -> None:
     crops = [torch.rand(3, 5, 9), torch.rand(3, 1, 1)]
     masks = [torch.rand(5, 9) > 0.5, torch.ones(1, 1, dtype=torch.bool)]
     resized, resized_masks = resize_regions(crops, masks, (8, 6))
     assert resized.shape == (2, 3, 8, 6)
     torch.testing.assert_close(resized[1], crops[1].expand(3, 8, 6))
-    # Nearest: pixel i of 8 shows floor(5 i / 8), and likewise to the right.
+    # Nearest: pixel i of 8 shows floor(5 i / 8), pixel j of 6 shows floor(9 j / 6).
     rows = [5 * i // 8 for i in range(8)]
     columns = [9 * i // 6 for i in range(6)]
     assert torch.equal(resized_masks[0], masks[0][rows][:, columns])
 
 
-def test_masks_of_another_size_are_refused() -> None:
+def test_cut_regions_refuses_masks_of_another_size() -> None:
     with pytest.raises(ValueError, match="of the image's size"):
         cut_regions(torch.zeros(3, 4, 4), torch.zeros(1, 5, 5), torch.zeros(1, 4), None)
 
@@ -91,7 +91,7 @@ def test_masks_of_another_size_are_refused() -> None:
 @pytest.mark.parametrize(
     "changes", [{"threshold": 1.0}, {"expand_ratio": 0.5}, {"fill": "grey"}, {"threshold": -0.1}]
 )
-def test_options_that_mean_nothing_are_refused(changes: dict) -> None:
+def test_crop_options_refuse_values_out_of_range(changes: dict) -> None:
     with pytest.raises(ValueError, match=next(iter(changes))):
         CropOptions(**changes)
 
@@ -100,7 +100,7 @@ _RESIZED = ("official_settings", "fill_zero", "expand_2", "matting", "large_imag
 
 
 @pytest.mark.parametrize("subcase", [*_RESIZED, "crops_only", "crops_only_expand_2_zero"])
-def test_parity_with_ovseg(parity, subcase: str) -> None:
+def test_crops_equal_the_official_ones(parity, subcase: str) -> None:
     call = parity("ovseg_crops").subcases[subcase]
     args = call.args
     image, soft = _inputs(call)
@@ -108,7 +108,7 @@ def test_parity_with_ovseg(parity, subcase: str) -> None:
     valid = binary.any(dim=(1, 2)) if binary.dim() == 3 else binary
     call.check("valid", valid)
     boxes = expand_boxes(mask_boxes(binary[valid]), args["mask_expand_ratio"], image.shape[1:])
-    # As the classifier has it: pixels are normalised first, and the mean is 0 then.
+    # The classifier crops normalised pixels, of which the mean is 0.
     normalised = (image - _MEAN.view(3, 1, 1)) / _STD.view(3, 1, 1)
     fill = torch.zeros(3) if args["mask_fill"] == "mean" else -_MEAN / _STD
     weights = (soft if args["mask_matting"] else binary)[valid]
@@ -130,7 +130,7 @@ def test_parity_with_ovseg(parity, subcase: str) -> None:
     call.check("unnormalised_mean", regions.mean(dim=(2, 3)) * _STD + _MEAN)
 
 
-def test_parity_where_no_mask_is_valid(parity) -> None:
+def test_binarize_masks_equals_the_official_one(parity) -> None:
     call = parity("ovseg_crops").subcases["no_valid_mask"]
     _, soft = _inputs(call)
     call.check("valid", binarize_masks(soft, call.args["mask_thr"]).any(dim=(1, 2)))

@@ -7,18 +7,18 @@ from torch.nn import functional as F
 from ovseg_d2.ops import dense_argmax, upsample_scores
 
 
-def test_upsample_by_hand() -> None:
+def test_upsample_scores_worked_by_hand() -> None:
     # Two cells over 4 pixels: their centres lie at pixels 0.5 and 2.5; between them it is linear.
     scores = torch.tensor([[[0.0, 4.0]]])
     assert upsample_scores(scores, (1, 4), (1, 4)).tolist() == [[[0.0, 1.0, 3.0, 4.0]]]
-    # Cutting one pixel of padding off moves nothing.
+    # Without one pixel of padding the others do not change.
     assert upsample_scores(scores, (1, 4), (1, 3)).tolist() == [[[0.0, 1.0, 3.0]]]
     # The second resizing sees the image alone: 3 pixels to 6.
     expected = [[[0.0, 0.25, 0.75, 1.5, 2.5, 3.0]]]
     assert upsample_scores(scores, (1, 4), (1, 3), (1, 6)).tolist() == expected
 
 
-def test_upsample_keeps_batch_and_dtype() -> None:
+def test_upsample_scores_keeps_batch_and_dtype() -> None:
     scores = torch.randn(2, 3, 4, 5, dtype=torch.float64)
     out = upsample_scores(scores, (32, 40), (30, 33), (20, 50))
     assert out.shape == (2, 3, 20, 50)
@@ -26,7 +26,7 @@ def test_upsample_keeps_batch_and_dtype() -> None:
     torch.testing.assert_close(out[1], upsample_scores(scores[1], (32, 40), (30, 33), (20, 50)))
 
 
-def test_upsample_is_differentiable() -> None:
+def test_upsample_scores_is_differentiable() -> None:
     scores = torch.randn(2, 4, 5, requires_grad=True)
     upsample_scores(scores, (8, 10), (7, 9), (5, 5)).sum().backward()
     assert scores.grad is not None
@@ -35,7 +35,7 @@ def test_upsample_is_differentiable() -> None:
 
 
 def _assert_same(labels: torch.Tensor, plain: torch.Tensor) -> None:
-    """Labels equal the argmax of plain scores (K, H, W), save where rounding decides a tie."""
+    """Check that labels are the argmax of plain scores (K, H, W), except in ties by rounding."""
     top = plain.topk(min(2, len(plain)), dim=0).values
     clear = (top[0] - top[-1]) > 1e-5 if len(plain) > 1 else torch.ones_like(labels).bool()
     assert clear.float().mean() > 0.98
@@ -44,7 +44,9 @@ def _assert_same(labels: torch.Tensor, plain: torch.Tensor) -> None:
 
 @pytest.mark.parametrize("max_elements", [1, 1000, 2**24])
 @pytest.mark.parametrize("size", [(40, 56), (33, 90), (3, 2), (1, 1)])
-def test_argmax_equals_interpolate_and_argmax(size: tuple[int, int], max_elements: int) -> None:
+def test_dense_argmax_equals_interpolate_and_argmax(
+    size: tuple[int, int], max_elements: int
+) -> None:
     scores = torch.randn(7, 5, 7)
     labels = dense_argmax(scores, size, max_elements=max_elements)
     plain = F.interpolate(scores[None], size=size, mode="bilinear", align_corners=False)[0]
@@ -69,7 +71,7 @@ def test_argmax_of_a_padded_image(out_size: tuple[int, int], max_elements: int) 
     torch.testing.assert_close(best, plain.max(dim=0).values, rtol=0, atol=1e-5)
 
 
-def test_crop_alone_means_that_the_output_is_the_image() -> None:
+def test_dense_argmax_crops_padding_without_image_size() -> None:
     scores = torch.randn(4, 3, 3)
     labels = dense_argmax(scores, (20, 23), crop=(24, 24))
     plain = F.interpolate(scores[None], size=(24, 24), mode="bilinear", align_corners=False)[0]
@@ -77,16 +79,16 @@ def test_crop_alone_means_that_the_output_is_the_image() -> None:
 
 
 @pytest.mark.parametrize("max_elements", [1, 2**24])
-def test_ties_go_to_the_lowest_index(max_elements: int) -> None:
+def test_dense_argmax_ties_go_to_the_lowest_index(max_elements: int) -> None:
     scores = torch.randn(3, 4, 5)
-    # Classes 0..2 again as 3..5 and 6..8: every pixel is a threefold tie.
+    # Classes 3..5 and 6..8 repeat 0..2: every pixel has a tie of three.
     labels = dense_argmax(scores.repeat(3, 1, 1), (31, 47), max_elements=max_elements)
     assert torch.equal(labels, dense_argmax(scores, (31, 47), max_elements=max_elements))
     zeros = dense_argmax(torch.zeros(5, 2, 2), (9, 9), max_elements=max_elements)
     assert torch.equal(zeros, torch.zeros(9, 9, dtype=torch.long))
 
 
-def test_band_size_changes_nothing_at_all() -> None:
+def test_dense_argmax_is_independent_of_the_band_size() -> None:
     scores = torch.randn(9, 6, 5)
     kwargs = {"crop": (48, 40), "image_size": (47, 33)}
     one = dense_argmax(scores, (70, 31), max_elements=1, return_scores=True, **kwargs)
@@ -95,14 +97,14 @@ def test_band_size_changes_nothing_at_all() -> None:
     assert torch.equal(one[1], all_at_once[1])
 
 
-def test_a_batch_is_its_images() -> None:
+def test_dense_argmax_of_a_batch() -> None:
     scores = torch.randn(3, 4, 5, 6)
     labels, best = dense_argmax(scores, (22, 17), return_scores=True)
     assert labels.shape == best.shape == (3, 22, 17)
     assert torch.equal(labels[2], dense_argmax(scores[2], (22, 17)))
 
 
-def test_no_tensor_exceeds_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dense_argmax_bounds_its_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
     largest = 0
     original = F.interpolate
 
@@ -117,7 +119,7 @@ def test_no_tensor_exceeds_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0 < largest <= 10_000
 
 
-def test_half_precision_is_computed_in_float32() -> None:
+def test_dense_argmax_computes_half_precision_in_float32() -> None:
     scores = torch.randn(8, 6, 6)
     half = scores.bfloat16()
     assert torch.equal(dense_argmax(half, (50, 50)), dense_argmax(half.float(), (50, 50)))
@@ -135,12 +137,14 @@ def test_half_precision_is_computed_in_float32() -> None:
         ((2, 4, 4), {"crop": (9, 9), "image_size": (9, 10)}, "exceeds the padded size"),
     ],
 )
-def test_refuses(shape: tuple[int, ...], kwargs: dict[str, tuple[int, int]], message: str) -> None:
+def test_dense_argmax_refuses(
+    shape: tuple[int, ...], kwargs: dict[str, tuple[int, int]], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         dense_argmax(torch.zeros(shape), **({"size": (8, 8)} | kwargs))
 
 
-def test_refuses_integers() -> None:
+def test_upsample_scores_and_dense_argmax_refuse_integers() -> None:
     with pytest.raises(ValueError, match=r"dtype torch\.int64"):
         upsample_scores(torch.zeros(2, 3, 3, dtype=torch.long), (6, 6), (6, 6))
     with pytest.raises(ValueError, match=r"dtype torch\.int64"):

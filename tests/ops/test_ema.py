@@ -1,4 +1,4 @@
-"""The moving average, number by number."""
+"""`update_ema`: worked values, closed form, dtypes and errors."""
 
 import copy
 
@@ -10,7 +10,7 @@ from ovseg_d2.ops import update_ema
 
 
 class Net(nn.Module):
-    """Parameters, two float buffers and an integer one, and a buffer that is not saved."""
+    """A network with parameters, float and integer buffers, and a buffer that is not saved."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ def random_net() -> Net:
     return net
 
 
-def test_worked_value():
+def test_update_ema_worked_by_hand():
     teacher, student = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
     nn.init.constant_(teacher.weight, 8.0)
     nn.init.constant_(student.weight, 4.0)
@@ -41,26 +41,26 @@ def test_worked_value():
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9, 0.999, 1.0])
-def test_parameters_move_and_buffers_are_copied(momentum):
+def test_update_ema_moves_parameters_and_copies_buffers(momentum):
     student = random_net()
     teacher = random_net()
     before = copy.deepcopy(teacher.state_dict())
     untouched = copy.deepcopy(student.state_dict())
     update_ema(teacher, student, momentum)
     for name, value in teacher.named_parameters():
-        own, other = before[name].double(), untouched[name].double()
-        expected = (momentum * own + (1 - momentum) * other).float()
+        old, goal = before[name].double(), untouched[name].double()
+        expected = (momentum * old + (1 - momentum) * goal).float()
         torch.testing.assert_close(value.detach(), expected, rtol=1e-6, atol=1e-7)
         if momentum in (0.0, 1.0):
-            assert torch.equal(value, (own if momentum else other).float())
+            assert torch.equal(value, (old if momentum else goal).float())
     for name, value in teacher.named_buffers():
         assert torch.equal(value, dict(student.named_buffers())[name])
         assert value.dtype == dict(student.named_buffers())[name].dtype
     assert all(torch.equal(value, untouched[name]) for name, value in student.state_dict().items())
 
 
-def test_many_steps_follow_the_closed_form():
-    """After n steps towards a student that stands still, m^n of the way is left."""
+def test_update_ema_follows_the_closed_form():
+    """After n steps towards a constant student, m^n of the difference is left."""
     student = random_net()
     teacher = random_net()
     start = {name: value.detach().clone() for name, value in teacher.named_parameters()}
@@ -72,7 +72,7 @@ def test_many_steps_follow_the_closed_form():
         torch.testing.assert_close(value.detach(), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_gradient_flags_stay_and_no_graph_is_made():
+def test_update_ema_keeps_gradient_flags_and_makes_no_graph():
     student = random_net()
     teacher = random_net().requires_grad_(False)
     update_ema(teacher, student, 0.9)
@@ -80,7 +80,7 @@ def test_gradient_flags_stay_and_no_graph_is_made():
     assert all(value.requires_grad and value.grad is None for value in student.parameters())
 
 
-def test_a_float32_teacher_of_a_half_precision_student_loses_nothing():
+def test_update_ema_float32_teacher_of_a_bfloat16_student():
     student = nn.Linear(1, 1, bias=False).bfloat16()
     teacher = nn.Linear(1, 1, bias=False)
     nn.init.constant_(teacher.weight, 1.0)
@@ -91,12 +91,12 @@ def test_a_float32_teacher_of_a_half_precision_student_loses_nothing():
 
 
 @pytest.mark.parametrize("momentum", [-0.1, 1.5, float("nan")])
-def test_refuses_momentum(momentum):
+def test_update_ema_refuses_momentum(momentum):
     with pytest.raises(ValueError, match="momentum is .*; give a number from 0 to 1"):
         update_ema(nn.Linear(1, 1), nn.Linear(1, 1), momentum)
 
 
 @pytest.mark.parametrize("student", [nn.Linear(1, 1, bias=False), nn.Linear(2, 1), random_net()])
-def test_refuses_another_network(student):
+def test_update_ema_refuses_another_network(student):
     with pytest.raises(ValueError, match="make the teacher a deep copy"):
         update_ema(nn.Linear(1, 1), student, 0.9)

@@ -1,4 +1,4 @@
-"""p^(1 - lambda) q^lambda: by hand, at its ends, and the official numbers."""
+"""p^(1 - lambda) q^lambda: worked values, both ends and the official numbers."""
 
 import math
 
@@ -11,35 +11,35 @@ from ovseg_d2.ops import class_lambdas, fuse_masks, lambda_ensemble
 _ALL = torch.tensor([True, True])
 
 
-def test_by_hand() -> None:
+def test_lambda_ensemble_worked_by_hand() -> None:
     p = torch.tensor([[0.25, 0.5], [0.16, 0.0]])
     q = torch.tensor([[0.81, 0.5], [0.9, 0.9]])
     mixed = lambda_ensemble(p, q, torch.tensor([True, False]), 0.5)
-    # sqrt(.25 * .81), sqrt(.5 * .5); of the mask that CLIP has not seen sqrt(.16 * 1), sqrt(0).
+    # sqrt(.25 * .81), sqrt(.5 * .5); sqrt(.16 * 1), sqrt(0) for the mask without CLIP.
     torch.testing.assert_close(mixed, torch.tensor([[0.45, 0.5], [0.4, 0.0]]))
 
 
-def test_the_ends_are_one_side_alone() -> None:
+def test_lambda_ensemble_of_0_and_1() -> None:
     p = torch.tensor([[0.0, 0.7], [0.2, 0.3]])
     q = torch.tensor([[0.6, 0.0], [0.5, 0.4]])
     assert torch.equal(lambda_ensemble(p, q, _ALL, 0.0), p)
     assert torch.equal(lambda_ensemble(p, q, _ALL, 1.0), q)
 
 
-def test_the_official_zero_is_clip_alone() -> None:
+def test_lambda_ensemble_official_0_is_clip_alone() -> None:
     p, q = torch.rand(2, 3), torch.rand(2, 3)
     mixed = lambda_ensemble(p, q, torch.tensor([False, True]), 0.0, official=True)
     assert torch.equal(mixed, torch.stack([torch.zeros(3), q[1]]))
 
 
-def test_a_row_that_is_not_valid_is_never_read() -> None:
+def test_lambda_ensemble_never_reads_invalid_rows() -> None:
     q = torch.full((2, 3), math.nan)
     p = torch.rand(2, 3)
     assert torch.equal(lambda_ensemble(p, q, ~_ALL, 0.0), p)
     assert not lambda_ensemble(p, q, ~_ALL, 0.4).isnan().any()
 
 
-def test_each_class_may_have_its_own() -> None:
+def test_class_lambdas() -> None:
     seen = torch.tensor([True, False, True])
     lambdas = class_lambdas(seen, 0.25, 1.0)
     p, q = torch.rand(2, 3), torch.rand(2, 3)
@@ -48,14 +48,14 @@ def test_each_class_may_have_its_own() -> None:
     torch.testing.assert_close(mixed[:, 0], p[:, 0] ** 0.75 * q[:, 0] ** 0.25)
 
 
-def test_one_class_and_no_mask() -> None:
+def test_lambda_ensemble_of_one_class_or_no_mask() -> None:
     assert lambda_ensemble(torch.rand(2, 1), torch.rand(2, 1), _ALL, 0.3).shape == (2, 1)
     none = torch.zeros(0, 4)
     assert lambda_ensemble(none, none, torch.zeros(0, dtype=torch.bool), 0.3).shape == (0, 4)
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.1, math.nan])
-def test_a_lambda_outside_is_refused(value: float) -> None:
+def test_lambda_ensemble_refuses_lambdas_out_of_range(value: float) -> None:
     p = torch.rand(2, 3)
     with pytest.raises(ValueError, match=r"outside \[0, 1\]"):
         lambda_ensemble(p, p, _ALL, value)
@@ -63,7 +63,7 @@ def test_a_lambda_outside_is_refused(value: float) -> None:
         lambda_ensemble(p, p, _ALL, torch.tensor([0.5, value, 0.5]))
 
 
-def test_shapes_that_do_not_fit_are_refused() -> None:
+def test_lambda_ensemble_refuses_shapes() -> None:
     p = torch.rand(2, 3)
     with pytest.raises(ValueError, match="clip_probs"):
         lambda_ensemble(p, torch.rand(1, 3), _ALL, 0.5)
@@ -76,7 +76,7 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
 @pytest.mark.parametrize(
     "subcase", ["weight_0_7", "weight_0", "weight_1", "all_valid_weight_0_7", "none_valid"]
 )
-def test_parity_with_ovseg(parity, subcase: str) -> None:
+def test_lambda_ensemble_equals_the_official_one(parity, subcase: str) -> None:
     call = parity("ovseg_semantic_inference").subcases[subcase]
     p = call.inputs["mask_class_logits"].softmax(dim=-1)[:, :-1]
     valid = call.inputs["valid"]
@@ -88,7 +88,7 @@ def test_parity_with_ovseg(parity, subcase: str) -> None:
     _check_maps(call, mixed)
 
 
-def test_parity_of_proposals_alone(parity) -> None:
+def test_lambda_ensemble_equals_the_official_proposals_alone(parity) -> None:
     call = parity("ovseg_semantic_inference").subcases["ensemble_off"]
     p = call.inputs["mask_class_logits"].softmax(dim=-1)[:, :-1]
     valid = torch.ones(len(p), dtype=torch.bool)

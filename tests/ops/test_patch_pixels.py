@@ -6,25 +6,25 @@ from torch import nn
 from ovseg_d2.ops import patch_pixels
 
 
-def test_order_is_that_of_a_towers_first_convolution():
+def test_patch_pixels_have_the_order_of_a_convolution():
     images = torch.randn(2, 3, 8, 12)
     convolution = nn.Conv2d(3, 5, (4, 6), stride=(4, 6))
     expected = convolution(images).flatten(2).transpose(1, 2)
     pixels = patch_pixels(images, (4, 6), unit_variance=False)
-    found = pixels @ convolution.weight.flatten(1).t() + convolution.bias
-    torch.testing.assert_close(found, expected)
+    actual = pixels @ convolution.weight.flatten(1).t() + convolution.bias
+    torch.testing.assert_close(actual, expected)
 
 
-def test_zeros_fill_the_last_patches():
+def test_patch_pixels_pad_with_zeros():
     pixels = patch_pixels(torch.ones(1, 1, 3, 3), (2, 2), unit_variance=False)
     assert pixels.tolist() == [[[1, 1, 1, 1], [1, 0, 1, 0], [1, 1, 0, 0], [1, 0, 0, 0]]]
 
 
-def test_patches_of_unit_variance_and_flat_ones():
+def test_patch_pixels_of_unit_variance():
     images = 7 * torch.randn(2, 3, 8, 8) + 3
     images[0, :, :4, :4] = 5.0
     plain = patch_pixels(images, (4, 4), unit_variance=False)
-    found = patch_pixels(images, (4, 4), unit_variance=True)
-    assert found[0, 0].tolist() == [0.0] * 48
-    for row, expected in zip(found.flatten(0, 1)[1:], plain.flatten(0, 1)[1:], strict=True):
+    normalised = patch_pixels(images, (4, 4), unit_variance=True)
+    assert normalised[0, 0].tolist() == [0.0] * 48
+    for row, expected in zip(normalised.flatten(0, 1)[1:], plain.flatten(0, 1)[1:], strict=True):
         torch.testing.assert_close(row, (expected - expected.mean()) / expected.std())

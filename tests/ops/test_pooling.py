@@ -6,20 +6,20 @@ import torch
 from ovseg_d2.ops import pool_masks
 
 
-def test_mean_of_the_covered_cells_by_hand():
+def test_pool_masks_worked_by_hand():
     feats = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]], [[10.0, 20.0], [30.0, 40.0]]]])
     masks = torch.tensor([[[[True, False], [False, True]], [[False, False], [True, False]]]])
     expected = torch.tensor([[[2.5, 25.0], [3.0, 30.0]]])
     assert torch.equal(pool_masks(feats, masks), expected)
 
 
-def test_soft_weights_are_a_weighted_mean():
+def test_pool_masks_with_soft_weights():
     feats = torch.tensor([[[[2.0, 6.0]]]])
     weights = torch.tensor([[[[0.25, 0.75]]]])
     assert pool_masks(feats, weights).item() == pytest.approx(0.25 * 2 + 0.75 * 6)
 
 
-def test_an_empty_mask_gives_zeros_and_a_finite_gradient():
+def test_pool_masks_of_an_empty_mask():
     feats = torch.randn(1, 3, 2, 2, requires_grad=True)
     weights = torch.zeros(1, 2, 2, 2)
     weights[0, 0, 0, 0] = 1
@@ -31,7 +31,7 @@ def test_an_empty_mask_gives_zeros_and_a_finite_gradient():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_equals_a_loop(dtype):
+def test_pool_masks_equals_a_loop(dtype):
     feats, masks = torch.randn(2, 4, 3, 5).to(dtype), torch.rand(2, 6, 3, 5) > 0.6
     pooled = pool_masks(feats, masks)
     assert pooled.dtype == dtype
@@ -43,10 +43,10 @@ def test_equals_a_loop(dtype):
             torch.testing.assert_close(pooled[b, q].double(), mean, rtol=0, atol=tolerance)
 
 
-def test_no_masks_at_all():
+def test_pool_masks_without_masks():
     assert pool_masks(torch.randn(1, 3, 2, 2), torch.zeros(1, 0, 2, 2)).shape == (1, 0, 3)
 
 
-def test_grids_that_differ_are_refused():
+def test_pool_masks_refuses_another_grid():
     with pytest.raises(ValueError, match="resize the masks"):
         pool_masks(torch.randn(1, 3, 2, 2), torch.zeros(1, 1, 4, 4))

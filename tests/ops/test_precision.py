@@ -1,4 +1,4 @@
-"""Half precision is widened, nothing else is."""
+"""`at_least_float32`."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ from ovseg_d2.ops import at_least_float32
         (torch.float64, torch.float64),
     ],
 )
-def test_types(dtype, expected):
+def test_at_least_float32(dtype, expected):
     values = torch.tensor([0.5, -3.0], dtype=dtype)
-    found = at_least_float32(values)
-    assert found.dtype == expected and found.tolist() == [0.5, -3.0]
+    converted = at_least_float32(values)
+    assert converted.dtype == expected and converted.tolist() == [0.5, -3.0]

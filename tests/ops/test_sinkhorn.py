@@ -1,4 +1,4 @@
-"""Sinkhorn against loops, exact optimal transport, extreme inputs and the official numbers."""
+"""Sinkhorn: loops, optimal transport, extreme inputs and the official numbers."""
 
 import math
 from pathlib import Path
@@ -34,14 +34,14 @@ def by_loops(
     return q * num_masks
 
 
-def test_worked_value():
+def test_sinkhorn_worked_by_hand():
     """exp of the logits is [[3, 1], [1, 1]]: columns by 4 and 2, then rows by 5/4 and 3/4."""
     logits = torch.tensor([[math.log(3), 0.0], [0.0, 0.0]])
     expected = torch.tensor([[3 / 5, 2 / 5], [1 / 3, 2 / 3]])
     torch.testing.assert_close(sinkhorn(logits, num_iters=1), expected)
 
 
-def test_worked_value_from_the_softmax():
+def test_sinkhorn_official_worked_by_hand():
     """Its softmax is [[3/4, 1/4], [1/2, 1/2]]: columns by 5/4 and 3/4, then rows."""
     logits = torch.tensor([[math.log(3), 0.0], [0.0, 0.0]])
     expected = torch.tensor([[9 / 14, 5 / 14], [3 / 8, 5 / 8]])
@@ -51,7 +51,7 @@ def test_worked_value_from_the_softmax():
 @pytest.mark.parametrize("shape", [(7, 4), (3, 9), (5, 5), (1, 6), (6, 1), (1, 1)])
 @pytest.mark.parametrize("official", [False, True])
 @pytest.mark.parametrize(("epsilon", "num_iters"), [(1.0, 3), (0.1, 1), (0.05, 7)])
-def test_equals_loops(shape, official, epsilon, num_iters):
+def test_sinkhorn_equals_loops(shape, official, epsilon, num_iters):
     logits = torch.randn(shape)
     expected = torch.from_numpy(by_loops(logits, epsilon, num_iters, official))
     actual = sinkhorn(logits, epsilon=epsilon, num_iters=num_iters, official=official)
@@ -59,14 +59,14 @@ def test_equals_loops(shape, official, epsilon, num_iters):
     torch.testing.assert_close(actual.double(), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_no_iterations_are_a_softmax():
+def test_sinkhorn_without_iterations_is_a_softmax():
     logits = torch.randn(4, 3)
     expected = (logits / 0.3).softmax(dim=1)
     torch.testing.assert_close(sinkhorn(logits, epsilon=0.3, num_iters=0), expected)
 
 
 @pytest.mark.parametrize("shape", [(12, 4), (4, 4), (3, 8)])
-def test_many_iterations_balance_and_small_epsilons_are_optimal_transport(shape):
+def test_sinkhorn_converges_to_optimal_transport(shape):
     num_masks, num_clusters = shape
     logits = torch.rand(shape, dtype=torch.float64)
     q = sinkhorn(logits, epsilon=0.005, num_iters=3000)
@@ -87,7 +87,7 @@ def test_many_iterations_balance_and_small_epsilons_are_optimal_transport(shape)
 @pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4, 1e6])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("official", [False, True])
-def test_any_scale_and_type_stay_finite(scale, dtype, official):
+def test_sinkhorn_is_finite_at_any_scale_and_dtype(scale, dtype, official):
     logits = torch.randn(9, 5).to(dtype)
     q = sinkhorn(logits, epsilon=1 / scale, official=official)
     assert q.dtype == torch.float32
@@ -95,15 +95,15 @@ def test_any_scale_and_type_stay_finite(scale, dtype, official):
     torch.testing.assert_close(q.sum(dim=1), torch.ones(9))
 
 
-def test_half_precision_is_computed_in_single():
+def test_sinkhorn_computes_half_precision_in_float32():
     logits = torch.randn(9, 5).bfloat16()
     for official in (False, True):
         half = sinkhorn(logits, epsilon=0.01, official=official)
         assert torch.equal(half, sinkhorn(logits.float(), epsilon=0.01, official=official))
 
 
-def test_a_scale_of_1e4_is_exact_in_the_log_domain():
-    """By hand, what overflows as exp: both masks like cluster 0, and mask 0 likes it more.
+def test_sinkhorn_is_exact_at_logits_of_1e4():
+    """Both masks prefer cluster 0, mask 0 more so; exp would overflow.
 
     Mask 1 goes to cluster 1 at once; mask 0 is then (2, 1) / 3, (4, 1) / 5 and (6, 1) / 7.
     """
@@ -111,51 +111,51 @@ def test_a_scale_of_1e4_is_exact_in_the_log_domain():
     torch.testing.assert_close(sinkhorn(logits), torch.tensor([[6 / 7, 1 / 7], [0.0, 1.0]]))
 
 
-def test_a_cluster_that_no_mask_likes_gets_its_share():
+def test_sinkhorn_balances_an_unlikely_cluster():
     logits = torch.randn(8, 4)
     logits[:, 2] -= 1e4
     q = sinkhorn(logits, num_iters=50)
     torch.testing.assert_close(q.sum(dim=0), torch.full((4,), 2.0), rtol=1e-3, atol=1e-3)
 
 
-def test_one_mask_and_fewer_masks_than_clusters():
-    # One mask: whatever it likes, every cluster pulls alike, and its row is even.
+def test_assign_clusters_of_fewer_masks_than_clusters():
+    # The row of a single mask is uniform, because all clusters have the same share.
     torch.testing.assert_close(sinkhorn(torch.randn(1, 5)), torch.full((1, 5), 0.2))
-    found = assign_clusters(torch.tensor([[9.0, 0, 0, 0], [8, 0, 4, 0]]), num_iters=3)
-    assert found.cluster_ids.tolist() == [0, 2]
-    assert found.counts.tolist() == [1, 0, 1, 0]
+    assignment = assign_clusters(torch.tensor([[9.0, 0, 0, 0], [8, 0, 4, 0]]), num_iters=3)
+    assert assignment.cluster_ids.tolist() == [0, 2]
+    assert assignment.counts.tolist() == [1, 0, 1, 0]
 
 
-def test_no_mask_at_all():
-    found = assign_clusters(torch.zeros(0, 3))
-    assert found.probs.shape == (0, 3)
-    assert found.cluster_ids.shape == (0,)
-    assert found.cluster_ids.dtype == torch.int64
-    assert found.counts.tolist() == [0, 0, 0]
-    assert found.entropy.item() == 0
+def test_assign_clusters_without_masks():
+    assignment = assign_clusters(torch.zeros(0, 3))
+    assert assignment.probs.shape == (0, 3)
+    assert assignment.cluster_ids.shape == (0,)
+    assert assignment.cluster_ids.dtype == torch.int64
+    assert assignment.counts.tolist() == [0, 0, 0]
+    assert assignment.entropy.item() == 0
 
 
-def test_the_assignments_summary():
+def test_assign_clusters_summary():
     logits = torch.tensor([[8.0, 0], [8, 1], [0, 8], [3, 5]]).requires_grad_()
-    found = assign_clusters(logits, epsilon=2.0, num_iters=5)
+    assignment = assign_clusters(logits, epsilon=2.0, num_iters=5)
     q = by_loops(logits.detach(), 2.0, 5)
-    assert not found.probs.requires_grad
-    assert found.cluster_ids.tolist() == q.argmax(axis=1).tolist()
-    assert found.counts.tolist() == np.bincount(q.argmax(axis=1), minlength=2).tolist()
-    assert found.entropy.item() == pytest.approx(-(q * np.log(q)).sum() / 4, rel=1e-4)
+    assert not assignment.probs.requires_grad
+    assert assignment.cluster_ids.tolist() == q.argmax(axis=1).tolist()
+    assert assignment.counts.tolist() == np.bincount(q.argmax(axis=1), minlength=2).tolist()
+    assert assignment.entropy.item() == pytest.approx(-(q * np.log(q)).sum() / 4, rel=1e-4)
 
 
-def test_a_memory_shares_in_the_balance_only():
+def test_assign_clusters_memory_takes_part_in_the_balance():
     torch.manual_seed(0)
     cosines, memory = torch.rand(6, 4), torch.rand(20, 4)
-    found = assign_clusters(cosines, epsilon=0.1, memory=memory)
+    assignment = assign_clusters(cosines, epsilon=0.1, memory=memory)
     joined = sinkhorn(torch.cat([cosines, memory]), epsilon=0.1)
-    torch.testing.assert_close(found.probs, joined[:6])
-    assert not torch.allclose(found.probs, sinkhorn(cosines, epsilon=0.1), atol=1e-2)
-    assert torch.equal(found.cluster_ids, joined[:6].argmax(dim=1))
-    assert found.counts.sum() == 6
+    torch.testing.assert_close(assignment.probs, joined[:6])
+    assert not torch.allclose(assignment.probs, sinkhorn(cosines, epsilon=0.1), atol=1e-2)
+    assert torch.equal(assignment.cluster_ids, joined[:6].argmax(dim=1))
+    assert assignment.counts.sum() == 6
     entropies = torch.distributions.Categorical(probs=joined[:6]).entropy()
-    torch.testing.assert_close(found.entropy, entropies.mean())
+    torch.testing.assert_close(assignment.entropy, entropies.mean())
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_a_memory_shares_in_the_balance_only():
     ],
 )
 @pytest.mark.parametrize("function", [sinkhorn, assign_clusters])
-def test_refuses(function, logits, options, message):
+def test_sinkhorn_and_assign_clusters_refuse(function, logits, options, message):
     with pytest.raises(ValueError, match=message):
         function(logits, **options)
 
@@ -179,28 +179,28 @@ def test_assign_clusters_in_two_processes_equals_one(run_in_two_processes):
     *reports, joined = run_in_two_processes(WORKER)
     assert len(joined) == 8
     for key, alone in joined.items():
-        own = [report[key] for report in reports]
-        assert tuple(len(each["probs"]) for each in own) == key[0]
+        ranks = [report[key] for report in reports]
+        assert tuple(len(rank["probs"]) for rank in ranks) == key[0]
         for name in ("probs", "cluster_ids"):
-            assert torch.equal(torch.cat([each[name] for each in own]), alone[name])
+            assert torch.equal(torch.cat([rank[name] for rank in ranks]), alone[name])
         for name in ("counts", "entropy"):
-            assert all(torch.equal(each[name], alone[name]) for each in own)
+            assert all(torch.equal(rank[name], alone[name]) for rank in ranks)
     assert joined[(3, 8), False]["counts"].sum() == 11
 
 
 @pytest.mark.parametrize(
     "subcase_id", ["more_masks", "fewer_masks", "equal", "one_mask", "sharp", "one_iteration"]
 )
-def test_equals_the_official_implementation(parity, subcase_id):
+def test_assign_clusters_equals_the_official_one(parity, subcase_id):
     subcase = parity("pixelclip_sinkhorn").subcases[subcase_id]
     options = {"num_iters": subcase.args["n_iters"], "official": True}
-    found = assign_clusters(subcase.inputs["logits"], **options)
-    subcase.check("q", found.probs)
+    assignment = assign_clusters(subcase.inputs["logits"], **options)
+    subcase.check("q", assignment.probs)
     if subcase.args.get("hard", True):
-        subcase.check("assignment", found.cluster_ids)
+        subcase.check("assignment", assignment.cluster_ids)
 
 
-def test_a_cluster_that_dies_in_the_official_implementation_lives(parity):
+def test_sinkhorn_is_finite_if_the_official_one_is_nan(parity):
     subcase = parity("pixelclip_sinkhorn").subcases["dead_cluster"]
     assert subcase.outputs["q"].isnan().any()
     logits = subcase.inputs["logits"]

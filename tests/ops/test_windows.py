@@ -1,4 +1,4 @@
-"""Windows cover every pixel once at least, and their mean is that of a slow loop."""
+"""Sliding windows: boxes, means and bands against worked values and loops."""
 
 import pytest
 import torch
@@ -7,8 +7,8 @@ from torch.nn import functional as F
 from ovseg_d2.ops import average_windows, score_bands, upsample_scores, window_boxes
 
 
-def test_boxes_worked_by_hand() -> None:
-    # 10 wide: 0..4, 3..7, 6..10; 5 high: 0..4, and the next, 3..7, shifted to 1..5.
+def test_window_boxes_worked_by_hand() -> None:
+    # Width 10: 0..4, 3..7, 6..10; height 5: 0..4, and 3..7 shifted to 1..5.
     assert window_boxes((5, 10), (4, 4), (3, 3)) == [
         (0, 0, 4, 4),
         (3, 0, 7, 4),
@@ -29,13 +29,13 @@ def test_boxes_worked_by_hand() -> None:
         ((8, 4), (4, 4), (4, 4), [(0, 0, 4, 4), (0, 4, 4, 8)]),
     ],
 )
-def test_boxes_of_small_images(size, window, stride, expected) -> None:
+def test_window_boxes_of_small_images(size, window, stride, expected) -> None:
     assert window_boxes(size, window, stride) == expected
 
 
 @pytest.mark.parametrize("size", [(7, 30), (31, 9), (64, 65)])
 @pytest.mark.parametrize("stride", [(3, 5), (8, 9), (1, 4)])
-def test_boxes_are_of_one_size_inside_and_leave_no_gap(size, stride) -> None:
+def test_window_boxes_cover_the_image_in_one_size(size, stride) -> None:
     boxes = window_boxes(size, (8, 9), stride)
     seen = torch.zeros(size)
     for left, top, right, bottom in boxes:
@@ -46,18 +46,18 @@ def test_boxes_are_of_one_size_inside_and_leave_no_gap(size, stride) -> None:
 
 
 @pytest.mark.parametrize("args", [((0, 4), (2, 2), (1, 1)), ((4, 4), (2, 2), (0, 1))])
-def test_boxes_refuse_empty_sizes(args) -> None:
+def test_window_boxes_refuse_empty_sizes(args) -> None:
     with pytest.raises(ValueError, match="at least 1 pixel"):
         window_boxes(*args)
 
 
-def test_boxes_refuse_gaps() -> None:
+def test_window_boxes_refuse_gaps() -> None:
     with pytest.raises(ValueError, match="leaves pixels that no window sees"):
         window_boxes((9, 9), (4, 4), (4, 5))
 
 
-def test_mean_worked_by_hand() -> None:
-    # Two windows of one cell each, two pixels wide, on three pixels: the middle one sees both.
+def test_average_windows_worked_by_hand() -> None:
+    # Two windows of one cell each, two pixels wide, on three pixels: both cover the middle pixel.
     scores = torch.tensor([1.0, 5.0]).reshape(2, 1, 1, 1)
     mean = average_windows(scores, [(0, 0, 2, 1), (1, 0, 3, 1)], (1, 3))
     assert torch.equal(mean, torch.tensor([[[1.0, 3.0, 5.0]]]))
@@ -67,7 +67,7 @@ def test_mean_worked_by_hand() -> None:
     ("size", "window", "padded"), [((19, 26), (8, 12), None), ((19, 26), (7, 10), (8, 12))]
 )
 @pytest.mark.parametrize("rows", [None, (0, 5), (6, 7), (17, 19)])
-def test_against_a_loop_over_pixels(size, window, padded, rows) -> None:
+def test_average_windows_equals_a_loop(size, window, padded, rows) -> None:
     boxes = window_boxes(size, window, (5, 6))
     scores = torch.randn(len(boxes), 3, 2, 3, dtype=torch.float64)
     expected = torch.zeros(3, *size, dtype=torch.float64)
@@ -85,7 +85,7 @@ def test_against_a_loop_over_pixels(size, window, padded, rows) -> None:
     torch.testing.assert_close(mean, expected[:, first:last])
 
 
-def test_one_window_is_the_whole_image() -> None:
+def test_average_windows_of_one_window() -> None:
     scores = torch.randn(1, 4, 3, 5)
     mean = average_windows(scores, [(0, 0, 37, 20)], (20, 37), padded_size=(24, 40))
     torch.testing.assert_close(mean, upsample_scores(scores[0], (24, 40), (20, 37)))
@@ -93,7 +93,7 @@ def test_one_window_is_the_whole_image() -> None:
 
 @pytest.mark.parametrize("out_size", [None, (19, 31), (40, 26), (7, 9), (50, 60)])
 @pytest.mark.parametrize("max_elements", [1, 400, 2**24])
-def test_bands_are_the_mean_resized(out_size, max_elements) -> None:
+def test_score_bands_resize_the_mean(out_size, max_elements) -> None:
     size, window = (19, 26), (7, 10)
     boxes = window_boxes(size, window, (5, 6))
     scores = torch.randn(len(boxes), 3, 2, 3, dtype=torch.float64)
@@ -113,7 +113,7 @@ def test_bands_are_the_mean_resized(out_size, max_elements) -> None:
     assert len(parts) == {1: row, 2**24: 1}.get(max_elements, len(parts))
 
 
-def test_equal_classes_stay_equal_in_bands() -> None:
+def test_score_bands_keep_equal_classes_equal() -> None:
     boxes = window_boxes((20, 30), (16, 16), (8, 8))
     scores = torch.randn(len(boxes), 3, 2, 2)
     for _, part in score_bands(scores.repeat(1, 3, 1, 1), boxes, (20, 30), out_size=(33, 47)):
@@ -121,12 +121,12 @@ def test_equal_classes_stay_equal_in_bands() -> None:
         assert torch.equal(part[:3], part[6:])
 
 
-def test_bands_refuse_empty_sizes() -> None:
+def test_score_bands_refuse_empty_sizes() -> None:
     with pytest.raises(ValueError, match="out_size is"):
         next(score_bands(torch.zeros(1, 1, 1, 1), [(0, 0, 4, 4)], (4, 4), out_size=(0, 3)))
 
 
-def test_half_precision_is_summed_in_float32() -> None:
+def test_average_windows_sums_half_precision_in_float32() -> None:
     scores = torch.randn(4, 2, 2, 2).bfloat16()
     boxes = window_boxes((6, 6), (4, 4), (2, 2))
     mean = average_windows(scores, boxes, (6, 6))
@@ -145,6 +145,6 @@ def test_half_precision_is_summed_in_float32() -> None:
         ((1, 3, 4, 4), [(0, 0, 3, 4)], {}, "uncovered"),
     ],
 )
-def test_refuses(shape, boxes, kwargs, message) -> None:
+def test_average_windows_refuses(shape, boxes, kwargs, message) -> None:
     with pytest.raises(ValueError, match=message):
         average_windows(torch.zeros(shape), boxes, (4, 4), **kwargs)

@@ -120,7 +120,7 @@ def test_a_background_is_learnt_beside_other_classes(build, background_ids):
 
 
 @pytest.mark.parametrize(
-    ("ignore", "words"), [(K - 1, "one of the 5 classes"), (UNLABELLED, "is to be labelled")]
+    ("ignore", "words"), [(K - 1, "one of the 5 classes"), (UNLABELLED, "marks unlabelled pixels")]
 )
 def test_the_ignore_label_means_nothing_else(build, ignore, words):
     with pytest.raises(ValueError, match=f"ignore is {ignore}, .*{words}"):
