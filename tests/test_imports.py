@@ -1,4 +1,4 @@
-"""The import table of the design, and what importing may touch, are enforced here."""
+"""Rules of imports: who may import whom, and that importing touches nothing."""
 
 import ast
 import json
@@ -152,7 +152,7 @@ def check_tree(root: Path) -> list[str]:
     return found
 
 
-def test_everybody_keeps_to_the_table():
+def test_import_rules():
     assert check_tree(ROOT) == []
 
 
@@ -174,7 +174,7 @@ def test_architecture_page_has_the_import_table():
     assert sorted(described) == sorted(MAY_IMPORT)
 
 
-def test_every_folder_of_modules_is_a_package():
+def test_folders_of_modules_are_packages():
     folders = {path.parent for path in (ROOT / PACKAGE).rglob("*.py")}
     assert [str(path) for path in folders if not (path / "__init__.py").is_file()] == []
 
@@ -223,7 +223,7 @@ ROOMS = frozenset(MAY_IMPORT)
         ("attic", "ovseg_d2.attic.old", "import torch"),
     ],
 )
-def test_a_forbidden_import_is_found(room, module, source):
+def test_violations_finds_forbidden_imports(room, module, source):
     assert len(violations(source, module, False, room, ROOMS)) == 1
 
 
@@ -242,11 +242,11 @@ def test_a_forbidden_import_is_found(room, module, source):
         ("__init__", "ovseg_d2", True, "from . import plugin\nfrom .segmenter import Segmenter"),
     ],
 )
-def test_an_allowed_import_is_not_found(room, module, is_package, source):
+def test_violations_allows_permitted_imports(room, module, is_package, source):
     assert violations(source, module, is_package, room, ROOMS) == []
 
 
-def test_the_whole_tree_is_walked(tmp_path):
+def test_check_tree_walks_the_whole_tree(tmp_path):
     for name, source in {
         "ovseg_d2/__init__.py": "from . import ops",
         "ovseg_d2/ops/__init__.py": "",
@@ -428,7 +428,7 @@ MISDEEDS = {
 }
 
 
-def test_whatever_importing_could_touch_is_noticed(tmp_path):
+def test_probe_detects_side_effects(tmp_path):
     package = tmp_path / "tree" / "suspect"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("")

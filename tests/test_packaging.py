@@ -42,7 +42,7 @@ def test_metadata(distribution):
     assert "END OF TERMS AND CONDITIONS" in licence
 
 
-def test_requirements_have_lower_bounds_only_and_are_met_here(distribution):
+def test_requirements_have_lower_bounds_and_are_met(distribution):
     for text in distribution.install_requires:
         requirement = Requirement(text)
         assert [part.operator for part in requirement.specifier] == [">="], text
@@ -69,7 +69,7 @@ PROJECT_OF = {
 }
 
 
-def test_every_import_from_outside_is_required(distribution):
+def test_outside_imports_are_required(distribution):
     required = {Requirement(text).name for text in distribution.install_requires}
     missing = set()
     for path in [*PACKAGE.rglob("*.py"), *(ROOT / "tools").rglob("*.py")]:
@@ -91,7 +91,7 @@ def is_source(path: Path) -> bool:
     return path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc"
 
 
-def test_a_build_holds_every_file_of_the_package_and_nothing_else(tmp_path):
+def test_build_has_exactly_the_files_of_the_package(tmp_path):
     """Word lists, weights and configs beside the modules are the ones that get forgotten."""
     command = [sys.executable, "setup.py", "-q", "build_py", "--build-lib", str(tmp_path)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
@@ -100,7 +100,7 @@ def test_a_build_holds_every_file_of_the_package_and_nothing_else(tmp_path):
     assert built == expected
 
 
-def test_texts_name_only_files_that_are_there():
+def test_texts_name_existing_files():
     """A message or a page that sends the reader to a missing script or config is a dead end."""
     name = re.compile(
         r"\b(?:datasets|tools|configs|tests|docs|ovseg_d2)/[\w/]+\.(?:py|yaml|md|txt|png)\b"
@@ -186,7 +186,7 @@ def clone(tmp_path):
 INSTALL = "-m|pip|install|"
 
 
-def test_first_run_installs_and_later_ones_do_not(clone):
+def test_make_installs_on_the_first_run_only(clone):
     assert clone.run("make", "test").returncode == 0
     order = [
         clone.calls.index(clone.called(words)[0]) for words in (INSTALL, "check_setup", "pytest")
@@ -200,7 +200,7 @@ def test_first_run_installs_and_later_ones_do_not(clone):
 
 
 @pytest.mark.parametrize("name", ["setup.py", "pyproject.toml"])
-def test_changed_requirements_are_installed(clone, name):
+def test_make_installs_changed_requirements(clone, name):
     clone.run("make", "test")
     stamp = clone.folder / ".venv/.ovseg_d2-installed"
     later = stamp.stat().st_mtime + 10
@@ -211,7 +211,7 @@ def test_changed_requirements_are_installed(clone, name):
 
 
 @pytest.mark.parametrize("failure", ["FAKE_PIP", "FAKE_PAIR"])
-def test_interrupted_install_is_done_again(clone, failure):
+def test_make_repeats_an_interrupted_install(clone, failure):
     assert clone.run("make", "test", **{failure: "1"}).returncode != 0
     assert clone.called("pytest") == []
     assert clone.run("make", "test").returncode == 0
@@ -219,7 +219,7 @@ def test_interrupted_install_is_done_again(clone, failure):
     assert len(clone.called("pytest")) == 1
 
 
-def test_existing_environment_is_used_and_a_broken_one_made_anew(clone):
+def test_make_keeps_an_environment_unless_it_is_broken(clone):
     python = clone.folder / ".venv/bin/python"
     python.parent.mkdir(parents=True)
     shutil.copy2(clone.python, python)
@@ -235,7 +235,7 @@ def test_existing_environment_is_used_and_a_broken_one_made_anew(clone):
     assert len(clone.called("-m|venv|--clear|.venv")) == 1
 
 
-def test_moved_clone_is_installed_again(clone):
+def test_make_installs_a_moved_clone_again(clone):
     """An editable install points to the folder it was made in."""
     clone.run("make", "test")
     moved = clone.folder.with_name("moved")
@@ -249,7 +249,7 @@ def test_moved_clone_is_installed_again(clone):
 
 
 @pytest.mark.parametrize("target", ["setup", "demo", "test", "lint"])
-def test_linked_environment_is_refused_and_left_as_it_is(clone, target):
+def test_make_refuses_a_linked_environment(clone, target):
     """Installing through the link would point the first checkout's environment to the second."""
     clone.run("make", "setup")
     stamp = clone.folder / ".venv/.ovseg_d2-installed"
@@ -267,7 +267,7 @@ def test_linked_environment_is_refused_and_left_as_it_is(clone, target):
     assert clone.called(INSTALL) == []
 
 
-def test_checkout_of_detectron2_whose_path_holds_spaces(clone):
+def test_make_test_takes_a_d2_path_with_spaces(clone):
     checkout = clone.folder.parent / "my d2"
     (checkout / "detectron2").mkdir(parents=True)
     (checkout / "detectron2/__init__.py").touch()
@@ -283,24 +283,24 @@ def test_checkout_of_detectron2_whose_path_holds_spaces(clone):
     assert clone.called("pytest")[0].endswith("PYTHONPATH=")
 
 
-def test_no_checkout_of_detectron2(clone):
+def test_make_test_refuses_a_folder_without_detectron2(clone):
     result = clone.run("make", "test", "D2=/a b/c")
     assert result.returncode != 0
     assert "D2=/a b/c is no checkout of detectron2" in result.stderr
     assert clone.calls == []
 
 
-def test_dry_run_keeps_the_path_in_one_piece(clone):
+def test_make_dry_run_shows_no_expanded_path(clone):
     result = clone.run("make", "-n", "test", "D2=/a b/c")
     assert '$(cd -- "$D2" && pwd)' in result.stdout
     assert "/a b/c" not in result.stdout
 
 
-def test_words_and_picture_reach_the_demo_as_they_are(clone):
-    words, picture = 'bob\'s "red" star, grün, $HOME & co', "my pictures/a b.png"
+def test_make_demo_hands_words_and_image_on_unchanged(clone):
+    words, image = 'bob\'s "red" star, grün, $HOME & co', "my images/a b.png"
     # make reads a lone dollar as the start of a variable; two stand for one.
     result = clone.run(
-        "make", "demo", f"PICTURE={picture}", "WORDS=" + words.replace("$", "$$"), WORDS="other"
+        "make", "demo", f"PICTURE={image}", "WORDS=" + words.replace("$", "$$"), WORDS="other"
     )
     assert result.returncode == 0
     arguments = clone.called("tools/demo.py")[0].split("|")
@@ -309,7 +309,7 @@ def test_words_and_picture_reach_the_demo_as_they_are(clone):
         "--config-file",
         "configs/maskclip.yaml",
         "--input",
-        picture,
+        image,
         "--classes",
         words,
         "--output",
@@ -317,12 +317,12 @@ def test_words_and_picture_reach_the_demo_as_they_are(clone):
     ]
 
 
-def test_arguments_of_pytest(clone):
+def test_make_test_hands_arguments_to_pytest(clone):
     clone.run("make", "test", "ARGS=-k 'a or b' -x")
     assert clone.called("-m|pytest|-k|a or b|-x|")
 
 
-def test_python_that_is_too_old_or_missing(clone):
+def test_make_refuses_an_old_or_missing_python(clone):
     result = clone.run("make", "test", FAKE_OLD="1")
     assert result.returncode != 0
     assert "Python 3.10 or later is needed" in result.stderr
@@ -373,7 +373,7 @@ def check_setup(path: Path | None = None) -> subprocess.CompletedProcess:
     return subprocess.run(command, env=environment, capture_output=True, text=True)
 
 
-def test_torch_and_torchvision_here_are_a_pair():
+def test_check_setup_accepts_this_environment():
     result = check_setup()
     assert result.returncode == 0, result.stderr
     assert "work together" in result.stdout
@@ -388,7 +388,7 @@ def test_torch_and_torchvision_here_are_a_pair():
         ("nms = lambda *args: __import__('torch').tensor([0])", "kept the boxes [0]"),
     ],
 )
-def test_pair_that_does_not_match(tmp_path, torchvision, words):
+def test_check_setup_refuses_mismatched_torchvision(tmp_path, torchvision, words):
     (tmp_path / "torch.py").write_text(
         "float32 = 0\nclass tensor:\n"
         "    def __init__(self, values, dtype=None): self.values = values\n"

@@ -18,6 +18,7 @@ PAGES = (
     "results/README.md",
     "ovseg_d2/assets/README.md",
 )
+TOOLS = tuple(sorted(f"tools/{path.name}" for path in (ROOT / "tools").glob("*.py")))
 
 
 def read(page: str) -> str:
@@ -26,20 +27,21 @@ def read(page: str) -> str:
 
 
 def commands_of(page: str) -> list[list[str]]:
-    """The words of each ``python tools/...`` command, in code blocks and in the text."""
-    text = read(page)
+    """The words of each ``python tools/...`` command in code blocks, text and examples of help."""
+    text = read(page).replace("\\\n", " ")
     blocks = re.findall(r"```(?:bash|sh)\n(.*?)```", text, re.DOTALL)
-    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    lines = [line for block in blocks for line in block.splitlines()]
     lines += re.findall(r"`(python tools/[^`]+)`", text)
+    lines += re.findall(r"^    (python tools/.+)", text, re.MULTILINE) if page in TOOLS else []
     words = [shlex.split(line, comments=True) for line in lines]
     return [line[1:] for line in words if len(line) > 1 and line[1].startswith("tools/")]
 
 
-COMMANDS = [(page, words) for page in PAGES for words in commands_of(page)]
+COMMANDS = [(page, words) for page in (*PAGES, *TOOLS) for words in commands_of(page)]
 
 
 def test_commands_are_found():
-    assert len(COMMANDS) > 50
+    assert len(COMMANDS) > 70
     assert {page for page, _ in COMMANDS} >= {"README.md", "docs/commands.md", "docs/results.md"}
 
 
@@ -54,6 +56,14 @@ def test_command_is_accepted_by_its_tool(page, words):
         pytest.skip("the tool takes no options")
     config = getattr(args, "config_file", None)
     assert not config or (ROOT / config).is_file()
+
+
+def test_make_targets_exist():
+    targets = re.findall(r"^(\w+):", read("Makefile"), re.MULTILINE)
+    blocks = "".join(re.findall(r"```bash\n(.*?)```", "".join(map(read, PAGES)), re.DOTALL))
+    named = re.findall(r"^make (\w+)", blocks, re.MULTILINE)
+    assert len(named) > 5
+    assert set(named) <= set(targets)
 
 
 @pytest.mark.parametrize("page", PAGES)
