@@ -17,6 +17,7 @@ PAGES = (
     "datasets/README.md",
     "results/README.md",
     "ovseg_d2/assets/README.md",
+    "tests/data/parity/README.md",
 )
 TOOLS = tuple(sorted(f"tools/{path.name}" for path in (ROOT / "tools").glob("*.py")))
 
