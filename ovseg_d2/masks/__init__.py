@@ -1,4 +1,4 @@
-"""Masks, with and without a noun: where they come from, and how they are stored."""
+"""Mask sources, and files of masks and of mask-category pairs."""
 
 from .dino import DinoClusters
 from .felzenszwalb import Felzenszwalb

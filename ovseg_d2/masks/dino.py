@@ -1,4 +1,4 @@
-"""Masks from DINO: a picture's patches, clustered by what a self-supervised ViT makes of them."""
+"""Masks from clusters of a DINO ViT's patch features."""
 
 import logging
 from pathlib import Path
@@ -21,24 +21,24 @@ _logger = logging.getLogger(__name__)
 
 
 class DinoClusters:
-    """K-means over the patches of each picture by itself.
+    """K-means over the patch features of each image.
 
     Paper: [pixelclip] DINO masks: ViT-S/16, last layer, 16 clusters per image, on the fly.
 
-    The masks share the picture out, each cluster being one mask, be it in one piece or not. They
-    are a function of picture and seed alone.
+    The masks partition the image; each cluster is one mask, connected or not. They depend on image
+    and seed only.
     """
 
     def __init__(
         self, model: VisionTransformer, *, num_clusters: int = 16, size: int = 0, seed: int = 0
     ) -> None:
-        """Take a ViT, on whatever device it is.
+        """Set the model to eval mode and check the options.
 
         Args:
-            model: of timm, able to take pictures of any size; it is put into eval mode.
-            num_clusters: most masks of a picture; one of fewer patches has fewer.
-            size: pixels that the shorter side of pictures is resized to; 0 keeps their size. Either
-                way both sides are then rounded to whole patches.
+            model: a ViT of timm that takes images of any size, on any device.
+            num_clusters: maximum number of masks per image; an image of fewer patches has fewer.
+            size: pixels of the shorter side after resizing; 0 keeps the size. Both sides are then
+                rounded to whole patches.
             seed: of k-means.
 
         Raises:
@@ -47,14 +47,14 @@ class DinoClusters:
         if num_clusters < 1 or size < 0:
             raise ValueError(
                 f"num_clusters={num_clusters}, size={size}; give at least 1 cluster, and a size in "
-                "pixels, or 0 for the picture's own"
+                "pixels, or 0 to keep the image's"
             )
         self._model = model.eval().requires_grad_(False)
         self._num_clusters = num_clusters
         self._size = size
         self._seed = seed
-        about = resolve_model_data_config(model)
-        self._mean, self._std = (torch.tensor(about[key])[:, None, None] for key in ("mean", "std"))
+        config = resolve_model_data_config(model)
+        self._mean, self._std = (torch.tensor(config[k])[:, None, None] for k in ("mean", "std"))
 
     @classmethod
     def load(
@@ -67,34 +67,34 @@ class DinoClusters:
         seed: int = 0,
         device: str = "cpu",
     ) -> "DinoClusters":
-        """Build the model.
+        """Build the model and its k-means.
 
         Args:
-            model: a ViT of timm, such as "vit_small_patch14_dinov2.lvd142m".
-            weights: a file of them, as timm or the authors publish them, or a folder with one; ""
-                takes timm's own, which are downloaded the first time; "random" is for trials.
-            num_clusters: see the constructor, as for ``size`` and ``seed``.
+            model: name of a ViT of timm, such as "vit_small_patch14_dinov2.lvd142m".
+            weights: a file as timm or the authors publish it, or a folder with one; "" takes
+                timm's weights, downloaded on first use; "random" is for trials.
+            num_clusters: see the constructor, also for ``size``.
             size: pixels.
             seed: of k-means and of random weights.
             device: where the model runs.
 
         Raises:
-            ValueError: no ViT of timm, or weights of another model.
+            ValueError: not a ViT of timm, or weights of another model.
             WeightFileError: a file that cannot be read.
-            DownloadError: timm's weights are in no cache, and there is no network.
-            FileNotFoundError: no such file.
+            DownloadError: timm's weights are not cached and cannot be downloaded.
+            FileNotFoundError: the weight file does not exist.
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = _create(model, pretrained=not weights)
         if weights == "random":
-            _logger.warning("DINO has random weights, as was asked for: its masks mean nothing")
+            _logger.warning("DINO has random weights (weights=random): its masks are meaningless")
         if weights not in ("", "random"):
             _load(network, weights, model)
         return cls(network.to(device), num_clusters=num_clusters, size=size, seed=seed)
 
     def __call__(self, image: np.ndarray, file_name: str = "") -> np.ndarray:
-        """(Q, H, W) bool masks of an (H, W, 3) uint8 picture, at most ``num_clusters``."""
+        """(Q, H, W) bool masks of an (H, W, 3) uint8 image, at most ``num_clusters``."""
         height, width = image.shape[:2]
         feats = self._patch_feats(image)
         grid_h, grid_w = feats.shape[:2]
@@ -105,7 +105,7 @@ class DinoClusters:
 
     @torch.inference_mode()
     def _patch_feats(self, image: np.ndarray) -> Tensor:
-        """(h, w, C) features of the last layer, after its norm; special tokens are dropped."""
+        """(h, w, C) patch features of the last layer, after its norm."""
         device = next(self._model.parameters()).device
         scale = self._size / min(image.shape[:2]) if self._size else 1.0
         patch = self._model.patch_embed.patch_size
@@ -129,17 +129,17 @@ def _create(name: str, *, pretrained: bool) -> VisionTransformer:
         f"give a file or folder of weights for {name!r} (weights=, INPUT.MASKS.DINO.WEIGHTS), or "
         "copy the cache of a machine that has them and let HF_HOME name its folder"
     )
-    found = find_timm_weights(name, remedy) if pretrained else {}
+    cached = find_timm_weights(name, remedy) if pretrained else {}
     try:
         with downloading(f"the weights of {name!r}", remedy):
             network = timm.create_model(
-                name, pretrained=pretrained, num_classes=0, dynamic_img_size=True, **found
+                name, pretrained=pretrained, num_classes=0, dynamic_img_size=True, **cached
             )
     except (RuntimeError, TypeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(
             f"timm cannot build the ViT {name!r} ({reason}); choose one such as "
-            "'vit_small_patch16_224.dino', or give a file of weights where none can be downloaded"
+            "'vit_small_patch16_224.dino', or give a file of weights if downloading fails"
         ) from error
     if not isinstance(network, VisionTransformer):
         raise ValueError(
@@ -160,6 +160,6 @@ def _load(network: VisionTransformer, weights: str, name: str) -> None:
         method = describe_method(state)
         raise ValueError(
             f"the weights in {weights!r} are not those of {name!r} ({reason}); "
-            + (f"by their names they are of {method}; " if method else "")
-            + "name the model they belong to, or another file"
+            + (f"their names are those of {method}; " if method else "")
+            + "name the model they belong to, or give another file"
         ) from error

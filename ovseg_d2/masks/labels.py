@@ -1,4 +1,4 @@
-"""Between label maps and masks."""
+"""Masks of label maps, and nearest-pixel resizing."""
 
 import numpy as np
 
@@ -6,17 +6,17 @@ __all__ = ["masks_of_labels", "nearest_pixels"]
 
 
 def masks_of_labels(labels: np.ndarray) -> np.ndarray:
-    """One mask for each value.
+    """One mask for each value of a label map.
 
     Args:
-        labels: (H, W) whole numbers.
+        labels: (H, W) integer.
 
     Returns:
-        (Q, H, W) bool, by rising value, none empty.
+        (Q, H, W) bool, by ascending value, none empty.
     """
     return np.unique(labels)[:, None, None] == labels
 
 
 def nearest_pixels(old: int, new: int) -> np.ndarray:
-    """(new,) indices: of ``old`` pixels in a row those nearest to the centres of ``new`` ones."""
+    """(new,) indices into ``old`` pixels: the nearest to the centres of ``new`` pixels."""
     return ((2 * np.arange(new) + 1) * old) // (2 * new)

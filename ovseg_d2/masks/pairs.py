@@ -1,7 +1,7 @@
-"""Mask-category pairs in a file: what MaskAdaptedCLIP is trained on, one JSON object a line.
+"""Files of mask-category pairs, the training data of MaskAdaptedCLIP: one JSON object per line.
 
-The first line tells how the pairs came about, every other one is a pair: picture, mask and noun.
-Crops are not stored: they are cut when they are needed, so that fill and augmentation stay choices.
+The first line holds how the pairs were made, every other line a pair: image, mask and noun. Crops
+are not stored but cut during training, so that fill and augmentation stay options.
 """
 
 import json
@@ -32,18 +32,18 @@ _SCHEME = "://"
 
 
 class PairFileError(ValueError):
-    """Pairs cannot be read: one sentence with the file, what is wrong and the remedy."""
+    """A file of pairs cannot be read; the text names the file, the problem and the remedy."""
 
 
 @dataclass(frozen=True)
 class MaskPair:
-    """A mask and what it shows.
+    """A mask of an image and its category.
 
     Attributes:
-        image: the picture's name: virtual, or a path.
-        mask: ``{"size": [H, W], "counts": ...}`` of COCO, of the picture's size.
+        image: name of the image, a path or virtual.
+        mask: ``{"size": [H, W], "counts": ...}`` of COCO, of the image's size.
         noun: a noun, a noun phrase or the name of a class.
-        caption: where the noun was found; "" where it comes from elsewhere.
+        caption: the caption that contains the noun; "" if it comes from labels.
         score: cosine of the masked crop and the noun when the pair was made; None if unknown.
     """
 
@@ -54,7 +54,7 @@ class MaskPair:
     score: float | None = None
 
     def decode(self, size: tuple[int, int]) -> np.ndarray:
-        """(H, W) bool, the mask of a picture of (H, W) pixels.
+        """Return the mask, (H, W) bool, of an image of (H, W) pixels.
 
         Raises:
             ValueError: the mask is of another size, does not decode, or is empty.
@@ -64,8 +64,8 @@ class MaskPair:
         except ValueError as error:
             problem = str(error).removeprefix("number 0 ")
             raise ValueError(
-                f"the mask of {self.noun!r} in {self.image} {problem}; pair each picture with "
-                "masks made of it"
+                f"the mask of {self.noun!r} in {self.image} {problem}; pair each image with "
+                "its own masks"
             ) from error
         if not mask.any():
             raise ValueError(f"the mask of {self.noun!r} in {self.image} is empty; leave it out")
@@ -74,22 +74,17 @@ class MaskPair:
 
 @dataclass(frozen=True)
 class PairFile:
-    """What a file of pairs holds.
+    """Content of a file of pairs.
 
     Attributes:
-        pairs: those that are whole.
-        info: how they came about.
-        left_out: counts the lines that are none.
+        pairs: the valid ones.
+        info: how they were made.
+        left_out: number and reasons of the lines that are not valid.
     """
 
     pairs: list[MaskPair]
     info: dict[str, Any]
     left_out: LeftOut = field(default_factory=LeftOut)
-
-    @property
-    def problems(self) -> list[str]:
-        """A clause for each of the first lines that are none, with its number."""
-        return self.left_out.reasons
 
 
 def write_pairs(
@@ -99,12 +94,12 @@ def write_pairs(
 
     Args:
         path: the file.
-        pairs: any number, drawn one by one.
-        info: how they came about; it must be JSON. Pictures' paths are relative to its entry
-            ``image_root``, where there is one.
+        pairs: any number; consumed one by one.
+        info: how they were made, as JSON values. Image paths are relative to its entry
+            ``image_root``, if present.
 
     Returns:
-        How many there were.
+        The number of pairs.
 
     Raises:
         WriteError: the file cannot be written.
@@ -124,19 +119,19 @@ def write_pairs(
 
 
 def read_pairs(path: str | os.PathLike[str]) -> PairFile:
-    """Read pairs; lines that are none are left out and told.
+    """Read pairs; invalid lines are left out and counted.
 
-    Masks are not decoded here: that takes as long as cutting them out does.
+    Masks are not decoded here: that takes as long as cutting the crops.
 
     Args:
         path: a file of `write_pairs`.
 
     Returns:
-        Pairs in the file's order. Pictures' relative paths are below its ``image_root``, which is
-        in the first line, for those who move pictures to correct.
+        Pairs in the file's order. Relative image paths are joined to the ``image_root`` of the
+        first line, which can be edited after images were moved.
 
     Raises:
-        PairFileError: the file is missing or holds no pair at all.
+        PairFileError: the file is missing or holds no pair.
     """
     info: dict[str, Any] = {}
     pairs: list[MaskPair] = []
@@ -159,7 +154,7 @@ def read_pairs(path: str | os.PathLike[str]) -> PairFile:
 
 
 def read_pair_info(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read how the pairs of a file came about, from its first line; {} where that is unknown.
+    """Read how the pairs of a file were made, from its first line; {} if unknown.
 
     Raises:
         PairFileError: the file cannot be read.
@@ -172,7 +167,7 @@ def read_pair_info(path: str | os.PathLike[str]) -> dict[str, Any]:
 def _entries(
     path: str | os.PathLike[str], left_out: LeftOut
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """`read_json_lines`, with a sentence for a file that cannot be read."""
+    """`read_json_lines` with the errors of this module."""
     try:
         yield from read_json_lines(path, left_out)
     except FileNotFoundError as error:
@@ -184,7 +179,7 @@ def _entries(
 
 
 def _image_root(path: str | os.PathLike[str], info: Mapping[str, Any]) -> str:
-    """The folder of relative names; "" where the first line tells none."""
+    """Folder of relative image paths; "" if the first line has none."""
     root = info.get("image_root", "")
     if root == "":
         return ""
@@ -200,7 +195,7 @@ def _pair_of(entry: dict[str, Any]) -> MaskPair:
     if not isinstance(mask, dict) or not {"size", "counts"} <= mask.keys():
         raise ValueError("has no mask {'size': [H, W], 'counts': ...}")
     caption = entry.get("caption", "")
-    # Names come again and again: kept once, millions of pairs fit into memory.
+    # Names repeat: interned, millions of pairs fit into memory.
     return MaskPair(
         sys.intern(image),
         {"size": mask["size"], "counts": mask["counts"]},
@@ -211,11 +206,11 @@ def _pair_of(entry: dict[str, Any]) -> MaskPair:
 
 
 def _score_of(score: object) -> float | None:
-    """A finite number, or None where there is none."""
+    """A finite number, or None if absent."""
     if not isinstance(score, int | float):
         return None
-    if not abs(score) < sys.float_info.max:  # not a number fails the comparison, too
-        raise ValueError(f"has the score {shorten(score)}, which is no cosine")
+    if not abs(score) < sys.float_info.max:  # also False for NaN
+        raise ValueError(f"has the score {shorten(score)}, which is not a cosine")
     return float(score)
 
 

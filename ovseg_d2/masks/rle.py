@@ -1,7 +1,7 @@
 """COCO's run-length encoding of masks, with the checks that pycocotools leaves out.
 
-pycocotools trusts the runs: where they end too early it returns whatever was in memory. So they are
-read here first, and only runs that fill their grid exactly are decoded.
+pycocotools does not check the runs: if they end too early, it returns uninitialised memory. They
+are therefore parsed here, and decoded only if they fill their grid exactly.
 """
 
 from collections.abc import Mapping
@@ -19,14 +19,7 @@ _MAX_CHARS = 7  # of one run: 35 bits
 
 
 def encode_masks(masks: np.ndarray) -> list[dict[str, Any]]:
-    """Encode masks.
-
-    Args:
-        masks: (Q, H, W) bool.
-
-    Returns:
-        One ``{"size": [H, W], "counts": text}`` each.
-    """
+    """Encode masks (Q, H, W) bool as Q dicts ``{"size": [H, W], "counts": text}``."""
     planes = np.asfortranarray(masks.transpose(1, 2, 0).astype(np.uint8))
     encoded = coco_mask.encode(planes) if len(masks) else []
     return [{"size": list(rle["size"]), "counts": rle["counts"].decode()} for rle in encoded]
@@ -37,18 +30,18 @@ def decode_rle(rle: object, size: tuple[int, int]) -> np.ndarray:
 
     Args:
         rle: ``{"size": [H, W], "counts": ...}``; counts are compressed (text or bytes) or a list of
-            run lengths, columns first, beginning with a run outside the mask.
-        size: (H, W) that it must have.
+            run lengths, column by column, starting with a run outside the mask.
+        size: expected (H, W).
 
     Returns:
         (H, W) bool.
 
     Raises:
-        ValueError: another size, or runs that do not fill it; the text is what follows "the mask".
+        ValueError: another size, or runs that do not fill it; the text continues "the mask ...".
     """
     height, width = size
     if not isinstance(rle, Mapping) or "size" not in rle or "counts" not in rle:
-        raise ValueError(f"is {shorten(rle)} and no {{'size': [H, W], 'counts': ...}}")
+        raise ValueError(f"is {shorten(rle)} instead of {{'size': [H, W], 'counts': ...}}")
     if rle["size"] not in ([height, width], (height, width)):
         raise ValueError(f"has the size {shorten(rle['size'])} instead of {[height, width]}")
     counts = rle["counts"]
@@ -63,7 +56,7 @@ def decode_rle(rle: object, size: tuple[int, int]) -> np.ndarray:
 
 
 def _run_lengths(counts: object) -> np.ndarray:
-    """(R,) int64 lengths of the runs, whatever they sum to."""
+    """(R,) int64 lengths of the runs; their sum is not checked."""
     if isinstance(counts, list):
         if not counts or not all(type(run) is int and abs(run) < 2**31 for run in counts):
             raise _undecodable(counts)
@@ -82,7 +75,7 @@ def _run_lengths(counts: object) -> np.ndarray:
     places = np.arange(len(chars)) - np.repeat(starts, lengths)
     values = np.add.reduceat((chars & _BITS) << (5 * places), starts)
     values -= np.where(chars[ends] & _SIGN, np.int64(1) << (5 * lengths), 0)
-    # From the fourth run on, what is written is the difference to the last run but one.
+    # From the fourth run on, the difference to the run two before is stored.
     values[1::2] = np.cumsum(values[1::2])
     values[2::2] = np.cumsum(values[2::2])
     return values

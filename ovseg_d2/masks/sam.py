@@ -1,4 +1,4 @@
-"""Masks from SAM, by its automatic mask generator and a checkpoint of the user's."""
+"""Masks from SAM's automatic mask generator and a checkpoint of the user."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 
 __all__ = ["SAM_MODELS", "SamMasks"]
 
-# Name -> width of the image encoder, by which a checkpoint is told.
+# Model name -> width of the image encoder, which identifies a checkpoint.
 SAM_MODELS = {"vit_b": 768, "vit_l": 1024, "vit_h": 1280}
 _WIDTH_OF = "image_encoder.pos_embed"
 
 
 class SamMasks:
-    """The masks that SAM finds from a grid of points, largest first; they may overlap."""
+    """SAM's masks for a grid of points, largest first; they may overlap."""
 
     def __init__(self, model: Sam, **options: Any) -> None:
-        """Take a model, on whatever device it is.
+        """Set the model to eval mode.
 
         Args:
-            model: put into eval mode.
+            model: on any device.
             **options: of segment-anything's ``SamAutomaticMaskGenerator``.
         """
         from segment_anything import SamAutomaticMaskGenerator
@@ -51,18 +51,18 @@ class SamMasks:
         """Load a checkpoint.
 
         Args:
-            checkpoint: a file as the authors publish them, such as sam_vit_h_4b8939.pth.
-            model: vit_b, vit_l or vit_h; "" takes what the checkpoint is of.
+            checkpoint: a file of SAM's authors, such as sam_vit_h_4b8939.pth.
+            model: vit_b, vit_l or vit_h; "" takes the checkpoint's.
             device: where the model runs.
-            points_per_side: see segment-anything, as for all the others.
-            pred_iou_thresh: masks that SAM itself rates lower are dropped.
-            stability_score_thresh: masks that change more with the cut-off are dropped.
-            crop_n_layers: also looks at crops, on so many levels.
-            min_mask_region_area: smaller islands and holes are removed, in pixels.
+            points_per_side: see segment-anything, also for the following options.
+            pred_iou_thresh: masks of a lower predicted IoU are dropped.
+            stability_score_thresh: masks that change more with the mask threshold are dropped.
+            crop_n_layers: number of levels of crops that are processed as well.
+            min_mask_region_area: pixels; smaller islands and holes are removed.
 
         Raises:
-            FileNotFoundError: no such file.
-            ValueError: no checkpoint of SAM, or one of another model.
+            FileNotFoundError: the checkpoint does not exist.
+            ValueError: not a checkpoint of SAM, or one of another model.
             WeightFileError: a file that cannot be read.
         """
         from segment_anything import sam_model_registry
@@ -75,8 +75,8 @@ class SamMasks:
         except RuntimeError as error:
             reason = " ".join(str(error).split())[:300]
             raise ValueError(
-                f"the checkpoint {checkpoint!r} is no whole SAM {name} ({reason}); download it "
-                "again"
+                f"the checkpoint {checkpoint!r} is not a complete SAM {name} ({reason}); "
+                "download it again"
             ) from error
         return cls(
             network.to(device),
@@ -88,11 +88,11 @@ class SamMasks:
         )
 
     def __call__(self, image: np.ndarray, file_name: str = "") -> np.ndarray:
-        """(Q, H, W) bool masks of an (H, W, 3) uint8 picture; Q may be 0."""
-        found = self._generator.generate(np.ascontiguousarray(image))
-        found = [entry for entry in found if entry["area"] > 0]
-        masks = np.zeros((len(found), *image.shape[:2]), dtype=bool)
-        for number, entry in enumerate(sorted(found, key=lambda each: -each["area"])):
+        """(Q, H, W) bool masks of an (H, W, 3) uint8 image; Q may be 0."""
+        entries = self._generator.generate(np.ascontiguousarray(image))
+        entries = [entry for entry in entries if entry["area"] > 0]
+        masks = np.zeros((len(entries), *image.shape[:2]), dtype=bool)
+        for number, entry in enumerate(sorted(entries, key=lambda entry: -entry["area"])):
             masks[number] = entry["segmentation"]
         return masks
 
@@ -109,26 +109,26 @@ def _read(checkpoint: str | os.PathLike[str]) -> dict[str, Tensor]:
     if not isinstance(position, Tensor) or position.ndim != 4:
         method = describe_method(content)
         raise ValueError(
-            f"{str(checkpoint)!r} is no checkpoint of SAM: it has no {_WIDTH_OF}"
+            f"{str(checkpoint)!r} is not a checkpoint of SAM: it has no {_WIDTH_OF}"
             f"{f' and is of {method}' if method else ''}; give one of "
             f"{', '.join(SAM_MODELS)} (not of SAM 2, nor of a smaller copy)"
         )
     return content
 
 
-def _model_of(weights: dict[str, Tensor], checkpoint: str, asked: str) -> str:
+def _model_of(weights: dict[str, Tensor], checkpoint: str, model: str) -> str:
     width = weights[_WIDTH_OF].shape[-1]
     found = next((name for name, known in SAM_MODELS.items() if known == width), None)
-    if asked and asked not in SAM_MODELS:
-        raise ValueError(f"model {asked!r} is no SAM; choose one of {', '.join(SAM_MODELS)}")
+    if model and model not in SAM_MODELS:
+        raise ValueError(f"model {model!r} is unknown; choose one of {', '.join(SAM_MODELS)}")
     if found is None:
         raise ValueError(
             f"the checkpoint {checkpoint!r} is of an image encoder {width} wide; give one of "
             f"{', '.join(f'{name} ({known})' for name, known in SAM_MODELS.items())}"
         )
-    if asked and asked != found:
+    if model and model != found:
         raise ValueError(
-            f"the checkpoint {checkpoint!r} is of {found} and the model is {asked}; name the model "
-            "the checkpoint is of, or leave it out"
+            f"the checkpoint {checkpoint!r} is of {found} and model is {model!r}; name the "
+            "checkpoint's model, or leave it out"
         )
     return found

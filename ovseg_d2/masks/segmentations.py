@@ -1,7 +1,7 @@
-"""Masks in any of the forms that other tools give them: run lengths, polygons, arrays.
+"""Decoding of masks in the formats of other tools: run lengths, polygons, arrays.
 
 COCO's ``segmentation`` is run lengths or a list of polygons. SAM's automatic mask generator gives
-an array of the image's size, which JSON holds as a list of rows.
+an array of the image's size, in JSON a list of rows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from ovseg_d2.masks.rle import decode_rle
 __all__ = ["array_size", "decode_masks"]
 
 _MAX_BYTES = 2**33  # of the masks of one image
-# pycocotools draws each edge in fifths of a pixel and trusts its memory to hold them.
+# pycocotools draws edges in fifths of a pixel and does not check that memory suffices.
 _MAX_EDGES = 2**22  # pixels, all edges of a mask together
 
 
@@ -24,18 +24,18 @@ def decode_masks(segmentations: Sequence[object], size: tuple[int, int]) -> np.n
     """Decode masks of one image.
 
     Args:
-        segmentations: of each mask one of: ``{"size": [H, W], "counts": ...}``, see
-            `decode_rle`; a list of polygons, each ``[x, y, x, y, ...]`` in pixels from the top left
+        segmentations: Q masks in any of these forms: ``{"size": [H, W], "counts": ...}``, see
+            `decode_rle`; a list of polygons ``[x, y, x, y, ...]`` in pixels from the top left
             corner of the image, whose union is the mask; (H, W) bool or 0 and 1, as an array or a
             list of rows.
-        size: (H, W) that all of them must have.
+        size: expected (H, W).
 
     Returns:
         (Q, H, W) bool.
 
     Raises:
         ValueError: a mask of another form or size, run lengths that do not fill the image, or
-            polygons that are none; the text begins with its number.
+            invalid polygons; the text begins with the mask's number.
     """
     height, width = size
     if len(segmentations) * height * width > _MAX_BYTES:
@@ -43,7 +43,7 @@ def decode_masks(segmentations: Sequence[object], size: tuple[int, int]) -> np.n
             f"number {len(segmentations) - 1} is one too many: {len(segmentations)} of {height} x "
             f"{width} pixels take more than {_MAX_BYTES >> 30} GiB"
         )
-    # Run lengths go down the columns, so this is the order in which they are written fastest.
+    # Run lengths go down the columns: writing is fastest in this memory order.
     masks = np.zeros((len(segmentations), width, height), dtype=bool).transpose(0, 2, 1)
     for number, segmentation in enumerate(segmentations):
         try:
@@ -54,7 +54,7 @@ def decode_masks(segmentations: Sequence[object], size: tuple[int, int]) -> np.n
 
 
 def array_size(segmentation: object) -> tuple[int, int] | None:
-    """(H, W) of a mask that is an array or a list of rows of bool; None of any other form."""
+    """(H, W) of a mask that is an array or a list of rows of bool; None for other forms."""
     if isinstance(segmentation, np.ndarray) and segmentation.ndim == 2:
         return segmentation.shape[0], segmentation.shape[1]
     match segmentation:
@@ -70,16 +70,16 @@ def _decode(segmentation: object, size: tuple[int, int]) -> np.ndarray:
     if isinstance(segmentation, Mapping) or not isinstance(segmentation, list | np.ndarray):
         return decode_rle(segmentation, size)
     if array is not None or _has_rows(segmentation, size):
-        found = np.array(segmentation)
-        if found.shape == size and found.dtype.kind in "biuf" and np.isin(found, (0, 1)).all():
-            return found.astype(bool)
+        mask = np.array(segmentation)
+        if mask.shape == size and mask.dtype.kind in "biuf" and np.isin(mask, (0, 1)).all():
+            return mask.astype(bool)
         if array is not None:
-            raise ValueError("is an array that holds something else than 0 and 1")
+            raise ValueError("is an array with other values than 0 and 1")
     return _decode_polygons(segmentation, size)
 
 
 def _has_rows(rows: Any, size: tuple[int, int]) -> bool:
-    """Whether a list has the shape of an image, as polygons hardly ever have."""
+    """Whether a list has H rows of W numbers; polygons hardly ever do."""
     return len(rows) == size[0] and all(
         isinstance(row, list) and len(row) == size[1] and all(type(x) in (int, float) for x in row)
         for row in rows
@@ -88,7 +88,7 @@ def _has_rows(rows: Any, size: tuple[int, int]) -> bool:
 
 def _decode_polygons(polygons: Any, size: tuple[int, int]) -> np.ndarray:
     if isinstance(polygons, np.ndarray) or not polygons:
-        raise ValueError(f"is {shorten(polygons)} and no polygons, run lengths or (H, W) array")
+        raise ValueError(f"is {shorten(polygons)} instead of polygons, runs or an (H, W) array")
     edges = 0.0
     for polygon in polygons:
         edges += _check_polygon(polygon, size)
@@ -98,13 +98,13 @@ def _decode_polygons(polygons: Any, size: tuple[int, int]) -> np.ndarray:
 
 
 def _check_polygon(polygon: Any, size: tuple[int, int]) -> float:
-    """The length of a polygon's edges in pixels, the longer of the two directions of each."""
+    """Check a polygon and return the length of its edges in pixels, by the larger of x and y."""
     numbers = isinstance(polygon, list) and all(type(x) in (int, float) for x in polygon)
     if not numbers or len(polygon) < 6 or len(polygon) % 2:
         raise ValueError(
             f"has the polygon {shorten(polygon)}; a polygon is [x, y, x, y, x, y, ...]"
         )
-    # One image's size beyond each border; not a number fails the comparison, too.
+    # At most one image size beyond each border; the comparison is also False for NaN.
     most = max(size)
     for number in polygon:
         if not -most <= number <= 2 * most:

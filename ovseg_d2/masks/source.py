@@ -1,4 +1,4 @@
-"""Where masks come from: one interface for all of them."""
+"""The interface of mask sources, a source that reads files, and a cache."""
 
 import hashlib
 import os
@@ -14,58 +14,58 @@ __all__ = ["CachedMasks", "MaskFolder", "MaskSource"]
 
 
 class MaskSource(Protocol):
-    """Unlabelled masks of any picture."""
+    """A function from an image to unlabelled masks."""
 
     def __call__(self, image: np.ndarray, file_name: str = "") -> np.ndarray:
-        """Masks of a picture.
+        """Return the masks of an image.
 
         Args:
             image: (H, W, 3) uint8 RGB.
-            file_name: where the picture comes from; only sources that look masks up read it.
+            file_name: of the image; used only by sources that look masks up.
 
         Returns:
-            (Q, H, W) bool, none of them empty; they may overlap, and need not cover the picture.
+            (Q, H, W) bool, none empty; masks may overlap and need not cover the image.
         """
         ...
 
 
 class MaskFolder:
-    """Masks that were written before, one file for each picture, named by `mask_file_name`."""
+    """Masks read from a folder, one file per image, named by `mask_file_name`."""
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        """Look into the folder.
+        """Check the folder.
 
         Raises:
-            MaskFileError: it does not exist, or holds no masks at all.
+            MaskFileError: it does not exist, or holds no masks.
         """
         self._folder = expand_user(folder)
-        remedy = "fill it with tools/generate_masks.py, or name another one"
+        remedy = "fill it with tools/generate_masks.py, or name another folder"
         if not self._folder.is_dir():
             raise MaskFileError(f"there is no folder of masks {str(folder)!r}; {remedy}")
         with os.scandir(self._folder) as entries:
             if not any(entry.name.endswith(".json") for entry in entries):
                 raise MaskFileError(
-                    f"the folder {str(folder)!r} holds no masks, that is no .json files; {remedy}"
+                    f"the folder {str(folder)!r} holds no masks (.json files); {remedy}"
                 )
 
     def __call__(self, image: np.ndarray, file_name: str = "") -> np.ndarray:
-        """(Q, H, W) bool masks of the picture of that name.
+        """Read the masks (Q, H, W) bool of the image called ``file_name``.
 
         Raises:
-            MaskFileError: see `read_masks`.
+            MaskFileError: those of `read_masks`.
         """
         return read_masks(self._folder / mask_file_name(file_name), image.shape[:2])
 
 
 class CachedMasks:
-    """Remembers the masks of the pictures last seen, by what the pictures show."""
+    """Caches the masks of recent images, keyed by image content."""
 
     def __init__(self, source: MaskSource, max_bytes: int) -> None:
-        """Wrap a source whose masks depend on the picture alone.
+        """Start with an empty cache.
 
         Args:
-            source: makes the masks.
-            max_bytes: of masks kept, eight pixels a byte.
+            source: makes masks that depend on the image only.
+            max_bytes: size of the cache; a byte holds eight pixels.
         """
         self._source = source
         self._max_bytes = max_bytes
@@ -73,7 +73,7 @@ class CachedMasks:
         self._kept: OrderedDict[bytes, tuple[np.ndarray, tuple[int, ...]]] = OrderedDict()
 
     def __call__(self, image: np.ndarray, file_name: str = "") -> np.ndarray:
-        """(Q, H, W) bool, made anew or remembered."""
+        """Return masks (Q, H, W) bool from the cache or the source."""
         digest = hashlib.sha256(repr(image.shape).encode() + image.tobytes()).digest()
         if digest in self._kept:
             self._kept.move_to_end(digest)

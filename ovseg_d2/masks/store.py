@@ -1,8 +1,8 @@
-"""The masks of a picture in a file: SA-1B's format, one JSON of COCO run lengths a picture.
+"""Mask files in SA-1B's format: one JSON file of COCO run lengths per image.
 
-SA-1B itself reads unchanged, and so do the list that SAM's automatic mask generator gives, saved as
-JSON, and COCO's polygons in the place of run lengths. What is written here has SA-1B's entries but
-for the scores that only SAM gives, and under "info" how the masks came about.
+Also read are the list of SAM's automatic mask generator, saved as JSON, and COCO's polygons in
+place of run lengths. Written files have SA-1B's entries except SAM's scores, and "info" with how
+the masks were made.
 """
 
 import json
@@ -23,20 +23,20 @@ __all__ = ["MaskFileError", "mask_file_name", "read_info", "read_masks", "write_
 # Bytes of a file name before ".json".
 _MAX_STEM = 250
 _MAKE_AGAIN = "make it again: remove it and run tools/generate_masks.py"
-_FORMATS = "give a file of SA-1B's format or the list that SAM gives, one for each picture"
+_FORMATS = "give a file in SA-1B's format or SAM's list, one file per image"
 _MAX_FILE = 2**29  # bytes
-_MAX_PIXELS = 2**28  # of an image; no larger one is read either
+_MAX_PIXELS = 2**28  # of an image, as for image files
 
 
 class MaskFileError(ValueError):
-    """Masks cannot be read: one sentence with the file, what is wrong and the remedy."""
+    """A mask file cannot be read; the text names the file, the problem and the remedy."""
 
 
 def mask_file_name(file_name: str | os.PathLike[str]) -> str:
-    """The name of a picture's mask file: ``a/b.jpg`` -> ``b.json``.
+    """Name of an image's mask file: ``a/b.jpg`` -> ``b.json``.
 
-    Virtual names count as a whole: ``shapes://val/0/3`` -> ``shapes_val_0_3.json``. Names that no
-    file system would take are shortened, see `shorten_stem`.
+    Virtual names count as a whole: ``shapes://val/0/3`` -> ``shapes_val_0_3.json``. Names too long
+    for file systems are shortened, see `shorten_stem`.
     """
     name = os.fspath(file_name)
     stem = name.replace("://", "/").replace("/", "_") if "://" in name else Path(name).stem
@@ -46,32 +46,32 @@ def mask_file_name(file_name: str | os.PathLike[str]) -> str:
 def read_masks(
     path: str | os.PathLike[str], image_size: tuple[int, int] | None = None
 ) -> np.ndarray:
-    """Read the masks of one picture.
+    """Read the masks of one image.
 
     Args:
         path: a JSON file: an object with a list ``annotations``, or that list alone. The
-            ``segmentation`` of each entry has one of the forms that `decode_masks` reads.
-        image_size: (H, W) of the picture, if it is known: masks of another size are refused.
+            ``segmentation`` of each entry has one of the forms of `decode_masks`.
+        image_size: (H, W) of the image, if known; masks of another size are refused.
 
     Returns:
         (Q, H, W) bool in the file's order; Q may be 0.
 
     Raises:
-        MaskFileError: the file is missing, empty, truncated or of another format, the masks have
-            not the size of their picture, or a mask does not decode.
+        MaskFileError: the file is missing, empty, truncated or of another format, the masks do
+            not have the size of their image, or a mask does not decode.
     """
     content = _read(path)
     annotations = content["annotations"]
     masks = [entry.get("segmentation") for entry in annotations if isinstance(entry, dict)]
     if len(masks) < len(annotations):
-        raise _error(path, "an entry of its 'annotations' is no object", _FORMATS)
+        raise _error(path, "an entry of its 'annotations' is not an object", _FORMATS)
     size = _size(path, content.get("image"), masks, image_size)
     if image_size is not None and size != tuple(image_size):
         raise _error(
             path,
-            f"its masks are {size[0]} x {size[1]} pixels (height x width) and the picture is "
+            f"its masks are {size[0]} x {size[1]} pixels (height x width) and the image is "
             f"{image_size[0]} x {image_size[1]}",
-            "pair each picture with the masks made of it, or make them again",
+            "pair each image with its own masks, or make them again",
         )
     try:
         return decode_masks(masks, size)
@@ -80,10 +80,10 @@ def read_masks(
 
 
 def read_info(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """How the masks of a file came about, as `write_masks` was told; {} where that is unknown.
+    """Read how the masks of a file were made, ``info`` of `write_masks`; {} if unknown.
 
     Raises:
-        MaskFileError: as for `read_masks`, masks apart.
+        MaskFileError: the file is missing, empty, truncated or of another format.
     """
     info = _read(path).get("info")
     return info if isinstance(info, dict) else {}
@@ -96,13 +96,13 @@ def write_masks(
     file_name: str = "",
     info: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write the masks of one picture; the file appears whole or not at all.
+    """Write the masks of one image; the file appears whole or not at all.
 
     Args:
         path: the JSON file.
         masks: (Q, H, W) bool; Q may be 0.
-        file_name: of the picture, kept in the file.
-        info: how the masks came about, kept in the file; it must be JSON.
+        file_name: of the image, kept in the file.
+        info: how the masks were made, as JSON values, kept in the file.
 
     Raises:
         ValueError: masks of another shape or type.
@@ -130,7 +130,7 @@ def write_masks(
 
 
 def _box(mask: np.ndarray) -> list[int]:
-    """COCO's box: left, top, width and height in pixels, all 0 of an empty mask."""
+    """COCO's box: left, top, width and height in pixels, all 0 for an empty mask."""
     if not mask.any():
         return [0, 0, 0, 0]
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
@@ -149,7 +149,7 @@ def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise _error(path, describe_problem(error), remedy) from error
     except ValueError as error:
         empty = str(error).startswith("it is empty")
-        problem = "it is empty" if empty else f"it is truncated or no JSON ({error})"
+        problem = "it is empty" if empty else f"it is truncated or not JSON ({error})"
         raise _error(path, problem, _MAKE_AGAIN) from error
     if isinstance(content, list):
         content = {"annotations": content}
@@ -164,22 +164,22 @@ def _size(
     masks: list[Any],
     image_size: tuple[int, int] | None,
 ) -> tuple[int, int]:
-    """(H, W): what the file says of its picture, else its first mask, else ``image_size``."""
-    found: object = image_size
+    """(H, W) of the file's image entry, else of its first mask, else ``image_size``."""
+    size: object = image_size
     first = masks[0] if masks else None
     if isinstance(image, dict) and "height" in image and "width" in image:
-        found = (image["height"], image["width"])
+        size = (image["height"], image["width"])
     elif isinstance(first, dict) and isinstance(first.get("size"), list):
-        found = tuple(first["size"])
+        size = tuple(first["size"])
     elif array_size(first) is not None:
-        found = array_size(first)
-    match found:
+        size = array_size(first)
+    match size:
         case (int(height), int(width)) if (
             0 < height and 0 < width and height * width <= _MAX_PIXELS
         ):
             return int(height), int(width)
-    remedy = f"it needs 'height' and 'width' under 'image', in pixels, {_MAX_PIXELS} at most in all"
-    raise _error(path, f"the size of its picture is {shorten(found)}", remedy)
+    remedy = f"it needs 'height' and 'width' under 'image', at most {_MAX_PIXELS} pixels in all"
+    raise _error(path, f"the size of its image is {shorten(size)}", remedy)
 
 
 def _error(path: str | os.PathLike[str], problem: str, remedy: str) -> MaskFileError:

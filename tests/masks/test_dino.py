@@ -17,7 +17,7 @@ def tiny(name: str = "vit_tiny_patch16_224") -> torch.nn.Module:
     return timm.create_model(name, **TINY)
 
 
-def test_equals_features_and_kmeans_by_hand():
+def test_dino_equals_features_and_kmeans_by_hand():
     model = tiny()
     masks = DinoClusters(model, num_clusters=5, seed=2)(IMAGE)
     mean, std = torch.tensor([0.5] * 3), torch.tensor([0.5] * 3)
@@ -31,7 +31,7 @@ def test_equals_features_and_kmeans_by_hand():
     assert (masks.sum(axis=0) == 1).all()
 
 
-def test_alike_patches_share_a_mask():
+def test_dino_puts_equal_patches_in_one_mask():
     image = np.zeros((64, 96, 3), dtype=np.uint8)
     image[:, 48:] = (250, 120, 10)
     model = tiny()
@@ -43,7 +43,7 @@ def test_alike_patches_share_a_mask():
 
 
 @pytest.mark.parametrize("size", [(1, 1), (15, 200), (33, 47)])
-def test_any_size(size):
+def test_dino_takes_any_image_size(size):
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     masks = DinoClusters(tiny(), num_clusters=3)(image)
     assert masks.shape[1:] == size
@@ -51,7 +51,7 @@ def test_any_size(size):
     assert masks.any(axis=(1, 2)).all()
 
 
-def test_size_of_the_shorter_side():
+def test_dino_resizes_the_shorter_side():
     seen = []
     model = tiny()
     forward = model.forward_features
@@ -61,13 +61,13 @@ def test_size_of_the_shorter_side():
     assert masks.shape[1:] == (64, 96)
 
 
-def test_special_tokens_are_no_patches():
+def test_dino_drops_special_tokens():
     model = timm.create_model("vit_small_patch14_reg4_dinov2", **TINY)
     masks = DinoClusters(model, num_clusters=4)(IMAGE[:42, :70])
     assert masks.shape == (4, 42, 70)
 
 
-def test_a_function_of_picture_and_seed():
+def test_dino_depends_on_image_and_seed_only():
     source = DinoClusters.load(model="vit_tiny_patch16_224", weights="random", num_clusters=6)
     state = torch.get_rng_state()
     again = DinoClusters.load(model="vit_tiny_patch16_224", weights="random", num_clusters=6)
@@ -79,7 +79,7 @@ def test_a_function_of_picture_and_seed():
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_weights_of_a_file(tmp_path, monkeypatch, suffix):
+def test_dino_loads_a_weight_file(tmp_path, monkeypatch, suffix):
     create = timm.create_model
     monkeypatch.setattr(timm, "create_model", lambda name, **options: create(name, **TINY))
     model = tiny()
@@ -104,11 +104,11 @@ def test_weights_of_a_file(tmp_path, monkeypatch, suffix):
         ({"size": -1}, "give at least 1 cluster, and a size in pixels"),
     ],
 )
-def test_bad_options(options, words):
+def test_dino_refuses_bad_options(options, words):
     with pytest.raises(ValueError, match=words):
         DinoClusters.load(**{"model": "vit_tiny_patch16_224", "weights": "random", **options})
 
 
-def test_missing_file():
+def test_dino_refuses_a_missing_file():
     with pytest.raises(FileNotFoundError, match="there is no weight file 'none.pth'"):
         DinoClusters.load(model="vit_tiny_patch16_224", weights="none.pth")

@@ -1,4 +1,4 @@
-"""Masks by colour: exact on flat pictures, and a partition on any."""
+"""Masks by colour: exact on flat images, a partition of any image."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from ovseg_d2.masks import Felzenszwalb
 
 
-def test_flat_halves_are_found_exactly():
+def test_felzenszwalb_separates_flat_halves_exactly():
     image = np.zeros((40, 60, 3), dtype=np.uint8)
     image[:, 25:] = (200, 30, 90)
     masks = Felzenszwalb(sigma=0.0)(image)
@@ -17,7 +17,7 @@ def test_flat_halves_are_found_exactly():
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 30), (24, 17)])
-def test_masks_share_the_picture_out(size):
+def test_felzenszwalb_masks_partition_the_image(size):
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     masks = Felzenszwalb(min_size=5)(image)
     assert masks.dtype == bool
@@ -26,13 +26,13 @@ def test_masks_share_the_picture_out(size):
     assert masks.sum(axis=(1, 2)).min() >= min(5, size[0] * size[1])
 
 
-def test_larger_scales_make_fewer_masks():
+def test_felzenszwalb_larger_scale_gives_fewer_masks():
     image = np.random.default_rng(0).integers(0, 256, (48, 48, 3), dtype=np.uint8)
     counts = [len(Felzenszwalb(scale=scale, min_size=2)(image)) for scale in (1, 100, 1e5)]
     assert counts[0] > counts[1] > counts[2]
 
 
 @pytest.mark.parametrize("options", [{"scale": 0}, {"sigma": -1.0}, {"min_size": -1}])
-def test_options_out_of_range(options):
+def test_felzenszwalb_refuses_options_out_of_range(options):
     with pytest.raises(ValueError, match="give a scale above 0"):
         Felzenszwalb(**options)

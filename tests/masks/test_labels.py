@@ -18,7 +18,7 @@ def test_masks_of_labels_by_hand():
 
 
 @pytest.mark.parametrize(("old", "new"), [(5, 5), (7, 3), (3, 7), (640, 96), (1, 4), (6, 1)])
-def test_nearest_is_torchs_exact_one(old, new):
+def test_nearest_pixels_equals_torch_nearest_exact(old, new):
     ramp = torch.arange(old).float()[None, None]
     expected = torch.nn.functional.interpolate(ramp, size=new, mode="nearest-exact")
     assert nearest_pixels(old, new).tolist() == expected[0, 0].tolist()

@@ -1,4 +1,4 @@
-"""Files of pairs: what is written is read, what is broken is told, and masks are checked."""
+"""Files of pairs: round trips, broken lines, and checks of masks."""
 
 import json
 
@@ -19,7 +19,7 @@ def mask() -> np.ndarray:
     return mask
 
 
-def test_what_is_written_is_read(tmp_path, mask):
+def test_read_pairs_returns_what_was_written(tmp_path, mask):
     pairs = [
         pair_of(mask, caption="a red star on grass", score=0.25),
         pair_of(~mask, "été", "shapes://train/0/3"),
@@ -29,7 +29,7 @@ def test_what_is_written_is_read(tmp_path, mask):
     assert write_pairs(path, iter(pairs), {"masks": "sam"}) == 3
     found = read_pairs(path)
     assert found.pairs == pairs
-    assert (found.info, found.problems) == ({"masks": "sam"}, [])
+    assert (found.info, found.left_out.reasons) == ({"masks": "sam"}, [])
     assert (found.pairs[1].decode((5, 7)) == ~mask).all()
     # One JSON object a line, whatever the words are.
     assert [sorted(json.loads(line)) for line in path.read_text().splitlines()] == [
@@ -40,7 +40,7 @@ def test_what_is_written_is_read(tmp_path, mask):
     ]
 
 
-def test_pictures_lie_below_the_root_of_the_first_line(tmp_path, mask):
+def test_read_pairs_joins_images_to_the_image_root(tmp_path, mask):
     names = ["a/b.jpg", "shapes://train/0/3", "/abs/c.png"]
     path = tmp_path / "pairs.jsonl"
     write_pairs(path, [pair_of(mask, image=name) for name in names], {"image_root": "/data"})
@@ -59,7 +59,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_broken_lines_are_left_out_and_told(tmp_path, mask, case):
+def test_read_pairs_leaves_broken_lines_out(tmp_path, mask, case):
     line, words = BROKEN[case]
     path = tmp_path / "pairs.jsonl"
     write_pairs(path, [pair_of(mask), pair_of(mask, "dog")], {})
@@ -67,14 +67,14 @@ def test_broken_lines_are_left_out_and_told(tmp_path, mask, case):
     path.write_text("\n".join([*lines[:2], line, lines[2]]))
     found = read_pairs(path)
     assert [pair.noun for pair in found.pairs] == ["red star", "dog"]
-    (problem,) = found.problems
+    (problem,) = found.left_out.reasons
     assert problem.startswith("line 3 ") and words in problem
     path.write_text(line)
     with pytest.raises(PairFileError, match=r"holds no pair \(line 1 .*make it again with tools/m"):
         read_pairs(path)
 
 
-def test_files_without_pairs(tmp_path):
+def test_read_pairs_refuses_files_without_pairs(tmp_path):
     path = tmp_path / "pairs.jsonl"
     with pytest.raises(PairFileError, match="there is no such file; make it with tools/mine_pairs"):
         read_pairs(path)
@@ -87,7 +87,7 @@ def test_files_without_pairs(tmp_path):
     assert read_pairs(path).pairs == []  # a part of a job that found nothing
 
 
-def test_a_failed_writer_leaves_the_former_file(tmp_path, mask):
+def test_write_pairs_keeps_the_old_file_on_failure(tmp_path, mask):
     path = tmp_path / "pairs.jsonl"
     write_pairs(path, [pair_of(mask)], {})
 
@@ -102,12 +102,12 @@ def test_a_failed_writer_leaves_the_former_file(tmp_path, mask):
 
 
 @pytest.mark.parametrize("size", [(4, 7), (7, 5), (50, 70)])
-def test_a_mask_of_another_size_than_its_picture(mask, size):
+def test_decode_refuses_a_mask_of_another_size(mask, size):
     with pytest.raises(ValueError, match=r"'red star' in a/b.jpg has the size \[5, 7\] instead of"):
         pair_of(mask).decode(size)
 
 
-def test_masks_that_show_nothing(mask):
+def test_decode_refuses_empty_and_broken_masks(mask):
     with pytest.raises(ValueError, match="the mask of 'red star' in a/b.jpg is empty; leave it"):
         pair_of(np.zeros_like(mask)).decode((5, 7))
     broken = MaskPair("a.jpg", {"size": [5, 7], "counts": "1"}, "dog")
@@ -115,7 +115,7 @@ def test_masks_that_show_nothing(mask):
         broken.decode((5, 7))
 
 
-def test_lines_whose_values_are_beyond_use_are_left_out(tmp_path, mask):
+def test_read_pairs_leaves_unusable_values_out(tmp_path, mask):
     path = tmp_path / "pairs.jsonl"
     write_pairs(path, [pair_of(mask, "dog", "\udcff.jpg", score=0.5)], {})
     good = path.read_text().splitlines()[1]
@@ -132,4 +132,4 @@ def test_lines_whose_values_are_beyond_use_are_left_out(tmp_path, mask):
         found = read_pairs(path)
         assert [pair.image for pair in found.pairs] == ["\udcff.jpg"] * 2
         assert found.left_out.count == 1
-        assert words in found.problems[0], (words, found.problems)
+        assert words in found.left_out.reasons[0], (words, found.left_out.reasons)

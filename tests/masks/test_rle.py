@@ -1,4 +1,4 @@
-"""Run lengths against pycocotools, by hand, and what is refused."""
+"""Run lengths against pycocotools and by hand, and refused ones."""
 
 import numpy as np
 import pytest
@@ -10,14 +10,14 @@ from ovseg_d2.masks import decode_masks, encode_masks
 BY_HAND = np.array([[[0, 0], [0, 0], [1, 0]]], dtype=bool)
 
 
-def test_by_hand():
+def test_rle_by_hand():
     assert encode_masks(BY_HAND) == [{"size": [3, 2], "counts": "213"}]
     for counts in ("213", b"213", [2, 1, 3], [2, 1, 0, 0, 3]):
         assert np.array_equal(decode_masks([{"size": (3, 2), "counts": counts}], (3, 2)), BY_HAND)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 5), (31, 64), (200, 333)])
-def test_equals_pycocotools(size):
+def test_rle_equals_pycocotools(size):
     rng = np.random.default_rng(0)
     noise = rng.random((4, *size)) < np.array([0.0, 0.03, 0.6, 1.0])[:, None, None]
     half = np.zeros((1, *size), dtype=bool)
@@ -30,7 +30,7 @@ def test_equals_pycocotools(size):
     assert np.array_equal(decoded, masks)
 
 
-def test_no_masks():
+def test_rle_of_no_masks():
     assert encode_masks(np.zeros((0, 4, 6), dtype=bool)) == []
     assert decode_masks([], (4, 6)).shape == (0, 4, 6)
 
@@ -48,7 +48,7 @@ BAD = {
     "no list of numbers": ({**GOOD, "counts": [2, "1", 3]}, "does not decode"),
     "huge": ({**GOOD, "counts": [10**30]}, "does not decode"),
     "empty list": ({**GOOD, "counts": []}, "does not decode"),
-    "no counts": ({"size": [3, 2]}, "and no {'size'"),
+    "no counts": ({"size": [3, 2]}, "instead of {'size'"),
     "half a polygon": ([[0, 0, 1, 0, 1]], r"number 1 has the polygon \[0, 0, 1, 0, 1\]"),
     "another size": ({"size": [2, 3], "counts": "213"}, r"has the size \[2, 3\] instead of \[3, 2"),
     "size of nothing": ({"size": None, "counts": "213"}, "has the size None instead"),
@@ -56,7 +56,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_what_does_not_decode(case):
+def test_decode_masks_refuses_bad_runs(case):
     rle, words = BAD[case]
     with pytest.raises(ValueError, match=words) as caught:
         decode_masks([GOOD, rle], (3, 2))

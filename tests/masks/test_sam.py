@@ -1,4 +1,4 @@
-"""SAM's masks: the real generator on a tiny random model, and checkpoints that are none."""
+"""SAM's masks: the real generator on a tiny random model, and refused checkpoints."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def tiny_sam(monkeypatch) -> torch.nn.Module:
 
 
 class Generator:
-    """What segment-anything's generator gives, with two masks and an empty one."""
+    """A generator of two masks and an empty one."""
 
     def __init__(self, model, **options) -> None:
         self.options = options
@@ -41,7 +41,7 @@ class Generator:
         return [{"segmentation": mask, "area": int(mask.sum())} for mask in masks]
 
 
-def test_masks_are_sorted_and_none_is_empty(monkeypatch):
+def test_sam_masks_are_sorted_and_not_empty(monkeypatch):
     monkeypatch.setattr("segment_anything.SamAutomaticMaskGenerator", Generator)
     masks = SamMasks(torch.nn.Identity(), points_per_side=4)(IMAGE)
     assert masks.dtype == bool
@@ -49,7 +49,7 @@ def test_masks_are_sorted_and_none_is_empty(monkeypatch):
     assert masks[1, 2, 3]
 
 
-def test_checkpoint_to_masks(tmp_path, tiny_sam):
+def test_sam_loads_a_checkpoint(tmp_path, tiny_sam):
     path = str(tmp_path / "sam.pth")
     torch.save(tiny_sam.state_dict(), path)
     options = {"points_per_side": 2, "pred_iou_thresh": -1e9, "stability_score_thresh": 0.0}
@@ -72,24 +72,25 @@ def refused(path, content, **options) -> str:
     return str(caught.value)
 
 
-def test_checkpoints_of_the_wrong_type(tmp_path, tiny_sam):
+def test_sam_refuses_other_checkpoints(tmp_path, tiny_sam):
     path = tmp_path / "sam.pth"
     of_vit_l = {"image_encoder.pos_embed": torch.zeros(1, 1, 1, 1024)}
-    assert "is of vit_l and the model is vit_h; name the model" in refused(
+    assert "is of vit_l and model is 'vit_h'; name the checkpoint's model" in refused(
         path, of_vit_l, model="vit_h"
     )
-    assert "is no SAM; choose one of vit_b, vit_l, vit_h" in refused(path, of_vit_l, model="vit_x")
+    assert "is unknown; choose one of vit_b, vit_l, vit_h" in refused(path, of_vit_l, model="vit_x")
     other = {"image_encoder.pos_embed": torch.zeros(1, 1, 1, 96)}
     assert "is of an image encoder 96 wide; give one of vit_b" in refused(path, other)
     assert "it holds no weights by name" in refused(path, {"a": 1})
     assert "it holds a list, not a state dict" in refused(path, [torch.zeros(2)])
     dino = {name: torch.zeros(1) for name in ("cls_token", "pos_embed", "blocks.0.weight")}
-    assert "is no checkpoint of SAM: it has no image_encoder.pos_embed and is of a ViT" in refused(
-        path, dino
+    assert (
+        "is not a checkpoint of SAM: it has no image_encoder.pos_embed and is of a ViT"
+        in refused(path, dino)
     )
     part = dict(list(tiny_sam.state_dict().items())[:10])
     part["image_encoder.pos_embed"] = torch.zeros(1, 64, 64, 16)
-    assert "is no whole SAM vit_b" in refused(path, part)
+    assert "is not a complete SAM vit_b" in refused(path, part)
     path.write_bytes(b"no checkpoint")
     with pytest.raises(ValueError, match="it is a text that begins with 'no checkpoint'"):
         SamMasks.load(checkpoint=str(path))
@@ -101,11 +102,11 @@ def test_checkpoints_of_the_wrong_type(tmp_path, tiny_sam):
 
 
 class Payload:
-    """Would run code while it is loaded."""
+    """Runs code when unpickled."""
 
     def __reduce__(self):
         return (exec, ("raise SystemExit('code was run')",))
 
 
-def test_code_in_a_checkpoint_is_not_run(tmp_path):
+def test_sam_runs_no_code_of_a_checkpoint(tmp_path):
     assert "it holds code" in refused(tmp_path / "sam.pth", {"a": Payload()})

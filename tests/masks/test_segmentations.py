@@ -14,7 +14,7 @@ SQUARE = [20, 10, 28, 10, 28, 18, 20, 18]
 
 
 def depth_in(polygons: list[list[float]]) -> np.ndarray:
-    """(H, W) how far the centre of each pixel lies inside of one of the polygons, in pixels."""
+    """(H, W) distance in pixels of each pixel centre inside the nearest polygon."""
     contours = [np.float32(polygon).reshape(-1, 1, 2) for polygon in polygons]
     rows, columns = (axis + 0.5 for axis in np.indices(SIZE))
     centres = zip(columns.flat, rows.flat, strict=True)
@@ -25,7 +25,7 @@ def depth_in(polygons: list[list[float]]) -> np.ndarray:
     return np.reshape(depths, SIZE)
 
 
-def test_polygons_are_filled_and_joined():
+def test_decode_masks_joins_polygons():
     found = decode_masks([[SQUARE], [TRIANGLE, SQUARE]], SIZE)
     assert found.shape == (2, *SIZE) and found.dtype == bool
     assert np.argwhere(found[0]).min(axis=0).tolist() == [10, 20]
@@ -35,7 +35,7 @@ def test_polygons_are_filled_and_joined():
 
 
 BAD_POLYGONS = {
-    "no polygon": ([], "no polygons, run lengths or"),
+    "no polygon": ([], "instead of polygons, runs or"),
     "a box": ([[1, 2, 3, 4]], "has the polygon"),
     "an odd number": ([[1, 2, 3, 4, 5, 6, 7]], "has the polygon"),
     "no numbers": ([[1, 2, 3, 4, 5, "6"]], "has the polygon"),
@@ -47,7 +47,7 @@ BAD_POLYGONS = {
 
 
 @pytest.mark.parametrize("case", BAD_POLYGONS)
-def test_what_is_no_polygon(case, monkeypatch):
+def test_decode_masks_refuses_bad_polygons(case, monkeypatch):
     monkeypatch.setattr("ovseg_d2.masks.segmentations._MAX_EDGES", 10**6)
     polygons, words = BAD_POLYGONS[case]
     with pytest.raises(ValueError, match=f"number 1 .*{words}") as caught:
@@ -55,19 +55,19 @@ def test_what_is_no_polygon(case, monkeypatch):
     assert len(str(caught.value)) < 250
 
 
-def test_arrays_as_sam_gives_them():
+def test_decode_masks_takes_arrays():
     masks = np.random.default_rng(0).random((3, *SIZE)) < 0.5
     assert (decode_masks(list(masks), SIZE) == masks).all()
     assert (decode_masks([mask.astype(np.uint8) for mask in masks], SIZE) == masks).all()
     with pytest.raises(ValueError, match=r"is an array of \[30, 20\] pixels instead of \[20, 30\]"):
         decode_masks([masks[0].T], SIZE)
-    with pytest.raises(ValueError, match="holds something else than 0 and 1"):
+    with pytest.raises(ValueError, match="an array with other values than 0 and 1"):
         decode_masks([masks[0] * 255.0], SIZE)
 
 
 @pytest.mark.parametrize("form", ["rows of bool", "rows of 0 and 1", "coco_rle", "polygons"])
 @pytest.mark.parametrize("alone", [True, False])
-def test_lists_of_sam_and_polygons_in_mask_files(tmp_path, form, alone):
+def test_read_masks_takes_sam_lists_and_polygons(tmp_path, form, alone):
     """`alone`: SAM's list itself; else SA-1B's object, with the image's size."""
     masks = decode_masks([[SQUARE], [TRIANGLE]], SIZE)
     forms = {
@@ -89,7 +89,7 @@ def test_lists_of_sam_and_polygons_in_mask_files(tmp_path, form, alone):
     assert (MaskFolder(tmp_path)(image, "elsewhere/photo.jpg") == masks).all()
     # Polygons and 0 and 1 alone do not tell the size of their image.
     if alone and form in ("polygons", "rows of 0 and 1"):
-        with pytest.raises(MaskFileError, match="the size of its picture is None"):
+        with pytest.raises(MaskFileError, match="the size of its image is None"):
             read_masks(path)
     else:
         assert (read_masks(path) == masks).all()
@@ -97,17 +97,17 @@ def test_lists_of_sam_and_polygons_in_mask_files(tmp_path, form, alone):
             read_masks(path, (30, 20))
 
 
-def test_sam_has_found_nothing(tmp_path):
+def test_read_masks_of_an_empty_list(tmp_path):
     path = tmp_path / "photo.json"
     path.write_text("[]")
     assert read_masks(path, SIZE).shape == (0, *SIZE)
 
 
-def test_masks_that_memory_cannot_hold_are_refused(tmp_path):
+def test_read_masks_refuses_too_many_pixels(tmp_path):
     path = tmp_path / "photo.json"
     entry = {"segmentation": {"size": [10**5, 10**5], "counts": [10**10]}}
     path.write_text(json.dumps([entry]))
-    with pytest.raises(MaskFileError, match="the size of its picture is .*268435456 at most"):
+    with pytest.raises(MaskFileError, match="the size of its image is .*at most 268435456 pix"):
         read_masks(path)
     entry = {"segmentation": {"size": [2**14, 2**14], "counts": [2**28]}}
     path.write_text(json.dumps([entry] * 33))

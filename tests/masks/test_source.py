@@ -1,4 +1,4 @@
-"""Masks looked up in a folder, and masks remembered."""
+"""Masks from a folder, and cached masks."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from ovseg_d2.masks import CachedMasks, MaskFileError, MaskFolder, write_masks
 IMAGE = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
 
 
-def test_folder_looks_masks_up_by_the_pictures_name(tmp_path):
+def test_folder_looks_masks_up_by_image_name(tmp_path):
     masks = np.random.default_rng(1).random((3, 6, 9)) < 0.5
     write_masks(tmp_path / "a.json", masks)
     write_masks(tmp_path / "shapes_val_0_1.json", ~masks)
@@ -17,13 +17,13 @@ def test_folder_looks_masks_up_by_the_pictures_name(tmp_path):
     assert np.array_equal(source(IMAGE, "shapes://val/0/1"), ~masks)
     with pytest.raises(MaskFileError, match="b.json: there is no such file"):
         source(IMAGE, "b.jpg")
-    with pytest.raises(MaskFileError, match="a.json: its masks are 6 x 9 .* picture is 3 x 9"):
+    with pytest.raises(MaskFileError, match="a.json: its masks are 6 x 9 .* image is 3 x 9"):
         source(IMAGE[:3], "a.jpg")
 
 
-def test_folder_without_masks(tmp_path):
+def test_folder_refuses_a_folder_without_masks(tmp_path):
     (tmp_path / "a.jpg").touch()
-    words = "holds no masks, that is no .json files; fill it with tools/generate_masks.py"
+    words = "holds no masks [(].json files[)]; fill it with tools/generate_masks.py"
     with pytest.raises(MaskFileError, match=words):
         MaskFolder(tmp_path)
     with pytest.raises(MaskFileError, match="there is no folder of masks '.*none'; fill it with"):
@@ -31,7 +31,7 @@ def test_folder_without_masks(tmp_path):
 
 
 class Thresholds:
-    """Counts its calls; three masks a picture."""
+    """Counts its calls; three masks an image."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -41,7 +41,7 @@ class Thresholds:
         return np.stack([image[..., 0] > level for level in (10, 100, 200)])
 
 
-def test_cache_goes_by_content():
+def test_cache_is_keyed_by_content():
     source = Thresholds()
     cached = CachedMasks(source, max_bytes=1000)
     first = cached(IMAGE, "a")
@@ -51,12 +51,12 @@ def test_cache_goes_by_content():
     other[0, 0, 0] ^= 255
     assert not np.array_equal(cached(other, "a"), first)
     assert source.calls == 2
-    # The same bytes in another shape are another picture.
+    # The same bytes in another shape are another image.
     assert cached(IMAGE.reshape(9, 6, 3), "a").shape == (3, 9, 6)
     assert source.calls == 3
 
 
-def test_cached_masks_are_the_callers_own():
+def test_cache_returns_copies():
     cached = CachedMasks(Thresholds(), max_bytes=1000)
     expected = Thresholds()(IMAGE)
     cached(IMAGE)[:] = False
@@ -65,9 +65,9 @@ def test_cached_masks_are_the_callers_own():
     assert cached(IMAGE).dtype == bool
 
 
-def test_cache_forgets_what_was_used_longest_ago():
+def test_cache_drops_the_least_recently_used():
     source = Thresholds()
-    # 3 * 6 * 9 bits are 21 bytes: room for two pictures.
+    # 3 * 6 * 9 bits are 21 bytes: room for two images.
     cached = CachedMasks(source, max_bytes=42)
     a, b, c = (IMAGE ^ np.uint8(flip) for flip in (0, 1, 2))
     for image in (a, b, a, c):
@@ -79,7 +79,7 @@ def test_cache_forgets_what_was_used_longest_ago():
     assert source.calls == 4
 
 
-def test_cache_without_room_still_answers():
+def test_cache_of_size_zero_works():
     source = Thresholds()
     cached = CachedMasks(source, max_bytes=1)
     assert np.array_equal(cached(IMAGE), cached(IMAGE))

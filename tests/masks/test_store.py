@@ -48,14 +48,14 @@ def file(tmp_path):
     return write
 
 
-def test_sa1b_reads_unchanged(file):
+def test_read_masks_reads_sa1b(file):
     masks = read_masks(file(SA1B), (2, 2))
     assert masks.dtype == bool
     assert np.array_equal(masks, MASKS)
     assert read_info(file(SA1B)) == {}
 
 
-def test_written_files_have_sa1bs_entries(tmp_path):
+def test_write_masks_writes_sa1bs_entries(tmp_path):
     masks = np.zeros((2, 4, 6), dtype=bool)
     masks[0, 1:3, 2:6] = True
     path = tmp_path / "below" / "a.json"
@@ -71,7 +71,7 @@ def test_written_files_have_sa1bs_entries(tmp_path):
 
 
 @pytest.mark.parametrize("shape", [(0, 5, 3), (1, 1, 1), (9, 17, 40)])
-def test_round_trip(tmp_path, shape):
+def test_read_masks_returns_what_was_written(tmp_path, shape):
     masks = np.random.default_rng(1).random(shape) < 0.4
     write_masks(tmp_path / "a.json", masks)
     found = read_masks(tmp_path / "a.json")
@@ -79,12 +79,12 @@ def test_round_trip(tmp_path, shape):
     assert np.array_equal(found, masks)
 
 
-def test_the_size_comes_from_what_is_there(file):
+def test_read_masks_finds_the_size(file):
     assert read_masks(file({"annotations": SA1B["annotations"]})).shape == (2, 2, 2)
     assert read_masks(file({"annotations": []}), (5, 7)).shape == (0, 5, 7)
-    with pytest.raises(MaskFileError, match="the size of its picture is None; it needs 'height'"):
+    with pytest.raises(MaskFileError, match="the size of its image is None; it needs 'height'"):
         read_masks(file({"annotations": []}))
-    with pytest.raises(MaskFileError, match=r"the size of its picture is \(0, 2\)"):
+    with pytest.raises(MaskFileError, match=r"the size of its image is \(0, 2\)"):
         read_masks(file({**SA1B, "image": {"width": 2, "height": 0}}))
 
 
@@ -95,14 +95,17 @@ def changed(**changes) -> dict:
 BAD = {
     "empty": ("", "it is empty; make it again"),
     "blank": (" \n", "it is empty"),
-    "truncated": (json.dumps(SA1B)[:-40], "it is truncated or no JSON"),
-    "no text": ("\x00\x01", "it is truncated or no JSON"),
-    "deep": ("[" * 100_000, "it is truncated or no JSON"),
-    "a list": ("[3]", "an entry of its 'annotations' is no object; give a file of SA-1B's format"),
+    "truncated": (json.dumps(SA1B)[:-40], "it is truncated or not JSON"),
+    "no text": ("\x00\x01", "it is truncated or not JSON"),
+    "deep": ("[" * 100_000, "it is truncated or not JSON"),
+    "a list": (
+        "[3]",
+        "an entry of its 'annotations' is not an object; give a file in SA-1B's format",
+    ),
     "a number": ("3", "it has no list 'annotations'"),
     "no list": ({"annotations": {}}, "it has no list 'annotations'"),
-    "no object": ({**SA1B, "annotations": [3]}, "an entry of its 'annotations' is no object"),
-    "no mask": (changed(segmentation=None), "mask number 1 is None and no"),
+    "no object": ({**SA1B, "annotations": [3]}, "an entry of its 'annotations' is not an object"),
+    "no mask": (changed(segmentation=None), "mask number 1 is None instead of"),
     "half a polygon": (changed(segmentation=[[0, 0, 1, 1]]), "mask number 1 has the polygon"),
     "far polygon": (
         changed(segmentation=[[0, 0, 1, 1, 1, 1e9]]),
@@ -112,7 +115,7 @@ BAD = {
         changed(segmentation=[[True, False]]),
         r"mask number 1 is an array of \[1, 2\] pixels instead of \[2, 2\]",
     ),
-    "array of numbers": (changed(segmentation=[[True, 2], [0, 1]]), "something else than 0 and 1"),
+    "array of numbers": (changed(segmentation=[[True, 2], [0, 1]]), "other values than 0 and 1"),
     "runs": (
         changed(segmentation={"size": [2, 2], "counts": "21"}),
         "mask number 1 does not decode: its counts '21' do not fill 2 x 2 pixels; make it again",
@@ -125,7 +128,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_files(file, case):
+def test_read_masks_refuses_bad_files(file, case):
     content, words = BAD[case]
     with pytest.raises(MaskFileError, match=words) as caught:
         read_masks(file(content), (2, 2))
@@ -134,20 +137,20 @@ def test_bad_files(file, case):
     assert "\n" not in str(caught.value)
 
 
-def test_masks_of_another_picture(file):
-    words = r"its masks are 2 x 2 pixels .* and the picture is 4 x 2; pair each picture with"
+def test_read_masks_refuses_another_image_size(file):
+    words = r"its masks are 2 x 2 pixels .* and the image is 4 x 2; pair each image with"
     with pytest.raises(MaskFileError, match=words):
         read_masks(file(SA1B), (4, 2))
 
 
-def test_missing_file_and_folder(tmp_path):
+def test_read_masks_refuses_missing_files(tmp_path):
     with pytest.raises(MaskFileError, match="none.json: there is no such file; make it with"):
         read_masks(tmp_path / "none.json")
     with pytest.raises(MaskFileError, match="the system says"):
         read_masks(tmp_path)
 
 
-def test_a_failed_write_leaves_the_former_file(tmp_path, monkeypatch):
+def test_write_masks_keeps_the_old_file_on_failure(tmp_path, monkeypatch):
     path = tmp_path / "a.json"
     write_masks(path, MASKS)
     before = path.read_bytes()
@@ -164,13 +167,13 @@ def test_a_failed_write_leaves_the_former_file(tmp_path, monkeypatch):
     [np.zeros((2, 2), bool), np.zeros((1, 2, 2), np.uint8), np.zeros((1, 0, 2), bool)],
     ids=["one mask", "uint8", "no pixels"],
 )
-def test_what_is_no_masks(tmp_path, masks):
+def test_write_masks_refuses_other_arrays(tmp_path, masks):
     with pytest.raises(ValueError, match=r"give \(Q, H, W\) of bool"):
         write_masks(tmp_path / "a.json", masks)
     assert not (tmp_path / "a.json").exists()
 
 
-def test_names():
+def test_mask_file_name():
     assert mask_file_name("a/b.c.jpg") == "b.c.json"
     assert mask_file_name("shapes://val/0/3") == "shapes_val_0_3.json"
     assert mask_file_name("/x/사진.png") == "사진.json"

@@ -249,7 +249,7 @@ def test_what_cannot_be_read_is_passed_over_with_a_warning(tmp_path, entry, capl
     write_masks(tmp_path / "m.json", np.ones((1, 20, 12), dtype=bool))
     assert plain()(entry, draws(1)[0]) is None
     assert caplog.text.count("left out of training") == 3
-    for words in ("none.png", "truncated", "20 x 12 pixels (height x width) and the picture is 12"):
+    for words in ("none.png", "truncated", "20 x 12 pixels (height x width) and the image is 12"):
         assert words in caplog.text
 
 
@@ -286,7 +286,7 @@ def test_wrong_configs(opts, words):
 
 def test_folder_without_masks(tmp_path):
     opts = ["INPUT.MASKS.SOURCE", "stored", "INPUT.MASKS.FOLDER", str(tmp_path)]
-    with pytest.raises(MaskFileError, match="holds no masks, .*; fill it with"):
+    with pytest.raises(MaskFileError, match="holds no masks .*; fill it with"):
         MaskMapper.from_config(load_config(None, opts))
 
 
