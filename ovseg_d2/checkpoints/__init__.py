@@ -1,4 +1,4 @@
-"""Released weights of other projects under the names of this one."""
+"""Conversion of weights released by other projects to the names of this project."""
 
 from .ovseg import convert_ovseg, convert_proposal_head, convert_swin
 

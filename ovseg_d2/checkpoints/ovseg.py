@@ -1,6 +1,6 @@
-"""OVSeg's releases: Swin or ResNet, MaskFormer's head, and a mask-adapted CLIP, all in one file.
+"""Conversion of OVSeg's releases: Swin or ResNet, MaskFormer's head and a mask-adapted CLIP.
 
-The names on the left are those of the official code of [ovseg], facebookresearch/ov-seg.
+The patterns in `_HEAD` are names of the official code of [ovseg], facebookresearch/ov-seg.
 """
 
 from __future__ import annotations
@@ -42,53 +42,53 @@ _LEFT_OUT = ("criterion.", "clip_adapter.pixel_", "pixel_mean", "pixel_std")
 
 
 def convert_ovseg(weights: Mapping[str, Tensor]) -> Weights:
-    """Rename a whole model of the release to what our ``OVSeg`` meta-architecture calls it.
+    """Rename the weights of a whole released model to those of our meta-architecture ``OVSeg``.
 
     Args:
-        weights: the state dict, with names such as ``sem_seg_head.predictor.query_embed.weight``.
+        weights: state dict with names such as ``sem_seg_head.predictor.query_embed.weight``.
 
     Returns:
         The same tensors under our names; constants are left out.
 
     Raises:
-        ValueError: no model of OVSeg, or one with parts that no release has.
+        ValueError: not a whole model of OVSeg, or weights that no release has.
     """
     if "clip_adapter.non_object_embedding" not in weights:
         raise ValueError(
-            "these weights have no clip_adapter.non_object_embedding, so they are no whole model "
-            "of OVSeg's release; a CLIP alone belongs in MODEL.OVSEG.CLIP_WEIGHTS"
+            "the weights have no clip_adapter.non_object_embedding, so they are not a whole model "
+            "of OVSeg's release; for a CLIP alone set MODEL.OVSEG.CLIP_WEIGHTS"
         )
-    found: Weights = {}
+    renamed: Weights = {}
     backbone = _below(weights, "backbone.")
     if "patch_embed.proj.weight" in backbone:
         backbone = {f"network.{key}": value for key, value in convert_swin(backbone).items()}
-    found |= {f"system.backbone.{key}": value for key, value in backbone.items()}
+    renamed |= {f"system.backbone.{key}": value for key, value in backbone.items()}
     head = convert_proposal_head(_below(weights, "sem_seg_head."))
-    found |= {f"system.head.{key}": value for key, value in head.items()}
-    found["system.no_object_embed"] = weights["clip_adapter.non_object_embedding"]
+    renamed |= {f"system.head.{key}": value for key, value in head.items()}
+    renamed["system.no_object_embed"] = weights["clip_adapter.non_object_embedding"]
     if _PROMPTS in weights:
-        found["prompted.prompts"] = weights[_PROMPTS]
+        renamed["prompted.prompts"] = weights[_PROMPTS]
     clip = _below(weights, _CLIP)
     clip.pop(_PROMPTS.removeprefix(_CLIP), None)
-    found |= {f"prompted.tower.model.{key}": value for key, value in clip.items()}
+    renamed |= {f"prompted.tower.model.{key}": value for key, value in clip.items()}
     known = ("backbone.", "sem_seg_head.", "clip_adapter.non_object_embedding", _CLIP, *_LEFT_OUT)
-    strange = [key for key in weights if not key.startswith(known)]
-    if strange:
+    unknown = [key for key in weights if not key.startswith(known)]
+    if unknown:
         raise ValueError(
-            f"{strange[0]!r} is nothing that a release of OVSeg has; give its file as published"
+            f"{unknown[0]!r} is not a weight of OVSeg's releases; give a file as published"
         )
-    return found
+    return renamed
 
 
 def convert_proposal_head(weights: Mapping[str, Tensor]) -> Weights:
-    """Rename a MaskFormer's head (``pixel_decoder.``, ``predictor.``) to `nets.ProposalHead`'s."""
+    """Rename weights of a MaskFormer head (``pixel_decoder.``...) to `nets.ProposalHead`'s."""
     renamed = {}
     for key, value in weights.items():
-        # Where the metadata of versions were lost, the official code writes its own prefix twice.
+        # Without version metadata the official code writes this prefix twice.
         key = key.replace("pixel_decoder.pixel_decoder.", "pixel_decoder.")
         for pattern, replacement in _HEAD:
             key = re.sub(pattern, replacement, key)
-        # Maps are counted from 1, and a ReLU stands between each two linear layers.
+        # The release counts maps from 1; our networks count the ReLUs between linear layers.
         key = re.sub(r"adapter\.(\d)", lambda m: f"laterals.{int(m[1]) - 1}", key)
         key = re.sub(r"layer\.(\d)", lambda m: f"convs.{int(m[1]) - 1}", key)
         key = re.sub(r"network\.layers\.(\d)", lambda m: f"network.{2 * int(m[1])}", key)
@@ -97,9 +97,9 @@ def convert_proposal_head(weights: Mapping[str, Tensor]) -> Weights:
 
 
 def convert_swin(weights: Mapping[str, Tensor]) -> Weights:
-    """Rename a Swin of Swin's own detection code to `nets.SwinFeatures`'.
+    """Rename the weights of a Swin of Swin's detection code to those of `nets.SwinFeatures`.
 
-    There a stage ends with the merging of patches, here the next one begins with it.
+    There patch merging ends a stage, here it begins the next one.
     """
     renamed = {}
     for key, value in weights.items():

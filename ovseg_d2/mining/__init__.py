@@ -1,12 +1,11 @@
-"""Mask-category pairs from captions: their nouns, and the masks that match them."""
+"""Mask-category pairs from captions: nouns, and the masks that match them."""
 
 from .captions import CaptionFile, CaptionFileError, read_coco_captions
 from .match import MaskMatcher, Match
-from .nouns import PICTURE_WORDS, find_nouns
+from .nouns import find_nouns
 from .taggers import TAGGERS, HanTaTagger, NltkTagger, SpacyTagger, TaggedWord, Tagger, build_tagger
 
 __all__ = [
-    "PICTURE_WORDS",
     "TAGGERS",
     "CaptionFile",
     "CaptionFileError",

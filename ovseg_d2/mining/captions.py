@@ -1,4 +1,4 @@
-"""Captions of pictures in COCO's format, read as they are."""
+"""Reader of captions in COCO's format."""
 
 import os
 from collections import Counter
@@ -10,21 +10,20 @@ from ovseg_d2.json_files import check_name, check_text, describe_problem, printa
 
 __all__ = ["CaptionFile", "CaptionFileError", "read_coco_captions"]
 
-
 _MAX_FILE = 2**32  # bytes
 
 
 class CaptionFileError(ValueError):
-    """Captions cannot be read: one sentence with the file, what is wrong and the remedy."""
+    """A caption file cannot be read; the text names the file, the problem and the remedy."""
 
 
 @dataclass(frozen=True)
 class CaptionFile:
-    """What a file of captions holds.
+    """Content of a caption file.
 
     Attributes:
-        captions: last part of a picture's path -> its captions in the file's order, at least one.
-        num_broken: entries that are left out: captions without a text, or without a picture.
+        captions: last part of an image's path -> its captions in the file's order, at least one.
+        num_broken: number of captions left out because they have no text or no image.
     """
 
     captions: dict[str, tuple[str, ...]]
@@ -32,15 +31,15 @@ class CaptionFile:
 
 
 def read_coco_captions(path: str | os.PathLike[str]) -> CaptionFile:
-    """Read ``captions_train2017.json`` and the like.
+    """Read a file such as ``captions_train2017.json``.
 
     Args:
         path: JSON of ``{"images": [{"id", "file_name"}], "annotations": [{"image_id",
-            "caption"}]}``; other entries do not count.
+            "caption"}]}``; other entries are ignored.
 
     Raises:
-        CaptionFileError: the file is missing or of another format, holds no caption, or names two
-            pictures alike.
+        CaptionFileError: the file is missing or of another format, holds no caption, or has two
+            images of the same name.
     """
     content = _read(path)
     names: dict[int | str, str] = {}
@@ -53,8 +52,8 @@ def read_coco_captions(path: str | os.PathLike[str]) -> CaptionFile:
             names[key] = Path(name).name
     name, count = Counter(names.values()).most_common(1)[0] if names else ("", 0)
     if count > 1:
-        raise _error(path, f"two of its pictures are called {name!r}", "give each its own name")
-    found: dict[str, list[str]] = {}
+        raise _error(path, f"two of its images are called {name!r}", "give them different names")
+    captions: dict[str, list[str]] = {}
     num_broken = 0
     for entry in content["annotations"]:
         try:
@@ -63,11 +62,12 @@ def read_coco_captions(path: str | os.PathLike[str]) -> CaptionFile:
         except (KeyError, ValueError):
             num_broken += 1
             continue
-        found.setdefault(name, []).append(" ".join(caption.split()))
-    if not found:
-        kind = "none of its annotations has a 'caption' of one of its pictures"
-        raise _error(path, kind, "give COCO's captions_*.json, not its instances or panoptic ones")
-    return CaptionFile({name: tuple(texts) for name, texts in found.items()}, num_broken)
+        captions.setdefault(name, []).append(" ".join(caption.split()))
+    if not captions:
+        problem = "none of its annotations has a 'caption' of one of its images"
+        remedy = "give COCO's captions_*.json, not its instances or panoptic files"
+        raise _error(path, problem, remedy)
+    return CaptionFile({name: tuple(texts) for name, texts in captions.items()}, num_broken)
 
 
 def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
         remedy = "check the path and its permissions"
         raise _error(path, describe_problem(error), remedy) from error
     except ValueError as error:
-        problem = f"it is cut off or no JSON ({error})"
+        problem = f"it is truncated or not JSON ({error})"
         raise _error(path, problem, "get COCO's captions_*.json again") from error
     for key in ("images", "annotations"):
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
@@ -89,10 +89,10 @@ def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def _key(entry: object, name: str) -> int | str:
-    """The number of an entry's image.
+    """The image id of an entry.
 
     Raises:
-        ValueError: the entry is no object, or the number none.
+        ValueError: the entry is not an object or has no valid id.
     """
     key = entry.get(name) if isinstance(entry, dict) else None
     if isinstance(key, bool) or not isinstance(key, int | str):

@@ -1,4 +1,4 @@
-"""The masks that match nouns: CLIP looks at each masked crop.
+"""Match nouns with masks by CLIP's embeddings of masked crops.
 
 Shape shorthand: Q masks, N nouns, D joint embedding, H x W pixels.
 """
@@ -17,11 +17,11 @@ __all__ = ["MaskMatcher", "Match"]
 
 @dataclass(frozen=True)
 class Match:
-    """A noun and the mask that it fits best.
+    """A noun and its best mask.
 
     Attributes:
-        noun: as it was given.
-        mask: number of the mask.
+        noun: the noun as given.
+        mask: index of the mask.
         score: cosine of the mask's crop and the noun.
     """
 
@@ -31,33 +31,33 @@ class Match:
 
 
 class MaskMatcher:
-    """Find the best of an image's masks for each noun.
+    """Finds the best of an image's masks for each noun.
 
-    Paper: [ovseg] Sec. 3.2: CLIP pairs the nouns of a caption with the proposals, each noun with
-    the one that matches it best. A mask may be taken by several nouns, or by none.
+    Paper: [ovseg] Sec. 3.2: CLIP pairs each noun of a caption with the proposal that matches it
+    best. A mask may match several nouns, or none.
     """
 
     def __init__(self, classifier: OVSegClassifier, text_bank: TextBank) -> None:
-        """Keep the parts.
+        """Check that both use the same tower.
 
         Args:
-            classifier: cuts masks out and encodes them; without prompts, for none are learnt yet.
-            text_bank: on the same tower.
+            classifier: encodes masked crops; without prompts, as none are learnt yet.
+            text_bank: embeds nouns with the same tower.
 
         Raises:
-            ValueError: a bank on another tower.
+            ValueError: the tower of ``text_bank`` is another one.
         """
         if text_bank.tower is not classifier.prompted.tower:
             raise ValueError(
-                "text_bank belongs to another tower; make it with TextBank(classifier.prompted"
-                ".tower, ...)"
+                "text_bank uses another tower; make it with TextBank(classifier.prompted.tower, "
+                "...)"
             )
         self._classifier = classifier
         self._text_bank = text_bank
 
     @torch.no_grad()
     def remember(self, nouns: Sequence[str]) -> None:
-        """Encode nouns that will be asked for, all at once."""
+        """Encode the nouns of several images at once, into the cache of the text bank."""
         unique = sorted(set(nouns))
         if unique:
             self._text_bank.embed(unique)
@@ -68,14 +68,14 @@ class MaskMatcher:
 
         Args:
             image: (H, W, 3) uint8 RGB.
-            masks: (Q, H, W) bool; empty ones match nothing.
-            nouns: N of them, all different.
+            masks: (Q, H, W) bool; empty masks match nothing.
+            nouns: N different nouns.
 
         Returns:
-            One match for each noun, in order; none where no mask has a pixel.
+            One match per noun, in order; [] if all masks are empty.
 
         Raises:
-            ValueError: masks of another size than the image.
+            ValueError: the masks have another size than the image.
         """
         device = self._classifier.prompted.tower.device
         pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
@@ -85,7 +85,7 @@ class MaskMatcher:
         if len(mask_embeds) == 0 or not nouns:
             return []
         text_embeds = self._text_bank.embed(list(nouns)).to(mask_embeds)
-        best = (text_embeds @ mask_embeds.t()).max(dim=1)  # (N, Q) over the masks
+        best = (text_embeds @ mask_embeds.t()).max(dim=1)  # over the masks of (N, Q)
         numbers = valid.nonzero()[:, 0][best.indices]
         return [
             Match(noun, number, score)

@@ -1,54 +1,47 @@
 """Nouns and noun phrases of tagged captions."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from .taggers import TaggedWord
 
-__all__ = ["PICTURE_WORDS", "find_nouns"]
+__all__ = ["find_nouns"]
 
-# Nouns that speak of the picture, and of no part of it.
-PICTURE_WORDS: frozenset[str] = frozenset(
-    "photo photograph picture image scene view background foreground".split()
-)
-# Longer ones are lists without commas and slips of the keyboard, and fill CLIP's context.
+# Nouns for the image as a whole; a phrase is left out if its last word is one of them.
+_IMAGE_WORDS = frozenset("photo photograph picture image scene view background foreground".split())
+# Longer phrases are typing errors or lists without commas, and fill CLIP's context.
 _MAX_WORDS = 5
 _MAX_CHARACTERS = 60
 
 
-def find_nouns(
-    words: Sequence[TaggedWord],
-    *,
-    phrases: bool = True,
-    left_out: Collection[str] = PICTURE_WORDS,
-) -> list[str]:
-    """Find what a caption names.
+def find_nouns(words: Sequence[TaggedWord], *, phrases: bool = True) -> list[str]:
+    """Find the nouns or noun phrases of a caption.
 
     Paper: [ovseg] Sec. 3.2: all nouns of the captions become classes.
     Departs: with ``phrases`` a noun keeps its adjectives and the nouns before it ("red star",
-    "fire hydrant"), which the paper's nouns lack.
+    "fire hydrant"), unlike in the paper.
 
     Args:
         words: a caption, from a `Tagger`.
-        phrases: False takes each noun for itself.
-        left_out: nouns that name nothing; a phrase counts by its last word.
+        phrases: False takes single nouns.
 
     Returns:
-        Nouns or phrases in small letters, in the caption's order, each once.
+        Unique nouns or phrases in lower case, in the caption's order, without words for the image
+        as a whole ("photo").
     """
-    found: dict[str, None] = {}
+    nouns: dict[str, None] = {}
     for part in _phrases(words) if phrases else ([w] for w in words if w.kind == "noun"):
         texts = [word.text.lower() for word in part]
         phrase = " ".join(texts)
         fits = len(texts) <= _MAX_WORDS and 2 <= len(phrase) <= _MAX_CHARACTERS
-        # Halves of characters and control characters are no text.
+        # Not surrogates or control characters.
         is_word = phrase.isprintable() and any(map(str.isalpha, texts[-1]))
-        if fits and is_word and texts[-1] not in left_out:
-            found[phrase] = None
-    return list(found)
+        if fits and is_word and texts[-1] not in _IMAGE_WORDS:
+            nouns[phrase] = None
+    return list(nouns)
 
 
 def _phrases(words: Sequence[TaggedWord]) -> Iterable[list[TaggedWord]]:
-    """Adjectives, if there are any, and the nouns that follow them without a gap."""
+    """Runs of adjectives, if any, followed by nouns."""
     open_phrase: list[TaggedWord] = []
     for word in [*words, TaggedWord("", "other")]:
         has_noun = bool(open_phrase) and open_phrase[-1].kind == "noun"

@@ -1,7 +1,6 @@
-"""Parts of speech of captions, by taggers that others have trained.
+"""Parts of speech of captions, from pretrained taggers.
 
-HanTa is the default: its English model comes with its package. spaCy and NLTK are used where they
-are installed; neither is required.
+HanTa is the default: its package contains an English model. spaCy and NLTK are optional.
 """
 
 import inspect
@@ -25,8 +24,8 @@ WordKind = Literal["noun", "adjective", "other"]
 
 _TOKEN = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*|[^\w\s]")
 _HANTA_MODEL = "morphmodel_en.pgz"
-# First letters of the tags of the British National Corpus (C5), of the Penn Treebank, and the
-# universal ones that spaCy gives.
+# First letters of the tags of the British National Corpus (C5) and of the Penn Treebank; universal
+# tags, as spaCy gives.
 _C5: dict[str, WordKind] = {"NN": "noun", "NP": "noun", "AJ": "adjective"}
 _PENN: dict[str, WordKind] = {"NN": "noun", "JJ": "adjective"}
 _UNIVERSAL: dict[str, WordKind] = {"NOUN": "noun", "PROPN": "noun", "ADJ": "adjective"}
@@ -34,11 +33,11 @@ _UNIVERSAL: dict[str, WordKind] = {"NOUN": "noun", "PROPN": "noun", "ADJ": "adje
 
 @dataclass(frozen=True)
 class TaggedWord:
-    """A word of a caption, or a sign between words.
+    """A word of a caption, or a punctuation mark.
 
     Attributes:
-        text: as it stands there.
-        kind: its part of speech, as far as it counts here; names are nouns.
+        text: as in the caption.
+        kind: its part of speech; proper names are nouns.
     """
 
     text: str
@@ -46,23 +45,23 @@ class TaggedWord:
 
 
 class Tagger(Protocol):
-    """Tells the parts of speech of a caption."""
+    """A function from a caption to its tagged words."""
 
     def __call__(self, caption: str) -> list[TaggedWord]:
-        """The words of a caption in order, signs included; none of an empty one."""
+        """Return the words of a caption in order, punctuation included; [] if it is empty."""
         ...
 
 
 class HanTaTagger:
-    """The Hanover Tagger with its English model, which is read from its package.
+    """The Hanover Tagger with the English model of its package.
 
     Source: Wartena, *The Hanover Tagger (Version 1.1.0)*, 2023.
     """
 
     def __init__(self) -> None:
-        """Read the model; it takes a fraction of a second.
+        """Load the model, which is a pickle.
 
-        The model is a pickle. By its name alone, HanTa would first look into the working folder.
+        It is given by its full path: HanTa looks for bare names in the working folder first.
         """
         from HanTa.HanoverTagger import HanoverTagger
 
@@ -71,12 +70,12 @@ class HanTaTagger:
     def __call__(self, caption: str) -> list[TaggedWord]:
         """See `Tagger`."""
         words = _TOKEN.findall(caption)
-        found = self._tagger.tag_sent(words) if words else []
-        return [TaggedWord(text, _C5.get(tag[:2], "other")) for text, _, tag in found]
+        tagged = self._tagger.tag_sent(words) if words else []
+        return [TaggedWord(text, _C5.get(tag[:2], "other")) for text, _, tag in tagged]
 
 
 class SpacyTagger:
-    """A pipeline of spaCy, with its own rules for where words end."""
+    """A pipeline of spaCy, which also splits captions into words."""
 
     def __init__(self, model: str = "en_core_web_sm") -> None:
         """Load the pipeline.
@@ -85,7 +84,7 @@ class SpacyTagger:
             model: an installed package of spaCy, or a folder.
 
         Raises:
-            ValueError: spaCy or the model is not there, or the model tags nothing.
+            ValueError: spaCy or the model is not installed, or the model has no tagger.
         """
         try:
             spacy = import_module("spacy")
@@ -99,7 +98,7 @@ class SpacyTagger:
         if not {"tagger", "morphologizer"} & set(self._nlp.pipe_names):
             raise ValueError(
                 f"tagger 'spacy': the model {model!r} tags no words (it has "
-                f"{self._nlp.pipe_names}); choose another one, such as en_core_web_sm"
+                f"{self._nlp.pipe_names}); choose another model, such as en_core_web_sm"
             )
 
     def __call__(self, caption: str) -> list[TaggedWord]:
@@ -109,13 +108,13 @@ class SpacyTagger:
 
 
 class NltkTagger:
-    """NLTK's averaged perceptron, as the paper of [ovseg] uses NLTK."""
+    """NLTK's averaged perceptron; the paper of [ovseg] uses NLTK."""
 
     def __init__(self) -> None:
         """Find NLTK and its model.
 
         Raises:
-            ValueError: one of them is not there.
+            ValueError: one of them is not installed.
         """
         try:
             self._nltk = import_module("nltk")
@@ -129,8 +128,8 @@ class NltkTagger:
 
     def __call__(self, caption: str) -> list[TaggedWord]:
         """See `Tagger`."""
-        found = self._nltk.pos_tag(_TOKEN.findall(caption))
-        return [TaggedWord(text, _PENN.get(tag[:2], "other")) for text, tag in found]
+        tagged = self._nltk.pos_tag(_TOKEN.findall(caption))
+        return [TaggedWord(text, _PENN.get(tag[:2], "other")) for text, tag in tagged]
 
 
 TAGGERS: dict[str, Callable[..., Tagger]] = {
@@ -144,11 +143,11 @@ def build_tagger(name: str, **options: Any) -> Tagger:
     """Build a tagger.
 
     Args:
-        name: of `TAGGERS`.
-        **options: of "spacy", ``model``.
+        name: a key of `TAGGERS`.
+        **options: ``model`` of "spacy".
 
     Raises:
-        ValueError: an unknown tagger or option, or one whose package or model is missing.
+        ValueError: an unknown tagger or option, or a missing package or model.
     """
     if name not in TAGGERS:
         raise ValueError(f"tagger {name!r} is unknown; choose one of {', '.join(TAGGERS)}")
@@ -162,8 +161,8 @@ def build_tagger(name: str, **options: Any) -> Tagger:
 
 
 def _missing(name: str, what: str, command: str, error: Exception) -> ValueError:
-    reason = str(error).strip().splitlines()
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     return ValueError(
-        f"tagger {name!r}: {what} is not there ({reason[0] if reason else type(error).__name__}); "
-        f"run `{command}`, or choose the tagger 'hanta', which needs nothing more"
+        f"tagger {name!r}: {what} is not installed ({reason}); "
+        f"run `{command}`, or choose the tagger 'hanta', which needs no installation"
     )

@@ -1,4 +1,4 @@
-"""Released weights of OVSeg: every name finds its place, and the whole model gives its numbers."""
+"""Released weights of OVSeg: every name is mapped, and the whole model gives official numbers."""
 
 import json
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from ovseg_d2.d2.modeling import build_backbone
 from ovseg_d2.nets import build_proposal_head, build_swin_features
 from ovseg_d2.ops import CropOptions
 from ovseg_d2.systems import MaskFormerProposals, OVSeg, OVSegClassifier, OVSegMaskFormer
-from ovseg_d2.text import TextBank
+from ovseg_d2.text import ClassTexts, TextBank
 
 _ROOT = Path(__file__).resolve().parents[2]
 _LAYOUTS = _ROOT.parent / "shared" / "parity" / "layouts"
@@ -83,7 +83,7 @@ def official_model(about: dict[str, Any]) -> Whole:
 
 @pytest.fixture
 def whole(parity: Callable[[str], Any]) -> Any:
-    """Give the case of the whole model, the model with its weights, and its text embeddings."""
+    """Give the case of the whole model, the model with its weights, and its texts."""
     case = parity("ovseg_full_model")
     model = official_model(case.construct)
     weights = convert_ovseg(case.weights)
@@ -91,7 +91,7 @@ def whole(parity: Callable[[str], Any]) -> Any:
     weights["prompted.prompts"] = weights["prompted.prompts"][: model.prompted.depth]
     model.load_state_dict(weights)
     text_bank = TextBank(model.prompted.tower, "vild", synonyms="joined")
-    return case, model, text_bank.embed(case.construct["class_names"])
+    return case, model, ClassTexts(text_bank.embed(case.construct["class_names"]))
 
 
 def ovseg(model: Whole, about: dict[str, Any], lam: float) -> OVSeg:
@@ -102,38 +102,38 @@ def ovseg(model: Whole, about: dict[str, Any], lam: float) -> OVSeg:
 
 
 @torch.no_grad()
-def test_official_proposals_and_opinions(whole: Any) -> None:
-    case, model, text_embeds = whole
+def test_converted_weights_give_official_proposals(whole: Any) -> None:
+    case, model, texts = whole
     call = case.subcases["eval"]
     image = call.inputs["image"].float()
-    (found,) = model.system.propose([image], text_embeds)
+    (found,) = model.system.propose([image], texts)
     call.check("mask_class_logits", found.class_logits)
     stride = call.args["mask_logits_stride"]
     call.check("mask_logits", found.mask_logits()[:, ::stride, ::stride])
     classifier = ovseg(model, case.construct, 0.7).classifier
     embeds, valid = classifier.embed_masks(image, found.mask_probs())
     call.check("valid", valid)
-    # Theirs have a column of "no object" too, which is not looked at.
+    # The release's last column is "no object".
     expected = call.outputs["clip_logits"][:, :-1]
-    torch.testing.assert_close(100 * embeds @ text_embeds.t(), expected, rtol=1e-3, atol=2e-3)
+    torch.testing.assert_close(100 * embeds @ texts.embeds.t(), expected, rtol=1e-3, atol=2e-3)
 
 
 @pytest.mark.parametrize("subcase_id", ["eval", "eval_weight_0"])
-def test_official_segmentation(whole: Any, subcase_id: str) -> None:
-    case, model, text_embeds = whole
+def test_converted_weights_give_official_segmentation(whole: Any, subcase_id: str) -> None:
+    case, model, texts = whole
     call = case.subcases[subcase_id]
     system = ovseg(model, case.construct, call.args["clip_ensemble_weight"])
     size = call.args["height"], call.args["width"]
     image = call.inputs["image"].float()
-    call.check("sem_seg", system.score_pixels([image], text_embeds, size)[0])
+    call.check("sem_seg", system.score_pixels([image], texts, size)[0])
 
 
-def test_official_losses_and_gradients(whole: Any) -> None:
-    case, model, text_embeds = whole
+def test_converted_weights_give_official_losses(whole: Any) -> None:
+    case, model, texts = whole
     call = case.subcases["train"]
     images = [each.float() for each in call.inputs.list("image")]
     losses = model.train().system(
-        images, text_embeds, call.inputs.list("labels"), call.inputs.list("masks")
+        images, texts, call.inputs.list("labels"), call.inputs.list("masks")
     )
     for name, loss in losses.items():
         call.check(name, loss[None])
@@ -169,7 +169,7 @@ def published_backbone(name: str) -> nn.Module:
 
 
 @pytest.mark.parametrize("backbone", ["swinb_vitl14", "r101c_vitb16"])
-def test_every_name_of_a_release_finds_its_place(backbone: str) -> None:
+def test_convert_ovseg_maps_every_name(backbone: str) -> None:
     weights = layout(f"ovseg_{backbone}_mp3")
     found = convert_ovseg(weights)
     index = [key for key in weights if key.endswith("relative_position_index")]
@@ -196,15 +196,15 @@ def test_every_name_of_a_release_finds_its_place(backbone: str) -> None:
     assert found["prompted.prompts"].shape == (3, patches, config["vision_cfg"]["width"])
 
 
-def test_a_prefix_that_was_written_twice() -> None:
+def test_convert_proposal_head_takes_a_doubled_prefix() -> None:
     once = {"pixel_decoder.adapter_1.weight": torch.zeros(1)}
     twice = {"pixel_decoder.pixel_decoder.adapter_1.weight": torch.zeros(1)}
     assert list(convert_proposal_head(once)) == list(convert_proposal_head(twice))
 
 
-def test_what_is_no_release() -> None:
+def test_convert_ovseg_refuses_other_weights() -> None:
     with pytest.raises(ValueError, match="no clip_adapter.non_object_embedding, so they are no"):
         convert_ovseg({"visual.proj": torch.zeros(1)})
     strange = {"clip_adapter.non_object_embedding": torch.zeros(1), "extra": torch.zeros(1)}
-    with pytest.raises(ValueError, match="'extra' is nothing that a release of OVSeg has"):
+    with pytest.raises(ValueError, match="'extra' is not a weight of OVSeg's releases"):
         convert_ovseg(strange)

@@ -1,4 +1,4 @@
-"""COCO's captions as they are, and files that are something else."""
+"""Files of COCO's captions, and refused files."""
 
 import json
 
@@ -28,7 +28,7 @@ def write(tmp_path):
     return write_json
 
 
-def test_captions_by_the_pictures_name(write):
+def test_captions_are_keyed_by_image_name(write):
     found = read_coco_captions(write({"images": IMAGES, "annotations": ANNOTATIONS, "info": {}}))
     assert found.captions == {
         "COCO_25.jpg": ("Two giraffes under a tree.", "A giraffe."),
@@ -37,10 +37,10 @@ def test_captions_by_the_pictures_name(write):
     assert found.num_broken == 0
 
 
-def test_broken_entries_are_counted_and_left_out(write):
+def test_broken_captions_are_counted_and_left_out(write):
     broken = [{"image_id": 9}, {"image_id": 9, "caption": " "}, {"image_id": 77, "caption": "x"}]
     broken += [{"image_id": [9], "caption": "x"}, "text", None, {"image_id": 25, "caption": 3}]
-    images = [*IMAGES, {"id": 4}, {"file_name": 5, "id": 77}, "picture"]
+    images = [*IMAGES, {"id": 4}, {"file_name": 5, "id": 77}, "image"]
     found = read_coco_captions(write({"images": images, "annotations": ANNOTATIONS + broken}))
     assert found.num_broken == len(broken)
     assert sum(map(len, found.captions.values())) == 3
@@ -52,8 +52,8 @@ INSTANCES = [{"image_id": 9, "category_id": 3, "segmentation": [[1, 2, 3, 4]]}]
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("", "it is cut off or no JSON"),
-        ('{"images": [', "it is cut off or no JSON"),
+        ("", "it is truncated or not JSON"),
+        ('{"images": [', "it is truncated or not JSON"),
         ([1], "it has no list 'images'; give a file of COCO's format"),
         ({"images": IMAGES, "captions": []}, "it has no list 'annotations'"),
         (
@@ -63,23 +63,23 @@ INSTANCES = [{"image_id": 9, "category_id": 3, "segmentation": [[1, 2, 3, 4]]}]
         ({"images": [], "annotations": ANNOTATIONS}, "none of its annotations has a 'caption' of"),
         (
             {"images": [*IMAGES, {"id": 2, "file_name": "b/COCO_25.jpg"}], "annotations": []},
-            "two of its pictures are called 'COCO_25.jpg'",
+            "two of its images are called 'COCO_25.jpg'",
         ),
     ],
 )
-def test_files_of_another_kind(write, content, words):
+def test_read_coco_captions_refuses_other_files(write, content, words):
     with pytest.raises(CaptionFileError, match=words):
         read_coco_captions(write(content))
 
 
-def test_files_that_cannot_be_read(tmp_path):
+def test_read_coco_captions_refuses_unreadable_files(tmp_path):
     with pytest.raises(CaptionFileError, match="there is no such file"):
         read_coco_captions(tmp_path / "gone.json")
     with pytest.raises(CaptionFileError, match="the system says"):
         read_coco_captions(tmp_path)
 
 
-def test_what_no_tool_can_use_is_left_out(write):
+def test_unusable_captions_are_left_out(write):
     images = [*IMAGES, {"id": 4, "file_name": "a\0b"}, {"file_name": "no_id.jpg"}]
     images += [{"id": True, "file_name": "c.jpg"}, {"id": 10**400, "file_name": "d.jpg"}]
     bad = [{"image_id": 9, "caption": "\ud800"}, {"caption": "x"}, {"image_id": 1, "caption": "x"}]
@@ -90,8 +90,8 @@ def test_what_no_tool_can_use_is_left_out(write):
     assert found.num_broken == len(bad)
 
 
-def test_many_names_are_compared_in_time(write):
+def test_duplicate_names_are_found_in_linear_time(write):
     images = [{"id": number, "file_name": f"{number}.jpg"} for number in range(50_000)]
     images[-1]["file_name"] = "0.jpg"
-    with pytest.raises(CaptionFileError, match=r"two of its pictures are called '0.jpg'"):
+    with pytest.raises(CaptionFileError, match=r"two of its images are called '0.jpg'"):
         read_coco_captions(write({"images": images, "annotations": []}))

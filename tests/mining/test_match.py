@@ -1,4 +1,4 @@
-"""Matching: each noun takes the mask whose crop is nearest, by a slow search."""
+"""MaskMatcher against a slow search."""
 
 import numpy as np
 import open_clip
@@ -39,7 +39,7 @@ def masks() -> np.ndarray:
 
 
 @torch.no_grad()
-def test_the_best_mask_of_each_noun(matcher, classifier, image, masks):
+def test_matcher_takes_the_best_mask_of_each_noun(matcher, classifier, image, masks):
     found = matcher(image, masks, NOUNS)
     tower = classifier.prompted.tower
     black = tower.normalize(torch.zeros(1, 3, 32, 32))
@@ -58,14 +58,14 @@ def test_the_best_mask_of_each_noun(matcher, classifier, image, masks):
         assert match.score == pytest.approx(cosines[match.mask], abs=1e-5)
 
 
-def test_nothing_to_match(matcher, image, masks):
+def test_matcher_returns_nothing_without_masks_or_nouns(matcher, image, masks):
     assert matcher(image, masks[1:2], NOUNS) == []
     assert matcher(image, masks[:0], NOUNS) == []
     assert matcher(image, masks, []) == []
     matcher.remember([])
 
 
-def test_remembered_nouns_are_encoded_once(matcher, classifier, image, masks, monkeypatch):
+def test_remember_encodes_nouns_once(matcher, classifier, image, masks, monkeypatch):
     before = matcher(image, masks, NOUNS)
     matcher.remember(["cat", "dog", "cat"])
 
@@ -77,8 +77,8 @@ def test_remembered_nouns_are_encoded_once(matcher, classifier, image, masks, mo
     assert matcher(image, masks, ["cat"])[0].noun == "cat"
 
 
-def test_parts_that_do_not_belong_together(classifier, matcher, image, masks):
-    with pytest.raises(ValueError, match="text_bank belongs to another tower"):
+def test_matcher_refuses_other_towers_and_sizes(classifier, matcher, image, masks):
+    with pytest.raises(ValueError, match="text_bank uses another tower"):
         MaskMatcher(classifier, TextBank(load_clip("ShapesCLIP"), ["{}"]))
     with pytest.raises(ValueError, match=r"masks \(4, 20, 29\) for an image of \(20, 30\)"):
         matcher(image, masks[:, :, 1:], NOUNS)

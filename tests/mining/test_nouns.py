@@ -1,4 +1,4 @@
-"""Nouns and phrases, by captions that are tagged by hand."""
+"""Nouns and phrases of captions that are tagged by hand."""
 
 import pytest
 
@@ -28,24 +28,18 @@ CAPTIONS = [
     ("3/n x/n a/n b/n c/n d/n e/n f/n", [], []),
     ("7/n 747/n", [], []),
     ("w" * 61 + "/n", [], []),
-    # Nor what is no text, which no prompt takes.
+    # Nor control characters and surrogates.
     ("a gr\x00ass/n and a \ud800star/n", [], []),
 ]
 
 
 @pytest.mark.parametrize(("caption", "phrases", "nouns"), CAPTIONS)
-def test_phrases_and_nouns(caption, phrases, nouns):
+def test_find_nouns_by_hand(caption, phrases, nouns):
     assert find_nouns(tagged(caption)) == phrases
     assert find_nouns(tagged(caption), phrases=False) == nouns
 
 
-def test_words_to_leave_out_are_a_choice():
-    words = tagged("a photo/n of a red/a star/n")
-    assert find_nouns(words, left_out=()) == ["photo", "red star"]
-    assert find_nouns(words, left_out={"star"}, phrases=False) == ["photo"]
-
-
-def test_classes_of_the_shapes_world_are_its_phrases():
+def test_find_nouns_finds_the_shapes_classes():
     tagger = HanTaTagger()
     named, right = 0, 0
     for index in range(60):

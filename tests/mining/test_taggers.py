@@ -1,4 +1,4 @@
-"""Taggers: HanTa's real model, and how spaCy and NLTK are asked for what they know."""
+"""Taggers: HanTa's real model, and spaCy and NLTK as fake modules."""
 
 import sys
 from types import ModuleType, SimpleNamespace
@@ -29,24 +29,24 @@ def kinds(words: list[TaggedWord]) -> str:
         "green/a stripes/n , an orange/a ring/n and purple/a waves/n on sand/n and grass/n",
     ],
 )
-def test_captions_by_hanta(hanta, expected):
+def test_hanta_tags_captions(hanta, expected):
     caption = expected.replace("/n", "").replace("/a", "").replace(" .", ".").replace(" ,", ",")
     assert kinds(hanta(caption)) == expected
 
 
-def test_captions_without_words(hanta):
+def test_hanta_of_captions_without_words(hanta):
     assert hanta("") == hanta("  \n") == []
     assert [word.kind for word in hanta("!? ...")] == ["other"] * 5
     assert hanta("🙂 été")[-1].text == "été"
 
 
-def test_words_are_cut_at_spaces_and_signs():
+def test_hanta_splits_at_spaces_and_punctuation():
     assert _TOKEN.findall("A man's T-shirt, red/blue (new) x_y") == (
         ["A", "man's", "T-shirt", ",", "red", "/", "blue", "(", "new", ")", "x", "y"]
     )
 
 
-def test_unknown_taggers_and_options():
+def test_build_tagger_refuses_unknown_names_and_options():
     with pytest.raises(ValueError, match="tagger 'brill' is unknown; choose one of hanta, spacy"):
         build_tagger("brill")
     with pytest.raises(ValueError, match="'hanta' has no option 'model'; it has: none"):
@@ -55,16 +55,18 @@ def test_unknown_taggers_and_options():
 
 
 @pytest.mark.parametrize("name", ["spacy", "nltk"])
-def test_a_tagger_that_is_not_installed(monkeypatch, name):
+def test_build_tagger_refuses_a_missing_package(monkeypatch, name):
     monkeypatch.setitem(sys.modules, name, None)
-    told = rf"tagger '{name}': .* is not there .*; run `pip install {name}`, or choose .*'hanta'"
+    told = (
+        rf"tagger '{name}': .* is not installed .*; run `pip install {name}`, or choose .*'hanta'"
+    )
     with pytest.raises(ValueError, match=told):
         build_tagger(name)
 
 
 @pytest.fixture
 def fake_module(monkeypatch):
-    """Put a module of some functions in the place of one that is not installed here."""
+    """Give a function that puts a fake module in place of one that is not installed."""
 
     def put(name: str, **functions: object) -> None:
         module = ModuleType(name)
@@ -74,7 +76,7 @@ def fake_module(monkeypatch):
     return put
 
 
-def test_spacy_says_what_is_a_noun(fake_module):
+def test_spacy_tags_captions(fake_module):
     class Pipeline:
         pipe_names = ["tok2vec", "tagger"]
 
@@ -90,7 +92,7 @@ def test_spacy_says_what_is_a_noun(fake_module):
     assert kinds(tagger("red star  runs London")) == "red/a star/n runs London/n"
 
 
-def test_spacy_without_a_model(fake_module):
+def test_spacy_refuses_a_missing_model(fake_module):
     def load(model, exclude):
         raise OSError(f"[E050] Can't find model '{model}'.\nA second line.")
 
@@ -104,14 +106,14 @@ def test_spacy_without_a_model(fake_module):
         build_tagger("spacy")
 
 
-def test_nltk_says_what_is_a_noun(fake_module):
+def test_nltk_tags_captions(fake_module):
     tags = {"red": "JJ", "redder": "JJR", "stars": "NNS", "London": "NNP", "runs": "VBZ"}
     fake_module("nltk", pos_tag=lambda words: [(each, tags.get(each, ".")) for each in words])
     tagger = build_tagger("nltk")
     assert kinds(tagger("redder stars runs, London.")) == "redder/a stars/n runs , London/n ."
 
 
-def test_nltk_without_its_model(fake_module):
+def test_nltk_refuses_a_missing_model(fake_module):
     def pos_tag(words):
         raise LookupError("\n****\nResource not found.")
 
