@@ -5,6 +5,8 @@ from open_clip.transformer import VisionTransformer
 from torch import Tensor
 from torch.nn import functional as F
 
+from ovseg_d2.ops import upsample_scores
+
 from .tower import CLIPTower
 from .vit import vit_tokens
 from .vit_blocks import project, reads_class_token_alone, run_blocks
@@ -59,3 +61,12 @@ def attention_to_texts(tower: CLIPTower, image: Tensor, text_embeds: Tensor) -> 
         ]
     speaks = (torch.stack(gradients) * weights.detach()).clamp(min=0)  # (R, 1, heads, 1, 1 + N)
     return speaks.mean(dim=2)[:, 0, 0, 1:].unflatten(1, grid)
+
+
+def attention_at_pixels(
+    tower: CLIPTower, maps: Tensor, image: Tensor, size: tuple[int, int]
+) -> Tensor:
+    """Maps (C, h, w) on the patch grid of an image (1, 3, H, W) -> (C, *size)."""
+    patch_h, patch_w = tower.patch_size
+    padded_size = (maps.shape[1] * patch_h, maps.shape[2] * patch_w)
+    return upsample_scores(maps, padded_size, (image.shape[2], image.shape[3]), size)

@@ -1,9 +1,11 @@
-"""MaskCLIP: open-vocabulary segmentation with a frozen CLIP and no training at all.
+"""MaskCLIP: open-vocabulary segmentation with a frozen CLIP, without training.
 
-Source: [maskclip] arXiv 2112.01071. (The other paper of that name is `MaskedDistillCLIP`.)
+image -> windows -> `CLIPTower.dense_feats` (last attention bypassed) -> cosines with the texts
+-> `refine_scores` (optional) -> pixels, in bands of rows -> softmax and best word of each class
+(where needed) -> `find_background` (optional) -> scores or labels.
 
-With another `LastBlock`, windows and a background it is its successors too: [sclip], [clearclip]
-and [naclip] differ from it in these alone.
+Source: [maskclip] arXiv 2112.01071; the other paper of that name is `MaskedDistillCLIP`. [sclip],
+[clearclip] and [naclip] differ from it only in the `LastBlock`, the windows and the background.
 """
 
 from __future__ import annotations
@@ -36,42 +38,42 @@ __all__ = ["MaskCLIP"]
 _logger = logging.getLogger(__name__)
 Size = tuple[int, int]
 
-# Crops encoded together; a window's worth of activations each.
+# Windows encoded together.
 _CROPS_AT_ONCE = 8
-# An image that needs more, by `CLIPTower.dense_bytes`, is seen through windows: 4 GiB are 1552 x
+# An image that needs more, by `CLIPTower.dense_bytes`, is split into windows: 4 GiB are 1552 x
 # 1552 pixels for a ViT-B/16.
 _MOST_BYTES = 2**32
-# Those windows have so many times the sides that the tower was trained at.
+# Sides of these windows, as a multiple of the size that the tower was trained at.
 _WINDOW_SIDES = 3
 
 
 class MaskCLIP(PixelScorer):
     """Dense CLIP features compared with text embeddings, location by location.
 
-    With the last attention bypassed, each location's value embedding v_ij lives in the joint space
-    of image and text, and the text embeddings t_k serve as a 1x1 convolution over it:
-    s_kij = cos(v_ij, t_k). `forward` is that much, and differentiable. `score_pixels` and
-    `segment` go on to pixels, with windows, refinement and background where they are asked for.
-    Scores of pixels are cosines; probabilities, where several words stand for a class or a
-    background is looked for; smoothed scores, see `smooth_by_keys`, where there is key smoothing.
+    With the last attention bypassed, each location's value embedding v_ij lies in the joint space
+    of image and text, and the text embeddings t_k are a 1x1 convolution over it:
+    s_kij = cos(v_ij, t_k). `forward` computes this and is differentiable; `score_pixels` and
+    `segment` add windows, refinement and background, and go to pixels. Scores of pixels are
+    cosines; probabilities if a class has several rows or a background is configured; smoothed
+    scores, see `smooth_by_keys`, with key smoothing.
 
     Departs: the official code spreads the patch grid over the unpadded image; here it covers the
     padded one, as it did in the tower. They are the same where the image is whole patches. It also
     runs with ImageNet's pixel statistics, the exact GELU and a LayerNorm epsilon of 1e-6; here
-    all three are the tower's own, which is what CLIP was trained with.
+    all three are the tower's, which CLIP was trained with.
 
     Args:
-        tower: a CLIP tower; used as it is, its parameters' gradient flags included.
-        last_block: what becomes of the tower's last block.
+        tower: a CLIP tower; its weights and gradient flags are left unchanged.
+        last_block: changes to the tower's last block; None is the default `LastBlock`.
         refine: denoising and smoothing of the scores; None does neither.
-        background: what is background beside the best class; None asks the best class alone.
-        window: (h, w) in pixels of a sliding window, or one number for both; None looks at images
-            as a whole, but for those that would need more than 4 GiB: these are seen through
-            windows of three times the sides that the tower was trained at, with a note in the log.
-            Refinement sees all windows of an image together.
+        background: rules that turn pixels into background; None applies none.
+        window: (h, w) in pixels of a sliding window, or one number for both. None takes each image
+            whole; one that would need more than 4 GiB is split into windows of three times the
+            size that the tower was trained at, with a warning. Refinement sees all windows of an
+            image together.
         stride: (h, w) in pixels from window to window, or one number; None is half the window.
-        logit_scale: factor of the cosines before any softmax; None is the tower's own. [sclip] has
-            40, and 50 or 65 with a background.
+        logit_scale: factor of the cosines before any softmax; None is the tower's. [sclip] has 40,
+            and 50 or 65 with a background.
         official: the release's geometry, refinement and keys where they differ from the paper or
             from CLIP; see `denoise_prompts`, `smooth_by_keys` and `CLIPTower.dense_feats_and_keys`.
     """
@@ -88,7 +90,7 @@ class MaskCLIP(PixelScorer):
         logit_scale: float | None = None,
         official: bool = False,
     ) -> None:
-        """Keep the parts.
+        """Check the options.
 
         Raises:
             ValueError: windows that leave gaps, a stride without a window, a logit scale that is
@@ -108,11 +110,11 @@ class MaskCLIP(PixelScorer):
         if self.refine.key_smoothing is not None and not tower.has_keys:
             raise ValueError(
                 f"key_smoothing={self.refine.key_smoothing} needs keys, and this image tower has "
-                "no attention to take them from; leave it None, or take a ViT or a ResNet"
+                "no attention to take them from; leave it None, or choose a ViT or a ResNet"
             )
 
     def forward(self, images: Tensor, text_embeds: Tensor) -> Tensor:
-        """Score every patch for every class; differentiable, and never refined.
+        """Score every patch for every class, without refinement; differentiable.
 
         Args:
             images: (B, 3, H, W) RGB in 0..255, any size.
@@ -131,22 +133,45 @@ class MaskCLIP(PixelScorer):
 
     @torch.no_grad()
     def score_patches(self, images: Tensor, text_embeds: Tensor) -> Tensor:
-        """Score every patch for every class, refined; images are seen as a whole.
+        """Score every patch for every class, with refinement and without windows or gradient.
 
-        Args:
-            images: (B, 3, H, W) RGB in 0..255, any size.
-            text_embeds: (K, D) unit norm, a row a class.
+        Arguments and errors are those of `forward`.
 
         Returns:
-            (B, K, h, w) scores, as `refine_scores` gives them, on the grid of `forward`.
-
-        Raises:
-            ValueError: text embeddings that are not (K, D) with the tower's D.
+            (B, K, h, w) scores of `refine_scores`, on the grid of `forward`.
         """
         ClassTexts(text_embeds).check_dim(self.tower.embed_dim)
         with evaluating(self):
             scores, keys = self._encode(images, text_embeds)
         return refine_scores(scores, keys, self.refine, self.scale, official=self.official)
+
+    @torch.no_grad()
+    def heat_maps(self, images: Tensor, texts: ClassTexts, size: Size | None = None) -> Tensor:
+        """Score every pixel of one image for every class, without refinement or background.
+
+        Args:
+            images: (1, 3, H, W) RGB in 0..255.
+            texts: embeddings of the K classes; a class of several rows has the maximum of its rows.
+            size: (h, w) of the maps; None is the image's size.
+
+        Returns:
+            (K, h, w): the softmax over all rows of the scaled cosines; for one class, the cosine.
+
+        Raises:
+            ValueError: texts of another width, or images of another shape.
+            ImageTooLargeError: memory does not suffice for the scores.
+        """
+        plain = MaskCLIP(
+            self.tower,
+            last_block=self.last_block,
+            window=self.window,
+            stride=self.stride,
+            official=self.official,
+        )
+        scores = plain.score_pixels(images, ClassTexts(texts.embeds), size)[0]  # (R, h, w)
+        if texts.num_classes > 1:
+            scores = (scores * self.scale).softmax(dim=0)
+        return texts.best_of_words(scores)
 
     def _bands(self, image: Tensor, out_size: Size | None, texts: ClassTexts) -> Iterator[Tensor]:
         """Yield the final scores (K, rows, W) of one image (3, H, W), from the top band down."""
@@ -154,7 +179,7 @@ class MaskCLIP(PixelScorer):
         grids = self._grids(image, texts)
         areas: Tensor | None = None
         if self.background.min_share is not None:
-            # What a class wins of the whole image has to be known before the first band.
+            # The share of the whole image that a class wins is needed before the first band.
             winners = [
                 merge_background(band, texts.background_ids).argmax(dim=0).flatten()
                 for band in self._probs(grids, texts, out_size)
@@ -177,7 +202,7 @@ class MaskCLIP(PixelScorer):
         grid_scores = torch.cat(scores)  # (n, R, h, w)
         has_words = texts.class_ids is not None
         if has_words and self.refine != Refinement():
-            # Refinement is of classes: it must not take the words of one for rivals.
+            # Refinement compares classes: the words of one class are no rivals.
             grid_scores = texts.best_of_words(grid_scores)
             has_words = False
         del scores
@@ -199,20 +224,20 @@ class MaskCLIP(PixelScorer):
         return _Grids(grid_scores, boxes, size, padded_size, has_words)
 
     def _boxes(self, size: Size) -> tuple[list[tuple[int, int, int, int]], int]:
-        """Windows of an image of a size, and how many of them are encoded together."""
+        """Windows (xyxy) of an image of a size, and the number encoded together."""
         if self.window is not None:
             return window_boxes(size, self.window, self.stride or self.window), _CROPS_AT_ONCE
         needed = self.tower.dense_bytes(size)
         if needed <= _MOST_BYTES:
             return window_boxes(size, size, size), _CROPS_AT_ONCE
         height, width = (_WINDOW_SIDES * side for side in self.tower.image_size)
-        _tell_of_windows(size, (height, width), needed)
+        _warn_of_windows(size, (height, width), needed)
         at_once = _MOST_BYTES // self.tower.dense_bytes((height, width))
         boxes = window_boxes(size, (height, width), (height // 2, width // 2))
         return boxes, min(max(at_once, 1), _CROPS_AT_ONCE)
 
     def _encode(self, images: Tensor, text_embeds: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Cosines (B, K, h, w) of images (B, 3, H, W), and keys where they are to be smoothed."""
+        """Cosines (B, K, h, w) of images (B, 3, H, W), and keys if `refine` needs them."""
         images = self.tower.normalize(images)
         keys: Tensor | None = None
         if self.refine.key_smoothing is None:
@@ -224,7 +249,7 @@ class MaskCLIP(PixelScorer):
         return _cosines(feats, text_embeds), keys
 
     def _probs(self, grids: _Grids, texts: ClassTexts, out_size: Size | None) -> Iterator[Tensor]:
-        """Scores (K, rows, W) at pixels; probabilities where words or background compete."""
+        """Scores (K, rows, W) at pixels; probabilities with several rows a class or background."""
         wants_probs = self.background != Background() or grids.has_words
         for _, band in score_bands(
             grids.scores, grids.boxes, grids.size, padded_size=grids.padded_size, out_size=out_size
@@ -239,7 +264,7 @@ class MaskCLIP(PixelScorer):
         return self.tower.logit_scale.float() if self.logit_scale is None else self.logit_scale
 
     def _check_windows(self) -> None:
-        """Refuse windows of which even a small image has thousands."""
+        """Refuse windows so fine that even a small image has thousands of them."""
         patch = self.tower.patch_size
         if self.window is None or self.stride is None:
             return
@@ -253,7 +278,7 @@ class MaskCLIP(PixelScorer):
 
 @dataclass(frozen=True)
 class _Grids:
-    """Scores of an image's n windows, and where the windows lie.
+    """Scores of an image's n windows, and the boxes of the windows.
 
     Attributes:
         scores: (n, R, h, w) where ``has_words``, else (n, K, h, w).
@@ -271,18 +296,18 @@ class _Grids:
 
 
 @lru_cache(maxsize=1024)
-def _tell_of_windows(size: Size, window: Size, needed: int) -> None:
-    """Log it, once for each size of images."""
+def _warn_of_windows(size: Size, window: Size, needed: int) -> None:
+    """Warn once for each image size that images are split into windows."""
     _logger.warning(
-        "images of %d x %d pixels are seen through windows of %d x %d: as a whole one would need "
-        "%.1f GB; set INPUT.MIN_SIZE_TEST to shrink them, or MODEL.MASKCLIP.WINDOW",
+        "images of %d x %d pixels are split into windows of %d x %d: whole they would need %.1f "
+        "GB each; set INPUT.MIN_SIZE_TEST to shrink them, or MODEL.MASKCLIP.WINDOW",
         *(size[1], size[0], window[1], window[0], needed / 1e9),
     )
 
 
 def _cosines(feats: Tensor, text_embeds: Tensor) -> Tensor:
     """(B, D, h, w) features and (K, D) texts -> (B, K, h, w)."""
-    # Cosines in half precision would make ties of what are different classes.
+    # Half precision would make the cosines of different classes equal.
     with torch.autocast(feats.device.type, enabled=False):
         embeds = F.normalize(feats.float(), dim=1)
         return torch.einsum("bdhw,kd->bkhw", embeds, text_embeds.to(embeds))
@@ -296,7 +321,7 @@ def _put_together(values: Tensor) -> Tensor:
 def _window_and_stride(
     window: int | Size | None, stride: int | Size | None
 ) -> tuple[Size | None, Size | None]:
-    """Both as (h, w), or None and None."""
+    """Window and stride as (h, w), or None and None."""
     if window is None:
         if stride is not None:
             raise ValueError(f"stride={stride} without a window; give window in pixels too")
@@ -305,5 +330,5 @@ def _window_and_stride(
     if stride is None:
         stride = (max(window[0] // 2, 1), max(window[1] // 2, 1))
     stride = (stride, stride) if isinstance(stride, int) else (stride[0], stride[1])
-    window_boxes(window, window, stride)  # refuses what cannot be
+    window_boxes(window, window, stride)  # checks both
     return window, stride

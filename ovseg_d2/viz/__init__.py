@@ -6,9 +6,11 @@ from ovseg_d2.viz.heatmap import Heatmaps, draw_heatmap
 from ovseg_d2.viz.label_file import save_labels
 from ovseg_d2.viz.overlay import draw_overlay
 from ovseg_d2.viz.plots import plot_curves
+from ovseg_d2.viz.segmentation import Segmentation
 
 __all__ = [
     "Heatmaps",
+    "Segmentation",
     "class_colors",
     "draw_clusters",
     "draw_heatmap",

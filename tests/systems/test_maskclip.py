@@ -413,12 +413,12 @@ def test_large_images_are_seen_through_windows(
     assert torch.equal(MaskCLIP(tower).score_pixels(images, ClassTexts(text_embeds)), whole)
     assert not caplog.records
     monkeypatch.setattr(maskclip, "_MOST_BYTES", needed - 1)
-    maskclip._tell_of_windows.cache_clear()
+    maskclip._warn_of_windows.cache_clear()
     found = MaskCLIP(tower).score_pixels(images, ClassTexts(text_embeds))
     torch.testing.assert_close(found, through, rtol=0, atol=1e-5)
     assert not torch.allclose(found, whole, rtol=0, atol=1e-5)
     assert len(caplog.records) == 1  # once for both images
-    assert f"150 x 200 pixels are seen through windows of {side} x {side}" in caplog.text
+    assert f"150 x 200 pixels are split into windows of {side} x {side}" in caplog.text
 
 
 def test_an_image_of_12_megapixels_would_need_112_gigabytes() -> None:
