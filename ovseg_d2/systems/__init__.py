@@ -2,7 +2,6 @@
 
 from .clip_fine_tune import CLIPFineTune
 from .clip_pretrain import CLIPPretrain
-from .image_proposals import ImageProposals
 from .mask_adapted_clip import MaskAdaptedCLIP
 from .maskclip import MaskCLIP
 from .maskclip_plus import MaskCLIPPlus, MaskCLIPPlusStatistics
@@ -15,7 +14,7 @@ from .masked_distillation import (
 from .masked_language import MaskedLanguage
 from .ovseg import OTHERS, OVSeg, with_others
 from .ovseg_classifier import MaskClasses, OVSegClassifier
-from .ovseg_maskformer import OVSegMaskFormer
+from .ovseg_maskformer import ImageProposals, OVSegMaskFormer
 from .ovseg_proposals import (
     GeneratedMasks,
     MaskFormerProposals,

@@ -1,51 +1,105 @@
-"""The MaskFormer beneath OVSeg: proposals of masks, named by text embeddings.
+"""OVSegMaskFormer: mask proposals, classified by text embeddings.
+
+images -> one padded batch -> backbone -> `ProposalHead` -> Q masks and Q features
+-> cosines with the texts -> class logits -> `SetCriterion` (training) or sums over masks (scores).
 
 Source: [ovseg] arXiv 2210.04150, [maskformer] arXiv 2107.06278.
 
-Shape shorthand: B images, Q proposals, N objects of an image, K classes, D joint embedding.
+Shape shorthand: B images, Q proposals, N objects of an image, K classes, D joint embedding,
+h x w locations, H x W pixels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ovseg_d2.image_errors import need_memory
 from ovseg_d2.losses import SetCriterion
 from ovseg_d2.nets import HungarianMatcher, ProposalHead
-from ovseg_d2.ops import at_least_float32, fused_bands, merge_background
+from ovseg_d2.ops import at_least_float32, fused_bands, merge_background, upsample_scores
 from ovseg_d2.text import ClassTexts
 
-from .image_proposals import ImageProposals
 from .pixel_scorer import PixelScorer, each_image, evaluating
 
-__all__ = ["OVSegMaskFormer"]
+__all__ = ["ImageProposals", "OVSegMaskFormer"]
 
 Size = tuple[int, int]
 
 
-class OVSegMaskFormer(PixelScorer):
-    """Q masks of an image and, for each, how likely it shows each of any K classes.
+@dataclass(frozen=True, eq=False)
+class ImageProposals:
+    """Masks proposed for one image, at any size, with class logits.
 
-    Paper: [ovseg] Sec. 3.1: a MaskFormer whose proposals have an embedding v_i of CLIP's width in
-    the place of class scores; class k has the logit cos(v_i, t_k) / tau with tau = 0.01, whatever
-    CLIP's own, and one more, "no object", has a learnt t. Scores of pixels are sums over masks of
+    Attributes:
+        class_logits: (Q, K+1) float32; the last column is "no object".
+        grid_logits: (Q, h, w) of the masks, on a grid that covers the padded image.
+        padded_size: (h, w) in pixels of the padded image.
+        image_size: (h, w) in pixels of the image, at the padded image's top left.
+    """
+
+    class_logits: Tensor
+    grid_logits: Tensor
+    padded_size: Size
+    image_size: Size
+
+    @property
+    def class_probs(self) -> Tensor:
+        """(Q, K): the softmax over all columns, without the last; rows add up to 1 at most.
+
+        Paper: [ovseg] Eq. (1), p_ik.
+        """
+        return self.class_logits.softmax(dim=1)[:, :-1]
+
+    def mask_logits(self, size: Size | None = None) -> Tensor:
+        """(Q, H, W) float32 at any size in pixels, by default the image's.
+
+        Raises:
+            ImageTooLargeError: memory does not suffice for the masks.
+        """
+        count, (height, width) = len(self.grid_logits), self.padded_size
+        need_memory(
+            3 * 4 * count * height * width,  # logits, probabilities, and masks cut out with them
+            self.grid_logits.device,
+            f"{count} masks of {width} x {height} pixels",
+        )
+        return upsample_scores(self.grid_logits.float(), self.padded_size, self.image_size, size)
+
+    def mask_probs(self, size: Size | None = None) -> Tensor:
+        """(Q, H, W) in [0, 1]: probabilities at the image's size, then resized to ``size``.
+
+        [maskformer] resizes sums of probabilities; resizing the logits would give other edges.
+        """
+        probs = self.mask_logits().sigmoid()
+        if size is None or tuple(size) == tuple(self.image_size):
+            return probs
+        return F.interpolate(probs[None], size, mode="bilinear", align_corners=False)[0]
+
+
+class OVSegMaskFormer(PixelScorer):
+    """Propose Q masks of an image, with the probability of each of any K classes.
+
+    Paper: [ovseg] Sec. 3.1: a MaskFormer whose proposals have an embedding v_i of CLIP's width
+    instead of class scores; class k has the logit cos(v_i, t_k) / tau with tau = 0.01, independent
+    of CLIP's own scale, and "no object" has a learnt t. Scores of pixels are sums over masks of
     probabilities ([maskformer] Sec. 3.4, semantic inference).
-    Departs: the classes that a text bank keeps several words of have the logit of their best word,
-    in training too; the paper knows one text a class.
+    Departs: a class of several rows has the logit of its best row, in training too; the paper has
+    one text a class.
 
     Args:
         backbone: normalised images (B, 3, H, W) to feature maps: a sequence, or a mapping by name.
         head: from these maps, the finest first, to proposals with D-dimensional features.
         embed_dim: D.
-        mean: of RGB in [0, 1], what the backbone was trained with.
-        std: likewise.
-        in_features: names of the maps that the head takes, in its order; () takes all there are.
+        mean: of R, G and B in [0, 1], as in the backbone's training.
+        std: of R, G and B in [0, 1], as in the backbone's training.
+        in_features: names of the maps for the head, in its order; () takes all.
         criterion: the loss; None is the paper's.
-        deep_supervision: whether all layers of the decoder are judged, or the last alone.
-        size_divisibility: what height and width are padded to a multiple of, with zeros at the
+        deep_supervision: whether the loss is over all layers of the decoder, or the last one.
+        size_divisibility: height and width are padded to a multiple of it, with zeros at the
             bottom and right of normalised images; a multiple of the backbone's coarsest stride.
         logit_scale: 1 / tau.
     """
@@ -67,7 +121,7 @@ class OVSegMaskFormer(PixelScorer):
         size_divisibility: int = 32,
         logit_scale: float = 100.0,
     ) -> None:
-        """Put built parts together; "no object" starts as a random vector.
+        """Check the numbers; "no object" starts as a random vector.
 
         Raises:
             ValueError: statistics that are not three numbers, a size below 1, or a scale that is
@@ -102,19 +156,18 @@ class OVSegMaskFormer(PixelScorer):
         *,
         ignored: Sequence[Tensor] | None = None,
     ) -> dict[str, Tensor]:
-        """Loss of one batch.
+        """Loss of one batch, see `SetCriterion`.
 
         Args:
             images: (B, 3, H, W) RGB in 0..255, or a sequence of (3, H, W) of different sizes.
             texts: embeddings of the K classes.
             gt_ids: for each image (N,) int64, classes 0..K-1; N may be 0.
             gt_masks: for each image (N, H, W) bool, of the image's size.
-            ignored: for each image (H, W) bool, pixels of which masks may say what they like;
-                None: what is in no object is outside of all of them.
+            ignored: for each image (H, W) bool, pixels without a mask loss; None counts all pixels.
 
         Returns:
-            ``loss_ce``, ``loss_mask``, ``loss_dice``, weighted, and of earlier layers the same with
-            ``_0``, ``_1``, ... behind.
+            ``loss_ce``, ``loss_mask``, ``loss_dice``, weighted; those of earlier layers have the
+            suffixes ``_0``, ``_1``, ...
 
         Raises:
             ValueError: texts, ids or masks that do not fit.
@@ -127,28 +180,25 @@ class OVSegMaskFormer(PixelScorer):
                     "(N, H, W) of the image's own size, N = 0 for none"
                 )
         height, width = batch.shape[2:]
-        # Padded to what predictions cover, so that matching and losses see them in one place.
+        # Padded as the images are, so that predictions and masks cover the same pixels.
         edges = [(0, width - size[1], 0, height - size[0]) for size in sizes]
-        padded = [F.pad(each, edge) for each, edge in zip(gt_masks, edges, strict=False)]
-        left_out = None
+        padded = [F.pad(masks, edge) for masks, edge in zip(gt_masks, edges, strict=False)]
         if ignored is not None:
-            left_out = [F.pad(each, edge) for each, edge in zip(ignored, edges, strict=False)]
+            ignored = [F.pad(pixels, edge) for pixels, edge in zip(ignored, edges, strict=False)]
         predictions = [
-            (self.class_logits(each.query_feats, texts), each.mask_logits)
-            for each in self.head(self._maps(batch), all_layers=self.deep_supervision)
+            (self.class_logits(layer.query_feats, texts), layer.mask_logits)
+            for layer in self.head(self._maps(batch), all_layers=self.deep_supervision)
         ]
-        return self.criterion(predictions, gt_ids, padded, left_out)
+        return self.criterion(predictions, gt_ids, padded, ignored)
 
     def class_logits(self, query_feats: Tensor, texts: ClassTexts) -> Tensor:
-        """Compare proposals (B, Q, D) with the texts: (B, Q, K+1) float32 logits.
-
-        A class of several rows has the logit of its best row. The last column is "no object".
+        """Features (B, Q, D) and texts -> (B, Q, K+1) float32 logits; the last is "no object".
 
         Raises:
             ValueError: texts of another width.
         """
         texts.check_dim(self.embed_dim)
-        # Scaled by 100, cosines in half precision would be off by whole units.
+        # Half precision would be off by whole units after scaling by 100.
         with torch.autocast(query_feats.device.type, enabled=False):
             embeds = F.normalize(query_feats.float(), dim=-1)
             no_object = F.normalize(self.no_object_embed.float(), dim=-1)
@@ -158,51 +208,43 @@ class OVSegMaskFormer(PixelScorer):
             return torch.cat([classes, logits[..., -1:]], dim=-1)
 
     @torch.no_grad()
-    def propose(
-        self,
-        images: Tensor | Sequence[Tensor],
-        texts: ClassTexts,
-    ) -> list[ImageProposals]:
-        """Propose masks and their classes, in evaluation mode and without gradient.
+    def propose(self, images: Tensor | Sequence[Tensor], texts: ClassTexts) -> list[ImageProposals]:
+        """Propose masks and classes for each image, in evaluation mode and without gradient.
 
         Args:
             images: (B, 3, H, W) RGB in 0..255, or a sequence of (3, H, W) of different sizes.
             texts: embeddings of the K classes.
-
-        Returns:
-            One for each image.
 
         Raises:
             ValueError: texts of another width, or images of another shape.
         """
         with evaluating(self):
             batch, sizes = self._batch(images)
-            (found,) = self.head(self._maps(batch))
-            logits = self.class_logits(found.query_feats, texts)
+            (last_layer,) = self.head(self._maps(batch))
+            logits = self.class_logits(last_layer.query_feats, texts)
         padded_size = batch.shape[2], batch.shape[3]
         return [
             ImageProposals(class_logits, grid_logits, padded_size, image_size)
             for class_logits, grid_logits, image_size in zip(
-                logits, found.mask_logits, sizes, strict=True
+                logits, last_layer.mask_logits, sizes, strict=True
             )
         ]
 
     def _bands(self, image: Tensor, out_size: Size | None, texts: ClassTexts) -> Iterator[Tensor]:
         """Yield the final scores (K, rows, W) of one image (3, H, W), from the top band down."""
-        # One image at a time: a result does not depend on the sizes of others.
-        (found,) = self.propose([image], texts)
-        for band in fused_bands(found.class_probs, found.mask_probs(out_size)):
+        (proposals,) = self.propose([image], texts)
+        for band in fused_bands(proposals.class_probs, proposals.mask_probs(out_size)):
             yield merge_background(band, texts.background_ids)
 
     def _batch(self, images: Tensor | Sequence[Tensor]) -> tuple[Tensor, list[Size]]:
-        """Normalised images in one padded batch (B, 3, H, W), and the size of each."""
-        each = [image for image, _ in each_image(images)]
-        sizes = [(image.shape[1], image.shape[2]) for image in each]
+        """Normalised images in one padded batch (B, 3, H, W), and the images' sizes."""
+        images = [image for image, _ in each_image(images)]
+        sizes = [(image.shape[1], image.shape[2]) for image in images]
         step = self.size_divisibility
         height = -(-max(size[0] for size in sizes) // step) * step
         width = -(-max(size[1] for size in sizes) // step) * step
         mean, std = at_least_float32(self._mean), at_least_float32(self._std)
-        normed = [((image.to(mean) / 255 - mean) / std).to(self._mean) for image in each]
+        normed = [((image.to(mean) / 255 - mean) / std).to(self._mean) for image in images]
         padded = [
             F.pad(image, (0, width - size[1], 0, height - size[0]))
             for image, size in zip(normed, sizes, strict=True)
