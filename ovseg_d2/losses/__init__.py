@@ -1,4 +1,4 @@
-"""Losses of the systems, as pure functions of tensors."""
+"""Losses of the systems, as functions of tensors."""
 
 from .contrastive import contrastive_loss, gather_with_grad
 from .mask_losses import dice_loss, focal_loss, pairwise_dice_loss, pairwise_focal_loss

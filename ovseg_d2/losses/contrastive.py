@@ -14,7 +14,7 @@ def _world_size() -> int:
 
 
 def gather_with_grad(values: Tensor) -> Tensor:
-    """Concatenate a tensor of every rank; gradients flow back to the rank each row came from.
+    """Concatenate a tensor of every rank; gradients flow back to the rank of each row.
 
     Args:
         values: (B, ...), of the same shape on every rank.
@@ -35,7 +35,7 @@ def _gather(values: Tensor) -> Tensor:
 
 
 class _Gather(torch.autograd.Function):
-    """Rows of all ranks, with gradients: torch's function is deprecated, its successor private."""
+    """All-gather with gradients: torch's function is deprecated, its successor private."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
@@ -44,7 +44,7 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
-        """(world * B, ...) of this rank -> (B, ...), what all ranks' losses say of its rows."""
+        """(world * B, ...) of this rank -> (B, ...), summed over the ranks."""
         total = grad.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(total)
         return total.chunk(_world_size())[dist.get_rank()]
@@ -61,29 +61,28 @@ def contrastive_loss(
     """Symmetric InfoNCE between images and their texts.
 
     Paper: [clip] Sec. 2.3 and Figure 3: the mean of the cross entropies over rows and columns of
-    the scaled cosine matrix, its diagonal being the right answers.
-    Departs: texts that are equal are not each other's negatives: a text that an image was given
-    does not push that image away when it occurs again in the batch. An image may bring several
-    texts; each is a right answer of its own, and the image's others are left out of its sum. With
-    one text an image and without ``text_ids`` the loss is the paper's.
+    the scaled cosine matrix, whose diagonal holds the targets.
+    Departs: equal texts are not each other's negatives: a text of an image is no negative of that
+    image elsewhere in the batch. An image may have several texts; each is a target, without the
+    image's other texts as negatives. With one text an image and without ``text_ids`` the loss is
+    the paper's.
 
     Args:
-        image_embeds: (B, D) unit norm, this rank's.
+        image_embeds: (B, D) unit norm, of this rank.
         text_embeds: (B, D), or (B, M, D) for M texts an image; unit norm, row i is image i's.
-        logit_scale: 0-dim, what the cosines are multiplied with.
-        text_ids: (B,) or (B, M) integers, equal where the texts are equal, on all ranks alike.
-            None: all texts differ.
-        negative_embeds: (B, N, D) unit norm, texts that are known to be wrong for the image of
-            their row, and that only this image is compared with ([negclip] Sec. 4.1).
-        negative_mask: (B, N) bool, which of them count; None: all.
+        logit_scale: 0-dim, factor of the cosines.
+        text_ids: (B,) or (B, M) integers, equal for equal texts on all ranks; None: all texts
+            differ.
+        negative_embeds: (B, N, D) unit norm, wrong texts of the image of their row, compared with
+            this image alone ([negclip] Sec. 4.1).
+        negative_mask: (B, N) bool, the negatives that count; None: all.
 
     Returns:
-        0-dim loss, in float32 or wider. Every rank gives the loss of its own rows against the
-        columns of all ranks; the mean over ranks (what DDP's gradient averaging needs) is the loss
-        of the joined batch.
+        0-dim loss, in float32 or wider, of this rank's rows against the columns of all ranks. The
+        mean over ranks, as in DDP's averaging of gradients, is the loss of the joined batch.
 
     Raises:
-        ValueError: if shapes do not fit.
+        ValueError: shapes do not fit.
     """
     texts = text_embeds.unsqueeze(1) if text_embeds.dim() == 2 else text_embeds
     if image_embeds.dim() != 2 or texts.dim() != 3 or image_embeds.shape != texts[:, 0].shape:
@@ -104,13 +103,13 @@ def contrastive_loss(
     ids = text_ids.reshape(batch, num_texts)
     all_ids = gather_with_grad(ids)
 
-    # Cosines times 100 or so need more digits than mixed precision gives products.
+    # Cosines times 100 need more digits than products in mixed precision have.
     with torch.autocast(texts.device.type, enabled=False):
         image_embeds, texts = at_least_float32(image_embeds), at_least_float32(texts)
         image_logits = logit_scale * image_embeds @ gather_with_grad(texts).flatten(0, 1).t()
         text_logits = logit_scale * texts.flatten(0, 1) @ gather_with_grad(image_embeds).t()
         right = logit_scale * torch.einsum("bd,bmd->bm", image_embeds, texts)
-        # Which texts each image was given, and to which images each text was given.
+        # Pairs of image and text that belong together, by rows and by columns.
         given = (ids[:, :, None] == all_ids.flatten()[None, None, :]).any(dim=1)
         given_to = (ids.flatten()[:, None, None] == all_ids[None]).any(dim=2)
         wrong_texts = image_logits.masked_fill(given, -torch.inf).logsumexp(dim=1)[:, None]

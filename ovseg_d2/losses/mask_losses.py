@@ -1,4 +1,4 @@
-"""Focal and dice loss of masks: of pairs that belong together, and of all pairs there could be.
+"""Focal and dice loss of masks: of matched pairs, and of all possible pairs.
 
 Shape shorthand: M pairs, Q predicted masks, N true ones, P pixels.
 """
@@ -20,22 +20,22 @@ def focal_loss(
     alpha: float = _ALPHA,
     gamma: float = _GAMMA,
 ) -> Tensor:
-    """Focal loss of each mask: cross entropy that forgets what is right already.
+    """Focal loss of each mask: cross entropy with less weight on pixels that are right.
 
-    Source: the official code of [maskformer], which takes the mean over a mask's pixels.
+    Source: the official code of [maskformer], the mean over a mask's pixels.
 
     Args:
         mask_logits: (M, P) floating.
         gt_masks: (M, P) bool, or 0 to 1.
-        counted: (M, P) bool, the pixels that the mean is over; None: all.
+        counted: (M, P) bool, the pixels of the mean; None: all.
         alpha: weight of pixels inside; those outside have ``1 - alpha``.
-        gamma: power of the probability of being wrong, which each pixel is weighed with.
+        gamma: a pixel's weight is the probability of the wrong answer to this power.
 
     Returns:
-        (M,) float32; 0 where no pixel counts.
+        (M,) float32; 0 for masks without a counted pixel.
 
     Raises:
-        ValueError: if shapes do not fit.
+        ValueError: shapes do not fit.
     """
     from torchvision.ops import sigmoid_focal_loss  # torchvision loads where it is used
 
@@ -49,18 +49,18 @@ def focal_loss(
 def dice_loss(mask_logits: Tensor, gt_masks: Tensor, counted: Tensor | None = None) -> Tensor:
     """Dice loss of each mask: 1 - (2 |p g| + 1) / (|p| + |g| + 1), with sums for ``|.|``.
 
-    Source: the official code of [maskformer]. The ones keep two empty masks at 0.
+    Source: the official code of [maskformer]. With the ones, two empty masks have a loss of 0.
 
     Args:
         mask_logits: (M, P) floating.
         gt_masks: (M, P) bool, or 0 to 1.
-        counted: (M, P) bool, the pixels that are summed over; None: all.
+        counted: (M, P) bool, the pixels of the sums; None: all.
 
     Returns:
         (M,) float32 in [0, 1).
 
     Raises:
-        ValueError: if shapes do not fit.
+        ValueError: shapes do not fit.
     """
     _check(mask_logits, gt_masks, mask_logits.shape == gt_masks.shape)
     probs, truth = mask_logits.float().sigmoid(), gt_masks.float()
@@ -78,20 +78,20 @@ def pairwise_focal_loss(
     alpha: float = _ALPHA,
     gamma: float = _GAMMA,
 ) -> Tensor:
-    """`focal_loss` of every predicted with every true mask, by products of matrices.
+    """`focal_loss` of all pairs of predicted and true masks, by matrix products.
 
     Args:
         mask_logits: (Q, P) floating.
         gt_masks: (N, P) bool, or 0 to 1.
-        counted: (P,) bool, the pixels that count, the same for all pairs; None: all.
-        alpha: as for `focal_loss`.
-        gamma: likewise.
+        counted: (P,) bool, the pixels of the mean, the same for all pairs; None: all.
+        alpha: see `focal_loss`.
+        gamma: see `focal_loss`.
 
     Returns:
         (Q, N) float32.
 
     Raises:
-        ValueError: if the numbers of pixels differ.
+        ValueError: the numbers of pixels differ.
     """
     _check(mask_logits, gt_masks, mask_logits.shape[1:] == gt_masks.shape[1:])
     logits, truth = mask_logits.float(), gt_masks.float()
@@ -107,18 +107,12 @@ def pairwise_focal_loss(
 def pairwise_dice_loss(
     mask_logits: Tensor, gt_masks: Tensor, counted: Tensor | None = None
 ) -> Tensor:
-    """`dice_loss` of every predicted with every true mask, by a product of matrices.
+    """`dice_loss` of all pairs of predicted and true masks, by a matrix product.
 
-    Args:
-        mask_logits: (Q, P) floating.
-        gt_masks: (N, P) bool, or 0 to 1.
-        counted: as for `pairwise_focal_loss`.
+    Arguments and errors are those of `pairwise_focal_loss`.
 
     Returns:
         (Q, N) float32 in [0, 1).
-
-    Raises:
-        ValueError: if the numbers of pixels differ.
     """
     _check(mask_logits, gt_masks, mask_logits.shape[1:] == gt_masks.shape[1:])
     probs, truth = mask_logits.float().sigmoid(), gt_masks.float()

@@ -1,4 +1,4 @@
-"""Binary cross entropy where something is known."""
+"""Binary cross entropy of masks over the covered pixels."""
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -10,17 +10,16 @@ def masked_bce_loss(mask_logits: Tensor, gt_masks: Tensor, covered: Tensor) -> T
     Paper: [pixelclip] Sec. 3.2, L_mask; the official code leaves out pixels that no mask covers.
 
     Args:
-        mask_logits: (B, C, H, W) floating; a channel is a cluster, or a mask of its own.
+        mask_logits: (B, C, H, W) floating; a channel is a cluster or a mask.
         gt_masks: (B, C, H, W), 0 to 1.
-        covered: (B, H, W) bool, which pixels count.
+        covered: (B, H, W) bool, the pixels that count.
 
     Returns:
-        0-dim float32 loss. Where no pixel is covered it is 0 and still depends on the logits, so
-        that their gradients are zeros, as `DistributedDataParallel` needs. As elsewhere, ranks
-        average over their own pixels.
+        0-dim float32 mean over this rank's pixels; 0 with zero gradients if no pixel is covered, as
+        `DistributedDataParallel` needs.
 
     Raises:
-        ValueError: if shapes do not fit.
+        ValueError: shapes do not fit.
     """
     if mask_logits.shape != gt_masks.shape or covered.shape != mask_logits[:, 0].shape:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Losses of networks that guess what is hidden from them."""
+"""Losses of networks that predict hidden patches."""
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -12,21 +12,21 @@ def soft_code_loss(
     teacher_temperature: float = 0.04,
     center: Tensor | None = None,
 ) -> Tensor:
-    """Cross entropy of a student's codes with a teacher's, which are soft.
+    """Cross entropy of a student's codes with a teacher's soft codes.
 
-    Paper: [masked_distill_clip], the distillation loss: both features pass the online tokenizer, a
-    softmax makes soft codes of them, and the loss is their cross entropy at the hidden patches.
-    Departs: the published facts name neither temperatures nor a centre; these are those of [ibot].
+    Paper: [masked_distill_clip], the distillation loss: the online tokenizer and a softmax turn
+    both features into soft codes, and the loss is their cross entropy at the hidden patches.
+    Departs: the published facts give neither temperatures nor a center; these are those of [ibot].
 
     Args:
         student_logits: (M, P) floating, of M hidden patches and P codes.
-        teacher_logits: (M, P); no gradient reaches them.
-        student_temperature: what the student's logits are divided by, above 0.
-        teacher_temperature: likewise; the lower, the harder the targets.
-        center: (P,) what is subtracted from the teacher's logits; None subtracts nothing.
+        teacher_logits: (M, P); they get no gradient.
+        student_temperature: divisor of the student's logits, above 0.
+        teacher_temperature: divisor of the teacher's, above 0; a lower one gives harder targets.
+        center: (P,), subtracted from the teacher's logits; None subtracts nothing.
 
     Returns:
-        0-dim float32, the mean over the patches; 0, with gradients that are zeros, for M = 0.
+        0-dim float32, the mean over the patches; 0 with zero gradients for M = 0.
 
     Raises:
         ValueError: logits of different shapes, or a temperature that is not positive.
@@ -46,31 +46,31 @@ def soft_code_loss(
 def soft_codes(
     teacher_logits: Tensor, temperature: float = 0.04, center: Tensor | None = None
 ) -> Tensor:
-    """The teacher's soft codes, (M, P) float32 without gradient; see :func:`soft_code_loss`."""
+    """Soft codes of teacher logits: (M, P) float32 without gradient, see `soft_code_loss`."""
     logits = teacher_logits.detach().float()
     logits = logits if center is None else logits - center
     return (logits / temperature).softmax(dim=-1)
 
 
 def pixel_loss(pred_pixels: Tensor, gt_pixels: Tensor) -> Tensor:
-    """Mean squared error of guessed patches.
+    """Mean squared error of predicted patches.
 
-    Paper: [mae] Sec. 3; pixels as a target are compared in [masked_distill_clip].
+    Paper: [mae] Sec. 3; [masked_distill_clip] compares pixels with other targets.
 
     Args:
         pred_pixels: (M, E) floating, of M hidden patches.
         gt_pixels: (M, E).
 
     Returns:
-        0-dim float32; 0, with gradients that are zeros, for M = 0.
+        0-dim float32; 0 with zero gradients for M = 0.
 
     Raises:
-        ValueError: shapes that differ.
+        ValueError: the shapes differ.
     """
     if pred_pixels.shape != gt_pixels.shape:
         raise ValueError(
             f"pred_pixels {tuple(pred_pixels.shape)} and gt_pixels {tuple(gt_pixels.shape)} must "
-            "be of one shape"
+            "be of one shape: compare the same patches"
         )
     total = F.mse_loss(pred_pixels.float(), gt_pixels.float(), reduction="sum")
     return total / max(gt_pixels.numel(), 1)

@@ -1,4 +1,4 @@
-"""Cross-entropy of pixels, whatever the resolution of the logits."""
+"""Cross entropy of pixels, from logits of any resolution."""
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -9,17 +9,17 @@ __all__ = ["pixel_cross_entropy_loss"]
 def pixel_cross_entropy_loss(
     logits: Tensor, labels: Tensor, *, ignore: int = 255, over_all: bool = False
 ) -> Tensor:
-    """Compare logits, resized bilinearly to the labels' size, with labels.
+    """Cross entropy of labels and logits, which are resized bilinearly to the labels' size.
 
     Args:
         logits: (B, K, h, w).
         labels: (B, H, W) int64, classes of 0 to K - 1, or ``ignore``.
         ignore: label of pixels that have no loss.
-        over_all: divide by the number of all pixels, those without a loss among them, as
-            MMSegmentation does; else by the number of those that have one.
+        over_all: divide by the number of all pixels, as MMSegmentation does, instead of the number
+            of pixels with a loss.
 
     Returns:
-        0-dim; 0, with gradients of zeros, where no pixel has a loss.
+        0-dim; 0 with zero gradients if no pixel has a loss.
     """
     logits = F.interpolate(
         logits.float(), size=labels.shape[1:], mode="bilinear", align_corners=False

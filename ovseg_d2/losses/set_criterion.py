@@ -1,4 +1,4 @@
-"""The loss of a set of proposals: each object has one that answers for it, the others for none.
+"""`SetCriterion`: the loss of a set of proposals that are matched to objects.
 
 Shape shorthand: B images, Q proposals, N objects of an image, K classes, H x W pixels.
 """
@@ -17,12 +17,12 @@ from .mask_losses import dice_loss, focal_loss
 
 __all__ = ["Match", "Matcher", "SetCriterion"]
 
-# Proposals and the objects they answer for, both (M,) int64; M is the smaller of Q and N.
+# Indices of matched proposals and objects, both (M,) int64; M is the smaller of Q and N.
 Match = tuple[Tensor, Tensor]
 
 
 class Matcher(Protocol):
-    """Says which proposal answers for which object."""
+    """Assigns one proposal to each object."""
 
     def __call__(
         self,
@@ -32,27 +32,26 @@ class Matcher(Protocol):
         gt_masks: Sequence[Tensor],
         ignored: Sequence[Tensor] | None = None,
     ) -> list[Match]:
-        """Match each image of a batch; arguments as for `SetCriterion`."""
+        """Match each image of a batch; arguments are those of `SetCriterion.forward`."""
         ...
 
 
 class SetCriterion(nn.Module):
     """Cross entropy of classes, focal and dice loss of masks, after matching.
 
-    Paper: [maskformer] Sec. 3.2 and 3.3: a proposal without an object is to have the class "no
-    object", at a low weight; masks count only of proposals with one. Every layer of the decoder is
-    matched and judged by itself (deep supervision).
-    Departs: with several ranks, sums are divided by what all of them have, so that the mean over
-    ranks, which DDP takes, is the loss of the joined batch. The release averages cross entropy
-    within each rank.
+    Paper: [maskformer] Sec. 3.2 and 3.3: the target of a proposal without an object is the class
+    "no object", at a low weight; only masks of matched proposals count. Every layer of the decoder
+    has its own matching and losses (deep supervision).
+    Departs: sums are divided by totals of all ranks, so that the mean over ranks, which DDP takes,
+    is the loss of the joined batch. The release averages cross entropy within each rank.
 
     Args:
-        matcher: who answers for which object.
-        no_object_weight: of "no object" in the cross entropy, from 0; with 0, proposals without an
-            object have no class to learn.
-        class_weight: of the cross entropy.
-        mask_weight: of the focal loss.
-        dice_weight: of the dice loss.
+        matcher: assigns proposals to objects.
+        no_object_weight: weight of "no object" in the cross entropy, at least 0; with 0, proposals
+            without an object have no class loss.
+        class_weight: weight of the cross entropy.
+        mask_weight: weight of the focal loss.
+        dice_weight: weight of the dice loss.
     """
 
     def __init__(
@@ -64,7 +63,7 @@ class SetCriterion(nn.Module):
         mask_weight: float = 20.0,
         dice_weight: float = 1.0,
     ) -> None:
-        """Keep the parts.
+        """Check the weights.
 
         Raises:
             ValueError: a negative weight.
@@ -92,19 +91,19 @@ class SetCriterion(nn.Module):
         """Loss of one batch; all ranks must call it together.
 
         Args:
-            predictions: of each layer, the last one last: class logits (B, Q, K+1), the last
-                column being "no object", and mask logits (B, Q, h, w).
+            predictions: for each layer, in order: class logits (B, Q, K+1), the last column being
+                "no object", and mask logits (B, Q, h, w).
             gt_ids: for each image (N,) int64, classes 0..K-1; N may be 0, and larger than Q.
-            gt_masks: for each image (N, H, W) bool. Masks of different sizes are padded to the
-                largest at the bottom and right, which predictions cover; they are matched as they
-                are, so give them one size where that is to agree.
-            ignored: for each image (H, W) bool, pixels of which masks may say what they like:
-                neither matching nor losses look there. None: every pixel counts.
+            gt_masks: for each image (N, H, W) bool. For the losses, masks of different sizes are
+                padded at the bottom and right to the largest, which predictions cover; matching
+                takes them unpadded, so give masks of one size.
+            ignored: for each image (H, W) bool, pixels left out of matching and losses; None
+                counts every pixel.
 
         Returns:
             ``loss_ce``, ``loss_mask`` and ``loss_dice`` of the last layer, weighted, 0-dim float32;
-            of earlier layers the same with ``_0``, ``_1``, ... behind. Without any object masks
-            have losses of 0, and their gradients are zeros.
+            those of earlier layers have the suffixes ``_0``, ``_1``, ... Without any object mask
+            losses are 0 with zero gradients.
 
         Raises:
             ValueError: ids and masks that do not fit each other, the images or the classes.
@@ -114,16 +113,16 @@ class SetCriterion(nn.Module):
         _check(class_logits, gt_ids, gt_masks, num_classes)
         _check_ignored(gt_masks, ignored)
         padded = _pad(gt_masks)
-        left_out = None if ignored is None else _pad([each[None] for each in ignored])
+        left_out = None if ignored is None else _pad([pixels[None] for pixels in ignored])
         num_objects, class_total = self._totals(class_logits, gt_ids)
         losses = {}
         for number, (class_logits, mask_logits) in enumerate(predictions):
             last = number == len(predictions) - 1
             suffix = "" if last else f"_{number}"
-            # Rounding must not decide who answers for what, nor sums over many pixels lose them.
+            # Half precision would change matches and lose terms of sums over many pixels.
             with torch.autocast(class_logits.device.type, enabled=False):
-                asked = (gt_ids, gt_masks) if ignored is None else (gt_ids, gt_masks, ignored)
-                matches = self.matcher(class_logits, mask_logits, *asked)
+                objects = (gt_ids, gt_masks) if ignored is None else (gt_ids, gt_masks, ignored)
+                matches = self.matcher(class_logits, mask_logits, *objects)
                 loss_ce = self._class_loss(class_logits, gt_ids, matches) / class_total
                 logits, truth = _matched_masks(mask_logits, padded, matches)
                 counted = None if left_out is None else _counted(left_out, matches).to(truth.device)
@@ -135,7 +134,7 @@ class SetCriterion(nn.Module):
         return losses
 
     def _totals(self, class_logits: Tensor, gt_ids: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Objects, and weights of the cross entropy, of a rank on average; never quite 0."""
+        """Number of objects and sum of class weights, averaged over ranks; never 0."""
         batch, num_queries, _ = class_logits.shape
         matched = sum(min(len(ids), num_queries) for ids in gt_ids)
         weight = matched + self.no_object_weight * (batch * num_queries - matched)
@@ -144,7 +143,7 @@ class SetCriterion(nn.Module):
         if dist.is_available() and dist.is_initialized():
             dist.all_reduce(totals)
             world = dist.get_world_size()
-        # Where a total is 0 so is what is divided by it.
+        # A total is 0 only if the sum that it divides is 0.
         num_objects, class_total = torch.where(totals > 0, totals, 1) / world
         return num_objects, class_total
 
@@ -153,45 +152,39 @@ class SetCriterion(nn.Module):
     ) -> Tensor:
         """Weighted sum of the cross entropies of all proposals."""
         no_object = class_logits.shape[2] - 1
-        wanted = torch.full(class_logits.shape[:2], no_object, device=class_logits.device)
-        for row, ids, (queries, objects) in zip(wanted, gt_ids, matches, strict=True):
+        targets = torch.full(class_logits.shape[:2], no_object, device=class_logits.device)
+        for row, ids, (queries, objects) in zip(targets, gt_ids, matches, strict=True):
             row[queries] = ids.to(row)[objects]
         weights = torch.ones(no_object + 1, device=class_logits.device)
         weights[no_object] = self.no_object_weight
         return F.cross_entropy(
-            class_logits.float().transpose(1, 2), wanted, weights, reduction="sum"
+            class_logits.float().transpose(1, 2), targets, weights, reduction="sum"
         )
 
 
 def _matched_masks(
     mask_logits: Tensor, gt_masks: Sequence[Tensor], matches: Sequence[Match]
 ) -> tuple[Tensor, Tensor]:
-    """Logits and masks (M, H*W) of all pairs of the batch, at the masks' size."""
-    size = gt_masks[0].shape[1:]
-    logits = torch.cat(
-        [each[queries] for each, (queries, _) in zip(mask_logits, matches, strict=True)]
-    )
+    """Logits and masks (M, H*W) of the batch's matched pairs, at the masks' size."""
+    size, device = gt_masks[0].shape[1:], mask_logits.device
+    images = list(zip(mask_logits, gt_masks, matches, strict=True))
+    logits = torch.cat([image_logits[queries] for image_logits, _, (queries, _) in images])
     logits = F.interpolate(logits.float()[:, None], size, mode="bilinear", align_corners=False)
-    truth = torch.cat(
-        [
-            each.to(mask_logits.device)[objects]
-            for each, (_, objects) in zip(gt_masks, matches, strict=True)
-        ]
-    )
+    truth = torch.cat([masks.to(device)[objects] for _, masks, (_, objects) in images])
     return logits.flatten(1), truth.flatten(1)
 
 
 def _counted(ignored: Sequence[Tensor], matches: Sequence[Match]) -> Tensor:
-    """(M, H*W) bool, the pixels that count for each pair of the batch."""
-    pairs = zip(ignored, matches, strict=True)
-    return ~torch.cat([each.flatten(1).expand(len(queries), -1) for each, (queries, _) in pairs])
+    """(M, H*W) bool, the pixels that count for the batch's matched pairs."""
+    images = zip(ignored, matches, strict=True)
+    return ~torch.cat([pixels.flatten(1).expand(len(ids), -1) for pixels, (ids, _) in images])
 
 
 def _pad(gt_masks: Sequence[Tensor]) -> list[Tensor]:
-    """Masks (N, H, W) of each image with zeros at the bottom and right, all of one size."""
-    height = max(each.shape[1] for each in gt_masks)
-    width = max(each.shape[2] for each in gt_masks)
-    return [F.pad(each, (0, width - each.shape[2], 0, height - each.shape[1])) for each in gt_masks]
+    """Pad the masks (N, H, W) of all images with zeros at the bottom and right to one size."""
+    height = max(masks.shape[1] for masks in gt_masks)
+    width = max(masks.shape[2] for masks in gt_masks)
+    return [F.pad(m, (0, width - m.shape[2], 0, height - m.shape[1])) for m in gt_masks]
 
 
 def _check(
@@ -216,10 +209,10 @@ def _check(
 
 
 def _check_ignored(gt_masks: Sequence[Tensor], ignored: Sequence[Tensor] | None) -> None:
-    sizes = [tuple(each.shape[1:]) for each in gt_masks]
-    found = sizes if ignored is None else [tuple(each.shape) for each in ignored]
-    if found != sizes:
+    sizes = [tuple(masks.shape[1:]) for masks in gt_masks]
+    ignored_sizes = sizes if ignored is None else [tuple(pixels.shape) for pixels in ignored]
+    if ignored_sizes != sizes:
         raise ValueError(
-            f"ignored pixels are of {found}, and masks of {sizes}; give (H, W) of its masks' size "
-            "for each image"
+            f"ignored pixels are of {ignored_sizes}, and masks of {sizes}; give (H, W) of its "
+            "masks' size for each image"
         )

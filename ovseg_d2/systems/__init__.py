@@ -1,4 +1,4 @@
-"""The systems: one file each, built from parts, tensors in and tensors out."""
+"""The systems of the papers: modules built from parts, tensors in and tensors out."""
 
 from .clip_fine_tune import CLIPFineTune
 from .clip_pretrain import CLIPPretrain

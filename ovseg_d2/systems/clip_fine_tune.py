@@ -1,4 +1,4 @@
-"""The conventional way that MaskCLIP+ argues against: CLIP's image encoder, trained to segment.
+"""CLIPFineTune: CLIP's image encoder trained on labels, the baseline of MaskCLIP+.
 
 Source: [maskclip] arXiv 2112.01071, Sec. 3.1.
 """
@@ -18,7 +18,7 @@ from .text_segmenter import TextSegmenter
 
 __all__ = ["CLIPFineTune"]
 
-# No place among the seen classes, as the dataset's own ignore label may be.
+# Label without a loss; the dataset's ignore label may be the index of a seen class.
 _IGNORED = -100
 
 
@@ -26,20 +26,20 @@ class CLIPFineTune(nn.Module):
     """Train a network on CLIP's image encoder from labels of seen classes.
 
     DeepLab(x) = C_phi(H(V(x))), phi = M(t): the classifier's weights phi come from the text
-    embeddings t through a mapper M, so that unseen classes have some too.
+    embeddings t through a mapper M, so that unseen classes have weights too.
 
-    Paper: [maskclip] Sec. 3.1, Eq. (1) and (2), which suspects three causes of why unseen classes
-    are lost. Each is a choice of the parts: the network is changed by its head (features of the
-    joint space, taken as they are, change nothing), the weights by whether the backbone is frozen,
-    and M is the classifier's mapper (without one, phi = t).
+    Paper: [maskclip] Sec. 3.1, Eq. (1) and (2), which suspects three causes for the loss of unseen
+    classes: a changed network, changed weights, and the mapper. The parts choose each: the head
+    (none leaves the features of the joint space unchanged), a frozen backbone or not, and the
+    classifier's mapper M (none is phi = t).
 
     Args:
-        segmenter: the network to be trained, with its classifier.
+        segmenter: the network to train, with its classifier.
         ignore: label of pixels that do not count.
     """
 
     def __init__(self, segmenter: TextSegmenter, *, ignore: int = 255) -> None:
-        """Put built parts together.
+        """Check that the segmenter has trainable weights.
 
         Raises:
             ValueError: nothing to train.
@@ -48,7 +48,8 @@ class CLIPFineTune(nn.Module):
         if not any(p.requires_grad for p in segmenter.parameters()):
             raise ValueError(
                 "nothing is to be trained: the encoder is frozen, the head has no weights and "
-                "there is no mapper; free one of them, or evaluate MaskCLIP, which this is"
+                "there is no mapper; make one of them trainable, or evaluate MaskCLIP, which is "
+                "the same model"
             )
         self.segmenter = segmenter
         self.ignore = ignore
@@ -61,22 +62,22 @@ class CLIPFineTune(nn.Module):
         *,
         unseen_ids: Sequence[int] = (),
     ) -> dict[str, Tensor]:
-        """Give the loss of one batch.
+        """Loss of one batch.
 
         Args:
             images: (B, 3, H, W) RGB in 0..255, in whole strides of the network.
-            texts: embeddings of all K classes, one row each; background classes count where
-                background is learnt.
+            texts: embeddings of all K classes, one row each; their background classes are used if
+                the classifier learns a background.
             labels: (B, H, W) int64: seen classes, `UNLABELLED` or the ignore label; the last two
                 have no loss.
-            unseen_ids: the classes that are not trained. They are also left out of the softmax.
+            unseen_ids: classes that are not trained; they are left out of the softmax.
 
         Returns:
             ``loss_sem_seg``, 0-dim.
 
         Raises:
-            ValueError: labels of an unseen class, of another size or that are none, fewer than two
-                seen classes, or images that are not whole strides.
+            ValueError: labels of an unseen class, of another size or outside of 0..K-1, fewer than
+                two seen classes, or images that are not whole strides.
         """
         size, num_classes = (images.shape[2], images.shape[3]), texts.num_classes
         self.segmenter.check_size(size)
@@ -85,7 +86,7 @@ class CLIPFineTune(nn.Module):
                 f"labels have shape {tuple(labels.shape)}; give {(len(images), *size)}"
             )
         check_labels(labels, num_classes, ignore=self.ignore, forbidden=unseen_ids)
-        seen_ids = [each for each in range(num_classes) if each not in set(unseen_ids)]
+        seen_ids = sorted(set(range(num_classes)) - set(unseen_ids))
         if len(seen_ids) < 2:
             raise ValueError(
                 f"of {num_classes} classes {len(seen_ids)} are seen; training needs two or more"
@@ -95,9 +96,9 @@ class CLIPFineTune(nn.Module):
         logits = self.segmenter(
             images, seen_texts.embeds, background_rows=seen_texts.background_rows
         )
-        # From class to place among the seen ones.
-        places = torch.full((num_classes,), _IGNORED, device=labels.device)
-        places[seen] = torch.arange(len(seen), device=labels.device)
+        # Class -> index among the seen classes.
+        indices = torch.full((num_classes,), _IGNORED, device=labels.device)
+        indices[seen] = torch.arange(len(seen), device=labels.device)
         known = (labels != UNLABELLED) & (labels != self.ignore)
-        targets = torch.where(known, places[labels.clamp(0, num_classes - 1)], _IGNORED)
+        targets = torch.where(known, indices[labels.clamp(0, num_classes - 1)], _IGNORED)
         return {"loss_sem_seg": pixel_cross_entropy_loss(logits, targets, ignore=_IGNORED)}

@@ -1,4 +1,4 @@
-"""CLIPPretrain: contrastive training of a CLIP on pictures and captions."""
+"""CLIPPretrain: contrastive training of a CLIP on images and captions."""
 
 import hashlib
 import math
@@ -14,15 +14,23 @@ from ..losses import contrastive_loss
 
 
 class CLIPPretrain(nn.Module):
-    """Train both towers of a CLIP so that pictures and their captions meet.
+    """Train both towers of a CLIP so that the embeddings of an image and its captions agree.
 
     Paper: [clip] Sec. 2.3-2.5: symmetric contrastive loss over the batch of all ranks, the logit
     scale learnt and kept at most 100.
-    Departs: captions that are equal are not each other's negatives (see
-    :func:`~ovseg_d2.losses.contrastive_loss`); a picture may bring several captions to a step,
-    which all share its one encoding; a batch encodes each different caption once. Wrong captions of
-    a picture may join its sum ([negclip] Sec. 4.1), and a share of the batch may be read as what
-    the last attention gathers alone; the paper has neither.
+    Departs: equal captions are not each other's negatives (see
+    :func:`~ovseg_d2.losses.contrastive_loss`); an image may have several captions in a step, which
+    share its one encoding; a batch encodes each different caption once. Wrong captions may be
+    further negatives of their image ([negclip] Sec. 4.1), and a share of the batch may be encoded
+    by the last attention alone; the paper has neither.
+
+    Args:
+        tower: the CLIP to train; its gradient flags are left unchanged.
+        max_logit_scale: upper bound of the factor of the cosines.
+        attention_only: share of each batch whose images are encoded by the last block's attention
+            alone, see `CLIPTower.encode_image`. In a tower of a few blocks the class token
+            otherwise encodes the image before its last block, and the values there, which are all
+            that [maskclip] reads, hold little.
     """
 
     def __init__(
@@ -32,25 +40,17 @@ class CLIPPretrain(nn.Module):
         max_logit_scale: float = 100.0,
         attention_only: float = 0.0,
     ) -> None:
-        """Put built parts together.
-
-        Args:
-            tower: the CLIP to train; its parameters are used as they are.
-            max_logit_scale: upper bound of the factor of the cosines.
-            attention_only: share of each batch whose images are read as what the last block's
-                attention gathers, see `CLIPTower.encode_image`. In a tower of a few blocks the
-                class token otherwise knows the picture before its last block, and the values
-                there, which are all that [maskclip] reads, know little.
+        """Check the numbers.
 
         Raises:
             ValueError: a bound that is not positive, or a share outside [0, 1].
         """
         super().__init__()
         if max_logit_scale <= 0:
-            raise ValueError(f"max_logit_scale={max_logit_scale}; give a positive factor.")
-        self.tower = tower
+            raise ValueError(f"max_logit_scale={max_logit_scale}; give a positive factor")
         if not 0 <= attention_only <= 1:
-            raise ValueError(f"attention_only={attention_only}; give a share in [0, 1].")
+            raise ValueError(f"attention_only={attention_only}; give a share in [0, 1]")
+        self.tower = tower
         self.max_logit_scale = max_logit_scale
         self.attention_only = attention_only
 
@@ -64,15 +64,15 @@ class CLIPPretrain(nn.Module):
 
         Args:
             images: (B, 3, H, W) RGB, 0 to 255.
-            captions: for each of the B images M texts, the same M for all; equal ones allowed.
-            wrong_captions: for each image, texts that are wrong for it, as many as there are.
+            captions: M texts for each of the B images; texts may be equal.
+            wrong_captions: for each image any number of texts that are wrong for it.
 
         Returns:
             ``loss_contrastive``, 0-dim; every caption of the batch is a negative of the images
-            that were not given it.
+            that do not have it.
 
         Raises:
-            ValueError: if the images do not all have the same number of captions, at least one.
+            ValueError: the images do not all have the same number of captions, at least one.
         """
         counts = sorted({len(texts) for texts in captions})
         if len(images) != len(captions) or len(counts) != 1 or counts[0] == 0:
@@ -89,7 +89,7 @@ class CLIPPretrain(nn.Module):
         rows = {text: row for row, text in enumerate(unique)}
         token_ids = self.tower.tokenize(unique)
         text_embeds = self.tower.encode_text(token_ids.to(images.device))
-        # By what the tower reads of them: tokens know neither capitals nor double spaces.
+        # Ids of tokens, not of texts: the tokenizer drops capitals and double spaces.
         ids = torch.tensor([_stable_id(row.numpy().tobytes()) for row in token_ids])
         ids = ids.to(images.device)
         chosen = torch.tensor([[rows[text] for text in texts] for texts in captions])
@@ -98,8 +98,8 @@ class CLIPPretrain(nn.Module):
         wrong = [[rows[text] for text in texts] for texts in wrong_captions]
         padded = torch.tensor([row + [-1] * (most - len(row)) for row in wrong])
         padded = padded.to(images.device, torch.long)
-        # Rows repeat; an embedding's backward adds them in one order however threads run, which
-        # that of indexing does not, so that equal seeds train equal weights.
+        # Rows repeat: the backward of an embedding adds them in a fixed order, that of indexing
+        # does not, and equal seeds must train equal weights.
         loss = contrastive_loss(
             image_embeds,
             F.embedding(chosen, text_embeds),
@@ -111,20 +111,20 @@ class CLIPPretrain(nn.Module):
         return {"loss_contrastive": loss}
 
     def _attention_only(self, images: Tensor) -> Tensor | None:
-        """(B,) bool, the first of all ranks' batch together, which are as random as any."""
+        """(B,) bool, the first images of all ranks' batch; None without such images."""
         if not self.attention_only:
             return None
         joined = dist.is_available() and dist.is_initialized()
         rank, world_size = (dist.get_rank(), dist.get_world_size()) if joined else (0, 1)
-        places = rank * len(images) + torch.arange(len(images), device=images.device)
-        return places < round(self.attention_only * world_size * len(images))
+        positions = rank * len(images) + torch.arange(len(images), device=images.device)
+        return positions < round(self.attention_only * world_size * len(images))
 
     @torch.no_grad()
     def clamp_logit_scale(self) -> None:
-        """Keep the learnt factor at most ``max_logit_scale``, as [clip] Sec. 2.5 does."""
+        """Clamp the learnt factor to ``max_logit_scale``, see [clip] Sec. 2.5."""
         self.tower.model.logit_scale.clamp_(max=math.log(self.max_logit_scale))
 
 
 def _stable_id(tokens: bytes) -> int:
-    """A 63-bit number that equal texts share in every process."""
+    """A 63-bit number of the tokens, the same in every process."""
     return int.from_bytes(hashlib.blake2b(tokens, digest_size=8).digest(), "big") >> 1

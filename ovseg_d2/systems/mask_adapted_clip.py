@@ -1,4 +1,4 @@
-"""MaskAdaptedCLIP: CLIP learns to name masked crops.
+"""MaskAdaptedCLIP: CLIP is trained to classify masked crops.
 
 Source: [ovseg] arXiv 2210.04150.
 """
@@ -26,27 +26,27 @@ AdaptedPart = Literal["prompts", "image", "both"]
 class MaskAdaptedCLIP(nn.Module):
     """Train mask prompts, the image encoder, or both, on crops of masks and their nouns.
 
-    The paper's ways are depths of prompts and parts that are trained; where there are two stages,
-    the second starts from the weights of the first:
+    The paper's variants differ in the depth of the prompts and the trained parts; a second stage
+    starts from the weights of the first:
 
     ===============  =====================================================================
     MPT              depth 3, "prompts"
     FT               depth 0, "image"
     FT, then MPT     FT; then depth 3, "prompts"
-    MPT, then FT     MPT; then depth 3, "image", the prompts staying as they are
+    MPT, then FT     MPT; then depth 3, "image", the prompts frozen
     both at once     depth 3, "both"
     ===============  =====================================================================
 
     Paper: [ovseg] Sec. 3.2 and 3.3, with CLIP's contrastive loss and its text encoder frozen.
-    Departs: crops that share a noun are not each other's negatives; ``official`` takes them for
-    such. The factor of the cosines is a parameter of this module, so that prompts are learnt
-    without any weight of CLIP changing; segmentation reads neither.
+    Departs: crops that share a noun are not each other's negatives; with ``official`` they are.
+    The factor of the cosines is a parameter of this module, so that prompts are learnt without
+    changing a weight of CLIP; segmentation reads neither.
 
     Args:
-        prompted: the tower with the depth of prompts; its gradient flags are set, all of them.
-        text_bank: on the same tower; its templates are what nouns are put into.
-        train: what is trained.
-        fill: what the background of crops becomes, see `ops.CropOptions`.
+        prompted: the tower with its prompts; all its gradient flags are set.
+        text_bank: on the same tower; its templates are used for the nouns.
+        train: the trained part.
+        fill: the background of crops, see `ops.CropOptions`.
         max_logit_scale: upper bound of the factor of the cosines.
         official: the loss of the release.
     """
@@ -61,11 +61,11 @@ class MaskAdaptedCLIP(nn.Module):
         max_logit_scale: float = 100.0,
         official: bool = False,
     ) -> None:
-        """Keep the parts, and freeze what is not trained.
+        """Freeze all but the trained part.
 
         Raises:
-            ValueError: another part, prompts to be trained where there are none, a bound that is
-                not positive, or a bank on another tower.
+            ValueError: an unknown part, prompts to train and a depth of 0, a bound that is not
+                positive, or a bank on another tower.
         """
         super().__init__()
         if train not in get_args(AdaptedPart):
@@ -79,7 +79,7 @@ class MaskAdaptedCLIP(nn.Module):
             raise ValueError(f"max_logit_scale={max_logit_scale}; give a positive factor")
         if text_bank.tower is not prompted.tower:
             raise ValueError(
-                "text_bank belongs to another tower; make it with TextBank(prompted.tower, ...)"
+                "text_bank is on another tower; build it with TextBank(prompted.tower, ...)"
             )
         self.prompted = prompted
         self.text_bank = text_bank
@@ -100,16 +100,16 @@ class MaskAdaptedCLIP(nn.Module):
         """Loss of one batch.
 
         Args:
-            crops: B of (3, h, w) RGB in 0..255, each the box of its mask, with its background.
-            masks: B of (h, w) bool.
-            nouns: what each of them shows; equal ones allowed, and capitals and double spaces make
-                no difference.
+            crops: B images (3, h, w) RGB in 0..255, each the box of its mask with the background.
+            masks: B masks (h, w) bool.
+            nouns: B names of the masked objects, which may be equal; capitals and double spaces
+                make no difference.
 
         Returns:
             ``loss_contrastive``, 0-dim.
 
         Raises:
-            ValueError: other numbers of crops, masks and nouns, or no crop at all.
+            ValueError: different numbers of crops, masks and nouns, or no crop.
         """
         if not len(crops) == len(masks) == len(nouns) or len(crops) == 0:
             raise ValueError(
@@ -135,11 +135,11 @@ class MaskAdaptedCLIP(nn.Module):
 
     @torch.no_grad()
     def clamp_logit_scale(self) -> None:
-        """Keep the factor of the cosines at most ``max_logit_scale``."""
+        """Clamp the factor of the cosines to ``max_logit_scale``."""
         self.log_scale.clamp_(max=math.log(self.max_logit_scale))
 
 
 def _noun_ids(nouns: Sequence[str]) -> Tensor:
-    """(N,) numbers that equal nouns share in every process."""
+    """(N,) 63-bit numbers of the nouns, the same in every process."""
     digests = [hashlib.blake2b(noun.encode(), digest_size=8).digest() for noun in nouns]
     return torch.tensor([int.from_bytes(digest, "big") >> 1 for digest in digests])

@@ -1,4 +1,7 @@
-"""MaskCLIP+: what MaskCLIP sees teaches a network that was made for segmentation.
+"""MaskCLIPPlus: a segmentation network trained on MaskCLIP's labels.
+
+images -> student network -> logits; where labels are missing: frozen MaskCLIP (or the student
+itself) -> pseudo-labels, of all classes or of the unseen ones; logits and labels -> cross entropy.
 
 Source: [maskclip] arXiv 2112.01071, Sec. 3.3 and 4.
 """
@@ -34,12 +37,12 @@ Setting = Literal["annotation_free", "zero_shot"]
 
 @dataclass(frozen=True, eq=False)
 class MaskCLIPPlusStatistics:
-    """What one step was trained on, as shares of all pixels of this rank's batch.
+    """The labels of one step, as shares of all pixels of this rank's batch.
 
     Attributes:
-        labelled: 0-dim, given labels.
-        pseudo: 0-dim, pseudo-labels.
-        self_training: whether these were the student's own.
+        labelled: 0-dim, share of given labels.
+        pseudo: 0-dim, share of pseudo-labels.
+        self_training: whether the student made the pseudo-labels.
     """
 
     labelled: Tensor
@@ -47,7 +50,7 @@ class MaskCLIPPlusStatistics:
     self_training: bool
 
     def numbers(self) -> dict[str, float]:
-        """The same for logs: waits for the device."""
+        """Floats for logs; waits for the device."""
         return {
             "labelled": self.labelled.item(),
             "pseudo_labelled": self.pseudo.item(),
@@ -58,27 +61,26 @@ class MaskCLIPPlusStatistics:
 class MaskCLIPPlus(nn.Module):
     """Train a student on a frozen MaskCLIP's labels of the same augmented crop.
 
-    Two settings. Annotation-free: no label of any class; the teacher labels every pixel that is not
-    ignored with any class. Zero-shot: seen classes are labelled, and the teacher, or the student
-    itself after a while, labels what is left with unseen classes alone.
+    Two settings. Annotation-free: there are no labels; the teacher labels every pixel that is not
+    ignored with any class. Zero-shot: seen classes are labelled; the teacher, or later the student
+    itself, labels the other pixels with unseen classes.
 
-    Paper: [maskclip] Sec. 3.3. The schedule, when the student's own labels take the teacher's
-    place, is the caller's: zero-shot training does so after a tenth of it, annotation-free training
-    never.
+    Paper: [maskclip] Sec. 3.3. The caller decides when the student's labels replace the teacher's:
+    zero-shot training after a tenth of its steps, annotation-free training never.
     Departs: the mean loss is over pixels that have a label; ``official`` divides by all of them.
-    Without an ignore mask, annotation-free training labels every pixel; the release leaves out what
-    the ground truth ignores, which ``labels`` of `UNLABELLED` and ignored pixels do here. The
-    confidence cut is on probabilities, and of pseudo-labels alone; the release's is on cosines.
+    Without an ignore mask, annotation-free training labels every pixel; the release leaves out
+    pixels that the ground truth ignores, as ``labels`` of `UNLABELLED` and ignored pixels do here.
+    The confidence threshold is on probabilities of pseudo-labels; the release's is on cosines.
 
     Args:
-        teacher: gives pseudo-labels, with its refinement; it is frozen. It sees crops as a whole.
-        student: the network to be trained, with its classifier.
+        teacher: makes pseudo-labels, with its refinement and without windows; it is frozen.
+        student: the network to train, with its classifier.
         setting: annotation_free or zero_shot.
-        confidence: pseudo-labels less probable than this are ignored; None trusts all. With key
+        confidence: pseudo-labels of a lower probability are ignored; None keeps all. With key
             smoothing it is the smoothed score.
-        distill_features: in place of pseudo-labels, the student's features are to equal the
-            teacher's, of unit norm, in L1.
-        feature_weight: of that loss.
+        distill_features: replace pseudo-labels by the L1 distance of the student's features to the
+            teacher's, which have unit norm.
+        feature_weight: weight of that loss.
         ignore: label of pixels that do not count.
         official: the loss is divided as in the release.
     """
@@ -95,16 +97,16 @@ class MaskCLIPPlus(nn.Module):
         ignore: int = 255,
         official: bool = False,
     ) -> None:
-        """Put built parts together.
+        """Check the options and freeze the teacher.
 
         Raises:
-            ValueError: a teacher with windows, another setting, or a value out of its range.
+            ValueError: a teacher with windows, an unknown setting, or a value out of its range.
         """
         super().__init__()
         if teacher.window is not None:
             raise ValueError(
-                f"the teacher has windows of {teacher.window}, and is shown the student's crops as "
-                "a whole; leave MODEL.MASKCLIP.WINDOW 0"
+                f"the teacher has windows of {teacher.window}, and the student's crops are not "
+                "split; leave MODEL.MASKCLIP.WINDOW 0"
             )
         if setting not in get_args(Setting):
             raise ValueError(f"setting is {setting!r}; choose one of {get_args(Setting)}")
@@ -138,26 +140,26 @@ class MaskCLIPPlus(nn.Module):
         unseen_ids: Sequence[int] = (),
         self_training: bool = False,
     ) -> dict[str, Tensor]:
-        """Give the losses of one batch; what it was trained on is kept in `statistics`.
+        """Losses of one batch; `statistics` then describes its labels.
 
         Args:
             images: (B, 3, H, W) RGB in 0..255, in whole strides of the student.
-            texts: embeddings of all K classes, one row each; where background is learnt, the
-                teacher labels no background class.
-            labels: (B, H, W) int64: classes, `UNLABELLED` for what is to be filled in, or the
-                ignore label. None: all of it is unlabelled. Annotation-free, the first are refused.
+            texts: embeddings of all K classes, one row each; if the student learns a background,
+                the teacher labels no background class.
+            labels: (B, H, W) int64: classes (zero-shot only), `UNLABELLED` for pixels that get a
+                pseudo-label, or the ignore label. None: all pixels are unlabelled.
             unseen_ids: the classes without labels, in the zero-shot setting.
-            self_training: the student's labels in place of the teacher's.
+            self_training: take the student's labels instead of the teacher's.
 
         Returns:
             ``loss_sem_seg``, and with ``distill_features`` ``loss_distill``, each 0-dim.
 
         Raises:
-            ValueError: labels in the annotation-free setting, none in the other, or unlabelled
-                pixels there without an unseen class, labels of an unseen class, of another size or
-                that are none, unseen classes that are not among the K, an ignore label that is,
-                images that are not whole strides, or a background to be learnt where no class, or
-                each, means it.
+            ValueError: classes in annotation-free labels; in the zero-shot setting no labels, or
+                unlabelled pixels without an unseen class; labels of an unseen class, of another
+                size or outside of 0..K-1; unseen classes outside of 0..K-1; an ignore label inside;
+                images that are not whole strides; or a learnt background and no class, or only
+                classes, that mean background.
         """
         size = images.shape[2], images.shape[3]
         self.student.check_size(size)
@@ -169,13 +171,13 @@ class MaskCLIPPlus(nn.Module):
         losses: dict[str, Tensor] = {}
         unlabelled = labels == UNLABELLED
         targets = labels
-        own = logits.detach() if self_training else None
+        student_logits = logits.detach() if self_training else None
         if self.distill_features:
             targets = labels.masked_fill(unlabelled, self.ignore)
             losses["loss_distill"] = self.feature_weight * self._feature_loss(feats, images, labels)
         elif bool(unlabelled.any()):
-            chosen = self._classes_to_fill(texts, unseen_ids, self_training)
-            targets = self._fill(labels, images, texts.embeds, own, chosen)
+            class_ids = self._classes_to_fill(texts, unseen_ids, self_training)
+            targets = self._fill(labels, images, texts.embeds, student_logits, class_ids)
         losses["loss_sem_seg"] = pixel_cross_entropy_loss(
             logits, targets, ignore=self.ignore, over_all=self.official
         )
@@ -191,15 +193,16 @@ class MaskCLIPPlus(nn.Module):
     def pseudo_labels(
         self, images: Tensor, text_embeds: Tensor, logits: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """Best class of each pixel: the teacher's, or by the student's logits where they are given.
+        """Best class of each pixel, by the teacher or by the student's logits.
 
         Args:
             images: (B, 3, H, W) RGB in 0..255.
-            text_embeds: (K, D) of the classes to choose of.
-            logits: (B, K, h, w) of the same classes, on a grid that covers the images.
+            text_embeds: (K, D) of the candidate classes.
+            logits: (B, K, h, w) of the same classes, on a grid that covers the images; None takes
+                the teacher's.
 
         Returns:
-            (B, H, W) int64, and (B, H, W) how sure they are; None where nobody asks.
+            (B, H, W) int64, and (B, H, W) their confidence, or None if `confidence` is None.
         """
         size = images.shape[2], images.shape[3]
         padded, scale = size, 1.0
@@ -215,8 +218,8 @@ class MaskCLIPPlus(nn.Module):
             return dense_argmax(logits, size, crop=padded), None
         scores = upsample_scores(logits, padded, size)
         probs = scores if smoothed else (scores * scale).softmax(dim=1)
-        confidences, found = probs.max(dim=1)
-        return found, confidences
+        confidences, labels = probs.max(dim=1)
+        return labels, confidences
 
     def _fill(
         self,
@@ -226,13 +229,13 @@ class MaskCLIPPlus(nn.Module):
         logits: Tensor | None,
         class_ids: Sequence[int],
     ) -> Tensor:
-        """Labels (B, H, W) with pseudo-labels of some classes where they are unlabelled."""
+        """Labels (B, H, W) whose unlabelled pixels have pseudo-labels of ``class_ids``."""
         ids = torch.tensor(list(class_ids), device=labels.device)
-        own = None if logits is None else logits[:, ids]
-        found, confidences = self.pseudo_labels(images, text_embeds[ids], own)
+        logits = None if logits is None else logits[:, ids]
+        indices, confidences = self.pseudo_labels(images, text_embeds[ids], logits)
         return fill_unlabelled(
             labels,
-            ids[found],
+            ids[indices],
             ignore=self.ignore,
             confidences=confidences,
             threshold=self.confidence or 0.0,
@@ -243,17 +246,17 @@ class MaskCLIPPlus(nn.Module):
     ) -> list[int]:
         if self.setting == "zero_shot":
             return sorted(set(unseen_ids))
-        # There is no text to a learnt background that a teacher could look for.
+        # A learnt background has no text that the teacher could compare with.
         learnt = self.student.classifier.background is not None and not self_training
         left_out = set(texts.background_ids) if learnt else set()
-        return [each for each in range(texts.num_classes) if each not in left_out]
+        return sorted(set(range(texts.num_classes)) - left_out)
 
     def _check_background(self, texts: ClassTexts) -> None:
         number, num_classes = len(set(texts.background_ids)), texts.num_classes
         if self.student.classifier.background is not None and not 0 < number < num_classes:
             raise ValueError(
-                f"of {num_classes} classes {number} mean background, and its vector is to be "
-                "learnt beside those of others; name some of them so (the word background), or set "
+                f"of {num_classes} classes {number} mean background, and a learnt background needs "
+                "at least one and another class beside it; add the class background, or set "
                 "MODEL.MASKCLIP_PLUS.LEARN_BACKGROUND False"
             )
 
@@ -261,8 +264,8 @@ class MaskCLIPPlus(nn.Module):
         """Mean L1 distance of the features (B, D, h, w) to the teacher's, where labels count.
 
         Source: the official code: both are resized to pixels, and only the teacher's have unit
-        norm. Departs: they are compared on the student's grid, of which a location counts as far
-        as its pixels do; the full-size maps of D channels never exist.
+        norm. Departs: they are compared on the student's grid, a location weighted by the share of
+        its pixels that count, without full-size maps of D channels.
         """
         with torch.no_grad():
             tower = self.teacher.tower
@@ -286,7 +289,7 @@ class MaskCLIPPlus(nn.Module):
     def _read_labels(
         self, images: Tensor, labels: Tensor | None, num_classes: int, unseen_ids: Sequence[int]
     ) -> Tensor:
-        """Labels (B, H, W), checked."""
+        """Check the labels and return them, (B, H, W)."""
         shape = (images.shape[0], *images.shape[2:])
         if labels is not None and tuple(labels.shape) != shape:
             raise ValueError(f"labels have shape {tuple(labels.shape)}; give {shape}")
@@ -297,7 +300,7 @@ class MaskCLIPPlus(nn.Module):
                 raise ValueError(
                     "labels hold classes, and annotation-free training takes none; set "
                     "INPUT.TRAIN_MAPPER to pictures, or INPUT.SEMANTIC.ONLY_IGNORED True to keep "
-                    "nothing of labels but what they ignore"
+                    "only the ignored pixels"
                 )
             return labels
         if labels is None:
@@ -305,12 +308,12 @@ class MaskCLIPPlus(nn.Module):
                 "labels is None, and the zero-shot setting needs those of the seen classes; set "
                 "INPUT.TRAIN_MAPPER to semantic, or train annotation-free"
             )
-        # Where nothing is left to fill in, all classes may be seen.
+        # Without unlabelled pixels all classes may be seen.
         lacking = not unseen_ids and bool((labels == UNLABELLED).any())
-        if lacking or not all(0 <= each < num_classes for each in unseen_ids):
+        if lacking or not all(0 <= class_id < num_classes for class_id in unseen_ids):
             raise ValueError(
                 f"unseen_ids are {tuple(unseen_ids)}, of {num_classes} classes; the zero-shot "
-                "setting is about some of them, see INPUT.SEMANTIC.UNSEEN"
+                "setting needs at least one of them, see INPUT.SEMANTIC.UNSEEN"
             )
         check_labels(labels, num_classes, ignore=self.ignore, forbidden=unseen_ids)
         return labels

@@ -1,7 +1,7 @@
 """MaskedDistillCLIP: contrastive training with masked self-distillation beside it.
 
-Source: [masked_distill_clip] arXiv 2208.12262, whose authors call it MaskCLIP; see also
-:class:`~ovseg_d2.systems.MaskCLIP`, which is another paper's.
+Source: [masked_distill_clip] arXiv 2208.12262, whose authors call it MaskCLIP;
+:class:`~ovseg_d2.systems.MaskCLIP` is that of another paper.
 """
 
 from __future__ import annotations
@@ -20,14 +20,22 @@ __all__ = ["MaskedDistillCLIP"]
 
 
 class MaskedDistillCLIP(CLIPPretrain):
-    """`CLIPPretrain`, and beside it guesses of hidden patches and, if wanted, of hidden words.
+    """`CLIPPretrain` with prediction of hidden patches and of hidden words.
 
     Paper: [masked_distill_clip]: the contrastive loss plus 0.05 times the distillation and 0.05
     times masked language modelling.
-    Departs: as the parts do, see :class:`MaskedDistillation` and :class:`MaskedLanguage`. The
-    contrastive loss is that of `CLIPPretrain`, on whole images; a part of a batch that it reads by
-    the last attention alone makes no difference to the other two. Words are guessed of right
-    captions only, of each different one once.
+    Departs: see :class:`MaskedDistillation` and :class:`MaskedLanguage`. The contrastive loss is
+    that of `CLIPPretrain`, on whole images; ``attention_only`` does not affect the other two. Words
+    of wrong captions are not predicted, and those of equal captions once.
+
+    Args:
+        tower: the CLIP to train.
+        distillation: prediction of patches; None leaves it out.
+        masked_language: prediction of words; None leaves it out.
+        distillation_weight: weight of its loss, at least 0.
+        language_weight: weight of its loss, at least 0.
+        max_logit_scale: see `CLIPPretrain`.
+        attention_only: see `CLIPPretrain`.
     """
 
     def __init__(
@@ -41,19 +49,10 @@ class MaskedDistillCLIP(CLIPPretrain):
         max_logit_scale: float = 100.0,
         attention_only: float = 0.0,
     ) -> None:
-        """Put built parts together.
-
-        Args:
-            tower: the CLIP to train.
-            distillation: None does without.
-            masked_language: None does without.
-            distillation_weight: of its loss, at least 0.
-            language_weight: likewise.
-            max_logit_scale: see `CLIPPretrain`.
-            attention_only: likewise.
+        """Check the numbers.
 
         Raises:
-            ValueError: a negative weight; or as `CLIPPretrain`.
+            ValueError: a negative weight, or those of `CLIPPretrain`.
         """
         super().__init__(tower, max_logit_scale=max_logit_scale, attention_only=attention_only)
         weights = {"distillation_weight": distillation_weight, "language_weight": language_weight}
@@ -71,19 +70,14 @@ class MaskedDistillCLIP(CLIPPretrain):
         captions: Sequence[Sequence[str]],
         wrong_captions: Sequence[Sequence[str]] | None = None,
     ) -> dict[str, Tensor]:
-        """Losses of one batch, weighted; a teacher moves first.
+        """Weighted losses of one batch; updates the teacher first, if there is one.
 
-        Args:
-            images: as of `CLIPPretrain`, of the size that the decoder was built for.
-            captions: likewise.
-            wrong_captions: likewise.
+        Arguments and errors are those of `CLIPPretrain` and :class:`MaskedDistillation`; images
+        have the size that the decoder was built for.
 
         Returns:
-            ``loss_contrastive``, and what there is of ``loss_distillation`` and
+            ``loss_contrastive``, and with their parts ``loss_distillation`` and
             ``loss_masked_language``; 0-dim.
-
-        Raises:
-            ValueError: as `CLIPPretrain` and :class:`MaskedDistillation`.
         """
         losses = super().forward(images, captions, wrong_captions)
         if self.distillation is not None:
@@ -97,13 +91,13 @@ class MaskedDistillCLIP(CLIPPretrain):
 
 
 def _start_teacher(module: Any, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Weights without a teacher, those of a CLIP, start it as a copy of the student."""
-    own = f"{prefix}distillation.teacher."
-    if any(key.startswith(own) for key in state_dict):
+    """Add a teacher, a copy of the student, to weights without one, such as a CLIP's."""
+    teacher_prefix = f"{prefix}distillation.teacher."
+    if any(key.startswith(teacher_prefix) for key in state_dict):
         return
     sources = {
-        f"{prefix}tower.model.visual.": f"{own}visual.",
-        f"{prefix}distillation.tokenizer.": f"{own}tokenizer.",
+        f"{prefix}tower.model.visual.": f"{teacher_prefix}visual.",
+        f"{prefix}distillation.tokenizer.": f"{teacher_prefix}tokenizer.",
     }
     for student, teacher in sources.items():
         for key in [key for key in state_dict if key.startswith(student)]:

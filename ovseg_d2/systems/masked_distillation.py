@@ -1,4 +1,7 @@
-"""Masked self-distillation: from a masked image, guess what is seen in the whole one.
+"""Masked self-distillation: predict features of the whole image from a masked one.
+
+image, most patches hidden -> student -> decoder -> guesses -> tokenizer -> codes;
+whole image -> EMA teacher -> EMA tokenizer -> soft codes; both -> cross entropy of hidden patches.
 
 Source: [masked_distill_clip] arXiv 2208.12262.
 """
@@ -25,11 +28,11 @@ DistillationTarget = Literal["teacher", "student", "pixels"]
 
 @dataclass(frozen=True, eq=False)
 class DistillationStatistics:
-    """What the targets of a step were, of this rank, without gradient.
+    """Statistics of the targets of this rank's step, without gradient.
 
     Attributes:
-        codes_in_use: 0-dim, codes that are the likeliest of some hidden patch.
-        target_entropy: 0-dim, mean over the patches, in nats; log P where targets tell nothing.
+        codes_in_use: 0-dim, number of codes that are the likeliest of a hidden patch.
+        target_entropy: 0-dim, mean over the patches, in nats; log P for uniform targets.
     """
 
     codes_in_use: Tensor
@@ -37,23 +40,33 @@ class DistillationStatistics:
 
 
 class MaskedDistillation(nn.Module):
-    """Guess the features of hidden patches, as soft codes of an online tokenizer.
+    """Predict the features of hidden patches, as soft codes of an online tokenizer.
 
-    Most patches of an image are hidden from the student; a small decoder guesses their features
-    from the others. A teacher, the moving average of the image half, sees the whole image; both
-    sides pass the tokenizer, whose moving average is the teacher's, and the loss is the cross
+    Most patches of an image are hidden from the student; a small decoder predicts their features
+    from the others. A teacher, the moving average of the image half, sees the whole image. The
+    tokenizer, or its moving average for the teacher, turns both into codes; the loss is the cross
     entropy of the codes.
 
     Paper: [masked_distill_clip], masked self-distillation: 75 % are hidden, a decoder of one layer,
     an EMA teacher of the full image, soft codes of an online tokenizer.
-    Departs: where the published facts are silent, this follows [ibot]: features are those after the
-    last block and its norm; the teacher's tokenizer is averaged as its tower is; temperatures are
-    0.1 and 0.04; a running mean of the teacher's logits, over all ranks, is subtracted, so that no
-    code takes all. The momentum is constant, and the teacher moves before each step.
+    Departs: the published facts leave open what follows, which is as in [ibot]: features are those
+    after the last block and its norm; the teacher's tokenizer is a moving average too; temperatures
+    are 0.1 and 0.04; a running mean of the teacher's logits, over all ranks, is subtracted, so that
+    not all patches get one code. The momentum is constant, and the teacher is updated before each
+    step.
 
-    The targets that the paper compares are arguments: "teacher"; "student", the student's own
-    features of the whole image (no moving average, no gradient); and "pixels", the hidden patches'
-    pixels of unit variance by their squared error, as [mae] has it, without a tokenizer.
+    Args:
+        tower: the CLIP whose image half is trained; `forward` takes it, it is no submodule.
+        decoder: for the grid of the training images.
+        tokenizer: None for the target "pixels".
+        target: "teacher"; "student", the student's features of the whole image (no moving average,
+            no gradient); or "pixels", the squared error of the hidden patches' pixels of unit
+            variance, see [mae]. The paper compares all three.
+        mask_ratio: share of the patches that is hidden, in (0, 1).
+        momentum: of the teacher, in [0, 1).
+        student_temperature: see :func:`~ovseg_d2.losses.soft_code_loss`.
+        teacher_temperature: see :func:`~ovseg_d2.losses.soft_code_loss`.
+        center_momentum: of the running mean, in [0, 1); 0 is the mean of the last step.
     """
 
     center: Tensor
@@ -71,22 +84,10 @@ class MaskedDistillation(nn.Module):
         teacher_temperature: float = 0.04,
         center_momentum: float = 0.9,
     ) -> None:
-        """Put built parts together; a teacher starts as a copy of the tower's image half.
-
-        Args:
-            tower: the CLIP whose image half is trained; it is handed in at every step and does not
-                become a part of this module.
-            decoder: for the grid of the training images.
-            tokenizer: None for the target "pixels", which needs none.
-            target: what is guessed.
-            mask_ratio: share of the patches that is hidden, in (0, 1).
-            momentum: of the teacher, in [0, 1).
-            student_temperature: see :func:`~ovseg_d2.losses.soft_code_loss`.
-            teacher_temperature: likewise.
-            center_momentum: of the running mean, in [0, 1); 0 is the mean of the last step.
+        """Check the options; a teacher starts as a copy of the tower's image half.
 
         Raises:
-            ValueError: an unknown target, a tokenizer missing or of no use, or a value out of its
+            ValueError: an unknown target, a missing or unused tokenizer, or a value out of its
                 range.
         """
         super().__init__()
@@ -125,9 +126,7 @@ class MaskedDistillation(nn.Module):
         return self
 
     def forward(self, tower: CLIPTower, images: Tensor) -> Tensor:
-        """Move the teacher, in training mode, and give the loss of one batch.
-
-        What happened is kept in `statistics` until the next call.
+        """Loss of one batch; updates teacher and center in training mode, and `statistics`.
 
         Args:
             tower: the CLIP that this was built for.
@@ -137,7 +136,7 @@ class MaskedDistillation(nn.Module):
             0-dim float32 loss, not weighted.
 
         Raises:
-            ValueError: images of another grid than the decoder's, or a tower that is no ViT.
+            ValueError: images of another grid than the decoder's, or a tower other than a ViT.
         """
         if self.training and self.teacher is not None:
             self.update_teacher(tower)
@@ -162,14 +161,14 @@ class MaskedDistillation(nn.Module):
         return loss
 
     def guess(self, tower: CLIPTower, images: Tensor, masks: Tensor) -> Tensor:
-        """From what is left of images (B, 3, H, W) under masks (B, N): (M, C) guesses, M hidden."""
+        """Predict the M hidden patches of images (B, 3, H, W) with masks (B, N): (M, C)."""
         kept_ids = unmasked_ids(masks)
         tokens, grid = encode_image_tokens(tower.model.visual, images, kept_ids)
         return self.decoder(tokens, kept_ids, grid)[masks]
 
     @torch.no_grad()
     def target_logits(self, tower: CLIPTower, images: Tensor, masks: Tensor) -> Tensor:
-        """Cosines of the M patches under the masks (B, N), in whole images, with codes: (M, P)."""
+        """Logits (M, P) of the M patches under masks (B, N), from the whole images."""
         assert self.tokenizer is not None
         if self.teacher is None:
             tokens, _ = encode_image_tokens(tower.model.visual, images)
@@ -178,14 +177,14 @@ class MaskedDistillation(nn.Module):
         return self.teacher["tokenizer"](tokens[:, 1:][masks])
 
     def update_teacher(self, tower: CLIPTower) -> None:
-        """Move the teacher towards the tower and its tokenizer."""
+        """Update the teacher's moving averages of the tower and the tokenizer."""
         assert self.teacher is not None and self.tokenizer is not None
         update_ema(self.teacher["visual"], tower.model.visual, self.momentum)
         update_ema(self.teacher["tokenizer"], self.tokenizer, self.momentum)
 
     @torch.no_grad()
     def _update_center(self, teacher_logits: Tensor) -> None:
-        """Move the centre towards the mean of all ranks' logits, which hide as many patches."""
+        """Update the center by the mean of all ranks' logits; M is the same on all ranks."""
         mean = teacher_logits.float().mean(dim=0)
         if dist.is_available() and dist.is_initialized():
             dist.all_reduce(mean)

@@ -1,4 +1,4 @@
-"""Masked language modelling of captions, with a decoder of its own.
+"""Masked language modelling of captions, with a separate decoder.
 
 Source: [masked_distill_clip] arXiv 2208.12262.
 """
@@ -17,13 +17,20 @@ __all__ = ["MaskedLanguage"]
 
 
 class MaskedLanguage(nn.Module):
-    """Guess hidden words of captions from the words around them.
+    """Predict hidden words of captions from the words around them.
 
     Paper: [masked_distill_clip], the caption branch: 20 % of the words are masked as in [bert],
-    a decoder of four layers behind the text half guesses them, cross entropy.
-    Departs: CLIP's text half keeps its causal mask, so that its embeddings stay what the
-    contrastive loss makes of them; the decoder looks both ways. Its answers are compared with the
-    text half's own token embeddings, as in [bert]'s code. A caption of few words still hides one.
+    a decoder of four layers behind the text half predicts them, cross entropy.
+    Departs: CLIP's text half keeps its causal mask, and with it the embeddings that the contrastive
+    loss trains; the decoder is bidirectional. Logits are products with the text half's token
+    embeddings, as in [bert]'s code. A caption with words hides at least one.
+
+    Args:
+        tower: the CLIP whose text half is trained; `forward` takes it, it is no submodule.
+        decoder: as wide as the text half.
+        mask_ratio: share of the words that is predicted, in (0, 1).
+        replace: shares of these words that become the mask vector, and that become another word;
+            the rest is unchanged ([bert] Sec. 3.1).
     """
 
     def __init__(
@@ -34,18 +41,10 @@ class MaskedLanguage(nn.Module):
         mask_ratio: float = 0.2,
         replace: Sequence[float] = (0.8, 0.1),
     ) -> None:
-        """Put built parts together.
-
-        Args:
-            tower: the CLIP whose text half is trained; it is handed in at every step and does not
-                become a part of this module.
-            decoder: as wide as the text half.
-            mask_ratio: share of the words that is guessed, in (0, 1).
-            replace: shares of these that become the mask's vector, and another word; the rest
-                stays as it is ([bert] Sec. 3.1).
+        """Check the numbers.
 
         Raises:
-            ValueError: a ratio out of its range, or shares that are none.
+            ValueError: a ratio out of its range, or shares that are negative or above 1 together.
         """
         super().__init__()
         check_mask_ratio(mask_ratio)
@@ -68,11 +67,11 @@ class MaskedLanguage(nn.Module):
             token_ids: (N, L) long, from its `tokenize`.
 
         Returns:
-            0-dim float32, the mean over the hidden words; 0, with gradients that are zeros, where
-            no text has a word.
+            0-dim float32, the mean over the hidden words; 0 with zero gradients if no text has a
+            word.
         """
         words = word_tokens(tower, token_ids)
-        length = int(words.sum(dim=1).max()) + 2  # with start and end; what follows is padding
+        length = int(words.sum(dim=1).max()) + 2  # with start and end; the rest is padding
         token_ids, words = token_ids[:, :length], words[:, :length]
         masks = draw_word_masks(words, self.mask_ratio)
         logits = self.guess(tower, token_ids, words, masks)
@@ -80,11 +79,11 @@ class MaskedLanguage(nn.Module):
         return total / max(len(logits), 1)
 
     def guess(self, tower: CLIPTower, token_ids: Tensor, words: Tensor, masks: Tensor) -> Tensor:
-        """Logits (M, vocabulary) of the M words of texts (N, L) that are hidden under the masks."""
+        """Logits (M, vocabulary) of the M words of texts (N, L) under the masks (N, L)."""
         feats = encode_text_tokens(tower, self.hide(tower, token_ids, masks))
         ends = words.sum(dim=1) + 1
-        places = torch.arange(token_ids.shape[1], device=token_ids.device)
-        decoded = self.decoder(feats, padding=places > ends[:, None])
+        positions = torch.arange(token_ids.shape[1], device=token_ids.device)
+        decoded = self.decoder(feats, padding=positions > ends[:, None])
         return decoded[masks] @ token_table(tower).to(decoded.dtype).t() + self.bias
 
     def hide(self, tower: CLIPTower, token_ids: Tensor, masks: Tensor) -> Tensor:

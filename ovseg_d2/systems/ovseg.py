@@ -1,4 +1,7 @@
-"""OVSeg: masks that somebody proposes, named by their maker and by CLIP.
+"""OVSeg: mask proposals classified by the proposal model and by CLIP.
+
+image -> source -> Q masks with class probabilities p -> crops -> `OVSegClassifier` -> q
+-> p^(1 - lambda) q^lambda -> sums over masks, in bands of rows -> scores or labels.
 
 Source: [ovseg] arXiv 2210.04150.
 
@@ -30,37 +33,37 @@ __all__ = ["OTHERS", "OVSeg", "with_others"]
 
 Size = tuple[int, int]
 
-# What the demo mode calls all that none of the asked words is.
+# The class of the demo mode for pixels outside of all chosen masks.
 OTHERS = "others"
 
 
 def with_others(words: Sequence[str]) -> list[str]:
-    """The words with "others" behind them, for `OVSeg` in demo mode; once, if they have it."""
+    """The words with "others" appended if missing, for `OVSeg` in demo mode."""
     return [*words] if OTHERS in words else [*words, OTHERS]
 
 
 class OVSeg(PixelScorer):
-    """Masks, each with the class probabilities p^(1 - lambda) q^lambda, summed at every pixel.
+    """Sum the class probabilities p^(1 - lambda) q^lambda of masks at every pixel.
 
-    p is what the masks' maker says, q what CLIP says of their crops. Makers without classes (SAM,
-    the truth) leave the naming to q. What each row of the paper's table of oracles needs:
+    p are the proposal model's class probabilities, q those of CLIP for the crops. Proposals without
+    classes (SAM, the ground truth) have q alone. The rows of the paper's table of oracles:
 
     =========================================  =================================================
-    the truth's masks, named by CLIP           ``score_masks`` of ``truth_proposals(...)``
-    proposals, named by the truth              ``lam=0``, of ``oracle_proposals(...)``
+    ground-truth masks, classified by CLIP     ``score_masks`` of ``truth_proposals(...)``
+    proposals, classified by the ground truth  ``lam=0``, of ``oracle_proposals(...)``
     =========================================  =================================================
 
     Paper: [ovseg] Sec. 3.1, Eq. (2), fused as in [maskformer].
     Departs: an image without any valid mask has p^(1 - lambda) alone, where the release fails.
 
     Args:
-        source: makes the masks; None where `score_masks` is given them.
-        classifier: CLIP's opinion; None where ``lam`` is 0 for all classes.
+        source: proposes masks; None if each call brings its masks, see `score_masks`.
+        classifier: computes q; None if ``lam`` is 0 for all classes.
         lam: lambda in [0, 1]: 0 is p alone, 1 is q alone.
-        unseen_lam: lambda of the classes that the source was not trained on; None: the same.
-        demo: for one or a few words: q alone, binary masks, and for each class only the mask that
-            it fits best. Pixels outside of them are the last class: see `with_others`.
-        official: the release's reading of ``lam=0``: q alone.
+        unseen_lam: lambda of the classes that the source was not trained on; None is ``lam``.
+        demo: for few words: q alone, binary masks, and only the best mask of each class. Pixels
+            outside of them are the last class, see `with_others`.
+        official: ``lam=0`` means q alone, as in the release.
     """
 
     def __init__(
@@ -73,10 +76,10 @@ class OVSeg(PixelScorer):
         demo: bool = False,
         official: bool = False,
     ) -> None:
-        """Keep the parts.
+        """Check the options.
 
         Raises:
-            ValueError: a lambda outside [0, 1], or no classifier where one is needed.
+            ValueError: a lambda outside [0, 1], or options that need a classifier and none.
         """
         super().__init__()
         for name, value in (("lam", lam), ("unseen_lam", unseen_lam)):
@@ -90,9 +93,9 @@ class OVSeg(PixelScorer):
         self.unseen_lam = unseen_lam
         self.demo = demo
         self.official = official
-        if classifier is None and (self._asks_clip or demo):
+        if classifier is None and (self._uses_clip or demo):
             raise ValueError(
-                f"lam={lam}, unseen_lam={unseen_lam}, demo={demo} ask for CLIP's opinion, and "
+                f"lam={lam}, unseen_lam={unseen_lam}, demo={demo} need CLIP's probabilities, and "
                 "classifier is None; give one, or lam=0"
             )
 
@@ -100,19 +103,19 @@ class OVSeg(PixelScorer):
     def score_masks(
         self, image: Tensor, proposals: MaskProposals, texts: ClassTexts, size: Size | None = None
     ) -> Tensor:
-        """Score the pixels of one image with given masks in place of the source's.
+        """Score the pixels of one image with given masks instead of the source's.
 
         Args:
             image: (3, H, W) RGB in 0..255.
             proposals: masks of the image's size.
-            texts: as for `score_pixels`.
-            size: (h, w) of the scores; None is the image's own size.
+            texts: embeddings of the K classes.
+            size: (h, w) of the scores; None is the image's size.
 
         Returns:
             (K, h, w) float32.
 
         Raises:
-            ValueError: as `name_masks`.
+            ValueError: see `name_masks`.
             ImageTooLargeError: memory does not suffice for the scores.
         """
         need_score_memory(image, size, texts.num_classes)
@@ -123,7 +126,7 @@ class OVSeg(PixelScorer):
     def segment_masks(
         self, image: Tensor, proposals: MaskProposals, texts: ClassTexts, size: Size | None = None
     ) -> Tensor:
-        """Label the pixels of one image with given masks: (h, w) int64; see `score_masks`."""
+        """Label the pixels of one image with given masks: (h, w) int64, see `score_masks`."""
         with evaluating(self):
             bands = self._fuse(image, proposals, texts, size)
             return torch.cat([band.argmax(dim=0) for band in bands])
@@ -137,28 +140,27 @@ class OVSeg(PixelScorer):
         lams: Sequence[float],
         size: Size | None = None,
     ) -> Iterator[Tensor]:
-        """Score one image at several lambdas; its masks are named once.
+        """Score one image at several lambdas; its masks are classified once.
 
         Args:
             image: (3, H, W) RGB in 0..255.
-            proposals: its masks, of the image's size, with classes.
-            texts: as for `score_pixels`.
-            lams: each in [0, 1], for all classes alike, in place of the system's own; without the
-                demo mode.
-            size: (h, w) of the scores; None is the image's own size.
+            proposals: masks of the image's size, with classes.
+            texts: embeddings of the K classes.
+            lams: values in [0, 1], for all classes, instead of the system's ``lam`` and without
+                the demo mode.
+            size: (h, w) of the scores; None is the image's size.
 
         Yields:
             (K, h, w) float32 for each lambda.
 
         Raises:
-            ValueError: a lambda outside [0, 1], no classifier, or proposals without classes, of
-                which no lambda makes a difference.
+            ValueError: a lambda outside [0, 1], no classifier, or proposals without classes.
         """
         with evaluating(self):
             if proposals.probs is None or self.classifier is None:
                 raise ValueError(
-                    "a sweep over lambda weighs two opinions, and there is one; give proposals "
-                    "with classes, and a classifier"
+                    "a sweep over lambda needs the probabilities of proposals and of CLIP; give "
+                    "proposals with classes, and a classifier"
                 )
             p = proposals.probs.float()
             clip = self.classifier(image, proposals.masks, texts)
@@ -170,27 +172,27 @@ class OVSeg(PixelScorer):
 
     @torch.no_grad()
     def name_masks(self, image: Tensor, proposals: MaskProposals, texts: ClassTexts) -> Tensor:
-        """Give the masks of one image their final class probabilities.
+        """Final class probabilities of one image's masks.
 
         Args:
             image: (3, H, W) RGB in 0..255.
-            proposals: its masks, of the image's size.
-            texts: as for `score_pixels`; ``unseen_lam`` needs their ``seen``.
+            proposals: masks of the image's size.
+            texts: embeddings of the K classes; ``unseen_lam`` needs their ``seen``.
 
         Returns:
-            (Q, K) float32, rows not normalised: p^(1 - lambda) q^lambda; q, and zeros where a
-            mask is empty, where the proposals know no classes.
+            (Q, K) float32, rows not normalised: p^(1 - lambda) q^lambda; for proposals without
+            classes q, which is 0 for empty masks.
 
         Raises:
             ValueError: texts or masks that do not fit, proposals without classes and no
                 classifier, or ``unseen_lam`` without ``seen``.
         """
         p = proposals.probs
-        if p is not None and not self._asks_clip and not self.demo:
+        if p is not None and not self._uses_clip and not self.demo:
             return p.float()
         if self.classifier is None:
             raise ValueError(
-                "these proposals know no classes, and classifier is None; give a classifier"
+                "these proposals have no classes, and classifier is None; give a classifier"
             )
         clip = self.classifier(image, proposals.masks, texts)
         if p is None or self.demo:
@@ -200,7 +202,7 @@ class OVSeg(PixelScorer):
         )
 
     @property
-    def _asks_clip(self) -> bool:
+    def _uses_clip(self) -> bool:
         return self.lam > 0 or bool(self.unseen_lam) or self.official
 
     def _lambdas(self, texts: ClassTexts, p: Tensor) -> float | Tensor:
@@ -216,7 +218,7 @@ class OVSeg(PixelScorer):
     def _bands(self, image: Tensor, out_size: Size | None, texts: ClassTexts) -> Iterator[Tensor]:
         """Yield the final scores (K, rows, W) of one image (3, H, W), from the top band down."""
         if self.source is None:
-            raise ValueError("there is no source of masks; give one, or call score_masks")
+            raise ValueError("source is None; give a source of masks, or call score_masks")
         yield from self._fuse(image, self.source(image, texts), texts, out_size)
 
     def _fuse(
@@ -230,7 +232,7 @@ class OVSeg(PixelScorer):
             yield merge_background(band, texts.background_ids)
 
     def _best_masks(self, probs: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
-        """For each class the mask that it fits best, and one that is the last class, the rest."""
+        """The best mask of each class, and all other pixels as a mask of the last class."""
         assert self.classifier is not None
         binary = binarize_masks(masks, self.classifier.crop.threshold)
         if len(probs):
@@ -243,7 +245,7 @@ class OVSeg(PixelScorer):
 
 
 def _resize(masks: Tensor, size: Size | None) -> Tensor:
-    """(Q, H, W) at another size, for a resized sum is the sum of resized masks."""
+    """(Q, *size) masks; the sum of resized masks is the resized sum."""
     if size is None or tuple(size) == tuple(masks.shape[1:]):
         return masks
     if len(masks) == 0:

@@ -1,4 +1,4 @@
-"""OVSeg's second opinion: CLIP looks at each mask's crop and names it.
+"""OVSegClassifier: CLIP classifies the crop of each mask.
 
 Source: [ovseg] arXiv 2210.04150.
 
@@ -28,11 +28,11 @@ __all__ = ["MaskClasses", "OVSegClassifier"]
 
 @dataclass(frozen=True, eq=False)
 class MaskClasses:
-    """What CLIP says of the masks of one image.
+    """CLIP's class probabilities of one image's masks.
 
     Attributes:
-        probs: (Q, K) float32, q of each mask; zeros where it is not valid.
-        valid: (Q,) bool, the masks that have a pixel at all.
+        probs: (Q, K) float32, q of each mask; zeros for masks that are not valid.
+        valid: (Q,) bool, the masks with at least one pixel.
     """
 
     probs: Tensor
@@ -40,16 +40,16 @@ class MaskClasses:
 
 
 class OVSegClassifier(nn.Module):
-    """Name masks by their crops, with prompts in the place of what is masked.
+    """Classify masks by their crops, with mask prompts instead of masked patches.
 
     Paper: [ovseg] Sec. 3.1: the tight box of a mask, background masked out, resized to CLIP's own
-    size; q is the softmax of 100 cosines, whatever CLIP's own factor.
+    size; q is the softmax of 100 cosines, independent of CLIP's own factor.
 
     Args:
-        prompted: the tower, with or without prompts; used as it is, its gradient flags included.
+        prompted: the tower, with or without prompts; its gradient flags are left unchanged.
         crop: how masks are cut out.
-        logit_scale: what cosines are multiplied with.
-        batch_size: most crops that are held and encoded at once.
+        logit_scale: factor of the cosines.
+        batch_size: the largest number of crops held and encoded at once.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class OVSegClassifier(nn.Module):
         logit_scale: float = 100.0,
         batch_size: int = 32,
     ) -> None:
-        """Keep the parts.
+        """Check the numbers.
 
         Raises:
             ValueError: a scale that is not positive or a batch size below 1.
@@ -76,21 +76,13 @@ class OVSegClassifier(nn.Module):
         self.logit_scale = logit_scale
         self.batch_size = batch_size
 
-    def forward(
-        self,
-        image: Tensor,
-        masks: Tensor,
-        texts: ClassTexts,
-    ) -> MaskClasses:
-        """Name the masks of one image.
+    def forward(self, image: Tensor, masks: Tensor, texts: ClassTexts) -> MaskClasses:
+        """Classify the masks of one image.
 
         Args:
             image: (3, H, W) RGB in 0..255.
             masks: (Q, H, W) bool, or soft ones in [0, 1]; Q may be 0, and masks may be empty.
             texts: embeddings of the K classes; a class of several rows has the cosine of its best.
-
-        Returns:
-            Probabilities, and which masks are valid.
 
         Raises:
             ValueError: texts of another width than the tower, or masks of another size than the
@@ -107,14 +99,12 @@ class OVSegClassifier(nn.Module):
         return MaskClasses(probs, valid)
 
     def embed_masks(self, image: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode the crops of those masks that are not empty.
+        """Encode the crops of the masks that are not empty.
 
-        Args:
-            image: as for `forward`.
-            masks: likewise.
+        Arguments are those of `forward`.
 
         Returns:
-            (V, D) unit norm, of the V valid masks in order; and (Q,) bool, which they are.
+            (V, D) unit norm, of the V valid masks in order; and (Q,) bool, whether a mask is valid.
 
         Raises:
             ValueError: masks of another size than the image.
@@ -130,13 +120,13 @@ class OVSegClassifier(nn.Module):
         weights = masks if options.matting else binary
         size = (image.shape[1], image.shape[2])
         boxes = expand_boxes(mask_boxes(binary), options.expand_ratio, size)
-        picture = tower.normalize(image)
+        normed = tower.normalize(image)
         fill = fill_color(tower, options.fill)
-        found = [picture.new_zeros(0, tower.embed_dim)]
+        embeds = [normed.new_zeros(0, tower.embed_dim)]
         rows = valid.nonzero()[:, 0]
         for start in range(0, len(rows), self.batch_size):
             chosen = rows[start : start + self.batch_size]
-            cut = cut_regions(picture, weights[chosen], boxes[chosen], fill)
+            cut = cut_regions(normed, weights[chosen], boxes[chosen], fill)
             crops, crop_masks = resize_regions(*cut, self.prompted.crop_size)
-            found.append(self.prompted.encode_crops(crops, crop_masks))
-        return torch.cat(found), valid
+            embeds.append(self.prompted.encode_crops(crops, crop_masks))
+        return torch.cat(embeds), valid

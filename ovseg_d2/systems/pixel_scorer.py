@@ -24,7 +24,7 @@ Size = tuple[int, int]
 class PixelScorer(nn.Module, ABC):
     """Scores and labels images; a subclass scores one image, band by band.
 
-    A pixel's label is its class of the best score. The unit of the scores is the subclass's.
+    A pixel's label is the class with the best score. The subclass defines the unit of the scores.
     """
 
     @torch.no_grad()
@@ -36,20 +36,20 @@ class PixelScorer(nn.Module, ABC):
     ) -> Tensor | list[Tensor]:
         """Score every pixel for every class, in evaluation mode and without gradient.
 
-        Holds all K x H x W scores; `segment` gives labels without them.
+        Holds all K x H x W scores in memory; `segment` does not.
 
         Args:
             images: (B, 3, H, W) RGB in 0..255, or a sequence of (3, H, W) of different sizes.
             texts: embeddings of the K classes. A class of several rows has the score of its best
                 row; all background classes become one, the first.
-            size: (h, w) of the scores, or one for each image; None is the images' own size.
+            size: (h, w) of the scores, or one for each image; None is the images' size.
 
         Returns:
             (B, K, h, w) floating, or a list of (K, h, w).
 
         Raises:
             ValueError: texts of another width, images of another shape, another number of sizes,
-                or a case that the subclass refuses.
+                or a case the subclass refuses.
             ImageTooLargeError: memory does not suffice for the scores.
         """
         pairs = list(each_image(images, size))
@@ -71,7 +71,7 @@ class PixelScorer(nn.Module, ABC):
     ) -> Tensor | list[Tensor]:
         """Label every pixel, in evaluation mode and without gradient.
 
-        Holds the scores of one band of rows at a time. Arguments and errors are those of
+        Holds the scores of one band of rows in memory. Arguments and errors are those of
         `score_pixels`.
 
         Returns:
@@ -90,15 +90,10 @@ class PixelScorer(nn.Module, ABC):
 
 
 def need_score_memory(image: Tensor, size: Size | None, num_classes: int) -> None:
-    """Refuse scores of K classes at all pixels of one image that memory does not suffice for.
-
-    Args:
-        image: (3, H, W).
-        size: (h, w) of the scores; None is the image's own size.
-        num_classes: K.
+    """Check that memory suffices for scores (num_classes, *size) of one image (3, H, W).
 
     Raises:
-        ImageTooLargeError: the scores take more than what is free.
+        ImageTooLargeError: the scores need more than is free.
     """
     height, width = (image.shape[1], image.shape[2]) if size is None else size
     need_memory(
@@ -111,14 +106,7 @@ def need_score_memory(image: Tensor, size: Size | None, num_classes: int) -> Non
 def each_image(
     images: Tensor | Sequence[Tensor], size: Size | Sequence[Size] | None = None
 ) -> Iterator[tuple[Tensor, Size | None]]:
-    """Pair each image (3, H, W) with the size of its result.
-
-    Args:
-        images: (B, 3, H, W), or a sequence of (3, H, W) of different sizes.
-        size: (h, w) of all results, one for each image, or None.
-
-    Returns:
-        Pairs of image and size; the size is None where ``size`` is.
+    """Pair each image (3, H, W) with the size (h, w) of its result, or None if ``size`` is.
 
     Raises:
         ValueError: images of another shape, or another number of sizes, before the first pair.
@@ -141,7 +129,7 @@ def each_image(
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Put a module and its parts into evaluation mode, and each part back afterwards."""
+    """Put a module into evaluation mode; restore the mode of every submodule afterwards."""
     training = [m for m in module.modules() if m.training]
     module.eval()
     try:

@@ -1,4 +1,8 @@
-"""PixelCLIP: CLIP's image encoder learns where things are, from masks without labels.
+"""PixelCLIP: CLIP's image encoder fine-tuned from masks without labels.
+
+weak view -> EMA teacher -> features f_M pooled in the masks -> Sinkhorn with clusters f_C
+-> masks of a cluster united to its target; strong view -> student -> cosines with f_C
+-> decoder -> mask logits; logits and targets -> binary cross entropy.
 
 Source: [pixelclip] arXiv 2409.19846.
 """
@@ -40,11 +44,11 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True, eq=False)
 class PixelCLIPStatistics:
-    """What one step did, without gradient.
+    """Statistics of one step, without gradient.
 
     Attributes:
         loss: 0-dim, of this rank.
-        image_ids: (M,) int64, the image of each of this rank's masks.
+        image_ids: (M,) int64, the image of each mask of this rank.
         assignment: of these masks, with the counts of all ranks; None without clustering.
     """
 
@@ -53,47 +57,45 @@ class PixelCLIPStatistics:
     assignment: Assignment | None
 
     def numbers(self) -> dict[str, float]:
-        """What there is to log: waits for the device."""
-        found = {"loss_mask": self.loss.item(), "masks": float(len(self.image_ids))}
+        """Floats for logs; waits for the device."""
+        numbers = {"loss_mask": self.loss.item(), "masks": float(len(self.image_ids))}
         if self.assignment is not None:
-            found["clusters_in_use"] = float((self.assignment.counts > 0).sum())
-            found["assignment_entropy"] = self.assignment.entropy.item()
-        return found
+            numbers["clusters_in_use"] = float((self.assignment.counts > 0).sum())
+            numbers["assignment_entropy"] = self.assignment.entropy.item()
+        return numbers
 
 
 class PixelCLIP(nn.Module):
     """Train a tower's image half from images and unlabelled masks.
 
-    A teacher, the moving average of the image half, gives each mask a feature f_M. Clusters f_C are
-    learnable prompts through the frozen text half; Sinkhorn assigns all masks of all ranks to them,
-    and masks of a cluster are united to its target. The student's features are compared with f_C,
-    a decoder makes masks of the similarity maps, and these are to equal the targets.
+    Clusters f_C are learnable prompts through the frozen text half; Sinkhorn assigns the masks of
+    all ranks to them.
 
     Paper: [pixelclip] Sec. 3.
-    Departs: an image without masks, and a batch without any, train on: their loss is 0 and their
-    gradients are zeros (the release fails). Batch norms keep their statistics. Mask features are
-    pooled without ever resizing the features (see `location_weights`), which changes nothing.
+    Departs: an image or a batch without masks has a loss of 0 and zero gradients (the release
+    fails). Batch norms keep their statistics. Mask features are pooled without resizing the
+    features (see `location_weights`), with the same result.
 
-    The ablations of the paper are its arguments: no clustering is ``clusters=None``, where the
-    similarity of the image with each f_M is decoded and the mask itself is the target; clusters
-    without the text encoder and fixed names are `ClusterVectors`; names that are not learnt, bare
-    prompts, k, l and several templates are arguments of `ClassPrompts`; ``momentum=0`` has no
-    teacher, and the student itself gives f_M.
+    The ablations of the paper: no clustering is ``clusters=None``, where the similarity of the
+    image with each f_M is decoded and the mask itself is the target; clusters without the text
+    encoder and fixed names are `ClusterVectors`; names that are not learnt, bare prompts, k, l and
+    several templates are arguments of `ClassPrompts`; with ``momentum=0`` there is no teacher, and
+    the student computes f_M.
 
     Args:
-        tower: the CLIP; which weights are trained says `ovseg_d2.clip.set_trainable`.
-        clusters: gives f_C; None trains without clustering.
-        decoder: from similarity maps to masks; left out of inference.
-        last_block: of the image half, everywhere; None is the paper's, the class token's residual
-            for a ViT and the default for other towers.
+        tower: the CLIP; `ovseg_d2.clip.set_trainable` selects the trained weights.
+        clusters: computes f_C; None trains without clustering.
+        decoder: similarity maps -> masks; not used in inference.
+        last_block: of the image half, in training and inference; None is the paper's, the class
+            token's residual for a ViT and the default for other towers.
         momentum: of the teacher, 0 for none.
         epsilon: of `assign_clusters`, for cosines; the paper has 0.01 for a ViT, 1 for a ConvNeXt.
         num_iters: of `assign_clusters`.
-        queue_size: masks of earlier batches, of all ranks, that share in the balance; 0 for none,
-            as the paper, whose batches have thousands of masks.
+        queue_size: number of masks of earlier batches, of all ranks, that join the assignment; 0
+            for none, as in the paper, whose batches have thousands of masks.
         mask_size: (h, w) in pixels of masks and logits.
-        image_size: (h, w) in pixels that images are encoded at, whatever their aspect ratio, in
-            whole patches; None leaves them as they are.
+        image_size: (h, w) in pixels at which images are encoded, whole patches, independent of the
+            aspect ratio; None keeps their size.
         official: Sinkhorn's start and the inference are the release's.
     """
 
@@ -114,7 +116,7 @@ class PixelCLIP(nn.Module):
         image_size: Size | None = None,
         official: bool = False,
     ) -> None:
-        """Put built parts together; the teacher starts as a copy of the image half.
+        """Check the numbers; the teacher starts as a copy of the image half.
 
         Raises:
             ValueError: a momentum outside of [0, 1), or an image size that is not whole patches.
@@ -154,21 +156,19 @@ class PixelCLIP(nn.Module):
         return self
 
     def inference(self, **options: Any) -> PixelCLIPInference:
-        """Give the student as a MaskCLIP, on the weights of the moment; options are its."""
+        """Return a MaskCLIP that shares the student's weights; ``options`` go to MaskCLIP."""
         options = {"last_block": self.last_block, "image_size": self.image_size} | options
         return PixelCLIPInference(self.tower, official=self.official, **options)
 
     def forward(
         self, images: Tensor, masks: Sequence[Tensor], strong_images: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """Move the teacher, in training mode, and give the loss of one batch.
-
-        What happened is kept in `statistics` until the next call.
+        """Loss of one batch; updates the teacher first in training mode, and `statistics`.
 
         Args:
-            images: (B, 3, H, W) RGB in 0..255, the weak view that the teacher sees.
+            images: (B, 3, H, W) RGB in 0..255, the teacher's weak view.
             masks: for each image (N_i, H, W) bool, unlabelled; N_i may be 0.
-            strong_images: as ``images``, the view that the student sees; None: the same.
+            strong_images: (B, 3, H, W), the student's strong view; None is ``images``.
 
         Returns:
             ``loss_mask``, 0-dim.
@@ -184,8 +184,8 @@ class PixelCLIP(nn.Module):
         student_feats = self._dense_feats(strong_images)
         with torch.no_grad():
             teacher_feats = self._dense_feats(images, self.teacher)
-        resized = [resize_masks(each, self.mask_size)[0] for each in masks]
-        counts = torch.tensor([len(each) for each in resized])
+        resized = [resize_masks(image_masks, self.mask_size)[0] for image_masks in masks]
+        counts = torch.tensor([len(image_masks) for image_masks in resized])
         image_ids = torch.arange(len(resized)).repeat_interleave(counts).to(images.device)
         all_masks = torch.cat(resized)
         mask_feats = self.pool(teacher_feats, all_masks, image_ids)
@@ -209,22 +209,19 @@ class PixelCLIP(nn.Module):
         return {"loss_mask": loss}
 
     def pool(self, feats: Tensor, masks: Tensor, image_ids: Tensor) -> Tensor:
-        """f_M: features (B, D, h, w) averaged in masks (M, *mask_size) of images (M,): (M, D).
+        """f_M, (M, D): means of features (B, D, h, w) in masks (M, *mask_size).
 
-        ``image_ids`` ascend.
+        ``image_ids`` (M,) are ascending.
         """
         weights = location_weights(masks, (feats.shape[2], feats.shape[3]))
         pooled = [
-            pool_masks(each[None].float(), weights[image_ids == image][None])[0]
-            for image, each in enumerate(feats)
+            pool_masks(image_feats[None].float(), weights[image_ids == image_id][None])[0]
+            for image_id, image_feats in enumerate(feats)
         ]
         return torch.cat(pooled)
 
     def assign(self, mask_feats: Tensor, cluster_embeds: Tensor) -> Assignment:
-        """Assign masks (M, D) to clusters (P, D) by their cosines, together with other ranks'.
-
-        With a queue, also together with its masks.
-        """
+        """Assign masks (M, D) to clusters (P, D) by cosines, jointly over ranks and the queue."""
         with torch.no_grad(), torch.autocast(mask_feats.device.type, enabled=False):
             clusters = _unit(cluster_embeds).t()
             return assign_clusters(
@@ -236,7 +233,7 @@ class PixelCLIP(nn.Module):
             )
 
     def cluster_loss(self, feats: Tensor, cluster_embeds: Tensor, targets: Tensor) -> Tensor:
-        """Loss of the student's (B, D, h, w), clusters (P, D) and targets (B, P, *mask_size)."""
+        """Loss of features (B, D, h, w), clusters (P, D) and targets (B, P, *mask_size)."""
         maps = torch.einsum("bdhw,pd->bphw", _unit(feats), _unit(cluster_embeds))
         covered = (targets > 0).any(dim=1)
         return masked_bce_loss(self.decoder(maps, self.mask_size), targets, covered)
@@ -244,17 +241,17 @@ class PixelCLIP(nn.Module):
     def mask_loss(
         self, feats: Tensor, mask_feats: Tensor, masks: Tensor, image_ids: Tensor
     ) -> Tensor:
-        """Loss without clustering: each mask (M, *mask_size) is its own target.
+        """Loss without clustering: the masks (M, *mask_size) are the targets.
 
         Paper: [pixelclip] Sec. 3.2, M_IM: the student's (B, D, h, w) compared with f_M (M, D).
         """
-        one = torch.zeros_like(image_ids)
-        covered = merge_masks(masks, image_ids, one, num_images=len(feats), num_clusters=1)[:, 0]
+        zeros = torch.zeros_like(image_ids)
+        covered = merge_masks(masks, image_ids, zeros, num_images=len(feats), num_clusters=1)[:, 0]
         student, mask_embeds = _unit(feats), _unit(mask_feats)
         maps = torch.cat(
             [
-                torch.einsum("dhw,md->mhw", each, mask_embeds[image_ids == image])
-                for image, each in enumerate(student)
+                torch.einsum("dhw,md->mhw", image_feats, mask_embeds[image_ids == image_id])
+                for image_id, image_feats in enumerate(student)
             ]
         )
         logits = self.decoder(maps, self.mask_size)
@@ -262,13 +259,13 @@ class PixelCLIP(nn.Module):
 
     @torch.no_grad()
     def predict_masks(self, images: Tensor) -> Tensor:
-        """Decode all clusters' masks, to be looked at: (B, 3, H, W) -> logits (B, P, *mask_size).
+        """Masks of all clusters, for drawings: (B, 3, H, W) -> logits (B, P, *mask_size).
 
         Raises:
             ValueError: there are no clusters.
         """
         if self.clusters is None:
-            raise ValueError("clusters is None: masks of clusters need clusters")
+            raise ValueError("clusters is None; give clusters, whose masks are predicted")
         cluster_embeds = self.clusters(self.tower)
         feats = self._dense_feats(images)
         maps = torch.einsum("bdhw,pd->bphw", _unit(feats), _unit(cluster_embeds))
@@ -283,8 +280,8 @@ class PixelCLIP(nn.Module):
         patch = self.tower.patch_size
         if size[0] % patch[0] or size[1] % patch[1]:
             raise ValueError(
-                f"images of {size} pixels are not whole patches of {patch}, and masks could not be "
-                "laid over their features; choose image_size in whole patches"
+                f"images of {size} pixels are not whole patches of {patch}, and masks would not "
+                "fit their features; choose image_size in whole patches"
             )
 
     def _check_batch(self, images: Tensor, masks: Sequence[Tensor], strong: Tensor) -> None:
@@ -293,25 +290,25 @@ class PixelCLIP(nn.Module):
                 f"images {tuple(images.shape)}, strong_images {tuple(strong.shape)} and masks for "
                 f"{len(masks)} images; give two views of one shape and masks for each image"
             )
-        for each in masks:
-            if each.dim() != 3 or each.shape[1:] != images.shape[2:]:
+        for image_masks in masks:
+            if image_masks.dim() != 3 or image_masks.shape[1:] != images.shape[2:]:
                 raise ValueError(
-                    f"masks of shape {tuple(each.shape)} for images {tuple(images.shape)}; give "
-                    "(N, H, W) of the image's own size, N = 0 for none"
+                    f"masks of shape {tuple(image_masks.shape)} for images {tuple(images.shape)}; "
+                    "give (N, H, W) of the image's own size, N = 0 for none"
                 )
         if self.image_size is None:
             self._check_image_size((images.shape[2], images.shape[3]))
 
 
 def _unit(vectors: Tensor) -> Tensor:
-    """Unit norm along the axis of D: the second of (B, D, h, w), the last of (M, D)."""
+    """Unit norm along D, the second dimension of (B, D, h, w) or (M, D)."""
     return F.normalize(vectors.float(), dim=1)
 
 
 def _start_teacher(module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Weights without a teacher, those of a CLIP, start it as a copy of the student."""
-    own, student = f"{prefix}teacher.", f"{prefix}tower.model.visual."
-    if any(key.startswith(own) for key in state_dict):
+    """Add a teacher, a copy of the student, to weights without one, such as a CLIP's."""
+    teacher, student = f"{prefix}teacher.", f"{prefix}tower.model.visual."
+    if any(key.startswith(teacher) for key in state_dict):
         return
     for key in [key for key in state_dict if key.startswith(student)]:
-        state_dict[own + key.removeprefix(student)] = state_dict[key]
+        state_dict[teacher + key.removeprefix(student)] = state_dict[key]

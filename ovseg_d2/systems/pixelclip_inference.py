@@ -1,4 +1,4 @@
-"""How a PixelCLIP answers: MaskCLIP on its student, images at the size that it was trained at."""
+"""PixelCLIPInference: MaskCLIP on PixelCLIP's student, with images at its training size."""
 
 from __future__ import annotations
 
@@ -19,25 +19,24 @@ __all__ = ["PixelCLIPInference", "resize_images"]
 
 Size = tuple[int, int]
 
-# The release's features have this size before they are normalised.
+# The release resizes features to this grid before it normalises them.
 _OFFICIAL_GRID = (64, 64)
 
 
 class PixelCLIPInference(MaskCLIP):
-    """MaskCLIP whose images are brought to one size, whatever their aspect ratio.
+    """MaskCLIP whose images are resized to one size, of any aspect ratio.
 
     Paper: [pixelclip] Sec. 4: the image encoder alone, without decoder and prompts.
     Departs: the release resizes dense features to 64x64 before it normalises them, crops that map
-    to the image where a side is below 64 pixels, and answers for the first image of a batch only.
-    With ``official`` the first of these is done; the others have no use.
+    to the image where a side is below 64 pixels, and segments only the first image of a batch.
+    ``official`` does the first of these; the others have no use.
 
     Args:
-        tower: as for `MaskCLIP`, like all that follow.
-        image_size: (h, w) in pixels that images have when they are encoded, 320x320 in the paper;
-            None leaves them as they are.
-        official: the release's features, cosines without refinement; and what it means for
-            `MaskCLIP`.
-        options: further arguments of `MaskCLIP`; background words alone matter with ``official``.
+        tower: see `MaskCLIP`.
+        image_size: (h, w) in pixels at which images are encoded, 320x320 in the paper; None keeps
+            their size.
+        official: the release's features and cosines without refinement; see also `MaskCLIP`.
+        options: further arguments of `MaskCLIP`; ``official`` ignores all but the last block.
     """
 
     def __init__(
@@ -48,11 +47,7 @@ class PixelCLIPInference(MaskCLIP):
         official: bool = False,
         **options: Any,
     ) -> None:
-        """Keep the parts.
-
-        Raises:
-            ValueError: as `MaskCLIP`.
-        """
+        """Build the `MaskCLIP`; errors are its errors."""
         super().__init__(tower, official=official, **options)
         self.image_size = image_size
 
@@ -75,5 +70,5 @@ class PixelCLIPInference(MaskCLIP):
 
 
 def resize_images(images: Tensor, size: Size) -> Tensor:
-    """Resize (B, 3, H, W) bilinearly, without antialiasing, as CLIP of [pixelclip] sees them."""
+    """Resize (B, 3, H, W) bilinearly, without antialiasing, as [pixelclip] does."""
     return F.interpolate(images.float(), size=size, mode="bilinear", align_corners=False)

@@ -1,4 +1,4 @@
-"""A segmentation network whose classifier is text: any words, at the resolution of the network."""
+"""TextSegmenter: a segmentation network that classifies pixels by text embeddings."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ Size = tuple[int, int]
 
 
 class TextSegmenter(PixelScorer):
-    """Dense features of a network, compared with text embeddings.
+    """Score pixels by the network's dense features and text embeddings.
 
-    Scores of pixels are logits; probabilities, where several words stand for a class.
+    Scores of pixels are logits; probabilities, if a class has several rows.
 
     Args:
-        network: images to features of the joint space.
-        classifier: features and texts to logits.
+        network: images -> features of the joint space.
+        classifier: features and texts -> logits.
     """
 
     def __init__(self, network: DenseNetwork, classifier: TextClassifier) -> None:
-        """Put built parts together."""
+        """Take the parts as documented by the class."""
         super().__init__()
         self.network = network
         self.classifier = classifier
 
     @property
     def stride(self) -> int:
-        """Pixels from logit to logit."""
+        """Distance of neighbouring logits in pixels."""
         return self.network.stride
 
     def forward(
         self, images: Tensor, text_embeds: Tensor, *, background_rows: Sequence[int] = ()
     ) -> Tensor:
-        """Logits on the network's grid, which covers images padded to whole strides.
+        """Logits on the network's grid, which covers the images padded to whole strides.
 
         Args:
             images: (B, 3, H, W) RGB in 0..255, any size.
             text_embeds: (K, D) unit norm.
-            background_rows: those of background, where that is learnt.
+            background_rows: rows of background, used if the classifier learns a background.
 
         Returns:
             (B, K, h, w) with h = ceil(H / stride).
@@ -55,7 +55,7 @@ class TextSegmenter(PixelScorer):
         return self.classifier(self.network(images), text_embeds, background_rows)
 
     def check_size(self, size: Size) -> None:
-        """Refuse training images that are not whole strides: labels would not lie over logits.
+        """Refuse training images that are not whole strides, where labels and logits misalign.
 
         Raises:
             ValueError: the stride does not divide both sides.
@@ -85,6 +85,6 @@ class TextSegmenter(PixelScorer):
 
 
 def _finite(scores: Tensor) -> Tensor:
-    """Classes that are out of the question get a finite score: interpolation multiplies by 0."""
+    """Replace -inf by a score below all others: interpolation of -inf gives NaN."""
     lowest = scores[scores.isfinite()].min() - 1
     return torch.where(scores.isfinite(), scores, lowest)

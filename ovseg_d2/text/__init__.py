@@ -1,4 +1,4 @@
-"""Words to embeddings: prompt templates and the bank that encodes each word once."""
+"""Words -> embeddings: prompt templates, learnable prompts, and the bank of encoded words."""
 
 from ovseg_d2.text.bank import TextBank
 from ovseg_d2.text.class_prompts import ClassPrompts, ClusterVectors

@@ -1,8 +1,8 @@
-"""`TextBank`: words to unit vectors, each word encoded once.
+"""`TextBank`: words -> unit vectors; each word is encoded once.
 
-Encoding a vocabulary through 80 templates costs far more than segmenting a picture with it, so
-every embedding is kept. It is kept by content (which weights, which templates, which word), never
-by "the classes have been set": a text tower that was trained on, or other words, give new vectors.
+Encoding a vocabulary through 80 templates costs far more than segmenting an image with it, so
+embeddings are cached, by content (weights, templates, word): a text tower with changed weights, or
+other words, give new vectors.
 """
 
 from __future__ import annotations
@@ -37,33 +37,33 @@ __all__ = ["SynonymPolicy", "TextBank"]
 SynonymPolicy = Literal["mean", "joined", "max"]
 
 _LOGGER = logging.getLogger(__name__)
-# Words kept in memory: 16384 rows of 768 float32 values are 50 MB.
+# Words cached in memory: 16384 rows of 768 float32 values are 50 MB.
 _MAX_WORDS = 16384
-# A progress bar appears above this many prompts; fewer are done before it could be read.
+# A progress bar is shown for more prompts than this.
 _PROGRESS_PROMPTS = 2000
 
 
 class TextBank:
-    """Embeds vocabularies with a CLIP text tower, remembering every word.
+    """Embeds vocabularies with a CLIP text tower and caches every word.
 
-    A word's embedding is the mean over T templates of the unit-norm prompt embeddings, brought to
-    unit norm again. Source: [clip] Sec. 3.1.4 (ensembling in embedding space), as in the official
+    A word's embedding is the mean over T templates of the unit-norm prompt embeddings, normalised
+    again. Source: [clip] Sec. 3.1.4 (ensembling in embedding space), as in the official
     code of [maskclip] and [ovseg].
 
-    Departs: [pixelclip]'s code averages the words of a class within each template first, then
-    over templates. The two are the same unless a class has several words and there are several
-    templates; no class of its benchmarks has several words.
+    Departs: [pixelclip]'s code averages the words of a class within each template, then over
+    templates. The results differ only for several words a class with several templates; no class
+    of its benchmarks has several words.
 
     Args:
-        tower: the CLIP tower whose text half encodes; it is read, never changed.
+        tower: the CLIP tower whose text half encodes; it is never changed.
         templates: a name of `TEMPLATE_SETS` or a list of templates with one ``{}`` each.
-        synonyms: "mean" embeds each word of a class and takes the normalised mean of the unit
-            vectors; "joined" puts the words into one prompt, separated by ", " ([ovseg] encodes
-            ADE20K's comma lists so); "max" keeps one vector a word, for a class's score is then
-            the best of its words' scores ([sclip], [naclip]): see `class_texts`.
-        cache_dir: folder for embeddings on disk, made when first needed. None keeps them in
-            memory only.
-        batch_size: most prompts encoded at once.
+        synonyms: "mean" takes the normalised mean of the unit vectors of a class's words; "joined"
+            puts the words into one prompt, separated by ", " (as [ovseg] does for ADE20K); "max"
+            keeps one vector a word, and a class's score is the best of its words' scores ([sclip],
+            [naclip]), see `class_texts`.
+        cache_dir: folder for embeddings on disk, created when first needed; None caches in memory
+            only.
+        batch_size: the largest number of prompts encoded at once.
 
     Raises:
         ValueError: unknown templates or policy, or a batch size below 1.
@@ -78,7 +78,7 @@ class TextBank:
         cache_dir: str | Path | None = None,
         batch_size: int = 256,
     ) -> None:
-        """Resolve the templates; nothing is encoded and no folder touched yet."""
+        """Resolve the templates; encode nothing yet."""
         if synonyms not in get_args(SynonymPolicy):
             raise ValueError(
                 f"synonyms is {synonyms!r}; choose from {list(get_args(SynonymPolicy))}"
@@ -105,23 +105,22 @@ class TextBank:
             (K, D) float32, unit norm, on the tower's device; without gradient.
 
         Raises:
-            ValueError: a prompt longer than the tower's context, names no vocabulary takes, or
-                the policy "max" and a class of several words, which has no single vector.
+            ValueError: a prompt longer than the tower's context, names that `Vocabulary` refuses,
+                or the policy "max" and a class of several words.
         """
         vocabulary = _as_vocabulary(vocabulary)
         if self.synonyms == "max" and any(len(words) > 1 for words in vocabulary.synonyms):
             raise ValueError(
-                "synonyms is 'max', so that a class of several words has a vector for each; call "
+                "synonyms is 'max', and a class of several words has several vectors; call "
                 "class_texts, whose best_of_words reduces the rows' scores, or choose 'mean'"
             )
         return self.class_texts(vocabulary).embeds
 
     @torch.no_grad()
     def class_texts(self, vocabulary: Vocabulary | Sequence[str]) -> ClassTexts:
-        """Embed a vocabulary in as many rows as the synonym policy needs.
+        """Embed a vocabulary: one row a class, or with "max" one row a word.
 
-        With "max" each word of each class is a row, classes in order and words in order within
-        them; with "mean" and "joined" there is one row a class.
+        Rows of words are in the order of the classes, then of the words of a class.
 
         Args:
             vocabulary: K classes, or their names.
@@ -131,7 +130,8 @@ class TextBank:
             vocabulary's background classes.
 
         Raises:
-            ValueError: a prompt longer than the tower's context, or names no vocabulary takes.
+            ValueError: a prompt longer than the tower's context, or names that `Vocabulary`
+                refuses.
         """
         words: list[str] = []  # of all rows, one after the other
         row_ids: list[int] = []  # the row of each word
@@ -143,9 +143,9 @@ class TextBank:
                 row_ids.extend([len(class_ids)] * len(row))
                 class_ids.append(class_id)
         unique = tuple(dict.fromkeys(words))
-        place = {word: i for i, word in enumerate(unique)}
-        word_embeds = self._embed_words(unique)[[place[word] for word in words]]
-        # The sum points where the mean does; one operation, for there may be 10,000 rows.
+        index = {word: i for i, word in enumerate(unique)}
+        word_embeds = self._embed_words(unique)[[index[word] for word in words]]
+        # The normalised sum is the normalised mean; one operation for up to 10,000 rows.
         sums = word_embeds.new_zeros(len(class_ids), word_embeds.shape[1])
         sums.index_add_(0, torch.tensor(row_ids), word_embeds)
         device = self.tower.device
@@ -157,7 +157,7 @@ class TextBank:
         )
 
     def _rows_of(self, words: tuple[str, ...]) -> list[tuple[str, ...]]:
-        """The rows of one class, each as the words that it is the mean of."""
+        """The words of each row of one class."""
         if self.synonyms == "joined":
             return [(", ".join(words),)]
         if self.synonyms == "max":
@@ -167,25 +167,26 @@ class TextBank:
     def _embed_words(self, words: tuple[str, ...]) -> Tensor:
         """(len(words), D) on the CPU, from memory, then disk, then the tower."""
         fingerprint = self._fingerprint.current()
-        found = {w: self._memory[fingerprint, w] for w in words if (fingerprint, w) in self._memory}
-        if len(found) < len(words):
+        cached = {word: self._memory.get((fingerprint, word)) for word in words}
+        embeds = {word: embed for word, embed in cached.items() if embed is not None}
+        if len(embeds) < len(words):
             path = self._cache_path(fingerprint, words)
             on_disk = None if path is None else _read_cache(path, words, self.tower.embed_dim)
             if on_disk is not None:
-                found = dict(zip(words, on_disk, strict=True))
+                embeds = dict(zip(words, on_disk, strict=True))
             else:
-                missing = [word for word in words if word not in found]
-                found.update(zip(missing, self._encode(missing), strict=True))
+                missing = [word for word in words if word not in embeds]
+                embeds.update(zip(missing, self._encode(missing), strict=True))
                 if path is not None:
-                    _write_cache(path, words, torch.stack([found[word] for word in words]))
+                    _write_cache(path, words, torch.stack([embeds[word] for word in words]))
         for word in words:
             # A copy, so that one word does not keep the memory of its whole batch alive.
             self._memory[fingerprint, word] = self._memory.pop(
-                (fingerprint, word), found[word].clone()
+                (fingerprint, word), embeds[word].clone()
             )
         while len(self._memory) > _MAX_WORDS:
             self._memory.popitem(last=False)
-        return torch.stack([found[word] for word in words])
+        return torch.stack([embeds[word] for word in words])
 
     def _encode(self, words: Sequence[str]) -> Tensor:
         """Encode words through all templates: (len(words), D) float32 on the CPU."""
@@ -194,7 +195,7 @@ class TextBank:
         num_prompts = len(words) * num_templates
         rows = []
         with (
-            # Under somebody's autocast the vectors would be coarser, and be remembered so.
+            # An outer autocast would cache vectors of low precision.
             torch.autocast(self.tower.device.type, enabled=False),
             tqdm(
                 total=num_prompts,
@@ -205,7 +206,7 @@ class TextBank:
         ):
             for start in range(0, len(words), words_at_once):
                 batch = words[start : start + words_at_once]
-                # Not str.format: a word may hold braces of its own.
+                # Not str.format: a word may contain braces.
                 prompts = [t.replace("{}", word) for word in batch for t in self.templates]
                 prompt_embeds = torch.cat(
                     [
@@ -233,13 +234,13 @@ class TextBank:
 def _as_vocabulary(vocabulary: Vocabulary | Sequence[str]) -> Vocabulary:
     if isinstance(vocabulary, Vocabulary):
         return vocabulary
-    # Lists may be nouns of captions, which are taken literally.
+    # Lists may hold nouns of captions, which are not parsed.
     read = read_words if isinstance(vocabulary, Mapping) else Vocabulary.from_names
     return read(vocabulary)
 
 
 def _read_cache(path: Path, words: Sequence[str], embed_dim: int) -> Tensor | None:
-    """Return the stored (len(words), D) embeddings; None if there are none that can be used."""
+    """Return the stored (len(words), D) embeddings; None without a usable file."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -274,5 +275,5 @@ def _write_cache(path: Path, words: Sequence[str], word_embeds: Tensor) -> None:
         with write_atomically(path) as file:
             file.write(data)
     except WriteError as error:
-        # The cache saves time only; without it the answer is the same.
+        # Only time is lost.
         _LOGGER.warning("%s; the text embeddings are not kept on disk", error)

@@ -1,4 +1,4 @@
-"""Clusters as vectors of the joint space: learnable prompts through the text tower, or none."""
+"""Clusters as vectors of the joint space, with or without the text tower."""
 
 from __future__ import annotations
 
@@ -22,30 +22,28 @@ _PLACEHOLDERS = ("x", "a", "the", "one", "photo", "object")
 
 
 class ClassPrompts(nn.Module):
-    """P classes whose names are learnt: l token embeddings each, put into a sentence.
+    """P classes with learnt names of l token embeddings in a template.
 
     Paper: [pixelclip] Sec. 3.3: C (k, l, d_e) in a fixed template P* through the frozen text
     encoder, f_C = E_L(P*, C).
-    Departs: with several templates each of them is used, and their unit vectors are averaged, as
-    `TextBank` does for words; the release's loop embeds the same template every time.
+    Departs: the unit vectors of several templates are averaged, as `TextBank` does for words; the
+    release's loop embeds the same template every time.
 
-    The text tower is given to `forward` and is no part of the state, which is ``token_embeds``
-    alone. Freezing it is the caller's business.
+    The state is ``token_embeds`` alone: `forward` takes the text tower, which the caller freezes.
 
     Args:
-        tower: says how templates read; its text tower's embeddings are where learning starts.
+        tower: tokenizes the templates; its token embeddings are the initial names.
         num_clusters: P.
         length: l, tokens a class.
-        templates: a name of `TEMPLATE_SETS` or a list; "bare" leaves the sentence out.
-        words: words whose tokens the names are drawn from at first; None draws from the whole
-            vocabulary of the tower, as the release does.
+        templates: a name of `TEMPLATE_SETS` or a list; "bare" is the name alone.
+        words: the initial names are drawn from the tokens of these words; None draws from the
+            tower's whole vocabulary, as the release does.
         learnable: False keeps the random names.
         generator: of the random names, on the CPU; None takes the global one.
 
     Raises:
-        ValueError: fewer than 1 cluster or token, words without any token, prompts that do not fit
-            the tower's context, or a template in which the tokens of the name cannot be told from
-            those around it.
+        ValueError: fewer than 1 cluster or token, words without any token, prompts longer than the
+            tower's context, or a template whose tokens mix with those of the name.
     """
 
     token_ids: Tensor  # (T, L)
@@ -62,15 +60,15 @@ class ClassPrompts(nn.Module):
         learnable: bool = True,
         generator: torch.Generator | None = None,
     ) -> None:
-        """Find the places in each template and draw the first names."""
+        """Find the name's positions in each template and draw the initial names."""
         super().__init__()
         if num_clusters < 1 or length < 1:
             raise ValueError(
                 f"num_clusters is {num_clusters} and length {length}; both must be at least 1"
             )
         self.templates = get_templates(templates)
-        found = [_places_in(tower, template, length) for template in self.templates]
-        for name, values in zip(("token_ids", "places"), zip(*found, strict=True), strict=True):
+        parsed = [_places_in(tower, template, length) for template in self.templates]
+        for name, values in zip(("token_ids", "places"), zip(*parsed, strict=True), strict=True):
             self.register_buffer(name, torch.stack(values).to(tower.device), persistent=False)
         ids = _vocabulary_ids(tower) if words is None else _word_ids(tower, words)
         drawn = ids[torch.randint(len(ids), (num_clusters, length), generator=generator)]
@@ -87,20 +85,20 @@ class ClassPrompts(nn.Module):
         """Encode the classes.
 
         Args:
-            tower: the one of construction.
-            unit_norm: False leaves the vectors at the length that the tower gives them; several
-                templates are averaged as unit vectors all the same.
+            tower: the tower of construction.
+            unit_norm: False keeps the length of the tower's vectors; several templates are averaged
+                as unit vectors in both cases.
 
         Returns:
-            (P, D) float; their gradient reaches the names.
+            (P, D) float; gradients reach the names.
         """
-        found = [
+        embeds = [
             self._encode(tower, token_ids, places, unit_norm or len(self.templates) > 1)
             for token_ids, places in zip(self.token_ids, self.places, strict=True)
         ]
-        if len(found) == 1:
-            return found[0]
-        mean = torch.stack(found).mean(dim=0)
+        if len(embeds) == 1:
+            return embeds[0]
+        mean = torch.stack(embeds).mean(dim=0)
         return F.normalize(mean, dim=-1) if unit_norm else mean
 
     def _encode(self, tower: CLIPTower, token_ids: Tensor, places: Tensor, unit: bool) -> Tensor:
@@ -113,13 +111,13 @@ class ClassPrompts(nn.Module):
 
 
 class ClusterVectors(nn.Module):
-    """Clusters that no text encoder makes, or that are words and stay so.
+    """Clusters that are vectors, learnable or fixed.
 
-    Learnable, they are the ablation of [pixelclip] without the text encoder; fixed, with the
-    embeddings of class names from a `TextBank`, the one with fixed names.
+    Learnable vectors are the ablation of [pixelclip] without the text encoder; fixed embeddings of
+    class names from a `TextBank` are the one with fixed names.
 
     Args:
-        vectors: (P, D) floating, where they start.
+        vectors: (P, D) floating, the initial values.
         learnable: whether they are a parameter or a buffer.
 
     Raises:
@@ -129,7 +127,7 @@ class ClusterVectors(nn.Module):
     vectors: Tensor
 
     def __init__(self, vectors: Tensor, *, learnable: bool) -> None:
-        """Keep a copy of the vectors."""
+        """Copy the vectors."""
         super().__init__()
         if vectors.dim() != 2 or len(vectors) == 0:
             raise ValueError(f"vectors have shape {tuple(vectors.shape)}; give (P, D)")
@@ -145,35 +143,35 @@ class ClusterVectors(nn.Module):
         return len(self.vectors)
 
     def forward(self, tower: CLIPTower) -> Tensor:
-        """Give the vectors: (P, D) float, unit norm; the tower plays no part."""
+        """Return the vectors, (P, D) float of unit norm; ``tower`` is ignored."""
         return F.normalize(self.vectors, dim=-1)
 
 
 def _places_in(tower: CLIPTower, template: str, length: int) -> tuple[Tensor, Tensor]:
-    """Tokens (L,) of a template with a name of ``length`` tokens, and the places (l,) of these.
+    """Tokens (L,) of a template with a name of ``length`` tokens, and the name's positions (l,).
 
-    Two sentences that differ in one word, said l times, differ in its tokens alone: no token's
-    number is assumed, and any tokenizer will do that has two words of one token.
+    Two sentences that differ in one word, repeated l times, differ in its tokens alone. This works
+    for any tokenizer that has two words of one token.
     """
     problem = None
     for words in combinations(_PLACEHOLDERS, 2):
         try:
             rows = [_repeat(tower, template, word, length) for word in words]
             pairs = [_repeat(tower, "{}", word, 2) for word in words]
-        except ValueError as error:  # a word of many tokens, or the template is too long with any
+        except ValueError as error:  # too long for the context
             problem = error
             continue
         places = (rows[0] != rows[1]).nonzero()[:, 0]
         names = [pair[pairs[0] != pairs[1]] for pair in pairs]
-        # Said twice, a word of one token is that token twice; so it must be in the template.
+        # A word of one token, repeated, is that token twice, here and in the template.
         if len(places) == length and all(
             name.tolist() == name[:1].tolist() * 2 and bool((row[places] == name[0]).all())
             for name, row in zip(names, rows, strict=True)
         ):
             return rows[0], places
     raise ValueError(
-        f"in the template {template!r} a name of {length} tokens cannot be told from the rest; set "
-        "the {} off with spaces, or shorten the template or the name"
+        f"in the template {template!r} a name of {length} tokens cannot be told from the rest; put "
+        "spaces around the {}, or shorten the template or the name"
     ) from problem
 
 
@@ -182,7 +180,7 @@ def _repeat(tower: CLIPTower, template: str, word: str, length: int) -> Tensor:
 
 
 def _word_ids(tower: CLIPTower, words: Sequence[str]) -> Tensor:
-    """Ids of all tokens that occur in words, without those that frame every text."""
+    """Ids of the words' tokens, without start and end."""
     ids = tower.tokenize(list(words)).unique()
     ids = ids[~torch.isin(ids, tower.tokenize([""]))]
     if len(ids) == 0:
@@ -191,8 +189,8 @@ def _word_ids(tower: CLIPTower, words: Sequence[str]) -> Tensor:
 
 
 def _vocabulary_ids(tower: CLIPTower) -> Tensor:
-    """Ids of the whole vocabulary, without those that frame every text."""
-    # At use: open_clip takes seconds to import.
+    """Ids of the whole vocabulary, without start and end."""
+    # Imported at use: open_clip takes seconds to import.
     from ovseg_d2.clip.text import text_tower
 
     ids = torch.arange(text_tower(tower.model).token_embedding.num_embeddings)

@@ -1,4 +1,4 @@
-"""`ClassTexts`: the text embeddings of K classes, with what systems need beside them."""
+"""`ClassTexts`: the text embeddings of K classes, with their background and seen classes."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ class ClassTexts:
 
     Attributes:
         embeds: (R, D) unit norm.
-        class_ids: (R,) int64, the class of each row; None where row k is class k.
-        background_ids: indices of the classes that mean background, of 0..K-1.
-        seen: (K,) bool, the classes that a proposal model was trained on; None where no system
-            asks for it.
+        class_ids: (R,) int64, the class of each row; None if row k is class k.
+        background_ids: the classes that mean background, of 0..K-1.
+        seen: (K,) bool, the classes that a proposal model was trained on; None if unused.
         num_classes: K.
 
     Raises:
@@ -73,20 +72,17 @@ class ClassTexts:
             dim: the dimension of the rows.
 
         Returns:
-            The same with size K along ``dim``; ``scores`` themselves where rows are classes.
+            The same with size K along ``dim``; ``scores`` themselves if rows are classes.
         """
         if self.class_ids is None:
             return scores
         return max_over_words(scores, self.class_ids.to(scores.device), self.num_classes, dim)
 
     def check_dim(self, embed_dim: int) -> None:
-        """Refuse embeddings of another width.
-
-        Args:
-            embed_dim: D of the joint embedding that they are compared in.
+        """Check that D is ``embed_dim``.
 
         Raises:
-            ValueError: the widths differ.
+            ValueError: it is not.
         """
         if self.embeds.shape[1] != embed_dim:
             raise ValueError(
@@ -95,13 +91,13 @@ class ClassTexts:
             )
 
     def select(self, class_ids: Sequence[int]) -> ClassTexts:
-        """Keep some classes, renumbered in the order given; rows must be classes.
+        """Keep the classes ``class_ids``, renumbered in this order.
 
         Raises:
-            ValueError: several rows a class.
+            ValueError: a class has several rows.
         """
         if self.class_ids is not None:
-            raise ValueError("classes have several rows each; select needs one row a class")
+            raise ValueError("classes have several rows; select needs one row a class")
         new_ids = {class_id: index for index, class_id in enumerate(class_ids)}
         kept = torch.tensor(list(class_ids), device=self.embeds.device)
         return replace(
@@ -113,10 +109,10 @@ class ClassTexts:
 
 
 def _count_classes(class_ids: Tensor) -> int:
-    found = class_ids.unique().tolist()
-    if found != list(range(len(found))):
+    ids = class_ids.unique().tolist()
+    if ids != list(range(len(ids))):
         raise ValueError(
-            f"class_ids hold the classes {found[:5]}{'...' if len(found) > 5 else ''}, "
-            f"{len(found)} in all; each of 0..{max(found)} must occur, and no other"
+            f"class_ids hold the classes {ids[:5]}{'...' if len(ids) > 5 else ''}, "
+            f"{len(ids)} in all; each of 0..{max(ids)} must occur, and no other"
         )
-    return len(found)
+    return len(ids)

@@ -1,4 +1,4 @@
-"""Which text tower is this? A digest of all that decides a text embedding."""
+"""`TextFingerprint`: a digest of everything that determines a text embedding."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 __all__ = ["TextFingerprint"]
 
-# Values looked at in each tensor to notice a change that no version counter saw.
+# Values sampled of each tensor, to notice changes without a new version counter.
 _SAMPLES = 64
-# Attributes that say how a module is run, not what it computes.
+# Attributes that do not change the result of a module.
 _NO_SETTINGS = ("training", "grad_checkpointing", "output_dict")
-# Any text that shows casing, digits, punctuation and several pieces to a tokenizer.
+# A text with capitals, digits, punctuation and words of several tokens.
 _PROBE = "A photo of 2 Red-Stars, (wall_brick)."
 
 
@@ -27,26 +27,26 @@ class TextFingerprint:
 
     It covers every parameter and buffer outside the image tower (name, type, shape, bytes), the
     modules' settings (activation, epsilon) and the tokenizer. The scale and bias of CLIP's logits
-    are left out: they train all the time and play no part in an embedding.
+    are left out, because they do not affect an embedding.
 
     Hashing all bytes takes about a second for a large tower, so `current` first compares identity,
-    version counter and a sample of each tensor's values, which costs about a millisecond. A write
-    through ``.data`` that changes none of the sampled values goes unseen; optimizers, loading a
-    state dict and in-place operations never do.
+    version counter and a sample of each tensor's values, which takes about a millisecond. A write
+    through ``.data`` that changes none of the sampled values is missed; optimizers, loading a state
+    dict and in-place operations are not.
 
     Args:
         tower: the tower to watch.
     """
 
     def __init__(self, tower: CLIPTower) -> None:
-        """Keep the tower; nothing is computed yet."""
+        """Compute nothing yet."""
         self._tower = tower
         self._state: tuple[tuple[tuple[object, ...], ...], bytes] | None = None
         self._digest = ""
 
     @torch.no_grad()
     def current(self) -> str:
-        """Return the digest of the tower as it is now, 64 hexadecimal digits."""
+        """Return the digest of the tower's current state, 64 hexadecimal digits."""
         tensors = dict(self._text_tensors())
         state = (tuple(_identity(t) for t in tensors.values()), _sample(list(tensors.values())))
         if state != self._state:
@@ -98,15 +98,13 @@ def _plain_attributes(module: nn.Module) -> list[tuple[str, object]]:
 
 
 def _identity(tensor: Tensor) -> tuple[object, ...]:
-    # Inference tensors keep no version; the sample of values has to do.
+    # Inference tensors have no version; only the sample of values tells.
     version = 0 if tensor.is_inference() else tensor._version
     return id(tensor), tensor.data_ptr(), version, tensor.dtype, tuple(tensor.shape)
 
 
 def _sample(tensors: list[Tensor]) -> bytes:
-    """The bytes of some values of every tensor, fetched from the device in one go."""
-    picked = []
-    for tensor in tensors:
-        flat = tensor.detach().flatten()
-        picked.append(flat[:: max(1, flat.numel() // _SAMPLES)].double())
-    return torch.cat(picked).cpu().numpy().tobytes() if picked else b""
+    """The bytes of some values of every tensor, copied from the device at once."""
+    flats = [tensor.detach().flatten() for tensor in tensors]
+    values = [flat[:: max(1, flat.numel() // _SAMPLES)].double() for flat in flats]
+    return torch.cat(values).cpu().numpy().tobytes() if values else b""

@@ -1,9 +1,9 @@
-"""Prompt templates: the sentences a class name is put into before it is encoded.
+"""Prompt templates: sentences with a place for the class name.
 
-Sources: the 80 ImageNet templates of CLIP [clip] (Sec. 3.1.4), taken from open_clip and not
-repeated here; the 14 of ViLD as used by OVSeg [ovseg]; MaskCLIP's [maskclip] 85, which are the 80
-and five about a scene; PixelCLIP's [pixelclip] one, with which it trains, and its eight for
-inference: that one and the seven best of CLIP's 80, which open_clip has too.
+Sources: the 80 ImageNet templates of CLIP [clip] (Sec. 3.1.4), from open_clip; the 14 of ViLD as
+used by OVSeg [ovseg]; MaskCLIP's [maskclip] 85, which are the 80 and five about a scene;
+PixelCLIP's [pixelclip] one for training, and its eight for inference: that one and the seven best
+of CLIP's 80, also from open_clip.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 __all__ = ["TEMPLATE_SETS", "get_templates"]
 
-# ViLD's sizes: each sentence is said plainly and again for every size.
+# ViLD's sentences without a size, and those with each size.
 _VILD_PLAIN = (
     "a photo of a {}.",
     "This is a photo of a {}",
@@ -44,7 +44,7 @@ def _vild() -> tuple[str, ...]:
 
 
 def _imagenet() -> tuple[str, ...]:
-    # Imported at use: open_clip takes seconds to import, and most sets do not need it.
+    # Imported at use: open_clip takes seconds to import.
     from open_clip import OPENAI_IMAGENET_TEMPLATES
 
     return tuple(template("{}") for template in OPENAI_IMAGENET_TEMPLATES)
@@ -60,7 +60,7 @@ def _pixelclip() -> tuple[str, ...]:
     return (*(template("{}") for template in SIMPLE_IMAGENET_TEMPLATES), _PIXELCLIP)
 
 
-# Every value gives its templates when called, so that naming a set costs no import.
+# Values are functions, so that the names of the sets need no import.
 TEMPLATE_SETS: Mapping[str, Callable[[], tuple[str, ...]]] = MappingProxyType(
     {
         "bare": lambda: ("{}",),
@@ -75,7 +75,7 @@ TEMPLATE_SETS: Mapping[str, Callable[[], tuple[str, ...]]] = MappingProxyType(
 
 
 def get_templates(templates: str | Sequence[str]) -> tuple[str, ...]:
-    """Resolve a set's name, or check a list of one's own.
+    """Return the templates of a set, or check a list of templates.
 
     Args:
         templates: a key of `TEMPLATE_SETS`, or templates that each hold ``{}`` exactly once.
