@@ -114,7 +114,7 @@ def test_proposals_alone_need_no_clip() -> None:
     system = OVSeg(_source(proposals), None, lam=0.0)
     expected = torch.einsum("qk,qhw->khw", proposals.probs, proposals.masks).argmax(dim=0)
     assert torch.equal(system.segment(image[None], texts)[0], expected)
-    with pytest.raises(ValueError, match="know no classes"):
+    with pytest.raises(ValueError, match="have no classes"):
         system.name_masks(image, MaskProposals(proposals.masks), texts)
 
 
@@ -266,7 +266,7 @@ def test_what_does_not_fit_is_refused(classifier: OVSegClassifier) -> None:
     with pytest.raises(ValueError, match="classifier is None"):
         OVSeg(None, None)
     system = OVSeg(None, classifier)
-    with pytest.raises(ValueError, match="no source"):
+    with pytest.raises(ValueError, match="source is None"):
         system.segment(image[None], texts)
     with pytest.raises(ValueError, match=r"\(Q, K\) or None"):
         MaskProposals(proposals.masks, proposals.probs[:1])
@@ -298,5 +298,5 @@ def test_a_sweep_names_masks_once(classifier: OVSegClassifier) -> None:
     with pytest.raises(ValueError, match="outside"):
         list(OVSeg(None, classifier).sweep(image, proposals, texts, (1.2,)))
     nameless = MaskProposals(proposals.masks)
-    with pytest.raises(ValueError, match="weighs two opinions, and there is one"):
+    with pytest.raises(ValueError, match="needs the probabilities of proposals and of CLIP"):
         next(OVSeg(None, classifier).sweep(image, nameless, texts, lams))

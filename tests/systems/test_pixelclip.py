@@ -399,7 +399,7 @@ def test_masks_to_look_at(build: Build) -> None:
     logits = system.predict_masks(images)
     assert logits.shape == (2, 5, 16, 16)
     assert not logits.requires_grad
-    with pytest.raises(ValueError, match="masks of clusters need clusters"):
+    with pytest.raises(ValueError, match="clusters is None; give clusters"):
         build(clusters=None).predict_masks(images)
 
 

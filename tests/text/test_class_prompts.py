@@ -133,7 +133,7 @@ def test_names_that_are_not_learnt(tower):
         ({"num_clusters": 0}, "num_clusters is 0"),
         ({"length": 0}, "length 0"),
         ({"templates": ["no place"]}, "needs exactly one"),
-        ({"templates": ["a{}b"]}, "set the {} off with spaces"),
+        ({"templates": ["a{}b"]}, "put spaces around the {}"),
         ({"length": 80}, "shorten the template or the name"),
         ({"words": [""]}, "have no token"),
     ],
