@@ -103,7 +103,7 @@ def test_build_has_exactly_the_files_of_the_package(tmp_path):
 def test_texts_name_existing_files():
     """A message or a page that sends the reader to a missing script or config is a dead end."""
     name = re.compile(
-        r"\b(?:datasets|tools|configs|tests|docs|ovseg_d2)/[\w/]+\.(?:py|yaml|md|txt|png)\b"
+        r"\b(?:datasets|tools|configs|tests|docs|ovseg_d2)/[\w/]+\.(?:py|yaml|md|txt|png|tsv)\b"
         r"|\bprepare_\w+\.py\b"
     )
     pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *PACKAGE.rglob("*.md")]

@@ -98,7 +98,7 @@ def test_links_lead_to_files_and_headings(page):
 
 @pytest.mark.parametrize("page", ["CONTRIBUTING.md", *(p for p in PAGES if p.startswith("docs/"))])
 def test_named_modules_are_there(page):
-    names = re.findall(r"`([\w./]+(?:/[\w.]+\.(?:py|yaml|md)|\w/))`", read(page))
+    names = re.findall(r"`([\w./]+(?:/[\w.]+\.(?:py|yaml|md|tsv)|\w/))`", read(page))
     folders = (ROOT, ROOT / "ovseg_d2")
     missing = [name for name in names if not any((folder / name).exists() for folder in folders)]
     assert missing == []
