@@ -88,7 +88,7 @@ class ClassificationEvaluator(DatasetEvaluator):
         """
         ranks = self._ranks
         if self._distributed:
-            gathered = comm.gather(ranks, dst=0)
+            gathered = comm.gather(ranks)
             if not comm.is_main_process():
                 return None
             ranks = [pair for part in gathered for pair in part]

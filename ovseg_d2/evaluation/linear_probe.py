@@ -103,7 +103,7 @@ class LinearProbeEvaluator(DatasetEvaluator):
         """
         kept = self._kept
         if self._distributed:
-            gathered = comm.gather(kept, dst=0)
+            gathered = comm.gather(kept)
             if not comm.is_main_process():
                 return None
             kept = [entry for part in gathered for entry in part]

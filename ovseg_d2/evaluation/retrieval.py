@@ -68,7 +68,7 @@ class RetrievalEvaluator(DatasetEvaluator):
         """
         parts = [(self._images, self._captions, self._texts)]
         if self._distributed:
-            parts = comm.gather(parts[0], dst=0)
+            parts = comm.gather(parts[0])
             if not comm.is_main_process():
                 return None
         images = [embeds for part in parts for embeds in part[0]]

@@ -1,4 +1,4 @@
-"""The door hands out one provider's objects, and nothing that only tests use."""
+"""The door gives the objects of one provider, and only names that are used."""
 
 import ast
 import subprocess
@@ -18,8 +18,8 @@ FOR_USERS = {"ovseg_d2.d2.engine.DefaultPredictor", "ovseg_d2.d2.utils.events.Ev
 
 
 def door_names() -> dict[str, list[str]]:
-    """Door module -> the names that it lists: those that it imports from detectron2."""
-    found = {}
+    """Return the names that each module of the door imports from detectron2."""
+    names = {}
     for path in sorted((PACKAGE / "d2").rglob("*.py")):
         if "standin" in path.parts:
             continue
@@ -30,15 +30,15 @@ def door_names() -> dict[str, list[str]]:
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("detectron2.")
         ]
         if imports:
-            found[module] = [alias.name for node in imports for alias in node.names]
-    return found
+            names[module] = [alias.name for node in imports for alias in node.names]
+    return names
 
 
 NAMES = door_names()
 
 
 @pytest.mark.parametrize("module", NAMES)
-def test_names_are_the_objects_of_one_provider(module):
+def test_door_gives_the_objects_of_one_provider(module):
     provider = "detectron2" if HAS_DETECTRON2 else "ovseg_d2.d2.standin"
     behind = import_module(module.replace("ovseg_d2.d2", provider))
     for name in NAMES[module]:
@@ -49,7 +49,7 @@ def test_names_are_the_objects_of_one_provider(module):
         assert home in (provider.split(".")[0], "fvcore"), name
 
 
-def test_names_are_used_by_the_package_or_shown_to_users():
+def test_door_lists_only_names_that_are_used():
     used = set()
     for path in [*PACKAGE.rglob("*.py"), *(ROOT / "tools").glob("*.py")]:
         if path.is_relative_to(PACKAGE / "d2"):
@@ -72,7 +72,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_folder_without_init_is_not_detectron2(tmp_path):
+def test_door_takes_no_bare_folder_for_detectron2(tmp_path):
     (tmp_path / "detectron2").mkdir()
     program = (
         f"import runpy, sys; sys.path.insert(0, {str(tmp_path)!r}); "
@@ -82,8 +82,10 @@ def test_folder_without_init_is_not_detectron2(tmp_path):
     assert run("-S", "-c", program).stdout == "False\n"
 
 
-def test_broken_detectron2_shows_its_own_error(tmp_path):
+def test_door_shows_the_error_of_a_broken_detectron2(tmp_path):
     (tmp_path / "detectron2").mkdir()
     (tmp_path / "detectron2" / "__init__.py").write_text("raise ImportError('half is missing')")
-    program = f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]; import ovseg_d2"
+    program = (
+        f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]; import ovseg_d2.d2"
+    )
     assert "ImportError: half is missing" in run("-c", program).stderr

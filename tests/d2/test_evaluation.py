@@ -1,11 +1,8 @@
-"""The contract of evaluation: holds on detectron2 and on the stand-in alike."""
+"""Contract of ovseg_d2.d2.evaluation, with detectron2 and with the stand-in."""
 
 import json
 import logging
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,7 +21,6 @@ from ovseg_d2.d2.evaluation import (
 )
 
 standin_only = pytest.mark.skipif(HAS_DETECTRON2, reason="goes beyond detectron2")
-_ROOT = Path(__file__).resolve().parents[2]
 
 
 # --- semantic segmentation
@@ -76,7 +72,6 @@ def test_metrics_by_hand(build_evaluator):
     _process(evaluator, [[[0, 1, 1], [1, 0, 0]]], 2)
     results = evaluator.evaluate()
     # sky: 1 of 2 found, 2 predicted; sea: 2 of 3 found, 3 predicted; one pixel is ignored.
-    assert evaluator._conf_matrix.tolist() == [[1, 1, 1], [1, 2, 0], [0, 0, 0]]
     assert list(results) == ["sem_seg"]
     _check(
         results["sem_seg"],
@@ -271,8 +266,8 @@ def test_run_lengths_by_hand(build_evaluator, mask, counts):
 
 def test_predictions_without_own_ids_keep_the_channel(build_evaluator):
     evaluator = build_evaluator([[[0, 1]]], ["sky", "sea"])
-    _process(evaluator, [[[2, 0]]], 3)
-    assert [p["category_id"] for p in evaluator._predictions] == [0, 2]
+    encoded = evaluator.encode_json_sem_seg(np.array([[2, 0]]), "0")
+    assert [prediction["category_id"] for prediction in encoded] == [0, 2]
 
 
 def test_predictions_unknown_to_the_ids(build_evaluator):
@@ -330,67 +325,11 @@ def test_evaluator_can_be_extended(build_evaluator):
     evaluator.process([{"file_name": "0"}], [None])
     metrics = evaluator.evaluate()["sem_seg"]
     _check(metrics, mIoU=1, pACC=1, IoU_sky=1)
+    assert evaluator._conf_matrix.tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
     assert len(evaluator._predictions) == 3
     # Nothing was counted for the boundary: not a number, and the plain IoU is the smaller one.
     assert np.isnan(metrics.get("BoundaryIoU-sky", np.nan))
     assert metrics.get("min(IoU, B-Iou)-sky", 100) == 100
-
-
-_TWO_PROCESSES = """
-import json, os, sys
-import numpy as np
-import torch
-import torch.distributed as dist
-from ovseg_d2.d2.data import DatasetCatalog, MetadataCatalog
-from ovseg_d2.d2.evaluation import SemSegEvaluator, inference_on_dataset
-
-rank, store, output_dir = int(sys.argv[1]), sys.argv[2], sys.argv[3]
-dist.init_process_group("gloo", init_method="file://" + store, rank=rank, world_size=2)
-DatasetCatalog.register(
-    "two", lambda: [{"file_name": str(i), "sem_seg_file_name": str(i)} for i in range(3)]
-)
-MetadataCatalog.get("two").set(stuff_classes=["sky", "sea"], ignore_label=255)
-gts = [[[0, 0]], [[1, 1]], [[0, 1]]]
-load = lambda name, dtype: np.array(gts[int(name)], dtype=dtype)
-evaluator = SemSegEvaluator("two", output_dir=output_dir, sem_seg_loading_fn=load)
-own = [[{"file_name": "0"}], [{"file_name": "1"}]] if rank == 0 else [[{"file_name": "2"}]]
-sky = lambda batch: [{"sem_seg": torch.eye(2)[0][:, None, None].expand(2, 1, 2)}]
-alone = inference_on_dataset(sky, own, evaluator)
-metrics = dict(alone.get("sem_seg", {}))
-print("RESULT" + json.dumps([metrics.get("pACC"), metrics.get("IoU-sky")]))
-# torch's gloo at times aborts a process that takes its group down while the other one does.
-dist.barrier()
-sys.stdout.flush()
-os._exit(0)
-"""
-
-
-@pytest.mark.slow
-def test_two_processes_give_one_result(tmp_path):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    paths = [str(_ROOT), environment.get("PYTHONPATH", "")]
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
-    arguments = [str(tmp_path / "store"), str(tmp_path / "out")]
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", _TWO_PROCESSES, str(rank), *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-        for rank in range(2)
-    ]
-    results = []
-    for process in processes:
-        output, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors
-        results.append(json.loads(output.partition("RESULT")[2].splitlines()[0]))
-    # All six pixels are called sky, and three are.
-    assert results[0] == [pytest.approx(50), pytest.approx(50)]
-    assert results[1] == [None, None]
-    predictions = json.loads((tmp_path / "out" / "sem_seg_predictions.json").read_text())
-    assert [prediction["file_name"] for prediction in predictions] == ["0", "1", "2"]
 
 
 # --- the loop

@@ -27,8 +27,8 @@ worker = runpy.run_path(str(WORKER), run_name="train_worker")
 @pytest.fixture(autouse=True)
 def log(own_logs, caplog) -> Iterator[pytest.LogCaptureFixture]:
     for name in ("detectron2", "fvcore", "ovseg_d2"):
-        # Before a trainer does it, with a console nobody reads.
-        setup_logger(name=name, enable_propagation=True, configure_stdout=False)
+        # Before a trainer does it, and with propagation, which caplog needs.
+        setup_logger(name=name).propagate = True
     with caplog.at_level(logging.DEBUG):
         yield caplog
 

@@ -1,4 +1,4 @@
-"""Talk between the processes of one job; with a single process every function is trivial.
+"""Communication between the processes of one job; trivial for a single process.
 
 Stands in for ``detectron2.utils.comm``. Objects travel by pickle over gloo, also where the model
 itself is spread over NCCL, so that gathering results takes no GPU memory.
@@ -39,20 +39,20 @@ def get_rank() -> int:
 
 
 def is_main_process() -> bool:
-    """Whether this process has rank 0: the one that writes files and prints."""
+    """Whether this process has rank 0, which writes files and prints."""
     return get_rank() == 0
 
 
 def create_local_process_group(num_workers_per_machine: int) -> None:
-    """Tell which processes share a machine; every process must call it, once.
+    """Set which processes share a machine; every process calls it once.
 
-    ``launch`` does so. A job started in another way calls it after ``init_process_group``.
+    ``launch`` does. A job that starts in another way does it after ``init_process_group``.
 
     Args:
         num_workers_per_machine: processes per machine; divides the world size.
 
     Raises:
-        AssertionError: called a second time, or the world size cannot be divided.
+        AssertionError: it is the second call, or the world size is not divisible.
     """
     global _local_group
     world_size = get_world_size()
@@ -85,7 +85,7 @@ def get_local_rank() -> int:
 
 
 def synchronize() -> None:
-    """Wait until every process has come to this point."""
+    """Wait until every process calls this function."""
     if get_world_size() == 1:
         return
     if dist.get_backend() == dist.Backend.NCCL:
@@ -102,41 +102,19 @@ def _gloo_world() -> dist.ProcessGroup:
     return dist.group.WORLD
 
 
-def all_gather(data: Any, group: dist.ProcessGroup | None = None) -> list[Any]:
-    """Give every process the ``data`` of all.
-
-    Args:
-        data: anything that can be pickled.
-        group: the processes that take part; all of them, over gloo, when None.
-
-    Returns:
-        One entry per process of the group, in the order of ranks.
-    """
+def all_gather(data: Any) -> list[Any]:
+    """Return the ``data`` of all processes, which can be pickled, in the order of ranks."""
     if get_world_size() == 1:
         return [data]
-    group = group or _gloo_world()
-    gathered: list[Any] = [None] * dist.get_world_size(group)
-    dist.all_gather_object(gathered, data, group=group)
+    gathered: list[Any] = [None] * get_world_size()
+    dist.all_gather_object(gathered, data, group=_gloo_world())
     return gathered
 
 
-def gather(data: Any, dst: int = 0, group: dist.ProcessGroup | None = None) -> list[Any]:
-    """Give process ``dst`` the ``data`` of all.
-
-    Args:
-        data: anything that can be pickled.
-        dst: rank that receives.
-        group: the processes that take part; all of them, over gloo, when None.
-
-    Returns:
-        On ``dst`` one entry per process of the group, in the order of ranks; elsewhere ``[]``.
-    """
+def gather(data: Any) -> list[Any]:
+    """Return what :func:`all_gather` returns, on rank 0; an empty list on other ranks."""
     if get_world_size() == 1:
         return [data]
-    group = group or _gloo_world()
-    if get_rank() != dst:
-        dist.gather_object(data, None, dst=dst, group=group)
-        return []
-    gathered: list[Any] = [None] * dist.get_world_size(group)
-    dist.gather_object(data, gathered, dst=dst, group=group)
-    return gathered
+    gathered: list[Any] | None = [None] * get_world_size() if is_main_process() else None
+    dist.gather_object(data, gathered, dst=0, group=_gloo_world())
+    return gathered or []

@@ -5,7 +5,6 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Hashable
 from functools import cache, lru_cache
 from typing import IO
 
@@ -17,22 +16,20 @@ __all__ = ["log_every_n_seconds", "setup_logger"]
 
 _DATE_FORMAT = "%m/%d %H:%M:%S"
 
-_last_times: dict[Hashable, float] = {}
+_last_times: dict[tuple[str, int], float] = {}
 
 
 class _ScreenFormatter(logging.Formatter):
-    """Colours the head of a line, shortens the logger's name and makes warnings stand out."""
+    """Colours the head of a line, writes "d2." for "detectron2." and marks warnings and errors."""
 
-    def __init__(self, name: str, abbrev_name: str) -> None:
+    def __init__(self) -> None:
         head = colored("[%(asctime)s %(name)s]: ", "green")
         super().__init__(head + "%(message)s", datefmt=_DATE_FORMAT)
-        self._prefix = name + "."
-        self._short_prefix = abbrev_name + "." if abbrev_name else ""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's name)
         full_name = record.name
-        if full_name.startswith(self._prefix):
-            record.name = self._short_prefix + full_name[len(self._prefix) :]
+        if full_name.startswith("detectron2."):
+            record.name = "d2." + full_name.removeprefix("detectron2.")
         line = super().formatMessage(record)
         # Handlers share the record: the file keeps the full name.
         record.name = full_name
@@ -45,45 +42,24 @@ class _ScreenFormatter(logging.Formatter):
 
 @lru_cache  # a repeated call must not add the handlers, and so every line, a second time
 def setup_logger(
-    output: str | None = None,
-    distributed_rank: int = 0,
-    *,
-    color: bool = True,
-    name: str = "detectron2",
-    abbrev_name: str | None = None,
-    enable_propagation: bool = False,
-    configure_stdout: bool = True,
+    output: str | None = None, distributed_rank: int = 0, *, name: str = "detectron2"
 ) -> logging.Logger:
     """Send a logger's messages, from DEBUG up, to the screen and to a file.
 
-    A second call with the same arguments changes nothing.
+    Parent loggers do not get them. A second call with the same arguments changes nothing.
 
     Args:
         output: a folder, which gets ``log.txt``, or a file name that ends in .txt or .log; None
             for no file. Ranks above 0 write to ``<file>.rank<N>``.
         distributed_rank: rank of this process; only rank 0 writes to the screen.
-        color: coloured heads on the screen.
-        name: the logger.
-        abbrev_name: what the screen shows instead of ``name``; "" shows nothing. Defaults to
-            "d2" for detectron2 and to ``name`` itself for others.
-        enable_propagation: also hand messages to the parent loggers.
-        configure_stdout: write to the screen at all.
-
-    Returns:
-        The logger ``name``.
+        name: name of the logger, which is returned.
     """
     logger = logging.getLogger(name)
     logger.setLevel(logging.DEBUG)
-    logger.propagate = enable_propagation
-    plain = logging.Formatter(
-        "[%(asctime)s] %(name)s %(levelname)s: %(message)s", datefmt=_DATE_FORMAT
-    )
-
-    if configure_stdout and distributed_rank == 0:
-        if abbrev_name is None:
-            abbrev_name = "d2" if name == "detectron2" else name
+    logger.propagate = False
+    if distributed_rank == 0:
         screen = logging.StreamHandler(sys.stdout)
-        screen.setFormatter(_ScreenFormatter(name, abbrev_name) if color else plain)
+        screen.setFormatter(_ScreenFormatter())
         logger.addHandler(screen)
 
     if output is not None:
@@ -93,7 +69,11 @@ def setup_logger(
             filename += f".rank{distributed_rank}"
         PathManager.mkdirs(os.path.dirname(filename) or ".")
         file = logging.StreamHandler(_open_log(filename))
-        file.setFormatter(plain)
+        file.setFormatter(
+            logging.Formatter(
+                "[%(asctime)s] %(name)s %(levelname)s: %(message)s", datefmt=_DATE_FORMAT
+            )
+        )
         logger.addHandler(file)
     return logger
 
@@ -105,27 +85,18 @@ def _open_log(filename: str) -> IO[str]:
     return stream
 
 
-def _find_caller() -> tuple[str, tuple[Hashable, ...]]:
-    """The module name and the source position of the nearest frame outside this module."""
-    frame = sys._getframe(1)
-    while frame.f_code.co_filename == __file__ and frame.f_back is not None:
-        frame = frame.f_back
-    module = frame.f_globals["__name__"]
-    position = (frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
-    return "detectron2" if module == "__main__" else module, position
-
-
-def log_every_n_seconds(lvl: int, msg: str, n: float = 1, *, name: str | None = None) -> None:
+def log_every_n_seconds(lvl: int, msg: str, n: float = 1, *, name: str) -> None:
     """Log at most once in ``n`` seconds from the calling line.
 
     Args:
         lvl: logging level.
         msg: the message.
         n: shortest time between two messages, in seconds.
-        name: logger; the calling module's by default.
+        name: name of the logger.
     """
-    module, position = _find_caller()
+    caller = sys._getframe(1)
+    position = (caller.f_code.co_filename, caller.f_lineno)
     now = time.monotonic()
     if position not in _last_times or now - _last_times[position] >= n:
-        logging.getLogger(name or module).log(lvl, msg)
+        logging.getLogger(name).log(lvl, msg)
         _last_times[position] = now
