@@ -23,8 +23,8 @@ def read_readme() -> str:
     return readme.read_text(encoding="utf-8") if readme.is_file() else ""
 
 
-# Each lower bound was tried, all of them together, on Python 3.10; part by part, since the suite
-# has grown meanwhile. There are no upper bounds.
+# Each lower bound was tested on Python 3.10: all of them together, with the suite in parts. There
+# are no upper bounds.
 REQUIREMENTS = [
     "torch>=2.6",
     "torchvision>=0.21",
