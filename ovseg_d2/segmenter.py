@@ -21,7 +21,7 @@ from .config import load_config
 from .d2.config import CfgNode
 from .data.arrays import as_rgb
 from .data.mappers import TestMapper
-from .data.readers import read_picture
+from .data.readers import read_image_of
 from .data.shapes import unknown_words
 from .engine.loading import load_model
 from .image_errors import memory_for, need_memory
@@ -212,7 +212,7 @@ class Segmenter:
 
 def _read_rgb(image: ImageInput) -> np.ndarray:
     """(H, W, 3) uint8 RGB of a file, an array, a tensor or a Pillow image."""
-    return read_picture(image) if isinstance(image, str | os.PathLike) else as_rgb(image)
+    return read_image_of(image) if isinstance(image, str | os.PathLike) else as_rgb(image)
 
 
 def _name_of(image: ImageInput) -> str:

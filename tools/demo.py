@@ -100,7 +100,7 @@ def segment_all(args: argparse.Namespace) -> int:
     from tqdm import tqdm
     from tqdm.contrib.logging import logging_redirect_tqdm
 
-    from ovseg_d2.data.pictures import list_pictures
+    from ovseg_d2.data.find_images import find_images
     from ovseg_d2.engine.user_modules import import_modules
     from ovseg_d2.files import check_output_dir
     from ovseg_d2.image_errors import ImageReadError, memory_for
@@ -109,7 +109,7 @@ def segment_all(args: argparse.Namespace) -> int:
 
     # What is cheap to refuse comes first: models take a while to load.
     import_modules(args.modules)
-    paths = list_pictures(args.input)
+    paths = find_images(args.input)
     words = None if args.classes is None else read_words(args.classes, "--classes")
     check_output_dir(args.output)
     segment = Segmenter(args.config_file, opts=args.opts)

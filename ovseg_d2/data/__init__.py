@@ -1,1 +1,1 @@
-"""Reading data: images, datasets, mappers and samplers."""
+"""Images, datasets, mappers, samplers and loaders."""

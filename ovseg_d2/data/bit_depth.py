@@ -1,14 +1,14 @@
-"""How many of 16 bits an image file really uses, and its 16-bit values brought to 8 bits.
+"""The number of bits that a 16-bit image file uses, and conversion of its values to 8 bits.
 
 Cameras and microscopes store 10 or 12 bits in 16 without scaling them, so that white is 4095 and
 the high byte alone is nearly black. `used_bits` recognises this:
 
 1. Values that are scaled to 16 bits (all multiples of 16, or of 257) use all 16 bits.
-2. Bits that the file declares (PNG's sBIT, TIFF's BitsPerSample and MaxSampleValue) are believed
-   where all values fit into them.
-3. Else the largest value of the file decides: below 256, 1024 or 4096 it is 8, 10 or 12 bits. A
-   photograph of 16 bits whose brightest pixel is below a sixteenth of white is read too bright by
-   this rule; the log names the file and the bits.
+2. Bits that the file declares (PNG's sBIT, TIFF's BitsPerSample and MaxSampleValue) are used if all
+   values fit into them.
+3. Else the largest value decides: below 256, 1024 or 4096 it is 8, 10 or 12 bits. This rule reads a
+   16-bit photograph whose brightest pixel is below a sixteenth of white too bright; the log names
+   the file and the bits.
 """
 
 from __future__ import annotations
@@ -34,17 +34,14 @@ _UNDECLARED = (8, 10, 12)
 
 
 def used_bits(values: np.ndarray, declared: int | None = None) -> int:
-    """Find how many of the lowest bits hold an image.
+    """Number of lowest bits that an image uses, 8 to 16.
 
     Args:
         values: uint16 of any shape, without transparency.
-        declared: bits by the file's own account, from `declared_bits`.
-
-    Returns:
-        8 to 16.
+        declared: bits that the file declares, from `declared_bits`.
     """
     largest = int(values.max(initial=0))
-    bits = next((each for each in _UNDECLARED if largest < 1 << each), 16)
+    bits = next((known for known in _UNDECLARED if largest < 1 << known), 16)
     if declared is not None and largest < 1 << declared:
         bits = declared
     if bits < 16 and (_all_multiples(values, 16) or _all_multiples(values, 257)):
@@ -53,14 +50,14 @@ def used_bits(values: np.ndarray, declared: int | None = None) -> int:
 
 
 def levels_of_16_bit(path: Path, values: np.ndarray, declared: int | None = None) -> np.ndarray:
-    """Bring 16-bit values to 8 bits: the highest 8 of those that are used.
+    """Convert 16-bit values to 8 bits: the highest 8 of the used bits.
 
-    Bits that the file leaves unused are noted in the log, once for each file.
+    A warning names a file with unused bits, once for each file.
 
     Args:
         path: of the file, for the log.
         values: uint16 of any shape, without transparency.
-        declared: as for `used_bits`.
+        declared: see `used_bits`.
 
     Returns:
         uint8 of the same shape.
@@ -72,22 +69,18 @@ def levels_of_16_bit(path: Path, values: np.ndarray, declared: int | None = None
 
 
 def declared_bits(path: Path, image: Image.Image) -> int | None:
-    """Read how many bits of 16 a PNG or TIFF says it uses; None where it says nothing of less."""
-    found: int | None = None
+    """Number of used bits that a PNG or TIFF declares, 8 to 15; None without such a declaration."""
+    bits: int | None = None
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         largest = _first(image.tag_v2.get(_MAX_VALUE))
-        found = largest.bit_length() if largest else _first(image.tag_v2.get(_BITS))
+        bits = largest.bit_length() if largest else _first(image.tag_v2.get(_BITS))
     elif image.format == "PNG":
-        found = _significant_bits(path)
-    return found if found is not None and 8 <= found < 16 else None
+        bits = _significant_bits(path)
+    return bits if bits is not None and 8 <= bits < 16 else None
 
 
 def decode_16_bit(path: Path) -> np.ndarray | None:
-    """Decode an image of colours with all its bits: (H, W, 3 or 4) uint16 RGB or RGBA.
-
-    Returns:
-        None where the file has no 16 bits, or cannot be decoded.
-    """
+    """Decode a 16-bit colour file to (H, W, 3 or 4) uint16 RGB(A); None for other files."""
     try:
         bgr = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:
@@ -102,13 +95,13 @@ def _all_multiples(values: np.ndarray, factor: int) -> bool:
 
 
 def _first(value: object) -> int | None:
-    """A TIFF tag's number, the first of several."""
+    """First number of a TIFF tag."""
     first = value[0] if isinstance(value, tuple) and value else value
     return first if isinstance(first, int) else None
 
 
 def _significant_bits(path: Path) -> int | None:
-    """The largest number of PNG's sBIT, which stands before the pixels; None without it."""
+    """Largest number of PNG's sBIT, a chunk before the pixels; None without it."""
     with open(path, "rb") as file:
         file.seek(8)
         while len(header := file.read(8)) == 8:

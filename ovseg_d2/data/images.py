@@ -1,10 +1,10 @@
-"""Reading any picture as 8-bit RGB, and finding the pictures that a command line names.
+"""Reading any image file as 8-bit RGB, and listing the image files that a command line names.
 
-Pillow reads every format. Where it goes wrong with 16 bits is put right here: it clips greyscale at
-255, it compares the transparent colour of an RGB PNG with pixels of 8 bits (OpenCV reads those),
-and it mistakes the bytes of a TIFF's separate colour planes for pixels (those are refused). Of 16
-bits the high byte is kept, in every format, as Pillow does for RGB; where a file uses fewer of them
-(10 or 12 in 16), the highest 8 of those, see `bit_depth`.
+Pillow reads every format. Its errors with 16 bits are corrected here: it clips greyscale at 255, it
+compares the transparent colour of an RGB PNG with pixels of 8 bits (OpenCV reads those), and it
+mistakes the bytes of a TIFF's separate colour planes for pixels (those are refused). Of 16 bits the
+high byte is kept in every format, as Pillow does for RGB; of a file that uses fewer bits (10 or 12
+in 16), the highest 8 of those, see `bit_depth`.
 """
 
 import glob
@@ -24,9 +24,11 @@ from ..json_files import printable
 from .bit_depth import declared_bits, decode_16_bit, levels_of_16_bit
 
 __all__ = [
+    "DECODE_ERRORS",
     "IMAGE_SUFFIXES",
     "ImageReadError",
     "composite_on_white",
+    "known_formats",
     "list_images",
     "read_image",
 ]
@@ -36,24 +38,24 @@ IMAGE_SUFFIXES = frozenset(
     " .tga".split()
 )
 
-# Only what holds pixels: Pillow hands PostScript to an outside program.
+# Without PostScript, which Pillow passes to an external program.
 _FORMATS = "PNG JPEG MPO BMP DIB TIFF WEBP GIF JPEG2000 AVIF PPM TGA".split()
 
-# Where the header of a format holds width and height. Pillow takes a zero there for another format.
+# Position and layout of width and height in headers. Pillow takes a zero there for another format.
 _SIZE_FIELDS = {b"\x89PNG": (16, ">II"), b"BM": (18, "<ii"), b"GIF8": (6, "<HH")}
 
 # Formats whose colours may have 16 bits.
 _DEEP_FORMATS = ("PNG", "TIFF", "JPEG2000", "PPM")
-# No side is longer than a JPEG's: a longer one is a few pixels high, and made to fill the memory.
+# The longest side of a JPEG. An image with a longer one is a few pixels high and fills the memory.
 _MAX_SIDE = 65535
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
-# TIFF tags: 0 is white or black, bits of a sample, 2 is one plane per channel.
+# TIFF tags: meaning of 0 (white or black), bits of a sample, planes (2 is one per channel).
 _PHOTOMETRIC, _BITS, _PLANAR = 262, 258, 284
 
-# What Pillow's decoders raise on damaged data, beside OSError.
-_DAMAGE = (
+# Errors of Pillow's decoders on damaged data.
+DECODE_ERRORS = (
     OSError,
     RuntimeError,
     SyntaxError,
@@ -68,33 +70,32 @@ _DAMAGE = (
 
 
 def read_image(path: str | os.PathLike[str]) -> np.ndarray:
-    """Read a picture of any kind as 8-bit RGB, the way a person sees it.
+    """Read an image file of any kind as upright 8-bit RGB.
 
-    The EXIF orientation is applied. Greyscale, bilevel, palette and CMYK pictures become RGB;
+    The EXIF orientation is applied. Greyscale, bilevel, palette and CMYK images become RGB;
     transparency is composited on white; of 16 bits the high byte is kept; of an animation the first
-    frame is read. Colour profiles are not applied. Pixels whose white is unknown (floating point,
-    32-bit or signed integers) are refused.
+    frame is read. Colour profiles are not applied. Pixels of unknown white (floating point, 32-bit
+    or signed integers) are refused.
 
     Args:
-        path: a PNG, JPEG, BMP, TIFF, WebP, GIF, JPEG 2000, AVIF, PNM or TGA file; its content
-            counts, not its suffix.
+        path: a PNG, JPEG, BMP, TIFF, WebP, GIF, JPEG 2000, AVIF, PNM or TGA file, recognised by its
+            content, not its suffix.
 
     Returns:
         (H, W, 3) uint8 RGB, writable and contiguous; H, W >= 1.
 
     Raises:
         ImageReadError: the file is missing, an address, a folder, a pipe or device, empty,
-            truncated, not a picture, without pixels, or of unknown white.
+            truncated, not an image, without pixels, or has values of unknown white.
         ImageTooLargeError: it has more pixels than `PIL.Image.MAX_IMAGE_PIXELS` allows, a side of
             more than 65535, or needs more memory than there is.
     """
     file = Path(path)
     _check_file(file, path)
-    Image.init()
     try:
-        # By the name of a file, Pillow maps it into memory, and mixes up the sides of a TIFF that
-        # is to be turned.
-        with open(file, "rb") as stream, Image.open(stream, formats=_known_formats()) as image:
+        # Given a file name, Pillow maps the file into memory and swaps the sides of a TIFF whose
+        # orientation turns it.
+        with open(file, "rb") as stream, Image.open(stream, formats=known_formats()) as image:
             _check_sides(file, image)
             image.load()
             return np.array(_turn_upright(_to_rgb(file, image), _orientation(image)), order="C")
@@ -105,7 +106,7 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
         if size:
             raise _error(path, f"it has {size} pixels", "leave it out") from error
         raise _error(
-            path, "it is no picture of a known format, or damaged", "convert it to PNG or JPEG"
+            path, "it is no image of a known format, or damaged", "convert it to PNG or JPEG"
         ) from error
     except Image.DecompressionBombError as error:
         raise ImageTooLargeError(
@@ -116,7 +117,7 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
         raise ImageTooLargeError(
             f"cannot read {printable(path)}: its pixels need more memory than there is; shrink it"
         ) from error
-    except _DAMAGE as error:
+    except DECODE_ERRORS as error:
         if isinstance(error, OSError) and error.errno:
             problem = f"the system says {error.strerror!r}"
             raise _error(path, problem, "check the file and its permissions") from error
@@ -126,28 +127,28 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
 
 
 def list_images(inputs: Sequence[str | os.PathLike[str]]) -> list[Path]:
-    """Find the pictures that a command line names.
+    """List the image files that a command line names.
 
     Args:
-        inputs: files (whatever their suffix), folders (the pictures directly in them, by
-            `IMAGE_SUFFIXES`, sorted, without hidden ones) and glob patterns (likewise; `**` goes
-            through all folders below).
+        inputs: files of any suffix; folders, whose images are the visible files directly in them
+            with one of `IMAGE_SUFFIXES`, sorted; and glob patterns, which match files of these
+            suffixes (`**` goes through all subfolders).
 
     Returns:
-        The files in the order of the inputs, each once.
+        The files in the order of the inputs, without repeats.
 
     Raises:
-        ImageReadError: no inputs, or one of them names no file, or no pictures.
+        ImageReadError: the list is empty, or an entry names no file or no images.
     """
     if isinstance(inputs, str | os.PathLike):
         inputs = [inputs]
     if not inputs:
-        raise _error("no inputs", "the list is empty", "name a picture, folder or pattern")
-    found: dict[str, Path] = {}
+        raise _error("no inputs", "the list is empty", "name an image, folder or pattern")
+    files: dict[str, Path] = {}
     for item in inputs:
         for file in _expand(item):
-            found.setdefault(os.path.abspath(file), file)
-    return list(found.values())
+            files.setdefault(os.path.abspath(file), file)
+    return list(files.values())
 
 
 def _expand(item: str | os.PathLike[str]) -> Iterator[Path]:
@@ -169,20 +170,22 @@ def _expand(item: str | os.PathLike[str]) -> Iterator[Path]:
     else:
         files = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]
         kind = "the pattern"
-    pictures = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()]
-    if not pictures:
+    images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()]
+    if not images:
         known = " ".join(sorted(IMAGE_SUFFIXES))
         raise _error(
-            item, f"{kind} holds no pictures", f"name one that does (known suffixes: {known})"
+            item, f"{kind} holds no images", f"name one that does (known suffixes: {known})"
         )
-    yield from pictures
+    yield from images
 
 
 def _error(path: str | os.PathLike[str], problem: str, remedy: str) -> ImageReadError:
     return ImageReadError(f"cannot read {printable(path)}: {problem}; {remedy}")
 
 
-def _known_formats() -> list[str]:
+def known_formats() -> list[str]:
+    """Names of the formats that this Pillow can read, for its argument ``formats``."""
+    Image.init()
     return [name for name in _FORMATS if name in Image.OPEN]
 
 
@@ -196,7 +199,7 @@ def _check_sides(path: Path, image: Image.Image) -> None:
 
 
 def _check_file(path: Path, name: str | os.PathLike[str] | None = None) -> None:
-    """Refuse what is no file; a path has lost one slash of an address, which ``name`` still has."""
+    """Refuse a path that is no file; ``name`` still has the double slash of an address."""
     name = path if name is None else name
     if _ADDRESS.match(os.fspath(name)):
         raise _error(name, "it is an address, and nothing is downloaded", "give a file")
@@ -210,16 +213,16 @@ def _check_file(path: Path, name: str | os.PathLike[str] | None = None) -> None:
     except ValueError as error:
         raise _error(path, f"it is no name of a file ({error})", "check the path") from error
     if stat.S_ISDIR(status.st_mode):
-        raise _error(path, "it is a folder", "give the name of a picture in it")
+        raise _error(path, "it is a folder", "give the name of an image in it")
     if not stat.S_ISREG(status.st_mode):
-        # Reading one may never end.
+        # Reading might never end.
         raise _error(path, "it is a pipe or device", "save it as a file")
     if status.st_size == 0:
         raise _error(path, "it is empty (0 bytes)", "copy or export it again")
 
 
 def _to_rgb(path: Path, image: Image.Image) -> np.ndarray:
-    """Turn a loaded picture into (H, W, 3) uint8, not yet upright."""
+    """Convert a loaded image to (H, W, 3) uint8, before its orientation is applied."""
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
         return _grey_16_to_rgb(path, image)
     if image.mode in ("I", "F"):
@@ -227,7 +230,7 @@ def _to_rgb(path: Path, image: Image.Image) -> np.ndarray:
         problem = f"its {kind} values have no known white"
         raise _error(path, problem, "save it with 8 or 16 bits")
     if _tiff_tag(image, _PLANAR) == 2 and _tiff_tag(image, _BITS) == 16:
-        # Pillow takes the bytes of such planes for pixels: a wrong picture and no error.
+        # Pillow takes the bytes of such planes for pixels, without an error.
         problem = "its colours are 16-bit planes, one after the other"
         raise _error(path, problem, "save it with interleaved colours")
     if isinstance(image.info.get("transparency"), tuple) and _is_16_bit_png(path):
@@ -246,19 +249,19 @@ def _to_rgb(path: Path, image: Image.Image) -> np.ndarray:
 
 
 def _unused_bits(path: Path, image: Image.Image, levels: np.ndarray) -> np.ndarray | None:
-    """Decode colours with all their bits where the high bytes look as if the highest are unused.
+    """Decode 16-bit colours if the high bytes suggest that the highest bits are unused.
 
     Args:
         path: of the file.
-        image: open.
-        levels: uint8, the high bytes of what is visible.
+        image: the opened file.
+        levels: uint8, the high bytes of the visible pixels.
 
     Returns:
-        (H, W, 3 or 4) uint16; None where there is no reason to.
+        (H, W, 3 or 4) uint16; None if no bits seem unused.
     """
     if image.format not in _DEEP_FORMATS or image.mode not in ("RGB", "RGBA", "LA"):
         return None
-    # Fewer than 12 bits are believed without being declared.
+    # Up to 12 bits need no declaration.
     largest = (1 << (declared_bits(path, image) or 12)) - 1
     return decode_16_bit(path) if levels.max(initial=0) <= largest >> 8 else None
 
@@ -275,7 +278,7 @@ def _grey_16_to_rgb(path: Path, image: Image.Image) -> np.ndarray:
 
 
 def _rgba_16_to_rgb(path: Path, image: Image.Image, rgba: np.ndarray) -> np.ndarray:
-    """(H, W, 4) uint16 on white; alpha has all bits, whatever the colours have."""
+    """Composite (H, W, 4) uint16 on white; alpha uses all 16 bits."""
     if rgba.shape[2] == 3:
         return levels_of_16_bit(path, rgba, declared_bits(path, image))
     visible = np.where(rgba[..., 3:] > 0, rgba[..., :3], 0)
@@ -302,15 +305,15 @@ def _turn_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def _orientation(image: Image.Image) -> int:
-    """Return what is left to turn once the picture is loaded: TIFF and AVIF are turned by then."""
+    """Return the orientation to apply; loading has already turned TIFF and AVIF."""
     try:
         return image.getexif().get(ExifTags.Base.Orientation, 1)
-    except _DAMAGE:
-        return 1  # Damaged EXIF data says nothing, and costs nothing but itself.
+    except DECODE_ERRORS:
+        return 1  # Damaged EXIF data is ignored.
 
 
 def _tiff_tag(image: Image.Image, tag: int) -> int | None:
-    """Return a tag of a TIFF, its first value where it has one per channel; else None."""
+    """Return a tag of a TIFF, the first value if it has one per channel; None for other images."""
     if not isinstance(image, TiffImagePlugin.TiffImageFile):
         return None
     value = image.tag_v2.get(tag)
@@ -324,7 +327,7 @@ def _is_16_bit_png(path: Path) -> bool:
 
 
 def _zero_size(path: Path) -> str | None:
-    """Return the size ("0 x 5") that a header claims if it holds a zero, else None."""
+    """Return the size in a header ("0 x 5") if it holds a zero, else None."""
     with open(path, "rb") as file:
         header = file.read(32)
     for magic, (offset, layout) in _SIZE_FIELDS.items():

@@ -25,15 +25,14 @@ __all__ = [
 
 Mapper = Callable[[dict[str, Any], Draw], dict[str, Any] | None]
 _MAX_REDRAWS = 20
-_IMAGES_TOGETHER = 32  # in evaluations that make one vector of each
+_IMAGES_TOGETHER = 32  # batch size of evaluations that need one vector of an image
 
-
-# Entry of an input that has no image: the sentence that says why.
+# Key of an input without an image; its value is a sentence with the reason.
 LEFT_OUT = "left_out"
 
 
 class _LeavingOut:
-    """A mapper of tests that gives `LEFT_OUT` for images which are too large."""
+    """A test mapper that sets `LEFT_OUT` for images that are too large."""
 
     def __init__(self, mapper: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
         self._mapper = mapper
@@ -47,7 +46,7 @@ class _LeavingOut:
 
 
 class _DrawnDataset(Dataset):
-    """Maps draws to samples; a sample the mapper gives up on is replaced by the next ones."""
+    """Maps draws to samples; an unusable sample is replaced by the next usable one."""
 
     def __init__(self, dicts: Sequence[dict[str, Any]], mapper: Mapper) -> None:
         self._dicts = dicts
@@ -58,7 +57,7 @@ class _DrawnDataset(Dataset):
 
     def __getitem__(self, draw: Draw) -> dict[str, Any]:
         for step in range(_MAX_REDRAWS):
-            # Neighbours in the dataset, so that the replacement too depends on the draw alone.
+            # The next entries of the dataset: the replacement depends on the draw alone, too.
             index = (draw.index + step) % len(self._dicts)
             sample = self._mapper(dict(self._dicts[index]), draw)
             if sample is not None:
@@ -66,13 +65,13 @@ class _DrawnDataset(Dataset):
         name = self._dicts[draw.index % len(self._dicts)].get("dataset_name", "the dataset")
         raise ValueError(
             f"{_MAX_REDRAWS} samples in a row, from number {draw.index} of {name!r}, could not be "
-            "used; mend them, or leave them out of the dataset: the log names what is wrong with "
-            "each"
+            "used; repair them or remove them from the dataset: the log names the problem of "
+            "each of them"
         )
 
 
 class TrainLoader:
-    """An endless iterable of this rank's batches, lists of samples, from any iteration on."""
+    """Endless iterable of this rank's batches, lists of samples, from any iteration on."""
 
     def __init__(
         self,
@@ -81,17 +80,17 @@ class TrainLoader:
         stream: SampleStream,
         num_workers: int,
     ) -> None:
-        """Keep the parts; workers start when iteration does."""
+        """Prepare the loader; workers start with the first iteration."""
         self._dataset = _DrawnDataset(dicts, mapper)
         self._stream = stream
         self._num_workers = num_workers
 
     def start_at(self, iteration: int) -> None:
-        """Let the next pass of iteration begin with the batch of ``iteration``."""
+        """Start the next ``iter`` with the batch of ``iteration``."""
         self._stream.start_iteration = iteration
 
     def __iter__(self) -> Iterator[list[dict[str, Any]]]:
-        """Batches, on and on; a warning tells of labels from which nothing is learnt."""
+        """Iterate over batches without end; warnings are those of `LabelWatch`."""
         batches = iter(
             DataLoader(
                 self._dataset,
@@ -106,41 +105,41 @@ class TrainLoader:
 
 
 def load_dataset_dicts(names: Sequence[str]) -> list[dict[str, Any]]:
-    """Dataset dicts of several datasets, one after the other.
+    """Concatenate the dicts of several datasets, with ``dataset_name`` added.
 
     Args:
-        names: of registered datasets, or paths of files of pairs (``....jsonl``).
+        names: names of registered datasets, or paths of files of pairs (``....jsonl``).
 
     Raises:
-        ValueError: no name, an unknown one (known ones are listed), or an empty dataset.
+        ValueError: no name, an unknown name, or an empty dataset.
     """
     if isinstance(names, str) or not names:
         raise ValueError(f"DATASETS {names!r} must be a list of at least one dataset name")
     dicts: list[dict[str, Any]] = []
     for name in names:
         if is_pair_file(name):
-            found = pair_dicts(name)
+            entries = pair_dicts(name)
         elif name in DatasetCatalog.list():
-            found = DatasetCatalog.get(name)
+            entries = DatasetCatalog.get(name)
         else:
             ours = [known for known in DatasetCatalog.list() if known.startswith("ovseg_")]
             raise ValueError(
                 f"dataset {name!r} is not registered; the plugin's are {', '.join(ours)}, and "
                 "DatasetCatalog.register adds your own"
             )
-        if not found:
+        if not entries:
             raise ValueError(f"dataset {name!r} is empty; check the folder it is read from")
-        dicts += [{**entry, "dataset_name": name} for entry in found]
+        dicts += [{**entry, "dataset_name": name} for entry in entries]
     return dicts
 
 
 def build_train_loader(cfg: CfgNode, start_iteration: int = 0) -> TrainLoader:
-    """The training loader a config describes.
+    """Build the training loader of a config.
 
     Args:
         cfg: reads ``DATASETS.TRAIN``, ``INPUT.TRAIN_MAPPER``, ``SOLVER.IMS_PER_BATCH``, ``SEED``
             and ``DATALOADER.NUM_WORKERS``.
-        start_iteration: the first iteration whose batch is wanted.
+        start_iteration: iteration of the first batch.
 
     Raises:
         ValueError: unknown dataset or mapper, or a batch that cannot be shared out.
@@ -164,18 +163,18 @@ def build_train_loader(cfg: CfgNode, start_iteration: int = 0) -> TrainLoader:
 
 
 def build_test_loader(cfg: CfgNode, dataset_name: str) -> DataLoader:
-    """Each image of a dataset once, shared out to the ranks, as detectron2's loaders give them.
+    """Build a loader of a dataset's images, shared out to the ranks, in detectron2's format.
 
-    Images are evaluated one by one; where each becomes one vector, in batches. One that is too
-    large has `LEFT_OUT` in the place of its pixels.
+    Batches hold one image, or several in evaluations that need one vector of an image. An input
+    whose image is too large has `LEFT_OUT` in place of pixels.
 
     Args:
-        cfg: reads what :class:`~.mappers.TestMapper` does, ``DATALOADER.NUM_WORKERS``,
+        cfg: reads the keys of `TestMapper`, ``DATALOADER.NUM_WORKERS``,
             ``TEST.MAX_IMAGES`` and ``TEST.TASK``.
         dataset_name: a registered dataset.
 
     Raises:
-        ValueError: the dataset is unknown or empty, or there is no such task.
+        ValueError: the dataset is unknown or empty, or the task is unknown.
     """
     if cfg.TEST.TASK not in TEST_MAPPERS:
         raise ValueError(

@@ -13,18 +13,18 @@ _logger = logging.getLogger(__name__)
 
 
 class ShapesRegions:
-    """The exact regions of the Shapes world's pictures, without classes; they are disjoint."""
+    """Exact, disjoint regions of the Shapes world's images, without classes."""
 
     def __call__(self, image: np.ndarray, file_name: str = "") -> np.ndarray:
-        """(Q, H, W) bool regions of a ``shapes://`` picture; its name alone counts.
+        """(Q, H, W) bool regions of a ``shapes://`` name; ``image`` is not used.
 
         Raises:
-            ValueError: a picture of another kind.
+            ValueError: another name.
         """
         if not shapes.is_shapes_name(file_name):
             raise ValueError(
-                f"{file_name!r} has no exact regions: the mask source 'shapes' knows pictures "
-                "called shapes://split/seed/index only; choose another source"
+                f"{file_name!r} has no exact regions: the mask source 'shapes' knows only images "
+                "named shapes://split/seed/index; choose another source"
             )
         return masks_of_labels(shapes.read_regions(file_name))
 
@@ -32,26 +32,26 @@ class ShapesRegions:
 class RegionsOrMasks:
     """Exact regions of the Shapes world's images, and masks of another source for all others.
 
-    The log says once that there are others.
+    A warning is logged at the first other image.
     """
 
     def __init__(self, other: MaskSource, name: str) -> None:
-        """Take the other source, and its name for the log."""
+        """Use ``other`` for all other images; ``name`` is its name in the log."""
         self._exact = ShapesRegions()
         self._other = other
         self._name = name
-        self._told = False
+        self._has_warned = False
 
     def __call__(self, image: np.ndarray, file_name: str = "") -> np.ndarray:
         """(Q, H, W) bool masks of an (H, W, 3) uint8 image."""
         if shapes.is_shapes_name(file_name):
             return self._exact(image, file_name)
-        if not self._told:
-            self._told = True
+        if not self._has_warned:
+            self._has_warned = True
             _logger.warning(
-                "INPUT.MASKS.SOURCE shapes has exact masks of images of the Shapes world only; "
-                "those of all other images are made by %s. SOURCE stored, %s or dino names one for "
-                "all",
+                "INPUT.MASKS.SOURCE shapes has exact masks only of images of the Shapes world; "
+                "masks of all other images are made by %s. Set SOURCE to stored, %s or dino to use "
+                "one source for all",
                 self._name,
                 self._name,
             )

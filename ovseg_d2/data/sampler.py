@@ -1,9 +1,9 @@
-"""Which sample comes when, and with what randomness: functions of the seed and the position.
+"""Order and randomness of training samples, as functions of the seed and the position.
 
 Training draws from an endless stream of shuffled passes over a dataset. Position p of the stream is
 a function of (seed, p) alone; iteration i uses the positions from i * B to (i + 1) * B, and rank r
-of W takes its share of B / W consecutive ones. So a run that is resumed at iteration i goes on with
-the data of the uninterrupted run, and two processes see the batches of one.
+of W takes a share of B / W consecutive positions. So a run that is resumed at iteration i continues
+with the data of the uninterrupted run, and two processes share the batches of one.
 """
 
 from collections.abc import Iterator
@@ -21,9 +21,9 @@ class Draw(NamedTuple):
     """One position of the stream.
 
     Attributes:
-        index: which sample of the dataset.
-        seed: the stream's seed.
-        position: where in the stream, counted over all ranks and iterations.
+        index: number of the sample in the dataset.
+        seed: seed of the stream.
+        position: position in the stream, counted over all ranks and iterations.
     """
 
     index: int
@@ -45,15 +45,15 @@ class SampleStream(Sampler[Draw]):
         start_iteration: int = 0,
         shuffle: bool = True,
     ) -> None:
-        """Describe the stream; nothing is drawn yet.
+        """Check the sizes; drawing starts with iteration.
 
         Args:
-            size: samples of the dataset.
+            size: number of samples of the dataset.
             batch_size: B, samples of an iteration over all ranks.
             seed: any integer.
-            rank: this process's number.
-            world_size: number of processes; it divides ``batch_size``.
-            start_iteration: the first iteration whose samples are drawn.
+            rank: number of this process.
+            world_size: W, number of processes; it divides ``batch_size``.
+            start_iteration: iteration of the first draw.
             shuffle: False passes over the dataset in order.
 
         Raises:
@@ -77,11 +77,11 @@ class SampleStream(Sampler[Draw]):
 
     @property
     def share(self) -> int:
-        """Samples of an iteration that fall to one rank."""
+        """Number of samples of an iteration on one rank."""
         return self._batch_size // self._world_size
 
     def __iter__(self) -> Iterator[Draw]:
-        """Draw on and on, from ``start_iteration``."""
+        """Draw without end, from ``start_iteration`` on."""
         iteration = self.start_iteration
         while True:
             first = iteration * self._batch_size + self._rank * self.share
@@ -100,13 +100,13 @@ class SampleStream(Sampler[Draw]):
 
 
 def sample_rng(draw: Draw, purpose: int = 0) -> np.random.Generator:
-    """Random numbers of one sample's augmentation; ``purpose`` tells independent uses apart."""
+    """Random generator of a sample's augmentation, independent for each ``purpose``."""
     return np.random.Generator(np.random.PCG64([draw.seed, draw.position, 1 + purpose]))
 
 
 @contextmanager
 def numpy_seeded(draw: Draw) -> Iterator[None]:
-    """Let detectron2's transforms, which read ``numpy.random``, draw this sample's numbers."""
+    """Seed ``numpy.random``, which detectron2's transforms read, by the draw, and restore it."""
     state = np.random.get_state()
     np.random.seed(sample_rng(draw, purpose=1).integers(0, 2**32, size=4, dtype=np.uint32))
     try:

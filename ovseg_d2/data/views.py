@@ -1,7 +1,7 @@
-"""Two views of a picture: a weak one for a teacher, a strong one for its student.
+"""Augmented views of images: weak for a teacher, strong for its student, and random crops.
 
-All functions take (H, W, 3) uint8 RGB and a generator that all randomness comes from; what they
-return is of its own memory.
+Images are (H, W, 3) uint8 RGB; a generator is the source of all randomness, and results have their
+own memory.
 """
 
 import math
@@ -12,26 +12,25 @@ import numpy as np
 
 __all__ = ["StrongView", "distort_colors", "draw_box", "draw_part"]
 
-# Of the parts that are drawn, and how often one is drawn until it fits.
-_ASPECTS = (3 / 4, 4 / 3)
-_TRIES = 10
+_ASPECTS = (3 / 4, 4 / 3)  # of the parts that `draw_part` draws
+_TRIES = 10  # draws of a part until it fits
 
 
 @dataclass(frozen=True)
 class StrongView:
-    """How a student's view differs from its teacher's, geometry apart.
+    """Differences of a student's view from its teacher's, except geometry.
 
     Paper: [pixelclip] official settings, which are the defaults.
 
     Args:
         jitter: largest changes of brightness, contrast and saturation, as shares, and of hue, in
             turns, at most 0.5.
-        jitter_prob: how often colours are jittered.
-        grey_prob: how often they are lost.
-        blur_prob: how often the picture is blurred.
+        jitter_prob: probability of colour jitter.
+        grey_prob: probability of conversion to grey.
+        blur_prob: probability of blur.
         blur_sigma: least and greatest standard deviation, in pixels.
-        cutout: least and greatest side of the box that is cut out, as shares of the picture's;
-            (0, 0) cuts nothing out.
+        cutout: least and greatest side of the cut-out box, as shares of the image's; (0, 0) cuts
+            nothing out.
 
     Raises:
         ValueError: a value out of its range.
@@ -59,8 +58,8 @@ class StrongView:
         """Draw a strong view.
 
         Returns:
-            (H, W, 3) uint8, and the box, xyxy in pixels, that is black in it; an empty box where
-            nothing is cut out.
+            (H, W, 3) uint8, and its black box, xyxy in pixels, which is empty if nothing is cut
+            out.
         """
         pixels = image.astype(np.float32)
         if rng.random() < self.jitter_prob:
@@ -96,12 +95,12 @@ class StrongView:
 def draw_box(
     size: tuple[int, int], shares: tuple[float, float], rng: np.random.Generator
 ) -> tuple[int, int, int, int]:
-    """Draw a box that lies inside a picture.
+    """Draw a box inside an image.
 
     Args:
-        size: (H, W) of the picture.
-        shares: least and greatest side, as shares of the picture's.
-        rng: its generator.
+        size: (H, W) of the image.
+        shares: least and greatest side, as shares of the image's.
+        rng: source of all randomness.
 
     Returns:
         xyxy in pixels, right and bottom exclusive.
@@ -115,11 +114,10 @@ def draw_box(
 def draw_part(
     size: tuple[int, int], area: tuple[float, float], rng: np.random.Generator
 ) -> tuple[int, int, int, int]:
-    """Draw a part of a crop: its area uniformly, its aspect evenly about the square.
+    """Draw a part of a crop, with uniform area and log-uniform aspect.
 
-    Source: as torchvision's RandomResizedCrop draws, which the official code of [ovseg] uses; but
-    where no part fits, which is the rule for long and thin crops, all of the crop is taken and
-    not its middle.
+    Source: torchvision's RandomResizedCrop, which the official code of [ovseg] uses; but if no part
+    fits, as usual in long and thin crops, the whole crop is taken instead of its middle.
 
     Args:
         size: (h, w) of the crop.
@@ -144,10 +142,10 @@ def draw_part(
 
 
 def distort_colors(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Distort colours as the SSD detector's training did (arXiv 1512.02325).
+    """Distort colours as in the training of the SSD detector (arXiv 1512.02325).
 
-    Each with probability 1/2: brightness by up to 32 levels, contrast and saturation by a factor
-    of 0.5 to 1.5, hue by up to 18 degrees; contrast before or after the last two.
+    With probability 1/2 each: brightness by up to 32 levels, contrast and saturation by a factor of
+    0.5 to 1.5, hue by up to 18 degrees; contrast before or after the last two.
     """
     pixels = image.astype(np.float32)
     if rng.random() < 0.5:
@@ -163,7 +161,7 @@ def distort_colors(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def _turn_hue(pixels: np.ndarray, degrees: float, saturation: float = 1.0) -> np.ndarray:
     """Turn the hue of (H, W, 3) float32 in [0, 255] and multiply HSV's saturation."""
-    # OpenCV's hue of a float picture is in degrees, its saturation in [0, 1].
+    # Of float images, OpenCV's hue is in degrees and its saturation in [0, 1].
     hsv = cv2.cvtColor(pixels / np.float32(255), cv2.COLOR_RGB2HSV)
     hsv[..., 0] = (hsv[..., 0] + np.float32(degrees)) % 360
     hsv[..., 1] = np.clip(hsv[..., 1] * np.float32(saturation), 0, 1)
@@ -171,7 +169,7 @@ def _turn_hue(pixels: np.ndarray, degrees: float, saturation: float = 1.0) -> np
 
 
 def _grey(pixels: np.ndarray) -> np.ndarray:
-    """(H, W, 3) -> (H, W, 1) luma, of ITU-R BT.601."""
+    """(H, W, 3) -> (H, W, 1) luma of ITU-R BT.601."""
     return pixels @ np.array([[0.299], [0.587], [0.114]], dtype=np.float32)
 
 

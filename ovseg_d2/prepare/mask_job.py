@@ -15,8 +15,8 @@ from tqdm import tqdm
 
 from ..config import check_device, resolve_device
 from ..d2.utils import comm
-from ..data.pictures import list_pictures
-from ..data.readers import read_picture
+from ..data.find_images import find_images
+from ..data.readers import read_image_of
 from ..engine.processes import end_with_parent
 from ..files import expand_user
 from ..image_errors import ImageReadError, memory_for
@@ -79,7 +79,7 @@ class MaskJob:
             for name, path in todo:
                 try:
                     with memory_for(name):
-                        masks = source(read_picture(name), name)
+                        masks = source(read_image_of(name), name)
                         write_masks(path, masks, file_name=name, info=info)
                 except ImageReadError as error:
                     tqdm.write(f"left out: {error}", file=sys.stderr)
@@ -97,7 +97,7 @@ def plan_job(
     """List the pictures and name their mask files.
 
     Args:
-        inputs: see :func:`~ovseg_d2.data.pictures.list_pictures`.
+        inputs: see :func:`~ovseg_d2.data.find_images.find_images`.
         source: a key of `ALL_MASK_SOURCES`.
         options: of the source; they are noted in each file, and must be JSON.
         output: the folder of the mask files.
@@ -105,7 +105,7 @@ def plan_job(
     Raises:
         ValueError: no such pictures, or two whose mask files would bear the same name.
     """
-    pictures = list_pictures(inputs)
+    pictures = find_images(inputs)
     named: dict[str, str] = {}
     for picture in pictures:
         other = named.setdefault(mask_file_name(picture), picture)

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from ..d2.config import CfgNode
 from ..d2.utils import comm
 from ..data import shapes
-from ..data.pictures import list_pictures
+from ..data.find_images import find_images
 from ..files import expand_user, write_atomically
 from ..masks import MaskPair, PairFile, read_pair_info, read_pairs, write_pairs
 from ..mining import read_coco_captions
@@ -176,7 +176,7 @@ def plan_pairs(
     """List the pictures, and what the pairs will depend on.
 
     Args:
-        inputs: see :func:`~ovseg_d2.data.pictures.list_pictures`.
+        inputs: see :func:`~ovseg_d2.data.find_images.find_images`.
         options: what pairs are made of.
         cfg: of the CLIP that matches.
         output: the folder.
@@ -184,7 +184,7 @@ def plan_pairs(
     Raises:
         ValueError: no such pictures, or captions that cannot be read.
     """
-    pictures = tuple(list_pictures(inputs))
+    pictures = tuple(find_images(inputs))
     captions: Mapping[str, Sequence[str]] = {}
     if options.captions:
         read = read_coco_captions(options.captions)

@@ -12,7 +12,7 @@ from ..d2.config import CfgNode
 from ..d2.data import DatasetCatalog, MetadataCatalog
 from ..data import shapes
 from ..data.labels import LabelReader
-from ..data.readers import read_picture
+from ..data.readers import read_image_of
 from ..image_errors import ImageReadError, memory_for
 from ..masks import MaskFileError, MaskPair, encode_masks, masks_of_labels
 from ..mining import MaskMatcher, build_tagger, find_nouns, read_coco_captions
@@ -196,7 +196,7 @@ class PairMiner:
         else:
             masks, classes = np.empty(0), []
         if self._source is not None or self._matcher is not None:
-            image = read_picture(name)
+            image = read_image_of(name)
             masks = masks if self._source is None else self._source(image, name)
             _check_size(name, masks, image)
         if not masks.any():

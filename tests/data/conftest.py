@@ -1,4 +1,4 @@
-"""Datasets for a test's own use."""
+"""Datasets that exist during a test."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ _names = (f"ovseg_d2_data_test_{number}" for number in itertools.count())
 
 @pytest.fixture
 def register() -> Iterator[Callable[..., str]]:
-    """Give a function that registers dataset dicts under a new name; all are forgotten later."""
+    """A function that registers dataset dicts under a new name until the end of the test."""
     registered = []
 
     def register(dicts: list[dict[str, Any]], **metadata: Any) -> str:

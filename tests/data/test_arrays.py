@@ -11,7 +11,7 @@ ALPHA = np.random.default_rng(4).integers(0, 256, (7, 9, 1), dtype=np.uint8)
 
 
 def forms(levels):
-    """An image (H, W, C) uint8 as arrays and tensors that mean the same."""
+    """Arrays and tensors of the same image, from (H, W, C) uint8."""
     first = levels.transpose(2, 0, 1)
     tensor = torch.from_numpy(np.ascontiguousarray(first))
     yield levels
@@ -26,35 +26,35 @@ def forms(levels):
         yield tensor[0]
 
 
-def test_rgb_in_every_form():
+def test_as_rgb_rgb_in_every_form():
     for form in forms(RGB):
-        found = as_rgb(form)
-        assert found.dtype == np.uint8
-        np.testing.assert_array_equal(found, RGB)
+        pixels = as_rgb(form)
+        assert pixels.dtype == np.uint8
+        np.testing.assert_array_equal(pixels, RGB)
     assert as_rgb(RGB) is RGB
 
 
-def test_half_precision_is_off_by_its_rounding_alone():
+def test_as_rgb_half_precision():
     floats = torch.from_numpy(RGB).permute(2, 0, 1) / 255
-    for dtype, most in ((torch.float16, 0), (torch.bfloat16, 1)):
-        found = as_rgb(floats.to(dtype).requires_grad_())
-        assert abs(found.astype(int) - RGB).max() <= most
+    for dtype, tolerance in ((torch.float16, 0), (torch.bfloat16, 1)):
+        pixels = as_rgb(floats.to(dtype).requires_grad_())
+        assert abs(pixels.astype(int) - RGB).max() <= tolerance
 
 
-def test_grey_in_every_form():
+def test_as_rgb_grey_in_every_form():
     for form in forms(ALPHA):
         np.testing.assert_array_equal(as_rgb(form), np.repeat(ALPHA, 3, axis=2))
 
 
-def test_transparency_is_white_as_in_files(tmp_path):
+def test_as_rgb_transparency_equals_that_of_files(tmp_path):
     rgba = np.concatenate([RGB, ALPHA], axis=2)
     Image.fromarray(rgba).save(tmp_path / "a.png")
     for form in [*forms(rgba), Image.fromarray(rgba)]:
-        found, expected = as_rgb(form).astype(int), read_image(tmp_path / "a.png")
-        assert abs(found - expected).max() <= isinstance(form, Image.Image)
+        pixels, expected = as_rgb(form).astype(int), read_image(tmp_path / "a.png")
+        assert abs(pixels - expected).max() <= isinstance(form, Image.Image)
 
 
-def test_what_may_mean_two_things_is_refused():
+def test_as_rgb_refuses_ambiguous_channels():
     for shape in ((3, 8, 3), (4, 8, 3), (1, 1, 1), (3, 2, 4)):
         with pytest.raises(ValueError, match="channels may be the first or the last"):
             as_rgb(torch.zeros(shape))
@@ -64,7 +64,7 @@ def test_what_may_mean_two_things_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("image", "told"),
+    ("image", "message"),
     [
         (np.zeros((2, 3, 8, 8), np.uint8), "a batch; give a list of its images"),
         (np.zeros((8, 8, 2), np.uint8), r"shape \(8, 8, 2\)"),
@@ -85,7 +85,7 @@ def test_what_may_mean_two_things_is_refused():
         ({"image": 1}, "a dict"),
     ],
 )
-def test_what_is_no_image_is_refused(image, told):
-    with pytest.raises(ValueError, match=told) as caught:
+def test_as_rgb_refuses_other_values(image, message):
+    with pytest.raises(ValueError, match=message) as caught:
         as_rgb(image)
     assert "give" in str(caught.value) and "\n" not in str(caught.value)

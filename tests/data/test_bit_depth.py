@@ -26,7 +26,7 @@ def random_values(bits, channels=3):
 
 
 def write_png(path, values, significant=None):
-    """Write 16-bit PNG by hand; colour type by the number of channels."""
+    """Write a 16-bit PNG by hand; the number of channels decides the colour type."""
 
     def chunk(name, content):
         crc = struct.pack(">I", zlib.crc32(name + content))
@@ -62,35 +62,35 @@ def as_rgb(levels):
 @pytest.mark.parametrize("write", [write_png, write_tiff])
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("bits", [8, 10, 12])
-def test_unscaled_bits_are_scaled_with_a_note(tmp_path, caplog, write, channels, bits):
+def test_read_image_scales_unused_bits_with_a_warning(tmp_path, caplog, write, channels, bits):
     values = random_values(bits, channels)
     path = write(tmp_path / "a", values)
     with caplog.at_level(logging.WARNING):
-        found = read_image(path)
+        pixels = read_image(path)
         read_image(path)
-    np.testing.assert_array_equal(found, as_rgb((values >> (bits - 8)).astype(np.uint8)))
+    np.testing.assert_array_equal(pixels, as_rgb((values >> (bits - 8)).astype(np.uint8)))
     assert len(caplog.records) == 1
-    told = caplog.records[0].getMessage()
-    assert str(path) in told and f"{bits} bits in 16" in told and str((1 << bits) - 1) in told
+    text = caplog.records[0].getMessage()
+    assert str(path) in text and f"{bits} bits in 16" in text and str((1 << bits) - 1) in text
 
 
 @pytest.mark.parametrize("write", [write_png, write_tiff])
-def test_alpha_keeps_its_own_bits(tmp_path, write):
+def test_read_image_alpha_uses_16_bits(tmp_path, write):
     values = np.dstack([random_values(12), np.full(SIZE, 0xFFFF, np.uint16)])
-    values[2, 3] = 0  # transparent, and therefore white
+    values[2, 3] = 0  # transparent, which becomes white
     expected = (values[..., :3] >> 4).astype(np.uint8)
     expected[2, 3] = 255
     np.testing.assert_array_equal(read_image(write(tmp_path / "a", values)), expected)
 
 
-def test_grey_with_alpha(tmp_path):
+def test_read_image_12_bit_grey_with_alpha(tmp_path):
     values = np.dstack([random_values(12, 1), np.full(SIZE, 0xFFFF, np.uint16)])
     expected = as_rgb((values[..., :1] >> 4).astype(np.uint8))
     np.testing.assert_array_equal(read_image(write_png(tmp_path / "a", values)), expected)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_declared_bits_are_believed_where_values_fit(tmp_path, channels):
+def test_read_image_uses_declared_bits(tmp_path, channels):
     values = random_values(12, channels) >> 3  # a dark image of 12 bits: below 512
     expected = as_rgb((values >> 4).astype(np.uint8))
     png = write_png(tmp_path / "a.png", values, significant=12)
@@ -105,7 +105,7 @@ def test_declared_bits_are_believed_where_values_fit(tmp_path, channels):
 
 @pytest.mark.parametrize("factor", [16, 257])
 @pytest.mark.parametrize("significant", [None, 12])
-def test_a_dark_image_that_is_scaled_stays_dark(tmp_path, caplog, factor, significant):
+def test_read_image_scaled_dark_image(tmp_path, caplog, factor, significant):
     values = GENERATOR.integers(0, 4096 // factor, (*SIZE, 3), dtype=np.uint16) * factor
     path = write_png(tmp_path / "a.png", values.astype(np.uint16), significant=significant)
     np.testing.assert_array_equal(read_image(path), (values >> 8).astype(np.uint8))
@@ -113,7 +113,7 @@ def test_a_dark_image_that_is_scaled_stays_dark(tmp_path, caplog, factor, signif
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_14_undeclared_bits_and_16_stay_as_they_are(tmp_path, caplog, channels):
+def test_read_image_13_to_16_bits(tmp_path, caplog, channels):
     for bits in (13, 14, 16):
         values = random_values(bits, channels)
         path = write_png(tmp_path / f"{bits}.png", values)
@@ -121,14 +121,14 @@ def test_14_undeclared_bits_and_16_stay_as_they_are(tmp_path, caplog, channels):
     assert not caplog.records
 
 
-def test_black_stays_black_without_a_note(tmp_path, caplog):
+def test_read_image_black_without_a_warning(tmp_path, caplog):
     for channels in (1, 3):
         path = write_png(tmp_path / f"{channels}.png", np.zeros((*SIZE, channels), np.uint16))
         assert not read_image(path).any()
     assert not caplog.records
 
 
-def test_white_is_zero_and_orientation(tmp_path):
+def test_read_image_12_bit_white_is_zero_and_orientation(tmp_path):
     values = random_values(12, 1)
     path = tmp_path / "grey.tif"
     tifffile.imwrite(path, values[..., 0], photometric="miniswhite")
@@ -138,7 +138,7 @@ def test_white_is_zero_and_orientation(tmp_path):
     np.testing.assert_array_equal(read_image(path), (values >> 4)[::-1, ::-1])
 
 
-def test_packed_12_bit_grey_tiff(tmp_path):
+def test_read_image_packed_12_bit_tiff(tmp_path):
     """BitsPerSample 12: two values in three bytes, which Pillow unpacks without scaling."""
     values = random_values(12, 1)[..., 0]
     flat = values.reshape(-1, 2).astype(np.uint32)
@@ -155,7 +155,7 @@ def test_packed_12_bit_grey_tiff(tmp_path):
     np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), expected)
 
 
-def test_fewest_bits_by_the_largest_value():
+def test_used_bits_by_the_largest_value():
     for largest, bits in ((1, 8), (255, 8), (259, 10), (1023, 10), (1025, 12), (4095, 12)):
         assert bit_depth.used_bits(np.array([largest], np.uint16)) == bits
     for largest in (0, 4097, 65535):
@@ -163,7 +163,7 @@ def test_fewest_bits_by_the_largest_value():
     assert bit_depth.used_bits(np.array([5000], np.uint16), declared=12) == 16
 
 
-def test_a_sbit_chunk_without_an_end_is_no_hang(tmp_path):
+def test_significant_bits_of_a_chunk_without_an_end(tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + struct.pack(">I4s", 2**32 - 1, b"junk"))
     assert bit_depth._significant_bits(path) is None

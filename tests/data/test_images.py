@@ -14,20 +14,20 @@ from PIL import Image, ImageOps, features
 from ovseg_d2.data.images import IMAGE_SUFFIXES, ImageReadError, list_images, read_image
 from ovseg_d2.image_errors import ImageTooLargeError
 
-# A picture of 4 x 6 pixels without any symmetry.
+# 4 x 6 pixels without symmetry.
 RGB = np.random.default_rng(7).integers(0, 256, (4, 6, 3), dtype=np.uint8)
 RGB_16 = np.random.default_rng(8).integers(0, 65536, (4, 6, 3), dtype=np.uint16)
 GREY_16 = RGB_16[..., 0]
 
 
 def on_white(rgb, alpha):
-    """Composite in floating point: the oracle for the integer arithmetic of the reader."""
+    """Composite in floating point, the reference for the reader's integer arithmetic."""
     alpha = alpha[..., None].astype(np.float64) / 255
     return np.floor(rgb * alpha + 255 * (1 - alpha) + 0.5).astype(np.uint8)
 
 
 def png_16(pixels, colour_type, transparent=b""):
-    """Write a 16-bit PNG by hand: Pillow cannot, and OpenCV is under test."""
+    """Write a 16-bit PNG by hand, since Pillow cannot and OpenCV is under test."""
 
     def chunk(name, content):
         crc = zlib.crc32(name + content)
@@ -59,7 +59,7 @@ def check(path, expected):
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".webp", ".ppm", ".tga", ".jp2"])
-def test_rgb_without_loss(tmp_path, suffix):
+def test_read_image_lossless_rgb(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
     options = {".webp": {"lossless": True}, ".jp2": {"irreversible": False}}
     Image.fromarray(RGB).save(path, **options.get(suffix, {}))
@@ -68,7 +68,7 @@ def test_rgb_without_loss(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".avif"])
-def test_rgb_with_loss(tmp_path, suffix):
+def test_read_image_lossy_rgb(tmp_path, suffix):
     if suffix == ".avif" and not features.check("avif"):
         pytest.skip("this Pillow was built without AVIF")
     y, x = np.mgrid[0:48, 0:64]
@@ -79,28 +79,28 @@ def test_rgb_with_loss(tmp_path, suffix):
     assert np.abs(difference).mean() <= 2
 
 
-def test_content_counts_and_not_the_suffix(tmp_path):
+def test_read_image_ignores_the_suffix(tmp_path):
     Image.fromarray(RGB).save(tmp_path / "a.png")
     (tmp_path / "a.png").rename(tmp_path / "wrong.jpg")
     check(tmp_path / "wrong.jpg", RGB)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".pgm"])
-def test_grey_becomes_three_equal_channels(tmp_path, suffix):
+def test_read_image_grey(tmp_path, suffix):
     grey = RGB[..., 0]
     Image.fromarray(grey).save(tmp_path / f"a{suffix}")
     check(tmp_path / f"a{suffix}", np.stack([grey] * 3, axis=-1))
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".pbm"])
-def test_bilevel(tmp_path, suffix):
+def test_read_image_bilevel(tmp_path, suffix):
     black_white = RGB[..., 0] > 128
     Image.fromarray(black_white).save(tmp_path / f"a{suffix}")
     check(tmp_path / f"a{suffix}", np.repeat(black_white[..., None], 3, axis=2) * np.uint8(255))
 
 
 @pytest.mark.parametrize("suffix", [".png", ".gif", ".tif"])
-def test_palette(tmp_path, suffix):
+def test_read_image_palette(tmp_path, suffix):
     indexed = Image.fromarray(np.array([[0, 1, 2], [2, 1, 0]], dtype=np.uint8), "P")
     indexed.putpalette([255, 0, 0, 0, 128, 0, 10, 20, 30])
     indexed.save(tmp_path / f"a{suffix}")
@@ -108,7 +108,7 @@ def test_palette(tmp_path, suffix):
     check(tmp_path / f"a{suffix}", [[red, green, blue], [blue, green, red]])
 
 
-def test_palette_with_transparent_and_half_transparent_entries(tmp_path):
+def test_read_image_palette_with_transparency(tmp_path):
     indexed = Image.fromarray(np.array([[0, 1, 2]], dtype=np.uint8), "P")
     indexed.putpalette([255, 0, 0, 0, 128, 0, 10, 20, 30])
     indexed.save(tmp_path / "a.png", transparency=bytes([255, 0, 51]))
@@ -119,7 +119,7 @@ def test_palette_with_transparent_and_half_transparent_entries(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".webp"])
-def test_rgba_on_white(tmp_path, suffix):
+def test_read_image_rgba_on_white(tmp_path, suffix):
     alpha = np.random.default_rng(1).integers(1, 256, (4, 6), dtype=np.uint8)
     alpha[0, :2] = 0, 255
     rgba = np.dstack([RGB, alpha])
@@ -128,29 +128,29 @@ def test_rgba_on_white(tmp_path, suffix):
     check(tmp_path / f"a{suffix}", on_white(RGB, alpha))
 
 
-def test_every_level_on_white(tmp_path):
-    """All 65536 pairs of level and alpha, against floating point."""
+def test_read_image_all_levels_and_alphas(tmp_path):
+    """All 65536 pairs of level and alpha against floating point."""
     level, alpha = np.meshgrid(np.arange(256, dtype=np.uint8), np.arange(256, dtype=np.uint8))
     Image.fromarray(np.dstack([level, level, level, alpha])).save(tmp_path / "a.png")
     check(tmp_path / "a.png", on_white(np.dstack([level] * 3), alpha))
 
 
-def test_grey_with_alpha_on_white(tmp_path):
+def test_read_image_grey_with_alpha(tmp_path):
     Image.fromarray(np.array([[[100, 255], [100, 51], [7, 0]]], dtype=np.uint8), "LA").save(
         tmp_path / "a.png"
     )
     check(tmp_path / "a.png", [[[100] * 3, [224] * 3, [255] * 3]])
 
 
-def test_transparent_colour_of_rgb_and_grey(tmp_path):
-    picture = np.array([[[1, 2, 3], [1, 2, 4]]], dtype=np.uint8)
-    Image.fromarray(picture).save(tmp_path / "rgb.png", transparency=(1, 2, 3))
+def test_read_image_transparent_colour(tmp_path):
+    image = np.array([[[1, 2, 3], [1, 2, 4]]], dtype=np.uint8)
+    Image.fromarray(image).save(tmp_path / "rgb.png", transparency=(1, 2, 3))
     check(tmp_path / "rgb.png", [[[255] * 3, [1, 2, 4]]])
-    Image.fromarray(picture[..., 2]).save(tmp_path / "grey.png", transparency=4)
+    Image.fromarray(image[..., 2]).save(tmp_path / "grey.png", transparency=4)
     check(tmp_path / "grey.png", [[[3] * 3, [255] * 3]])
 
 
-def test_cmyk(tmp_path):
+def test_read_image_cmyk(tmp_path):
     levels = [[0, 0, 0, 0], [255, 0, 0, 0], [0, 255, 255, 0], [0, 0, 0, 255]]
     Image.fromarray(np.array([levels], dtype=np.uint8), "CMYK").save(tmp_path / "a.tif")
     check(tmp_path / "a.tif", [[[255] * 3, [0, 255, 255], [255, 0, 0], [0] * 3]])
@@ -176,7 +176,7 @@ def tiff(pixels, **options):
     ],
     ids=["png", "tiff", "big-endian tiff", "white is zero", "pgm"],
 )
-def test_16_bit_grey_keeps_the_high_byte(tmp_path, data):
+def test_read_image_16_bit_grey(tmp_path, data):
     check(write(tmp_path / "a", data), np.stack([GREY_16 >> 8] * 3, axis=-1))
 
 
@@ -189,12 +189,12 @@ def test_16_bit_grey_keeps_the_high_byte(tmp_path, data):
     ],
     ids=["png", "tiff", "compressed tiff"],
 )
-def test_16_bit_rgb_keeps_the_high_byte(tmp_path, data):
+def test_read_image_16_bit_rgb(tmp_path, data):
     check(write(tmp_path / "a", data), RGB_16 >> 8)
 
 
 @pytest.mark.parametrize("kind", ["png", "tiff"])
-def test_16_bit_rgba_on_white(tmp_path, kind):
+def test_read_image_16_bit_rgba(tmp_path, kind):
     alpha = np.random.default_rng(2).integers(0, 65536, (4, 6), dtype=np.uint16)
     rgba = np.dstack([RGB_16, alpha])
     options = {"photometric": "rgb", "extrasamples": ["unassalpha"]}
@@ -202,13 +202,13 @@ def test_16_bit_rgba_on_white(tmp_path, kind):
     check(write(tmp_path / "a", data), on_white(RGB_16 >> 8, alpha >> 8))
 
 
-def test_16_bit_grey_with_alpha_on_white(tmp_path):
+def test_read_image_16_bit_grey_with_alpha(tmp_path):
     pixels = np.array([[[100 << 8, 0xFFFF], [100 << 8, 51 << 8], [7, 0]]], dtype=np.uint16)
     check(write(tmp_path / "a", png_16(pixels, 4)), [[[100] * 3, [224] * 3, [255] * 3]])
 
 
-def test_16_bit_transparent_colour_is_compared_in_16_bits(tmp_path):
-    """The second pixel has the high bytes of the transparent one, and is not transparent."""
+def test_read_image_16_bit_transparent_colour(tmp_path):
+    """The second pixel has the high bytes of the transparent one, but is not transparent."""
     grey = np.array([[0x1234, 0x1235]], dtype=np.uint16)
     check(
         write(tmp_path / "grey", png_16(grey, 0, b"\x12\x34")),
@@ -223,7 +223,7 @@ def test_16_bit_transparent_colour_is_compared_in_16_bits(tmp_path):
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".webp", ".jpg"])
-def test_exif_orientation(tmp_path, orientation, suffix):
+def test_read_image_exif_orientation(tmp_path, orientation, suffix):
     exif = Image.Exif()
     exif[0x0112] = orientation
     path = tmp_path / f"a{suffix}"
@@ -235,8 +235,8 @@ def test_exif_orientation(tmp_path, orientation, suffix):
     check(path, expected)
 
 
-def test_exif_orientation_by_hand(tmp_path):
-    """Orientation 6: the stored first row is the right column of what was seen."""
+def test_read_image_exif_orientation_by_hand(tmp_path):
+    """Orientation 6: the stored first row is the right column of the upright image."""
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(RGB).save(tmp_path / "a.png", exif=exif)
@@ -245,7 +245,7 @@ def test_exif_orientation_by_hand(tmp_path):
     np.testing.assert_array_equal(pixels[:, -1], RGB[0])
 
 
-def test_orientation_of_16_bit_grey_and_of_transparency(tmp_path):
+def test_read_image_orientation_with_16_bits_and_alpha(tmp_path):
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, GREY_16, extratags=[(0x0112, "H", 1, 3, True)])
     check(path, np.stack([GREY_16 >> 8] * 3, axis=-1)[::-1, ::-1])
@@ -258,13 +258,13 @@ def test_orientation_of_16_bit_grey_and_of_transparency(tmp_path):
 @pytest.mark.parametrize(
     "exif", [b"Exif\0\0garbage", b"Exif\0\0MM\0*\xff\xff\xff\xff", b"Exif\0\0II*\0\x08\0\0\0\x01"]
 )
-def test_damaged_exif_does_not_cost_the_picture(tmp_path, exif):
+def test_read_image_ignores_damaged_exif(tmp_path, exif):
     Image.fromarray(RGB).save(tmp_path / "a.png", exif=exif)
     check(tmp_path / "a.png", RGB)
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".webp", ".png", ".tif"])
-def test_first_frame_of_several(tmp_path, suffix):
+def test_read_image_first_frame(tmp_path, suffix):
     frames = [Image.fromarray(np.full((4, 6, 3), level, np.uint8)) for level in (255, 0, 40)]
     options = {"lossless": True} if suffix == ".webp" else {}
     path = tmp_path / f"a{suffix}"
@@ -274,13 +274,13 @@ def test_first_frame_of_several(tmp_path, suffix):
 
 @pytest.mark.parametrize("size", [(1, 1), (9, 1), (1, 9)])
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tif", ".webp", ".gif"])
-def test_one_pixel_wide(tmp_path, size, suffix):
+def test_read_image_one_pixel_wide(tmp_path, size, suffix):
     Image.new("RGB", size, (255, 255, 255)).save(tmp_path / f"a{suffix}")
     check(tmp_path / f"a{suffix}", np.full((*size[::-1], 3), 255))
 
 
 def assert_refused(path, *words):
-    """Expect one sentence that names the file, what is wrong and a remedy."""
+    """Expect one sentence with the file, the problem and a remedy."""
     with pytest.raises(ImageReadError) as caught:
         read_image(path)
     sentence = str(caught.value)
@@ -291,7 +291,7 @@ def assert_refused(path, *words):
         assert word in sentence
 
 
-def test_missing_folder_and_empty(tmp_path):
+def test_read_image_missing_folder_and_empty(tmp_path):
     assert_refused(tmp_path / "no.png", "no such file", "check the path")
     assert_refused(tmp_path, "it is a folder", "give the name")
     (tmp_path / "empty.png").touch()
@@ -300,8 +300,8 @@ def test_missing_folder_and_empty(tmp_path):
     assert_refused(tmp_path / ("a" * 300), "too long")
 
 
-def test_no_permission(tmp_path, monkeypatch):
-    """Tests may run as root, whom permissions do not stop."""
+def test_read_image_without_permission(tmp_path, monkeypatch):
+    """The error is simulated, since tests may run as root."""
     Image.fromarray(RGB).save(tmp_path / "a.png")
 
     def refuse(*args, **kwargs):
@@ -312,24 +312,24 @@ def test_no_permission(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "data", [b"hello, this is no picture", b"%PDF-1.4 and so on", b"\x89PNG\r\n\x1a\n", b"\0" * 500]
+    "data", [b"hello, this is no image", b"%PDF-1.4 and so on", b"\x89PNG\r\n\x1a\n", b"\0" * 500]
 )
-def test_no_picture(tmp_path, data):
-    assert_refused(write(tmp_path / "a.png", data), "no picture", "convert it")
+def test_read_image_of_other_files(tmp_path, data):
+    assert_refused(write(tmp_path / "a.png", data), "no image", "convert it")
 
 
-def test_postscript_is_not_run(tmp_path):
+def test_read_image_refuses_postscript(tmp_path):
     path = write(tmp_path / "a.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EOF\n")
     with Image.open(path) as image:
         assert image.format == "EPS"
-    assert_refused(path, "no picture")
+    assert_refused(path, "no image")
 
 
 @pytest.mark.parametrize(
     "suffix", [".png", ".jpg", ".bmp", ".tif", ".webp", ".gif", ".ppm", ".jp2"]
 )
 @pytest.mark.parametrize("share", [0.5, 0.9])
-def test_truncated(tmp_path, suffix, share):
+def test_read_image_truncated(tmp_path, suffix, share):
     noise = np.random.default_rng(3).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / f"whole{suffix}")
     data = (tmp_path / f"whole{suffix}").read_bytes()
@@ -338,7 +338,7 @@ def test_truncated(tmp_path, suffix, share):
 
 
 @pytest.mark.parametrize("width", [0, 5])
-def test_without_pixels(tmp_path, width):
+def test_read_image_without_pixels(tmp_path, width):
     height = 5 - width
     png = png_16(np.zeros((max(height, 1), max(width, 1)), np.uint16), 0)
     header = b"IHDR" + struct.pack(">II", width, height) + png[24:29]
@@ -350,7 +350,7 @@ def test_without_pixels(tmp_path, width):
         assert_refused(write(tmp_path / name, data), f"{width} x {height} pixels", "leave it out")
 
 
-def test_decompression_bomb(tmp_path, monkeypatch):
+def test_read_image_decompression_bomb(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     Image.new("RGB", (20, 11)).save(tmp_path / "a.png")
     assert_refused(tmp_path / "a.png", "220 pixels", "MAX_IMAGE_PIXELS")
@@ -358,8 +358,8 @@ def test_decompression_bomb(tmp_path, monkeypatch):
     assert read_image(tmp_path / "b.png").shape == (10, 10, 3)
 
 
-def test_a_side_beyond_all_bounds(tmp_path):
-    """A bomb of one row: few bytes, and fewer pixels than Pillow complains about."""
+def test_read_image_too_long_side(tmp_path):
+    """A file of few bytes and one row, with fewer pixels than Pillow refuses."""
 
     def chunk(name, content):
         crc = struct.pack(">I", zlib.crc32(name + content))
@@ -376,7 +376,7 @@ def test_a_side_beyond_all_bounds(tmp_path):
     assert read_image(tmp_path / "b.png").shape == (1, 65_535, 3)
 
 
-def test_no_memory_for_the_pixels(tmp_path, monkeypatch):
+def test_read_image_without_memory(tmp_path, monkeypatch):
     Image.fromarray(RGB).save(tmp_path / "a.png")
 
     def refuse(*args, **kwargs):
@@ -388,7 +388,7 @@ def test_no_memory_for_the_pixels(tmp_path, monkeypatch):
         read_image(tmp_path / "a.png")
 
 
-def test_pipes_and_devices_are_refused_at_once(tmp_path):
+def test_pipes_and_devices_are_refused(tmp_path):
     os.mkfifo(tmp_path / "a.png")
     assert_refused(tmp_path / "a.png", "pipe or device", "save it")
     assert_refused("/dev/zero", "pipe or device")
@@ -400,7 +400,7 @@ def test_pipes_and_devices_are_refused_at_once(tmp_path):
     "name",
     ["https://host/a.png", "http://host/a.png?x=1", "s3://bucket/*.png", "file:///tmp/a.png"],
 )
-def test_addresses_are_refused_as_such(name):
+def test_addresses_are_refused(name):
     assert_refused(name, "it is an address", "give a file")
     with pytest.raises(ImageReadError, match="it is an address"):
         list_images([name])
@@ -408,8 +408,8 @@ def test_addresses_are_refused_as_such(name):
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
-def test_uncompressed_tiffs_that_lie_on_their_side(tmp_path, mode, orientation):
-    """Which Pillow maps into memory with the wrong sides, when it is given a file's name."""
+def test_read_image_turned_uncompressed_tiff(tmp_path, mode, orientation):
+    """Pillow maps these into memory with swapped sides when it opens a file by name."""
     pixels = np.random.default_rng(5).integers(0, 256, (4, 9), dtype=np.uint8)
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -418,7 +418,7 @@ def test_uncompressed_tiffs_that_lie_on_their_side(tmp_path, mode, orientation):
     check(tmp_path / "a.tif", np.repeat(turns[orientation][..., None], 3, axis=2))
 
 
-def test_names_in_sentences_are_on_one_line(tmp_path):
+def test_errors_print_names_on_one_line(tmp_path):
     name = os.fsdecode(b"a\nb\xff") + "9" * 2000 + ".png"
     for read in (read_image, lambda name: list_images([name])):
         with pytest.raises(ImageReadError) as caught:
@@ -427,7 +427,7 @@ def test_names_in_sentences_are_on_one_line(tmp_path):
         assert len(str(caught.value)) < 1200 and str(caught.value).isprintable()
 
 
-def test_names_that_lead_nowhere(tmp_path):
+def test_names_of_no_file(tmp_path):
     with pytest.raises(ImageReadError, match=r"cannot read a\\x00b.png: it is no name of a file"):
         read_image("a\0b.png")
     for name in ("a\0b.png", "~no_such_user_here/a.png", "~no\0", "[\0*"):
@@ -436,12 +436,12 @@ def test_names_that_lead_nowhere(tmp_path):
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.int32, np.uint32, np.int16])
-def test_values_without_a_known_white(tmp_path, kind):
+def test_read_image_refuses_unknown_white(tmp_path, kind):
     path = write(tmp_path / "a.tif", tiff(GREY_16.astype(kind)))
     assert_refused(path, "no known white", "8 or 16 bits")
 
 
-def test_planes_of_16_bits_are_refused_and_those_of_8_read(tmp_path):
+def test_read_image_planes_of_16_and_8_bits(tmp_path):
     options = {"photometric": "rgb", "planarconfig": "separate"}
     path = write(tmp_path / "a.tif", tiff(RGB_16.transpose(2, 0, 1), **options))
     assert_refused(path, "16-bit planes", "interleaved")
@@ -452,8 +452,8 @@ def test_planes_of_16_bits_are_refused_and_those_of_8_read(tmp_path):
 @pytest.mark.parametrize(
     "suffix", [".png", ".jpg", ".bmp", ".tif", ".webp", ".gif", ".jp2", ".tga"]
 )
-def test_any_damage_is_refused_or_read_and_nothing_else(tmp_path, suffix):
-    """Bytes changed at random end in a picture or in the one error, whatever the decoder raises."""
+def test_read_image_damaged_bytes(tmp_path, suffix):
+    """Randomly changed bytes give an image or an ImageReadError, no other error."""
     Image.fromarray(RGB.repeat(4, axis=0)).save(tmp_path / f"whole{suffix}")
     whole = (tmp_path / f"whole{suffix}").read_bytes()
     generator, refused = random.Random(5), 0
@@ -468,14 +468,14 @@ def test_any_damage_is_refused_or_read_and_nothing_else(tmp_path, suffix):
     assert refused > 0
 
 
-def test_error_survives_the_way_between_processes():
+def test_image_read_error_can_be_pickled():
     error = pickle.loads(pickle.dumps(ImageReadError("cannot read a.png: no; try")))
     assert str(error) == "cannot read a.png: no; try"
 
 
 @pytest.fixture
-def pictures(tmp_path, monkeypatch) -> Path:
-    """A folder with pictures, and other things beside and below them."""
+def image_folder(tmp_path, monkeypatch) -> Path:
+    """A folder with images and other files, and subfolders."""
     for name in ("b.PNG", "a.jpg", "notes.txt", ".hidden.png", "sub/c.webp", "sub/deep/d.tif"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
@@ -501,40 +501,40 @@ def pictures(tmp_path, monkeypatch) -> Path:
         (Path("a.jpg"), ["a.jpg"]),
     ],
 )
-def test_list_images(pictures, inputs, expected):
+def test_list_images(image_folder, inputs, expected):
     assert list_images(inputs) == [Path(name) for name in expected]
 
 
-def test_home_folder_and_names_that_look_like_patterns(pictures, monkeypatch):
-    monkeypatch.setenv("HOME", str(pictures))
-    (pictures / "a[1].png").write_bytes(b"x")
-    assert list_images(["~/a.jpg"]) == [pictures / "a.jpg"]
+def test_list_images_home_folder_and_brackets(image_folder, monkeypatch):
+    monkeypatch.setenv("HOME", str(image_folder))
+    (image_folder / "a[1].png").write_bytes(b"x")
+    assert list_images(["~/a.jpg"]) == [image_folder / "a.jpg"]
     assert list_images(["a[1].png"]) == [Path("a[1].png")]
 
 
 @pytest.mark.parametrize(
-    ("inputs", "words"),
+    ("inputs", "message"),
     [
         ([], "the list is empty"),
         (["no.png"], "cannot read no.png: there is no such file; check the path"),
         (["a.jpg", "no.png"], "cannot read no.png"),
-        (["*.gif"], r"cannot read \*.gif: the pattern holds no pictures"),
-        (["*.txt"], "the pattern holds no pictures"),
-        (["folder.png"], "the folder holds no pictures"),
+        (["*.gif"], r"cannot read \*.gif: the pattern holds no images"),
+        (["*.txt"], "the pattern holds no images"),
+        (["folder.png"], "the folder holds no images"),
     ],
 )
-def test_nothing_found(pictures, inputs, words):
-    with pytest.raises(ImageReadError, match=words):
+def test_list_images_refuses_other_inputs(image_folder, inputs, message):
+    with pytest.raises(ImageReadError, match=message):
         list_images(inputs)
 
 
-def test_empty_file_is_named_before_anything_is_read(pictures):
+def test_list_images_refuses_empty_file(image_folder):
     Path("zero.png").touch()
     with pytest.raises(ImageReadError, match="zero.png: it is empty"):
         list_images(["a.jpg", "zero.png"])
 
 
-def test_every_suffix_belongs_to_a_format_that_is_read():
+def test_image_suffixes_are_those_of_known_formats():
     Image.init()
     known = Image.registered_extensions()
     missing = {suffix for suffix in IMAGE_SUFFIXES if suffix not in known}

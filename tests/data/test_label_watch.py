@@ -1,4 +1,4 @@
-"""Labels from which nothing is learnt are told of, early, once, and with their number."""
+"""Warnings of labels without a training signal."""
 
 import numpy as np
 import pytest
@@ -26,27 +26,31 @@ def warnings_of(toy_dataset, caplog):
         for _ in range(num_batches):
             assert len(next(batches)) == 2
         assert len(DatasetCatalog.get(name)) == len(labels)
-        return [each.getMessage() for each in caplog.records]
+        return [record.getMessage() for record in caplog.records]
 
     return train
 
 
-def test_labels_of_classes_are_nothing_to_tell_of(warnings_of):
+def test_no_warning_of_labels_with_classes(warnings_of):
     assert warnings_of([CLASSES, CLASSES, BINARY]) == []
 
 
-def test_files_that_are_ignored_whole(warnings_of):
+def test_warning_of_files_that_are_ignored(warnings_of):
     first, last = warnings_of([EMPTY, CLASSES, EMPTY, CLASSES])
     assert "_labels" not in first and ".png: all pixels of its labels are ignored" in first
-    assert last.startswith("2 of the first 4 training images have labels that are ignored whole: ")
+    assert last.startswith(
+        "2 of the first 4 training images have labels that are ignored completely: "
+    )
     assert "toy_watch/0.png" in last and "toy_watch/2.png" in last
 
 
-def test_masks_in_black_and_white(warnings_of):
+def test_warning_of_masks_in_black_and_white(warnings_of):
     (text,) = warnings_of([BINARY, BINARY, BINARY, BINARY])
-    assert text.startswith("the labels of the first 4 training images hold class 0 and ignored")
+    assert text.startswith(
+        "the labels of the first 4 training images hold only class 0 and ignored"
+    )
 
 
-def test_where_only_ignored_pixels_are_used_nothing_is_told(warnings_of):
+def test_no_warning_with_only_ignored_labels(warnings_of):
     opts = ("INPUT.SEMANTIC.ONLY_IGNORED", "True")
     assert warnings_of([EMPTY, EMPTY], *opts) == []

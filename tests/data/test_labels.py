@@ -1,4 +1,4 @@
-"""Label files read as their dataset's metadata say, at each place that reads some."""
+"""Label files in the coding of their dataset's metadata, for all readers of labels."""
 
 import numpy as np
 import pytest
@@ -49,43 +49,43 @@ FORMS = {
 def entry(request, toy_dataset):
     values, metadata = FORMS[request.param]
     name = toy_dataset("toy_labels", CLASSES, labels=[np.zeros((2, 3))], **metadata)
-    (found,) = DatasetCatalog.get(name)
-    Image.fromarray(values.astype(np.uint8)).save(found["sem_seg_file_name"])
-    return {**found, "dataset_name": name}
+    (dataset_dict,) = DatasetCatalog.get(name)
+    Image.fromarray(values.astype(np.uint8)).save(dataset_dict["sem_seg_file_name"])
+    return {**dataset_dict, "dataset_name": name}
 
 
-def test_reader(entry):
-    found = LabelReader()(entry)
-    assert found.dtype == np.int64 and found.tolist() == TRUTH.tolist()
+def test_label_reader(entry):
+    labels = LabelReader()(entry)
+    assert labels.dtype == np.int64 and labels.tolist() == TRUTH.tolist()
 
 
-def test_training(entry):
+def test_semantic_mapper(entry):
     mapper = SemanticMapper(distort=False, ignore=99)
     sample = mapper(entry, Draw(index=0, seed=0, position=0))
     assert sample["sem_seg"].tolist() == np.where(TRUTH < 0, 99, TRUTH).tolist()
     assert sample["label_classes"] == (0, 1, 2) and sample["label_ignored"]
 
 
-def test_masks_of_the_truth(entry):
+def test_truth_mask_mapper(entry):
     sample = TruthMaskMapper(min_size=0, max_size=9)(entry)
     assert sample["mask_class_ids"].tolist() == [0, 1, 2]
     for mask, number in zip(sample["masks"], range(3), strict=True):
         assert (mask.numpy() == (TRUTH == number)).all()
 
 
-def test_evaluation_and_own_words(entry):
+def test_evaluator_with_own_words(entry):
     cfg = load_config(None, ["MODEL.DEVICE", "cpu", "TEST.OWN_WORDS", "True"])
     evaluator = build_evaluator(cfg, entry["dataset_name"])
     evaluator.reset()
     scores = torch.zeros(3, 2, 3)
-    scores[0] = 1  # all is sky: 2 of 5
+    scores[0] = 1  # predicts sky everywhere: 2 of 5 are right
     evaluator.process([entry], [{"sem_seg": scores}])
-    found = evaluator.evaluate()["sem_seg"]
-    assert found["mIoU"] == found["mIoU_own_words"] == pytest.approx(40 / 3)
-    assert found["pACC"] == pytest.approx(40)
+    numbers = evaluator.evaluate()["sem_seg"]
+    assert numbers["mIoU"] == numbers["mIoU_own_words"] == pytest.approx(40 / 3)
+    assert numbers["pACC"] == pytest.approx(40)
 
 
-def test_mined_pairs(entry):
+def test_pair_miner(entry):
     name = entry["dataset_name"]
     options = MiningOptions(masks="labels", nouns="classes")
     miner = PairMiner(options, find_labels([name]), load_config(None, ["MODEL.DEVICE", "cpu"]))
@@ -100,7 +100,7 @@ def write(tmp_path, toy_dataset, maps, **metadata):
     return name, [entry["sem_seg_file_name"] for entry in DatasetCatalog.get(name)]
 
 
-def test_one_file_tells_what_all_of_them_hold(toy_dataset, tmp_path, caplog):
+def test_label_reader_finds_the_coding_by_one_file(toy_dataset, tmp_path, caplog):
     ids = {"stuff_dataset_id_to_contiguous_id": {1: 0, 2: 1, 3: 2}}
     unclear = np.array([[1, 2]])
     name, files = write(tmp_path, toy_dataset, [unclear, np.array([[0, 2]])], **ids)
@@ -115,29 +115,29 @@ def test_one_file_tells_what_all_of_them_hold(toy_dataset, tmp_path, caplog):
     assert "dataset toy_ids maps ids by stuff_dataset_id_to_contiguous_id, and its" in caplog.text
 
 
-@pytest.mark.parametrize(("held", "expected"), [("dataset", [[0, 1]]), ("contiguous", [[1, 2]])])
-def test_metadata_may_say_what_files_hold(toy_dataset, tmp_path, caplog, held, expected):
-    ids = {"stuff_dataset_id_to_contiguous_id": {1: 0, 2: 1, 3: 2}, "label_ids": held}
+@pytest.mark.parametrize(("coding", "expected"), [("dataset", [[0, 1]]), ("contiguous", [[1, 2]])])
+def test_label_reader_label_ids_of_metadata(toy_dataset, tmp_path, caplog, coding, expected):
+    ids = {"stuff_dataset_id_to_contiguous_id": {1: 0, 2: 1, 3: 2}, "label_ids": coding}
     name, files = write(tmp_path, toy_dataset, [np.array([[1, 2]])], **ids)
     assert LabelReader().read(name, files[0]).tolist() == expected
     assert not caplog.records
 
 
-def test_files_that_contradict_each_other(toy_dataset, tmp_path):
+def test_label_reader_files_of_two_codings(toy_dataset, tmp_path):
     ids = {"stuff_dataset_id_to_contiguous_id": {1: 0, 2: 1, 3: 2}}
     name, files = write(tmp_path, toy_dataset, [np.array([[1, 3]]), np.array([[0, 2]])], **ids)
     with pytest.raises(ValueError, match="1_labels.png holds the id 0 .* label_ids='contiguous'"):
         LabelReader().read(name, files[1])
 
 
-def test_an_id_that_is_ignored_and_a_class(toy_dataset, tmp_path):
+def test_label_reader_id_is_ignored_and_a_class(toy_dataset, tmp_path):
     ids = {"stuff_dataset_id_to_contiguous_id": {7: 0, 255: 1}}
     name, files = write(tmp_path, toy_dataset, [np.array([[7, 7]])], **ids)
-    with pytest.raises(ValueError, match="dataset toy_ids ignores 255 and maps it to a class, too"):
+    with pytest.raises(ValueError, match="dataset toy_ids ignores 255 and also maps it to a class"):
         LabelReader().read(name, files[0])
 
 
-def test_a_training_names_the_file_of_a_strange_label(toy_dataset):
+def test_semantic_mapper_names_the_file_of_a_wrong_id(toy_dataset):
     name = toy_dataset("toy_strange", CLASSES, labels=[np.array([[0, 3]])])
     entry = {**DatasetCatalog.get(name)[0], "dataset_name": name}
     draw = Draw(index=0, seed=0, position=0)
@@ -147,7 +147,7 @@ def test_a_training_names_the_file_of_a_strange_label(toy_dataset):
 
 
 def turned_by_exif(entry):
-    """Make the image one that its EXIF data turn by 90 degrees, and the labels as it is stored."""
+    """Write an image that its EXIF orientation turns by 90 degrees, and labels without one."""
     pixels = np.zeros((4, 6, 3), dtype=np.uint8)
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -155,7 +155,7 @@ def turned_by_exif(entry):
     Image.fromarray(pixels[..., 0]).save(entry["sem_seg_file_name"])
 
 
-def test_sizes_that_differ_by_an_exif_orientation_are_explained(toy_dataset, caplog):
+def test_size_errors_explain_an_exif_orientation(toy_dataset, caplog):
     name = toy_dataset("toy_exif", CLASSES, labels=[np.zeros((2, 2))])
     entry = {**DatasetCatalog.get(name)[0], "dataset_name": name}
     turned_by_exif(entry)

@@ -1,4 +1,4 @@
-"""Training batches are functions of the position; test batches hold each image once."""
+"""Loaders: training batches are functions of the position; test batches hold an image once."""
 
 import itertools
 import logging
@@ -23,7 +23,7 @@ from ovseg_d2.data.sampler import SampleStream
 
 @pytest.fixture
 def shapes(register) -> str:
-    """Give the name of the first five pictures of a split."""
+    """Name of a dataset with the first five images of a split."""
     return register(shapes_dicts("train", size=5), stuff_classes=["thing"], ignore_label=255)
 
 
@@ -47,7 +47,7 @@ def assert_same(batches, others):
             assert a["file_name"] == b["file_name"]
 
 
-def test_batches_are_lists_of_mapped_samples(shapes):
+def test_train_loader_batches(shapes):
     (batch,) = take(build_train_loader(cfg_of(shapes)), 1)
     assert len(batch) == 4
     for sample in batch:
@@ -56,14 +56,14 @@ def test_batches_are_lists_of_mapped_samples(shapes):
         assert sample["dataset_name"] == shapes
 
 
-def test_a_pass_shows_each_picture_once(shapes):
+def test_train_loader_pass_shows_an_image_once(shapes):
     batches = take(build_train_loader(cfg_of(shapes)), 5)
     names = [sample["file_name"] for batch in batches for sample in batch]
     for start in range(0, 20, 5):
         assert len(set(names[start : start + 5])) == 5
 
 
-def test_workers_give_the_same_batches(shapes):
+def test_train_loader_workers_give_the_same_batches(shapes):
     loaders = [
         build_train_loader(cfg_of(shapes, "DATALOADER.NUM_WORKERS", str(n)), start_iteration=1)
         for n in (0, 2)
@@ -71,7 +71,7 @@ def test_workers_give_the_same_batches(shapes):
     assert_same(take(loaders[0], 5), take(loaders[1], 5))
 
 
-def test_a_resumed_loader_goes_on(shapes):
+def test_train_loader_resumes(shapes):
     whole = take(build_train_loader(cfg_of(shapes)), 5)
     loader = build_train_loader(cfg_of(shapes))
     loader.start_at(2)
@@ -79,13 +79,13 @@ def test_a_resumed_loader_goes_on(shapes):
     assert_same(take(build_train_loader(cfg_of(shapes), start_iteration=2), 3), whole[2:])
 
 
-def test_the_seed_changes_order_and_captions(shapes):
-    first, other = (take(build_train_loader(cfg_of(shapes, "SEED", seed)), 5) for seed in "01")
-    names = [[sample["file_name"] for batch in each for sample in batch] for each in (first, other)]
+def test_train_loader_seed_changes_the_order(shapes):
+    runs = [take(build_train_loader(cfg_of(shapes, "SEED", seed)), 5) for seed in "01"]
+    names = [[sample["file_name"] for batch in run for sample in batch] for run in runs]
     assert names[0] != names[1]
 
 
-def test_ranks_share_a_batch(shapes, monkeypatch):
+def test_train_loader_ranks_share_a_batch(shapes, monkeypatch):
     whole = take(build_train_loader(cfg_of(shapes)), 3)
     monkeypatch.setattr(comm, "get_world_size", lambda: 2)
     parts = []
@@ -95,18 +95,18 @@ def test_ranks_share_a_batch(shapes, monkeypatch):
     assert_same([a + b for a, b in zip(*parts, strict=True)], whole)
 
 
-def test_batch_that_cannot_be_shared_out(shapes, monkeypatch):
+def test_train_loader_refuses_indivisible_batch(shapes, monkeypatch):
     monkeypatch.setattr(comm, "get_world_size", lambda: 3)
     with pytest.raises(ValueError, match="cannot be shared out to 3 processes"):
         build_train_loader(cfg_of(shapes))
 
 
-def test_unknown_mapper(shapes):
+def test_train_loader_unknown_mapper(shapes):
     with pytest.raises(ValueError, match="INPUT.TRAIN_MAPPER 'nope' is unknown; .* captions"):
         build_train_loader(cfg_of(shapes, "INPUT.TRAIN_MAPPER", "nope"))
 
 
-def test_sample_the_mapper_gives_up_on_is_replaced_by_its_neighbour():
+def test_train_loader_replaces_unusable_sample():
     def mapper(dataset_dict, draw):
         return None if dataset_dict["n"] in (1, 2) else {**dataset_dict, "position": draw.position}
 
@@ -117,13 +117,13 @@ def test_sample_the_mapper_gives_up_on_is_replaced_by_its_neighbour():
     assert [sample["position"] for sample in batch] == [0, 1, 2, 3]
 
 
-def test_no_usable_sample_is_an_error():
+def test_train_loader_without_usable_sample():
     loader = TrainLoader([{}] * 3, lambda *_: None, SampleStream(3, 1), num_workers=0)
     with pytest.raises(ValueError, match="20 samples in a row, from number .*the log names"):
         take(loader, 1)
 
 
-def test_mappers_cannot_change_the_dataset():
+def test_train_loader_copies_dicts():
     def mapper(dataset_dict, draw):
         dataset_dict["touched"] = True
         return dataset_dict
@@ -133,11 +133,11 @@ def test_mappers_cannot_change_the_dataset():
     assert dicts == [{"n": 0}]
 
 
-def test_corrupt_picture_is_left_out_of_training_with_a_warning(register, tmp_path, caplog):
+def test_train_loader_leaves_out_corrupt_image(register, tmp_path, caplog):
     paths = [tmp_path / f"{n}.png" for n in range(3)]
     for n, path in enumerate(paths):
         Image.fromarray(np.full((4, 4, 3), n, dtype=np.uint8)).save(path)
-    paths[1].write_bytes(b"no picture")
+    paths[1].write_bytes(b"no image")
     name = register([{"file_name": str(path), "captions": [path.name]} for path in paths])
     loader = build_train_loader(cfg_of(name, "SOLVER.IMS_PER_BATCH", "3"))
     with caplog.at_level(logging.WARNING):
@@ -146,7 +146,7 @@ def test_corrupt_picture_is_left_out_of_training_with_a_warning(register, tmp_pa
     assert any("1.png" in text and "left out of training" in text for text in caplog.messages)
 
 
-def test_datasets_are_joined_and_say_their_names(register):
+def test_load_dataset_dicts_adds_dataset_names(register):
     names = [register([{"file_name": "a"}, {"file_name": "b"}]), register([{"file_name": "c"}])]
     assert load_dataset_dicts(names) == [
         {"file_name": "a", "dataset_name": names[0]},
@@ -155,18 +155,18 @@ def test_datasets_are_joined_and_say_their_names(register):
     ]
 
 
-def test_unknown_dataset_is_named_with_the_known_ones():
+def test_load_dataset_dicts_unknown_name():
     with pytest.raises(ValueError, match="dataset 'ade' is not registered; .*ovseg_shapes_val"):
         load_dataset_dicts(["ade"])
 
 
 @pytest.mark.parametrize("names", [[], (), "ovseg_shapes_val"])
-def test_no_list_of_names(names):
+def test_load_dataset_dicts_needs_a_list(names):
     with pytest.raises(ValueError, match="must be a list of at least one dataset name"):
         load_dataset_dicts(names)
 
 
-def test_empty_dataset(register):
+def test_load_dataset_dicts_empty_dataset(register):
     name = register([])
     with pytest.raises(ValueError, match=f"dataset '{name}' is empty"):
         load_dataset_dicts([name])
@@ -176,7 +176,7 @@ def test_empty_dataset(register):
 
 @pytest.mark.parametrize(("opts", "count"), [([], 5), (["TEST.MAX_IMAGES", "3"], 3)])
 @pytest.mark.parametrize("num_workers", ["0", "2"])
-def test_test_loader_gives_each_image_once(shapes, opts, count, num_workers):
+def test_test_loader_holds_every_image_once(shapes, opts, count, num_workers):
     cfg = cfg_of(shapes, "DATALOADER.NUM_WORKERS", num_workers, *opts)
     loader = build_test_loader(cfg, shapes)
     batches = list(loader)

@@ -1,4 +1,4 @@
-"""Pictures and label maps of real and of virtual files."""
+"""Images and label maps, of files and of the Shapes world."""
 
 import struct
 import zlib
@@ -9,40 +9,40 @@ from PIL import Image
 
 from ovseg_d2.data import shapes
 from ovseg_d2.data.images import ImageReadError
-from ovseg_d2.data.readers import read_captions, read_category, read_labels, read_picture
+from ovseg_d2.data.readers import read_captions, read_category, read_image_of, read_labels
 
 LABELS = np.array([[0, 1, 255], [7, 0, 2]], dtype=np.uint8)
 
 
-def test_virtual_names():
+def test_readers_of_shapes_names():
     np.testing.assert_array_equal(
-        read_picture("shapes://val/0/1"), shapes.read_image("shapes://val/0/1")
+        read_image_of("shapes://val/0/1"), shapes.read_image("shapes://val/0/1")
     )
     labels = read_labels("shapes://val/0/1")
     np.testing.assert_array_equal(labels, shapes.read_labels("shapes://val/0/1"))
     assert labels.dtype == np.int64
-    labels[0, 0] = 3  # evaluators write into what they are given
+    labels[0, 0] = 3  # evaluators write into labels
     assert shapes.read_labels("shapes://val/0/1")[0, 0] != 3
 
 
-def test_real_pictures(tmp_path):
+def test_read_image_of_a_file(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (4, 5, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    np.testing.assert_array_equal(read_picture(tmp_path / "a.png"), pixels)
-    np.testing.assert_array_equal(read_picture(str(tmp_path / "a.png")), pixels)
+    np.testing.assert_array_equal(read_image_of(tmp_path / "a.png"), pixels)
+    np.testing.assert_array_equal(read_image_of(str(tmp_path / "a.png")), pixels)
     with pytest.raises(ImageReadError):
-        read_picture(tmp_path / "b.png")
+        read_image_of(tmp_path / "b.png")
 
 
 @pytest.mark.parametrize("kind", ["grey", "16 bits", "palette", "tiff"])
 @pytest.mark.parametrize("dtype", [int, np.uint8, "int32"])
-def test_label_files(tmp_path, kind, dtype):
+def test_read_labels_formats(tmp_path, kind, dtype):
     file = tmp_path / ("labels.tif" if kind == "tiff" else "labels.png")
-    picture = Image.fromarray(LABELS.astype(np.uint16) if kind == "16 bits" else LABELS)
+    image = Image.fromarray(LABELS.astype(np.uint16) if kind == "16 bits" else LABELS)
     if kind == "palette":
-        picture.putpalette([value for i in range(256) for value in (i, 255 - i, 9)])
-        assert picture.mode == "P"
-    picture.save(file)
+        image.putpalette([value for i in range(256) for value in (i, 255 - i, 9)])
+        assert image.mode == "P"
+    image.save(file)
     labels = read_labels(file, dtype=dtype)
     np.testing.assert_array_equal(labels, LABELS)
     assert labels.dtype == np.dtype(dtype)
@@ -50,7 +50,7 @@ def test_label_files(tmp_path, kind, dtype):
 
 
 def grey_png(values, bits):
-    """A greyscale PNG of few bits, which Pillow reads and does not write."""
+    """A greyscale PNG of few bits, which Pillow cannot write."""
     digits = ["".join(f"{value:0{bits}b}" for value in row) for row in values.tolist()]
     digits = [row + "0" * (-len(row) % 8) for row in digits]
     rows = [b"\0" + int(row, 2).to_bytes(len(row) // 8, "big") for row in digits]
@@ -63,7 +63,7 @@ def grey_png(values, bits):
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4])
-def test_ids_of_few_bits_are_not_scaled(tmp_path, bits):
+def test_read_labels_png_of_few_bits(tmp_path, bits):
     labels = np.arange(15).reshape(3, 5) % 2**bits
     (tmp_path / "labels.png").write_bytes(grey_png(labels, bits))
     np.testing.assert_array_equal(read_labels(tmp_path / "labels.png"), labels)
@@ -71,7 +71,7 @@ def test_ids_of_few_bits_are_not_scaled(tmp_path, bits):
 
 @pytest.mark.parametrize("most", [5, 255, 300, 65535])
 @pytest.mark.parametrize("plain", [False, True])
-def test_ids_of_a_pgm_are_not_scaled(tmp_path, most, plain):
+def test_read_labels_pgm(tmp_path, most, plain):
     labels = np.array([[0, 1, 5], [most, most // 2, 3]])
     data = labels.astype(">u2" if most > 255 else "u1").tobytes()
     text = " ".join(map(str, labels.ravel())).encode()
@@ -81,7 +81,7 @@ def test_ids_of_a_pgm_are_not_scaled(tmp_path, most, plain):
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4])
-def test_ids_of_a_tiff_of_few_bits_are_not_scaled(tmp_path, bits):
+def test_read_labels_tiff_of_few_bits(tmp_path, bits):
     labels = np.arange(15).reshape(3, 5) % 2**bits
     digits = ["".join(f"{value:0{bits}b}" for value in row) for row in labels.tolist()]
     digits = [row + "0" * (-len(row) % 8) for row in digits]
@@ -96,19 +96,19 @@ def test_ids_of_a_tiff_of_few_bits_are_not_scaled(tmp_path, bits):
     np.testing.assert_array_equal(read_labels(tmp_path / "labels.tif"), labels)
 
 
-def test_ids_beyond_8_bits(tmp_path):
+def test_read_labels_16_bits(tmp_path):
     labels = np.array([[846, 65535]], dtype=np.uint16)
     Image.fromarray(labels).save(tmp_path / "labels.png")
     np.testing.assert_array_equal(read_labels(tmp_path / "labels.png"), labels)
 
 
-def test_missing_label_file(tmp_path):
+def test_read_labels_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError, match="label file '.*none.png' does not exist; check"):
         read_labels(tmp_path / "none.png")
 
 
 @pytest.mark.parametrize("content", [b"", b"text", "cut"])
-def test_label_file_that_is_no_picture(tmp_path, content):
+def test_read_labels_refuses_damaged_files(tmp_path, content):
     file = tmp_path / "labels.png"
     if content == "cut":
         Image.fromarray(np.random.default_rng(0).integers(0, 99, (64, 64), dtype="u1")).save(file)
@@ -118,7 +118,7 @@ def test_label_file_that_is_no_picture(tmp_path, content):
         read_labels(file)
 
 
-def test_damaged_pixels_are_found_by_their_checksum(tmp_path):
+def test_read_labels_checks_the_png_checksum(tmp_path):
     file = tmp_path / "labels.png"
     file.write_bytes(grey_png(np.arange(16).reshape(4, 4), 4))
     read_labels(file)
@@ -134,21 +134,21 @@ def test_damaged_pixels_are_found_by_their_checksum(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "F"])
-def test_label_file_that_is_no_label_map(tmp_path, mode):
+def test_read_labels_refuses_colours_and_fractions(tmp_path, mode):
     file = tmp_path / "labels.tif"
     Image.fromarray(LABELS).convert(mode).save(file)
     with pytest.raises(ValueError, match="label maps have one channel that holds class ids"):
         read_labels(file)
 
 
-def test_label_file_larger_than_pillow_trusts(tmp_path, monkeypatch):
+def test_read_labels_refuses_too_many_pixels(tmp_path, monkeypatch):
     Image.fromarray(LABELS).save(tmp_path / "labels.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2)
     with pytest.raises(ValueError, match="labels.png' cannot be read .*decompression bomb"):
         read_labels(tmp_path / "labels.png")
 
 
-def test_captions_and_classes_of_entries():
+def test_read_captions_and_read_category():
     name = "shapes://dev/0/5"
     assert read_captions({"file_name": name}) == shapes.read_captions(name)
     assert read_captions({"file_name": name, "captions": ["a dog"]}) == ["a dog"]
@@ -158,5 +158,5 @@ def test_captions_and_classes_of_entries():
         with pytest.raises(ValueError, match="a.png: its captions are .*; add a list of texts"):
             read_captions({"file_name": "a.png", "captions": captions})
     for category in (None, "dog", 1.5):
-        with pytest.raises(ValueError, match="a.png: its class is .*; add the number of a class"):
+        with pytest.raises(ValueError, match="a.png: its class is .*; add a class id"):
             read_category({"file_name": "a.png", "category_id": category})

@@ -1,4 +1,4 @@
-"""The stream of draws: positions, passes, ranks, resuming, and the numbers of each sample."""
+"""The stream of draws: positions, passes, ranks, resuming, and random numbers of samples."""
 
 from itertools import islice
 
@@ -12,45 +12,45 @@ def take(count: int, *args, **kwargs) -> list[Draw]:
     return list(islice(SampleStream(*args, **kwargs), count))
 
 
-def test_positions_count_up_and_the_seed_goes_along():
+def test_sample_stream_positions_and_seed():
     draws = take(25, 10, 4, seed=3)
     assert [draw.position for draw in draws] == list(range(25))
     assert {draw.seed for draw in draws} == {3}
 
 
 @pytest.mark.parametrize(("size", "batch_size"), [(10, 4), (3, 8), (1, 2)])
-def test_each_pass_is_another_permutation(size, batch_size):
+def test_sample_stream_passes_are_permutations(size, batch_size):
     indices = [draw.index for draw in take(5 * size, size, batch_size)]
     passes = [indices[i : i + size] for i in range(0, 5 * size, size)]
-    assert all(sorted(each) == list(range(size)) for each in passes)
-    assert size < 3 or len({tuple(each) for each in passes}) > 1
+    assert all(sorted(order) == list(range(size)) for order in passes)
+    assert size < 3 or len({tuple(order) for order in passes}) > 1
 
 
-def test_the_seed_decides():
+def test_sample_stream_depends_on_the_seed():
     assert take(40, 20, 4, seed=1) == take(40, 20, 4, seed=1)
     indices = {tuple(draw.index for draw in take(20, 20, 4, seed=seed)) for seed in range(5)}
     assert len(indices) == 5
     assert [d.index for d in take(20, 20, 4, seed=-1)] != [d.index for d in take(20, 20, 4, seed=0)]
 
 
-def test_global_generators_do_not_matter():
+def test_sample_stream_ignores_global_generators():
     np.random.seed(1)
     first = take(30, 10, 4)
     np.random.seed(2)
     assert take(30, 10, 4) == first
 
 
-def test_without_shuffling_passes_are_in_order():
+def test_sample_stream_without_shuffling():
     assert [draw.index for draw in take(7, 3, 2, shuffle=False)] == [0, 1, 2, 0, 1, 2, 0]
 
 
 @pytest.mark.parametrize("iteration", [1, 2, 3, 7, 1000])
-def test_a_resumed_stream_is_the_rest_of_the_uninterrupted_one(iteration):
+def test_sample_stream_resumes(iteration):
     whole = take(4 * iteration + 24, 10, 4, seed=5)
     assert take(24, 10, 4, seed=5, start_iteration=iteration) == whole[4 * iteration :]
 
 
-def test_iterating_again_begins_again():
+def test_sample_stream_iterates_again():
     stream = SampleStream(10, 4)
     first = list(islice(stream, 12))
     assert list(islice(stream, 12)) == first
@@ -59,7 +59,7 @@ def test_iterating_again_begins_again():
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 6])
-def test_shares_of_the_ranks_are_the_batches_of_one_process(world_size):
+def test_sample_stream_ranks_share_batches(world_size):
     whole = take(60, 10, 6, seed=2)
     streams = [
         SampleStream(10, 6, seed=2, rank=rank, world_size=world_size) for rank in range(world_size)
@@ -81,12 +81,12 @@ def test_shares_of_the_ranks_are_the_batches_of_one_process(world_size):
         ),
     ],
 )
-def test_wrong_arguments(arguments, words):
+def test_sample_stream_wrong_arguments(arguments, words):
     with pytest.raises(ValueError, match=words):
         SampleStream(**arguments)
 
 
-def test_numbers_of_a_sample_depend_on_seed_position_and_purpose_alone():
+def test_sample_rng_depends_on_seed_position_purpose():
     draw = Draw(index=3, seed=1, position=17)
 
     def numbers(draw, purpose=0):
@@ -97,14 +97,14 @@ def test_numbers_of_a_sample_depend_on_seed_position_and_purpose_alone():
     assert len({numbers(draw), *map(numbers, others), numbers(draw, 1), numbers(draw, 2)}) == 5
 
 
-def test_numbers_of_a_sample_are_not_those_of_a_pass():
+def test_sample_rng_differs_from_a_pass():
     for number in range(3):
         order = [draw.index for draw in take(60, 20, 20, seed=4)[20 * number : 20 * number + 20]]
         rng = sample_rng(Draw(index=0, seed=4, position=number))
         assert rng.permutation(20).tolist() != order
 
 
-def test_numpys_generator_is_lent_and_given_back():
+def test_numpy_seeded_restores_the_generator():
     draw = Draw(index=0, seed=1, position=5)
     np.random.seed(4)
     expected = np.random.rand(3)
@@ -120,7 +120,7 @@ def test_numpys_generator_is_lent_and_given_back():
         assert not np.array_equal(np.random.rand(3), inside)
 
 
-def test_numpys_generator_is_given_back_after_an_error():
+def test_numpy_seeded_restores_after_an_error():
     np.random.seed(4)
     expected = np.random.rand()
     np.random.seed(4)

@@ -1,4 +1,4 @@
-"""Weak and strong views: against torchvision, by hand, and that only the generator matters."""
+"""Weak and strong views: against torchvision and by hand."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ NOTHING = {"jitter_prob": 0.0, "grey_prob": 0.0, "blur_prob": 0.0, "cutout": (0.
 
 
 class Scripted:
-    """A generator whose numbers are known: `random` and `uniform` in turn, order as it is."""
+    """A generator that returns given numbers for `random` and `uniform`, and keeps orders."""
 
     def __init__(self, *numbers: float) -> None:
         self._numbers = list(numbers)
@@ -40,7 +40,7 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 
 @pytest.mark.parametrize("turn", [(0.2, 0.9, 0.7, 0.1), (0.8, 0.1, 0.3, 0.9), (0.5, 0.5, 0.5, 0.5)])
-def test_jitter_is_torchvisions(turn):
+def test_strong_view_jitter_equals_torchvision(turn):
     view = StrongView(**{**NOTHING, "jitter_prob": 1.0})
     image, _ = view.draw(IMAGE, Scripted(0.0, *turn, 1.0, 1.0, 0.0, 0.0))
     factors = [0.5 + share for share in turn[:3]]
@@ -52,21 +52,21 @@ def test_jitter_is_torchvisions(turn):
     assert difference.max() <= 1.5  # torchvision's weights of grey have four digits
 
 
-def test_grey_is_torchvisions():
+def test_strong_view_grey_equals_torchvision():
     image, _ = StrongView(**{**NOTHING, "grey_prob": 1.0}).draw(IMAGE, rng())
     assert (image == image[..., :1]).all()
     expected = F.rgb_to_grayscale(tensor(IMAGE))[0].numpy() * 255
     assert np.abs(image[..., 0] - expected).max() <= 1
 
 
-def test_blur_is_torchvisions():
+def test_strong_view_blur_equals_torchvision():
     view = StrongView(**{**NOTHING, "blur_prob": 1.0, "blur_sigma": (1.5, 1.5)})
     image, _ = view.draw(IMAGE, rng())
     expected = F.gaussian_blur(tensor(IMAGE), [11, 11], [1.5, 1.5]).numpy() * 255
     assert np.abs(image.transpose(2, 0, 1) - expected).max() <= 1
 
 
-def test_cutout_is_black_and_nothing_else_changes():
+def test_strong_view_cutout():
     view = StrongView(**{**NOTHING, "cutout": (0.1, 0.5)})
     image, (left, top, right, bottom) = view.draw(SMOOTH, rng())
     inside = np.zeros(SMOOTH.shape[:2], dtype=bool)
@@ -76,14 +76,14 @@ def test_cutout_is_black_and_nothing_else_changes():
     assert np.array_equal(image[~inside], SMOOTH[~inside])
 
 
-def test_nothing_changes_where_nothing_is_asked_for():
+def test_strong_view_without_changes():
     image, (left, top, right, bottom) = StrongView(**NOTHING).draw(IMAGE, rng())
     assert np.array_equal(image, IMAGE)
     assert not np.shares_memory(image, IMAGE)
     assert (right - left) * (bottom - top) == 0
 
 
-def test_boxes_have_the_sides_asked_for_and_reach_every_corner():
+def test_draw_box_sides_and_positions():
     boxes = np.array([draw_box((40, 80), (0.1, 0.5), rng(seed)) for seed in range(800)])
     widths, heights = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
     assert (boxes[:, :2] >= 0).all()
@@ -97,7 +97,7 @@ def test_boxes_have_the_sides_asked_for_and_reach_every_corner():
     assert draw_box((1, 1), (0.5, 1.0), rng())[2:] <= (1, 1)
 
 
-def test_probabilities_are_kept():
+def test_strong_view_probabilities():
     view = StrongView(cutout=(0.0, 0.0))
     images = [view.draw(SMOOTH, rng(seed))[0] for seed in range(300)]
     grey = np.mean([(image == image[..., :1]).all() for image in images])
@@ -108,7 +108,7 @@ def test_probabilities_are_kept():
 
 
 @pytest.mark.parametrize("draw", [distort_colors, lambda *x: StrongView().draw(*x)[0]])
-def test_only_the_generator_matters(draw):
+def test_views_depend_on_the_generator_alone(draw):
     before = IMAGE.copy()
     views = []
     for _ in range(2):
@@ -121,7 +121,7 @@ def test_only_the_generator_matters(draw):
     assert all(view.dtype == np.uint8 and view.shape == IMAGE.shape for view in views[0])
 
 
-def test_ssd_by_hand():
+def test_distort_colors_by_hand():
     grey = np.full((1, 1, 3), 100, dtype=np.uint8)
     # Brightness + 16; contrast x 1.25, before; no change of saturation and hue.
     script = (0.0, 0.75, 0.0, 0.75, 0.0, 1.0, 1.0)
@@ -135,7 +135,7 @@ def test_ssd_by_hand():
     assert turned[0, 0].tolist() == [200, 130, 100]
 
 
-def test_one_pixel_goes_through():
+def test_views_of_one_pixel():
     pixel = np.array([[[255, 0, 7]]], dtype=np.uint8)
     for seed in range(30):
         assert distort_colors(pixel, rng(seed)).shape == (1, 1, 3)
@@ -154,6 +154,6 @@ def test_one_pixel_goes_through():
         ({"cutout": ()}, "INPUT.VIEWS.CUTOUT"),
     ],
 )
-def test_options_out_of_range(options, words):
+def test_strong_view_options_out_of_range(options, words):
     with pytest.raises(ValueError, match=words):
         StrongView(**options)

@@ -1,4 +1,4 @@
-"""Images: files of every format (`read_picture`), names of a command line, arrays and tensors."""
+"""Images: files of every format (`read_image_of`), names of a command line, arrays and tensors."""
 
 import os
 import random
@@ -18,8 +18,8 @@ from PIL import Image
 
 from ovseg_d2.data import bit_depth
 from ovseg_d2.data.arrays import as_rgb
-from ovseg_d2.data.pictures import list_pictures
-from ovseg_d2.data.readers import read_picture
+from ovseg_d2.data.find_images import find_images
+from ovseg_d2.data.readers import read_image_of
 
 _LOSSLESS = {
     "RGB": (".png", ".bmp", ".tif", ".ppm", ".tga", ".webp", ".jp2"),
@@ -210,10 +210,10 @@ def _read(case: _Case) -> Any:
 
 def _read_loudly(case: _Case) -> Any:
     if case.what == "file":
-        return read_picture(case.given)
+        return read_image_of(case.given)
     if case.what == "array":
         return as_rgb(case.given)
-    return read_picture(list_pictures([case.given])[0])
+    return read_image_of(find_images([case.given])[0])
 
 
 def _check(case: _Case, answer: Any) -> str | None:

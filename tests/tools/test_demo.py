@@ -241,8 +241,8 @@ def test_inputs_that_name_nothing(refused, tmp_path):
     (tmp_path / "empty").mkdir()
     for name, told in (
         ("none.png", "there is no such file"),
-        ("empty", "the folder holds no pictures"),
-        ("*.png", "the pattern holds no pictures"),
+        ("empty", "the folder holds no images"),
+        ("*.png", "the pattern holds no images"),
     ):
         assert told in refused(tmp_path / name)
 

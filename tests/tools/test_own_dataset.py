@@ -59,7 +59,7 @@ CONFIGS = {
     "maskclip_plus_zero_shot": NO_SETS,
     "finetune_baseline": NO_SETS,
     "ovseg": NO_SETS,
-    "pixelclip": "those of all other images are made by felzenszwalb",
+    "pixelclip": "masks of all other images are made by felzenszwalb",
     "ovseg_clip": "has no mask-category pairs: the masks of its 3 classes and their names",
     "ovseg_clip_both": "",
     "ovseg_clip_mpt": "",

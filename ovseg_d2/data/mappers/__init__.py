@@ -1,9 +1,9 @@
-"""From dataset dicts to what models read."""
+"""Mappers from dataset dicts to the inputs of models."""
 
 from .captions import CaptionMapper
 from .masks import MaskMapper
 from .pairs import PairMapper
-from .semantic import PictureMapper, SemanticMapper
+from .semantic import ImageMapper, SemanticMapper
 from .test import TestMapper
 from .truth_masks import TruthMaskMapper
 
@@ -11,10 +11,10 @@ TRAIN_MAPPERS = {
     "captions": CaptionMapper,
     "masks": MaskMapper,
     "pairs": PairMapper,
-    "pictures": PictureMapper,
+    "pictures": ImageMapper,
     "semantic": SemanticMapper,
 }
-# By what is tested.
+# By TEST.TASK.
 TEST_MAPPERS = {"segmentation": TestMapper, "mask_crops": TruthMaskMapper}
 
 __all__ = [
@@ -23,7 +23,7 @@ __all__ = [
     "CaptionMapper",
     "MaskMapper",
     "PairMapper",
-    "PictureMapper",
+    "ImageMapper",
     "SemanticMapper",
     "TestMapper",
     "TruthMaskMapper",

@@ -1,4 +1,4 @@
-"""Pictures with some of their captions, for contrastive training."""
+"""Images with some of their captions, for contrastive training."""
 
 import logging
 from collections.abc import Sequence
@@ -9,24 +9,24 @@ import numpy as np
 
 from ...d2.config import CfgNode
 from .. import shapes
+from ..arrays import check_image_format, image_tensor, order_channels
 from ..images import ImageReadError
-from ..readers import read_captions, read_picture
+from ..readers import read_captions, read_image_of
 from ..sampler import Draw, sample_rng
 from ..views import draw_part
-from .test import check_image_format, image_tensor, order_channels
 
 __all__ = ["FLIPPED_AXIS", "CaptionMapper", "check_flip"]
 
 _logger = logging.getLogger(__name__)
-# Ways to mirror a picture, and the axis of (H, W) each turns round.
+# INPUT.RANDOM_FLIP -> axis of (H, W) that is flipped.
 FLIPPED_AXIS = {"none": None, "horizontal": 1, "vertical": 0}
 
 
 def check_flip(flip: str) -> str:
-    """A way to mirror pictures, as it came.
+    """Check that ``flip`` is a key of `FLIPPED_AXIS` and return it.
 
     Raises:
-        ValueError: it is none of `FLIPPED_AXIS`.
+        ValueError: another value.
     """
     if flip not in FLIPPED_AXIS:
         raise ValueError(
@@ -36,10 +36,10 @@ def check_flip(flip: str) -> str:
 
 
 class CaptionMapper:
-    """A picture, or a part of it, perhaps mirrored, and some of its captions drawn at random.
+    """Maps an entry to an image or a random part of it, and random captions.
 
-    Captions come from the dict's ``captions`` (a list of texts) or, for the Shapes world, from the
-    picture's name.
+    Captions are the dict's ``captions`` (a list of texts) or, for the Shapes world, follow from the
+    image's name.
     """
 
     def __init__(
@@ -52,21 +52,19 @@ class CaptionMapper:
         crop_area: Sequence[float] = (0.5, 1.0),
         image_format: str = "RGB",
     ) -> None:
-        """Describe the augmentation.
+        """Check the options.
 
         Args:
-            num_captions: captions drawn; a picture that has fewer repeats some.
-            num_negatives: wrong captions made of each drawn one, at most; pictures of the Shapes
-                world only.
-            flip: "horizontal" or "vertical" mirrors half of the pictures, "none" leaves them.
-            crop_size: (h, w) in pixels that a part of each picture, drawn at random, is resized to;
-                () leaves pictures as they are.
-            crop_area: least and greatest share of the picture that the part is.
-            image_format: RGB or BGR, the order of the channels handed on.
+            num_captions: number of drawn captions; with fewer captions some are repeated.
+            num_negatives: most wrong captions made of a drawn one, for the Shapes world only.
+            flip: "horizontal" or "vertical" flips half of the images, "none" none.
+            crop_size: (h, w) in pixels to which a random part of the image is resized; () keeps
+                the whole image.
+            crop_area: least and greatest area of the part, as shares of the image's.
+            image_format: RGB or BGR, the channel order of the result.
 
         Raises:
-            ValueError: numbers of captions below their least, another way to flip, a size or share
-                that is none, or another format.
+            ValueError: an option out of its range.
         """
         if num_captions < 1:
             raise ValueError(
@@ -81,7 +79,7 @@ class CaptionMapper:
         if len(crop_size) not in (0, 2) or any(side < 1 for side in crop_size):
             raise ValueError(
                 f"crop_size={list(crop_size)}; set INPUT.CAPTION_CROP.SIZE to height and width in "
-                "pixels, or to [] to leave pictures as they are"
+                "pixels, or to [] to keep whole images"
             )
         if len(crop_area) != 2 or not 0 < crop_area[0] <= crop_area[1] <= 1:
             raise ValueError(
@@ -95,7 +93,7 @@ class CaptionMapper:
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> "CaptionMapper":
-        """Read the ``INPUT`` keys of captions, crops, mirroring and format."""
+        """Read the ``INPUT`` keys of captions, crops, flips and format."""
         return cls(
             num_captions=cfg.INPUT.CAPTIONS_PER_IMAGE,
             num_negatives=cfg.INPUT.NEGATIVES_PER_CAPTION,
@@ -109,25 +107,25 @@ class CaptionMapper:
         """Make a sample.
 
         Args:
-            dataset_dict: one entry of a dataset.
-            draw: where the sample lies in the stream; all randomness comes from it.
+            dataset_dict: an entry of a dataset.
+            draw: position in the stream, the source of all randomness.
 
         Returns:
             The dict with ``image`` (3, H, W) uint8, and ``drawn_captions`` and ``wrong_captions``,
-            tuples of texts; None, after a warning, for a picture that cannot be read.
+            tuples of texts; None, after a warning, for an image that cannot be read.
 
         Raises:
             ValueError: the entry has no list of captions.
         """
         name = dataset_dict["file_name"]
         try:
-            image = read_picture(name)
+            image = read_image_of(name)
         except ImageReadError as error:
             _logger.warning("%s: left out of training", error)
             return None
         captions = read_captions(dataset_dict)
         rng = sample_rng(draw)
-        # All different ones first, in random order, then again where more are asked for.
+        # Random permutations one after the other: a caption repeats after all others.
         rounds = -(-self._num_captions // len(captions))
         order = np.concatenate([rng.permutation(len(captions)) for _ in range(rounds)])
         drawn = tuple(captions[i] for i in order[: self._num_captions])
@@ -151,7 +149,7 @@ class CaptionMapper:
 
 
 def _resize(image: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """(H, W, 3) uint8 resized to (h, w), with every pixel counted where it shrinks."""
+    """Resize (H, W, 3) uint8 to (h, w), by areas if it shrinks."""
     shrinks = size[0] < image.shape[0] or size[1] < image.shape[1]
-    way = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    return cv2.resize(np.ascontiguousarray(image), (size[1], size[0]), interpolation=way)
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    return cv2.resize(np.ascontiguousarray(image), (size[1], size[0]), interpolation=method)

@@ -1,32 +1,41 @@
-"""Resizing, cropping and flipping of training pictures, as detectron2's own keys describe them."""
+"""Resizing, cropping and flipping of training images and their masks."""
 
 from collections.abc import Sequence
+
+import numpy as np
 
 from ...d2.config import CfgNode
 from ...d2.data.transforms import (
     Augmentation,
+    CropTransform,
+    HFlipTransform,
+    NoOpTransform,
     RandomCrop,
     RandomCrop_CategoryAreaConstraint,
     RandomFlip,
     ResizeScale,
     ResizeShortestEdge,
+    ResizeTransform,
+    Transform,
+    VFlipTransform,
 )
+from ...masks import nearest_pixels
 
-__all__ = ["geometry_from_config"]
+__all__ = ["geometry_from_config", "transform_masks"]
 
 
 def geometry_from_config(cfg: CfgNode, *, balance: bool = False) -> list[Augmentation]:
-    """detectron2's augmentations, in their order.
+    """Build detectron2's augmentations that resize, crop and flip, in this order.
 
     Args:
-        cfg: reads ``INPUT``'s training sizes, or ``SCALE_TRAIN`` where that has one, ``CROP`` and
+        cfg: reads ``INPUT``'s training sizes, or ``SCALE_TRAIN`` if that has a size, ``CROP`` and
             ``RANDOM_FLIP``.
-        balance: crops are those of which no class takes too much, ``SINGLE_CATEGORY_MAX_AREA``;
-            they are drawn from picture and labels.
+        balance: crops are drawn from image and labels, so that no class covers more than
+            ``SINGLE_CATEGORY_MAX_AREA`` of a crop.
 
     Raises:
-        ValueError: another way to flip, a size or range that is none, or crops whose size does not
-            go with their type.
+        ValueError: an unknown flip, a wrong size or range, or a crop size that does not fit the
+            crop type.
     """
     crop = cfg.INPUT.CROP
     if crop.ENABLED:
@@ -51,8 +60,40 @@ def geometry_from_config(cfg: CfgNode, *, balance: bool = False) -> list[Augment
     return geometry
 
 
+def transform_masks(masks: np.ndarray, transforms: Sequence[Transform]) -> np.ndarray:
+    """Resize, crop and flip masks or label maps by the nearest pixel.
+
+    Args:
+        masks: (Q, H, W) of any type.
+        transforms: detectron2's transforms, from an augmentation.
+
+    Returns:
+        (Q, h, w) of the same type, contiguous, with its own memory.
+
+    Raises:
+        TypeError: a transform of another kind.
+    """
+    rows, columns = np.arange(masks.shape[1]), np.arange(masks.shape[2])
+    for transform in transforms:
+        if isinstance(transform, ResizeTransform):
+            rows = rows[nearest_pixels(len(rows), transform.new_h)]
+            columns = columns[nearest_pixels(len(columns), transform.new_w)]
+        elif isinstance(transform, CropTransform):
+            rows = rows[transform.y0 : transform.y0 + transform.h]
+            columns = columns[transform.x0 : transform.x0 + transform.w]
+        elif isinstance(transform, HFlipTransform):
+            columns = columns[::-1]
+        elif isinstance(transform, VFlipTransform):
+            rows = rows[::-1]
+        elif not isinstance(transform, NoOpTransform):
+            raise TypeError(
+                f"masks do not go through {type(transform).__name__}; resize, crop or flip them"
+            )
+    return np.ascontiguousarray(masks[:, rows[:, None], columns])
+
+
 def _check_crop(kind: str, size: Sequence[float]) -> None:
-    """Refuse pixels where shares are meant, and shares where pixels are."""
+    """Refuse pixels for relative crops, and shares for absolute crops."""
     if kind.startswith("relative") and max(size) > 1:
         raise ValueError(
             f"INPUT.CROP.SIZE is {list(size)}, and INPUT.CROP.TYPE {kind} takes shares above 0 and "

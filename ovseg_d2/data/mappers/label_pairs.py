@@ -1,4 +1,4 @@
-"""Mask-category pairs of a labelled dataset: the masks of its classes, and their names."""
+"""Mask-category pairs of a labelled dataset: masks and names of its classes."""
 
 import logging
 from typing import Any
@@ -19,39 +19,39 @@ _logger = logging.getLogger(__name__)
 
 
 class LabelPairs:
-    """Takes the place of mined pairs where a dataset has labels alone.
+    """Draws mask-category pairs from the labels of a dataset without mined pairs.
 
-    Paper: [ovseg] Sec. 3.2, the alternative to nouns of captions: the truth's masks with the names
-    of their classes.
+    Paper: [ovseg] Sec. 3.2, the alternative to nouns of captions: masks of the ground truth with
+    the names of their classes.
     """
 
     def __init__(self) -> None:
-        """Metadata are looked up once for each dataset."""
+        """Start without metadata, which are looked up once for each dataset."""
         self._read_labels = LabelReader(strict=False)
         self._words: dict[str, tuple[str, ...]] = {}
 
     def draw(self, dataset_dict: dict[str, Any], draw: Draw) -> MaskPair:
-        """Draw one of the classes that an image's labels hold.
+        """Draw one of the classes in an image's labels.
 
         Args:
             dataset_dict: one entry of a dataset, with ``sem_seg_file_name`` and ``dataset_name``.
-            draw: where the sample lies in the stream; all randomness comes from it.
+            draw: position in the stream, the source of all randomness.
 
         Raises:
             LabelFileError: the label file is missing, cannot be read, or holds no class.
-            ValueError: the entry has no labels, is of the Shapes world, whose labels hold classes
-                that training does not see, or is of a dataset without classes.
+            ValueError: the entry has no labels, its dataset has no classes, or it is of the Shapes
+                world, whose labels hold classes that are hidden in training.
         """
         words = self._words_of(dataset_dict)
         try:
             labels = self._read_labels(dataset_dict)
         except FileNotFoundError as error:
             raise LabelFileError(str(error)) from error
-        found = np.unique(labels)
-        found = found[(found >= 0) & (found < len(words))]
-        if not len(found):
+        classes = np.unique(labels)
+        classes = classes[(classes >= 0) & (classes < len(words))]
+        if not len(classes):
             raise LabelFileError(f"{dataset_dict['sem_seg_file_name']} holds no class")
-        number = int(sample_rng(draw, purpose=2).choice(found))
+        number = int(sample_rng(draw, purpose=2).choice(classes))
         (rle,) = encode_masks((labels == number)[None])
         return MaskPair(dataset_dict["file_name"], rle, words[number])
 
@@ -68,8 +68,8 @@ class LabelPairs:
                 "DATASETS.TRAIN, made with tools/mine_pairs.py"
             )
         _logger.warning(
-            "dataset '%s' has no mask-category pairs: the masks of its %d classes and their names "
-            "take their place; tools/mine_pairs.py makes pairs of captions",
+            "dataset '%s' has no mask-category pairs: the masks and names of its %d classes are "
+            "used instead; tools/mine_pairs.py makes pairs from captions",
             dataset,
             len(vocabulary),
         )

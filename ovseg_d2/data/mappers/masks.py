@@ -1,4 +1,4 @@
-"""Pictures with unlabelled masks, seen twice: by a teacher and by its student."""
+"""Images with unlabelled masks, in two views: for a teacher and for its student."""
 
 import logging
 from collections.abc import Sequence
@@ -9,43 +9,32 @@ import torch
 
 from ...config import mask_options
 from ...d2.config import CfgNode
-from ...d2.data.transforms import (
-    AugInput,
-    Augmentation,
-    AugmentationList,
-    CropTransform,
-    HFlipTransform,
-    NoOpTransform,
-    ResizeTransform,
-    Transform,
-    VFlipTransform,
-)
+from ...d2.data.transforms import AugInput, Augmentation, AugmentationList
 from ...masks import (
     CachedMasks,
     MaskFileError,
     MaskSource,
     build_mask_source,
-    nearest_pixels,
     read_masks,
 )
+from ..arrays import check_image_format, image_tensor, order_channels
 from ..images import ImageReadError
 from ..masks import RegionsOrMasks
-from ..readers import read_picture
+from ..readers import read_image_of
 from ..sampler import Draw, numpy_seeded, sample_rng
 from ..views import StrongView, distort_colors
-from .geometry import geometry_from_config
-from .test import check_image_format, image_tensor, order_channels
+from .geometry import geometry_from_config, transform_masks
 
-__all__ = ["MaskMapper", "transform_masks"]
+__all__ = ["MaskMapper"]
 
 _logger = logging.getLogger(__name__)
 
 
 class MaskMapper:
-    """A crop of a picture in two views, and the masks of what both show.
+    """Maps an entry to two views of a crop and the masks in it.
 
-    Both views share resizing, crop and mirroring. The weak one may have its colours distorted; the
-    strong one is made of it by `StrongView`, whose cut-out belongs to no mask.
+    Both views share resizing, crop and flip. The weak one may have distorted colours; `StrongView`
+    makes the strong one from it, and its cut-out belongs to no mask.
     """
 
     def __init__(
@@ -58,19 +47,19 @@ class MaskMapper:
         geometry: Sequence[Augmentation] = (),
         image_format: str = "RGB",
     ) -> None:
-        """Describe masks and augmentation.
+        """Check the options.
 
         Args:
-            source: gives the masks of a picture; None reads the file that the dict's
-                ``masks_file_name`` names, and so does `RegionsOrMasks` where there is one.
-            strong: draws the student's view; None leaves it as the teacher's.
+            source: makes the masks of an image; None reads the file ``masks_file_name`` of the
+                dict, and `RegionsOrMasks` is not used for a dict with such a file.
+            strong: draws the student's view; None uses the teacher's view for both.
             distort_weak: distort the colours of the teacher's view, hence of both.
-            max_masks: most masks of a sample, drawn at random where there are more; 0 keeps all.
+            max_masks: most masks of a sample, drawn at random from more; 0 keeps all.
             geometry: detectron2's augmentations that resize, crop and flip, in this order.
-            image_format: RGB or BGR, the order of the channels handed on.
+            image_format: RGB or BGR, the channel order of the result.
 
         Raises:
-            ValueError: less than no masks, or another format.
+            ValueError: a negative number of masks, or another format.
         """
         if max_masks < 0:
             raise ValueError(f"max_masks={max_masks}; set INPUT.MASKS_PER_IMAGE to 0 or more")
@@ -106,19 +95,19 @@ class MaskMapper:
         """Make a sample.
 
         Args:
-            dataset_dict: one entry of a dataset.
-            draw: where the sample lies in the stream; all randomness comes from it.
+            dataset_dict: an entry of a dataset.
+            draw: position in the stream, the source of all randomness.
 
         Returns:
-            The dict with ``image`` (3, H, W) uint8, the student's view, ``teacher_image`` likewise,
-            and ``masks`` (Q, H, W) bool, none of them empty, Q possibly 0; None, after a warning,
-            where picture or masks cannot be read.
+            The dict with ``image``, the student's view, and ``teacher_image``, both (3, H, W)
+            uint8, and ``masks`` (Q, H, W) bool, none of them empty, Q possibly 0; None, after a
+            warning, if image or masks cannot be read.
 
         Raises:
             ValueError: the entry has no ``masks_file_name`` and there is no other source.
         """
         try:
-            image = read_picture(dataset_dict["file_name"])
+            image = read_image_of(dataset_dict["file_name"])
             masks = self._masks_of(dataset_dict, image)
         except (ImageReadError, MaskFileError) as error:
             _logger.warning("%s: left out of training", error)
@@ -145,47 +134,15 @@ class MaskMapper:
 
     def _masks_of(self, dataset_dict: dict[str, Any], image: np.ndarray) -> np.ndarray:
         name = dataset_dict["file_name"]
-        has_own = "masks_file_name" in dataset_dict and isinstance(self._source, RegionsOrMasks)
-        if self._source is not None and not has_own:
+        has_file = "masks_file_name" in dataset_dict
+        if self._source is not None and not (has_file and isinstance(self._source, RegionsOrMasks)):
             return self._source(image, name)
-        if "masks_file_name" not in dataset_dict:
+        if not has_file:
             raise ValueError(
                 f"{name}: its entry has no 'masks_file_name'; add it to the dataset's dicts, or "
                 "set INPUT.MASKS.FOLDER, or another INPUT.MASKS.SOURCE"
             )
         return read_masks(dataset_dict["masks_file_name"], image.shape[:2])
-
-
-def transform_masks(masks: np.ndarray, transforms: Sequence[Transform]) -> np.ndarray:
-    """Resize, crop and flip masks or label maps, taking the nearest pixel.
-
-    Args:
-        masks: (Q, H, W) bool, or of another type.
-        transforms: of detectron2, as an augmentation has drawn them.
-
-    Returns:
-        (Q, h, w) of the same type, of its own memory, contiguous.
-
-    Raises:
-        TypeError: a transform of another kind.
-    """
-    rows, columns = np.arange(masks.shape[1]), np.arange(masks.shape[2])
-    for transform in transforms:
-        if isinstance(transform, ResizeTransform):
-            rows = rows[nearest_pixels(len(rows), transform.new_h)]
-            columns = columns[nearest_pixels(len(columns), transform.new_w)]
-        elif isinstance(transform, CropTransform):
-            rows = rows[transform.y0 : transform.y0 + transform.h]
-            columns = columns[transform.x0 : transform.x0 + transform.w]
-        elif isinstance(transform, HFlipTransform):
-            columns = columns[::-1]
-        elif isinstance(transform, VFlipTransform):
-            rows = rows[::-1]
-        elif not isinstance(transform, NoOpTransform):
-            raise TypeError(
-                f"masks do not go through {type(transform).__name__}; resize, crop or flip them"
-            )
-    return np.ascontiguousarray(masks[:, rows[:, None], columns])
 
 
 def _source_from_config(cfg: CfgNode) -> MaskSource | None:

@@ -1,4 +1,4 @@
-"""Mask-category pairs as crops of their masks, for MaskAdaptedCLIP."""
+"""Mask-category pairs as crops around their masks, for MaskAdaptedCLIP."""
 
 import logging
 from collections.abc import Sequence
@@ -10,25 +10,25 @@ import torch
 from ...d2.config import CfgNode
 from ...masks import MaskPair
 from ...ops import CropOptions, expand_boxes, mask_boxes
-from ..readers import LabelFileError, read_picture
+from ..arrays import check_image_format, image_tensor, order_channels
+from ..readers import LabelFileError, read_image_of
 from ..sampler import Draw, sample_rng
 from ..views import draw_part
 from .captions import FLIPPED_AXIS, check_flip
 from .label_pairs import LabelPairs
-from .test import check_image_format, image_tensor, order_channels
 
-__all__ = ["PairMapper", "draw_part"]
+__all__ = ["PairMapper"]
 
 _logger = logging.getLogger(__name__)
 
 
 class PairMapper:
-    """The box of a pair's mask, cut out of its picture, perhaps a part of it and mirrored.
+    """Maps a pair to a crop of its image, the box of its mask or a random part of that.
 
-    The background is left in, whatever becomes of it later: the model fills it.
+    The crop keeps its background; the model fills it.
 
-    Source: [ovseg] Sec. 3.2 for the crops; parts of 0.9 to 1 of their area and no mirroring are
-    the augmentation of the official code.
+    Source: [ovseg] Sec. 3.2 for the crops; the official code augments them by parts of 0.9 to 1 of
+    their area, without flips.
     """
 
     def __init__(
@@ -39,16 +39,17 @@ class PairMapper:
         flip: str = "none",
         image_format: str = "RGB",
     ) -> None:
-        """Describe crops and augmentation.
+        """Check the options.
 
         Args:
-            expand_ratio: by what the tight box of a mask is scaled about its centre, at least 1.
-            part_area: least and greatest share of a crop's area that is seen; (1, 1) is all.
-            flip: "horizontal" or "vertical" mirrors half of the crops, "none" leaves them.
-            image_format: RGB or BGR, the order of the channels handed on.
+            expand_ratio: scale of a mask's tight box about its centre, at least 1.
+            part_area: least and greatest area of the part, as shares of the crop's; (1, 1) keeps
+                the whole crop.
+            flip: "horizontal" or "vertical" flips half of the crops, "none" none.
+            image_format: RGB or BGR, the channel order of the result.
 
         Raises:
-            ValueError: a ratio, share, way to flip or format that is none.
+            ValueError: an option out of its range.
         """
         self._expand_ratio = CropOptions(expand_ratio=expand_ratio).expand_ratio
         if len(part_area) != 2 or not 0 < part_area[0] <= part_area[1] <= 1:
@@ -63,7 +64,7 @@ class PairMapper:
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> "PairMapper":
-        """Read ``INPUT.PAIRS``, and the ``INPUT`` keys of mirroring and format."""
+        """Read ``INPUT.PAIRS``, and the ``INPUT`` keys of flips and format."""
         return cls(
             expand_ratio=cfg.INPUT.PAIRS.EXPAND_RATIO,
             part_area=cfg.INPUT.PAIRS.PART_AREA,
@@ -75,16 +76,16 @@ class PairMapper:
         """Make a sample.
 
         Args:
-            dataset_dict: one entry of a dataset of pairs, or of a labelled one.
-            draw: where the sample lies in the stream; all randomness comes from it.
+            dataset_dict: an entry of a dataset of pairs, or of a labelled dataset.
+            draw: position in the stream, the source of all randomness.
 
         Returns:
             ``file_name``; ``image`` (3, h, w) uint8, the crop; ``mask`` (h, w) bool, never empty;
-            and ``noun``. None, after a warning, where the picture cannot be read or the mask is
-            not one of it.
+            and ``noun``. None, after a warning, if the image cannot be read or the mask does not
+            fit it.
 
         Raises:
-            ValueError: the entry has no ``pair``, and no labels that `LabelPairs` takes.
+            ValueError: the entry has neither a ``pair`` nor labels for `LabelPairs`.
         """
         pair = dataset_dict.get("pair")
         try:
@@ -94,7 +95,7 @@ class PairMapper:
             _logger.warning("%s: left out of training", error)
             return None
         try:
-            image = read_picture(pair.image)
+            image = read_image_of(pair.image)
             mask = pair.decode((image.shape[0], image.shape[1]))
         except ValueError as error:  # an ImageReadError, or the mask's
             _logger.warning("%s: left out of training", error)
@@ -119,5 +120,5 @@ class PairMapper:
         image, mask = image[y0:y1, x0:x1], mask[y0:y1, x0:x1]
         left, top, right, bottom = draw_part((mask.shape[0], mask.shape[1]), self._part_area, rng)
         part = mask[top:bottom, left:right]
-        # A thin mask may lie in what is cut off.
+        # The part may miss a thin mask.
         return (image[top:bottom, left:right], part) if part.any() else (image, mask)

@@ -1,4 +1,4 @@
-"""Crops of pictures for networks that label pixels, with labels and without."""
+"""Crops of images for networks that classify pixels, with and without labels."""
 
 import logging
 from collections.abc import Sequence
@@ -12,25 +12,23 @@ from ...d2.data import MetadataCatalog
 from ...d2.data.transforms import Augmentation, RandomCrop_CategoryAreaConstraint, Transform
 from ...ops import UNLABELLED, size_remedy
 from ...vocab import IGNORED, find_unseen, metadata_vocabulary
+from ..arrays import check_image_format, image_tensor, order_channels
 from ..images import ImageReadError
 from ..labels import LabelReader
-from ..readers import LabelFileError, read_picture
+from ..readers import LabelFileError, read_image_of
 from ..sampler import Draw, numpy_seeded, sample_rng
 from ..views import distort_colors
-from .geometry import geometry_from_config
-from .masks import transform_masks
-from .test import check_image_format, image_tensor, order_channels
+from .geometry import geometry_from_config, transform_masks
 
-__all__ = ["PictureMapper", "SemanticMapper"]
+__all__ = ["ImageMapper", "SemanticMapper"]
 
 _logger = logging.getLogger(__name__)
 
-# What is added where a picture is smaller than the crop.
-_PADDING = 128
+_PADDING = 128  # value of pixels beside an image that is smaller than the crop
 
 
-class PictureMapper:
-    """A crop of a picture, and nothing that anybody has told about it: no label is read."""
+class ImageMapper:
+    """Maps an entry to a random crop of its image, without labels."""
 
     def __init__(
         self,
@@ -41,14 +39,14 @@ class PictureMapper:
         image_format: str = "RGB",
         ignore: int = 255,
     ) -> None:
-        """Describe the augmentation.
+        """Check the options.
 
         Args:
             geometry: detectron2's augmentations that resize, crop and flip, in this order.
-            pad_to: (h, w) in pixels that smaller crops are brought to, at the bottom and right.
+            pad_to: (h, w) in pixels to which smaller crops are padded at the bottom and right.
             distort: distort the colours, see `distort_colors`.
-            image_format: RGB or BGR, the order of the channels handed on.
-            ignore: label of what was added.
+            image_format: RGB or BGR, the channel order of the result.
+            ignore: label of the padding.
 
         Raises:
             ValueError: another format.
@@ -60,11 +58,11 @@ class PictureMapper:
         self._ignore = ignore
 
     @classmethod
-    def from_config(cls, cfg: CfgNode) -> "PictureMapper":
+    def from_config(cls, cfg: CfgNode) -> "ImageMapper":
         """Read the ``INPUT`` keys of resizing, cropping, flipping, colours and format.
 
         Raises:
-            ValueError: crops are to be balanced, which takes labels.
+            ValueError: balanced crops, which need labels.
         """
         share = cfg.INPUT.CROP.SINGLE_CATEGORY_MAX_AREA
         if share < 1:
@@ -78,16 +76,16 @@ class PictureMapper:
         """Make a sample.
 
         Args:
-            dataset_dict: one entry of a dataset.
-            draw: where the sample lies in the stream; all randomness comes from it.
+            dataset_dict: an entry of a dataset.
+            draw: position in the stream, the source of all randomness.
 
         Returns:
-            The dict, but for the name of its label file, with ``image`` (3, H, W) uint8 and
-            ``sem_seg`` (H, W) int64: `UNLABELLED`, and the ignore label for what was added to the
-            picture. None, after a warning, where the picture cannot be read.
+            The dict without ``sem_seg_file_name``, with ``image`` (3, H, W) uint8 and ``sem_seg``
+            (H, W) int64: `UNLABELLED`, and the ignore label in the padding. None, after a warning,
+            if the image cannot be read.
         """
         try:
-            image = read_picture(dataset_dict["file_name"])
+            image = read_image_of(dataset_dict["file_name"])
             labels, notes = self._labels_of(dataset_dict, image)
         except _UNREADABLE as error:
             _logger.warning("%s: left out of training", error)
@@ -98,8 +96,8 @@ class PictureMapper:
             image = distort_colors(image, sample_rng(draw))
         if self._pad_to is not None:
             rows, columns = (
-                (0, max(wanted - side, 0))
-                for wanted, side in zip(self._pad_to, labels.shape, strict=True)
+                (0, max(least - side, 0))
+                for least, side in zip(self._pad_to, labels.shape, strict=True)
             )
             image = np.pad(image, (rows, columns, (0, 0)), constant_values=_PADDING)
             labels = np.pad(labels, (rows, columns), constant_values=self._ignore)
@@ -114,11 +112,11 @@ class PictureMapper:
     def _labels_of(
         self, dataset_dict: dict[str, Any], image: np.ndarray
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """(H, W) int64 of an (H, W, 3) picture, and what the sample says of the label file."""
+        """(H, W) int64 labels of an (H, W, 3) image, and the sample's notes on the label file."""
         return np.full(image.shape[:2], UNLABELLED), {}
 
     def _move(self, image: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Resize, crop and flip both alike."""
+        """Resize, crop and flip image and labels together."""
         for augmentation in self._geometry:
             transform: Transform
             if isinstance(augmentation, RandomCrop_CategoryAreaConstraint):
@@ -130,39 +128,36 @@ class PictureMapper:
         return image, labels
 
 
-class SemanticMapper(PictureMapper):
-    """A crop of a picture with its labels, those of unseen classes hidden.
+class SemanticMapper(ImageMapper):
+    """Maps an entry to a random crop of its image and labels, with unseen classes hidden.
 
     Source: the official code of [maskclip], which hides them when it reads the file, before crops
-    are balanced by what is left.
+    are balanced by the remaining labels.
     """
 
     def __init__(
         self, *, unseen: Sequence[str] = (), only_ignored: bool = False, **options: Any
     ) -> None:
-        """Describe augmentation and labels.
+        """Check the options; errors are those of `ImageMapper`.
 
         Args:
             unseen: classes and class sets of the dataset whose labels become `UNLABELLED`.
-            only_ignored: all classes become so, and what the dataset ignores is all that is left.
-            options: as for `PictureMapper`.
-
-        Raises:
-            ValueError: as `PictureMapper`.
+            only_ignored: all classes become `UNLABELLED`; only ignored labels stay.
+            options: of `ImageMapper`.
         """
         super().__init__(**options)
         self._unseen = tuple(unseen)
         self._only_ignored = only_ignored
-        # Where nothing but the ignored pixels is used, other values may stand for nothing.
+        # If only ignored pixels are used, other values need no meaning.
         self._read_labels = LabelReader(strict=not only_ignored, default_ignored=self._ignore)
         self._hidden: dict[str, list[int]] = {}
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> "SemanticMapper":
-        """Read ``INPUT.SEMANTIC`` and what `PictureMapper` reads.
+        """Read ``INPUT.SEMANTIC`` and the keys of `ImageMapper`.
 
         Raises:
-            ValueError: crops are to be balanced by labels of which nothing is left.
+            ValueError: balanced crops without classes to balance.
         """
         semantic = cfg.INPUT.SEMANTIC
         share = cfg.INPUT.CROP.SINGLE_CATEGORY_MAX_AREA
@@ -178,14 +173,14 @@ class SemanticMapper(PictureMapper):
         )
 
     def __call__(self, dataset_dict: dict[str, Any], draw: Draw) -> dict[str, Any] | None:
-        """As `PictureMapper`; ``sem_seg`` holds classes of the dataset, too.
+        """Make a sample: that of `ImageMapper`, with class ids of the dataset in ``sem_seg``.
 
-        ``label_classes`` are those of the whole label file, before any is hidden, and
-        ``label_ignored`` says whether it has ignored pixels; with ``only_ignored`` both are absent.
+        ``label_classes`` are the classes of the whole label file before any is hidden, and
+        ``label_ignored`` tells whether it has ignored pixels; neither with ``only_ignored``.
 
         Raises:
-            ValueError: the entry has no label file, its dataset is not registered, or has no such
-                classes.
+            ValueError: the entry has no label file, or its dataset is not registered or lacks the
+                unseen classes.
         """
         if "sem_seg_file_name" not in dataset_dict:
             raise ValueError(
@@ -199,24 +194,24 @@ class SemanticMapper(PictureMapper):
     ) -> tuple[np.ndarray, dict[str, Any]]:
         file_name = dataset_dict["sem_seg_file_name"]
         hidden = self._hidden_in(dataset_dict["dataset_name"])
-        found = self._read_labels(dataset_dict)
-        if found.shape != image.shape[:2]:
+        class_ids = self._read_labels(dataset_dict)
+        if class_ids.shape != image.shape[:2]:
             raise _LabelError(
-                f"label file {file_name} has {found.shape[0]} x {found.shape[1]} pixels, and its "
-                f"picture {image.shape[0]} x {image.shape[1]}; "
-                f"{size_remedy(found.shape, image.shape[:2])}"
+                f"label file {file_name} has {class_ids.shape[0]} x {class_ids.shape[1]} pixels, "
+                f"and its image {image.shape[0]} x {image.shape[1]}; "
+                f"{size_remedy(class_ids.shape, image.shape[:2])}"
             )
-        ignored = found == IGNORED
+        ignored = class_ids == IGNORED
         if self._only_ignored:
             return np.where(ignored, self._ignore, UNLABELLED), {}
-        classes = tuple(np.unique(found[~ignored]).tolist())
+        classes = tuple(np.unique(class_ids[~ignored]).tolist())
         notes = {"label_classes": classes, "label_ignored": bool(ignored.any())}
-        labels = np.where(np.isin(found, hidden), UNLABELLED, found)
+        labels = np.where(np.isin(class_ids, hidden), UNLABELLED, class_ids)
         labels[ignored] = self._ignore
         return labels, notes
 
     def _hidden_in(self, dataset_name: str) -> list[int]:
-        """The classes of a dataset that are hidden."""
+        """Class ids of a dataset that are hidden."""
         if dataset_name not in self._hidden:
             where = f"dataset {dataset_name!r}"
             vocabulary = metadata_vocabulary(MetadataCatalog.get(dataset_name), where)
@@ -232,7 +227,7 @@ class SemanticMapper(PictureMapper):
 
 
 class _LabelError(Exception):
-    """Labels that do not fit their picture."""
+    """The size of labels differs from their image's."""
 
 
 _UNREADABLE = (ImageReadError, FileNotFoundError, LabelFileError, _LabelError)

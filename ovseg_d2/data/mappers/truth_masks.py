@@ -1,4 +1,4 @@
-"""Pictures for inference with the masks of their labels."""
+"""Images for inference with the masks of their labels."""
 
 from typing import Any
 
@@ -14,25 +14,25 @@ __all__ = ["TruthMaskMapper"]
 
 
 class TruthMaskMapper(TestMapper):
-    """A picture, a mask for each class that its labels hold, and which class that is."""
+    """Maps an entry to its image, and a mask and class id for each class in its labels."""
 
     def __init__(self, **options: Any) -> None:
-        """Take the options of `TestMapper`."""
+        """Options are those of `TestMapper`."""
         super().__init__(**options)
         self._read_labels = LabelReader(strict=False)
 
     def __call__(self, dataset_dict: dict[str, Any]) -> dict[str, Any]:
-        """Add what :class:`TestMapper` adds, and the masks.
+        """Make the sample of `TestMapper`, with the masks.
 
         Args:
             dataset_dict: with ``sem_seg_file_name`` and ``dataset_name``.
 
         Returns:
-            The dict with also ``masks`` (Q, h, w) bool of the resized picture, none of them empty,
-            and ``mask_class_ids`` (Q,) int64, rising.
+            The sample with ``masks`` (Q, h, w) bool at the size of the resized image, none of them
+            empty, and ``mask_class_ids`` (Q,) int64, rising.
 
         Raises:
-            ValueError: labels of another size than their picture, or see `LabelReader`.
+            ValueError: labels of another size than their image, or an error of `LabelReader`.
         """
         sample = super().__call__(dataset_dict)
         name = dataset_dict["sem_seg_file_name"]
@@ -46,8 +46,8 @@ class TruthMaskMapper(TestMapper):
         height, width = sample["image"].shape[1:]
         rows = nearest_pixels(labels.shape[0], height)
         labels = labels[rows[:, None], nearest_pixels(labels.shape[1], width)]
-        found = np.unique(labels)
-        counts = found >= 0
-        sample["masks"] = torch.from_numpy(masks_of_labels(labels)[counts])
-        sample["mask_class_ids"] = torch.from_numpy(found[counts].astype(np.int64))
+        values = np.unique(labels)
+        is_class = values >= 0
+        sample["masks"] = torch.from_numpy(masks_of_labels(labels)[is_class])
+        sample["mask_class_ids"] = torch.from_numpy(values[is_class].astype(np.int64))
         return sample

@@ -16,7 +16,7 @@ import ovseg_d2  # noqa: F401  (importing it registers the datasets)
 from ovseg_d2.d2.data import DatasetCatalog, MetadataCatalog
 from ovseg_d2.data.datasets import BENCHMARKS, benchmarks
 from ovseg_d2.data.datasets.benchmarks import Benchmark, BenchmarkMetadata
-from ovseg_d2.data.readers import read_labels, read_picture
+from ovseg_d2.data.readers import read_image_of, read_labels
 from ovseg_d2.evaluation import OVSegSemSegEvaluator
 from ovseg_d2.vocab import load_vocabulary
 
@@ -135,7 +135,7 @@ def test_benchmark_is_listed_read_and_evaluated(name: str, root: Path) -> None:
     (record,) = DatasetCatalog.get(name)
     assert record["file_name"] == str(root / image)
     assert record["sem_seg_file_name"] == str(root / label)
-    assert read_picture(record["file_name"]).shape == (4, 5, 3)
+    assert read_image_of(record["file_name"]).shape == (4, 5, 3)
     assert np.array_equal(read_labels(record["sem_seg_file_name"]), labels)
 
     evaluator = OVSegSemSegEvaluator(name, distributed=False, sem_seg_loading_fn=read_labels)

@@ -7,7 +7,7 @@ from ovseg_d2.d2.data import DatasetCatalog, MetadataCatalog
 from ovseg_d2.data import shapes
 from ovseg_d2.data.datasets import SHAPES_SIZES, shapes_dataset_name
 from ovseg_d2.data.datasets.shapes import SHAPES_VIEWS, shapes_dicts, shapes_view_dicts
-from ovseg_d2.data.readers import read_category, read_labels, read_picture
+from ovseg_d2.data.readers import read_category, read_image_of, read_labels
 
 
 @pytest.mark.parametrize("split", ["train", "dev", "val"])
@@ -20,7 +20,7 @@ def test_shapes_splits_are_registered(split):
     last = dicts[-1]
     assert last["image_id"] == len(dicts) - 1
     assert shapes.parse_name(last["file_name"]) == (split, 0, len(dicts) - 1)
-    assert read_picture(last["file_name"]).shape == (last["height"], last["width"], 3)
+    assert read_image_of(last["file_name"]).shape == (last["height"], last["width"], 3)
     assert read_labels(last["sem_seg_file_name"]).shape == (last["height"], last["width"])
 
 
@@ -57,7 +57,7 @@ def test_crop_views_are_read_by_name():
     sizes = set()
     for entry in shapes_view_dicts("crops", "dev", size=20):
         crop, class_id = shapes.read_crop(entry["file_name"])
-        assert (read_picture(entry["file_name"]) == crop).all()
+        assert (read_image_of(entry["file_name"]) == crop).all()
         assert read_category(entry) == class_id
         sizes.add(crop.shape)
     assert len(sizes) > 10

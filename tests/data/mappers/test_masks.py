@@ -1,4 +1,4 @@
-"""Two views of one crop with the masks of what they show."""
+"""Two views of one crop, and the masks in it."""
 
 import pickle
 
@@ -24,7 +24,7 @@ from ovseg_d2.d2.data.transforms import (
 from ovseg_d2.data import shapes
 from ovseg_d2.data.loaders import build_train_loader
 from ovseg_d2.data.mappers import MaskMapper
-from ovseg_d2.data.mappers.masks import transform_masks
+from ovseg_d2.data.mappers.geometry import transform_masks
 from ovseg_d2.data.masks import ShapesRegions
 from ovseg_d2.data.sampler import Draw, numpy_seeded
 from ovseg_d2.data.views import StrongView
@@ -45,11 +45,11 @@ def hwc(tensor: torch.Tensor) -> np.ndarray:
 
 @pytest.fixture
 def entry(tmp_path) -> dict:
-    """Give the dict of a real picture whose masks are where its channels are bright."""
-    Image.fromarray(PIXELS).save(tmp_path / "picture.png")
+    """The dict of an image file whose masks are the bright pixels of its channels."""
+    Image.fromarray(PIXELS).save(tmp_path / "image.png")
     write_masks(tmp_path / "m.json", PIXELS.transpose(2, 0, 1) > 127)
     return {
-        "file_name": str(tmp_path / "picture.png"),
+        "file_name": str(tmp_path / "image.png"),
         "masks_file_name": str(tmp_path / "m.json"),
     }
 
@@ -61,7 +61,7 @@ def plain(**options) -> MaskMapper:
 # --- masks through transforms
 
 
-def test_masks_follow_by_hand():
+def test_transform_masks_by_hand():
     masks = np.array([[[1, 0, 0, 0], [0, 0, 0, 1]]], dtype=bool)
     flipped = transform_masks(masks, [HFlipTransform(4)])
     assert flipped.astype(int).tolist() == [[[0, 0, 0, 1], [1, 0, 0, 0]]]
@@ -70,13 +70,13 @@ def test_masks_follow_by_hand():
     steps = [CropTransform(2, 0, 2, 2), ResizeTransform(2, 2, 4, 4), NoOpTransform()]
     grown = transform_masks(masks, steps)
     assert grown.astype(int).tolist() == [[[0] * 4, [0] * 4, [0, 0, 1, 1], [0, 0, 1, 1]]]
-    # The middle of three pixels stands for all of them.
+    # The middle of three pixels is the nearest one.
     shrunk = transform_masks(np.eye(3, dtype=bool)[None], [ResizeTransform(3, 3, 1, 1)])
     assert shrunk.tolist() == [[[True]]]
 
 
-def test_masks_stay_on_what_they_cover():
-    # A picture whose levels are 0 and 255, so that masks can be read off its resized version.
+def test_transform_masks_stay_on_their_objects():
+    # The image has levels 0 and 255, so that its resized version shows the mask.
     image = np.zeros((30, 40, 3), dtype=np.uint8)
     image[8:22, 10:31] = 255
     geometry = [
@@ -95,7 +95,7 @@ def test_masks_stay_on_what_they_cover():
         assert np.array_equal(mask[sure], inputs.image[..., 0][sure] > 127)
 
 
-def test_many_masks_are_no_channels():
+def test_transform_masks_takes_any_number():
     masks = np.random.default_rng(0).random((300, 5, 4)) < 0.5
     grown = transform_masks(masks, [ResizeTransform(5, 4, 10, 8)])
     assert grown.flags["C_CONTIGUOUS"]
@@ -103,7 +103,7 @@ def test_many_masks_are_no_channels():
     assert transform_masks(masks[:0], [ResizeTransform(5, 4, 10, 8)]).shape == (0, 10, 8)
 
 
-def test_other_transforms_are_refused():
+def test_transform_masks_refuses_other_transforms():
     class Bend(Transform):
         def apply_image(self, img):
             return img
@@ -118,7 +118,7 @@ def test_other_transforms_are_refused():
 # --- samples
 
 
-def test_sample_of_a_real_picture(entry):
+def test_mask_mapper_sample_of_a_file(entry):
     sample = plain()(entry, draws(1)[0])
     assert sample["image"].dtype == torch.uint8
     assert sample["masks"].dtype == torch.bool
@@ -128,7 +128,7 @@ def test_sample_of_a_real_picture(entry):
     assert set(entry) == {"file_name", "masks_file_name"}
 
 
-def test_cutout_is_in_the_students_view_and_in_no_mask(entry):
+def test_mask_mapper_cutout_belongs_to_no_mask(entry):
     mapper = plain(strong=StrongView(**NO_COLORS))
     for draw in draws(20):
         sample = mapper(entry, draw)
@@ -140,7 +140,7 @@ def test_cutout_is_in_the_students_view_and_in_no_mask(entry):
         np.testing.assert_array_equal(sample["masks"].numpy(), expected)
 
 
-def test_both_views_and_the_masks_share_the_geometry(entry):
+def test_mask_mapper_views_and_masks_share_geometry(entry):
     geometry = [
         ResizeShortestEdge([12, 24], 60, "choice"),
         RandomCrop("relative_range", [0.5, 0.5]),
@@ -158,7 +158,7 @@ def test_both_views_and_the_masks_share_the_geometry(entry):
     assert len(sizes) > 5
 
 
-def test_weak_colours_are_distorted_for_both(entry):
+def test_mask_mapper_distorts_both_views(entry):
     mapper = MaskMapper(distort_weak=True)
     samples = [mapper(entry, draw) for draw in draws(10)]
     assert all(torch.equal(sample["image"], sample["teacher_image"]) for sample in samples)
@@ -166,19 +166,19 @@ def test_weak_colours_are_distorted_for_both(entry):
     assert sum(changed) > 5
 
 
-def test_the_sample_is_a_function_of_the_draw():
+def test_mask_mapper_depends_on_the_draw_alone():
     mapper = MaskMapper.from_config(load_config(None, ["INPUT.MASKS_PER_IMAGE", "2"]))
-    found = []
+    images = []
     for draw in draws(6):
         np.random.seed(draw.position)
         first, again = mapper(SHAPES, draw), mapper(SHAPES, draw._replace(index=7))
         for key in ("image", "teacher_image", "masks"):
             assert torch.equal(first[key], again[key])
-        found.append(first["image"].numpy().tobytes())
-    assert len(set(found)) == 6
+        images.append(first["image"].numpy().tobytes())
+    assert len(set(images)) == 6
 
 
-def test_random_numbers_of_others_are_left_alone(entry):
+def test_mask_mapper_restores_global_generators(entry):
     state = np.random.get_state()[1].copy()
     torch_state = torch.get_rng_state()
     mapper = MaskMapper(strong=StrongView(), geometry=[RandomFlip()])
@@ -187,15 +187,15 @@ def test_random_numbers_of_others_are_left_alone(entry):
     assert torch.equal(torch.get_rng_state(), torch_state)
 
 
-def test_number_of_masks_is_bounded(tmp_path, entry):
+def test_mask_mapper_max_masks(tmp_path, entry):
     masks = np.zeros((9, 12, 20), dtype=bool)
-    for number in range(8):  # the last one stays empty
+    for number in range(8):  # the last mask stays empty
         masks[number, number] = True
     write_masks(tmp_path / "m.json", masks)
     assert len(plain()(entry, draws(1)[0])["masks"]) == 8
     drawn = [plain(max_masks=3)(entry, draw)["masks"].numpy() for draw in draws(80)]
     ids = [sample.any(axis=2).argmax(axis=1).tolist() for sample in drawn]
-    assert all(len(set(each)) == 3 and each == sorted(each) for each in ids)
+    assert all(len(set(kept)) == 3 and kept == sorted(kept) for kept in ids)
     counts = np.bincount(np.concatenate(ids), minlength=8)
     # 80 * 3 / 8 = 30 each; the standard deviation is 4.3.
     assert counts.min() > 10
@@ -203,7 +203,7 @@ def test_number_of_masks_is_bounded(tmp_path, entry):
     assert len(plain(max_masks=20)(entry, draws(1)[0])["masks"]) == 8
 
 
-def test_pictures_without_masks_train_on(tmp_path, entry):
+def test_mask_mapper_image_without_masks(tmp_path, entry):
     write_masks(tmp_path / "m.json", np.zeros((0, 12, 20), dtype=bool))
     mapper = MaskMapper(strong=StrongView(), max_masks=4, geometry=[RandomFlip()])
     sample = mapper(entry, draws(1)[0])
@@ -212,7 +212,7 @@ def test_pictures_without_masks_train_on(tmp_path, entry):
     assert sample["image"].shape == (3, 12, 20)
 
 
-def test_exact_regions_of_the_shapes_world():
+def test_mask_mapper_exact_regions():
     sample = plain(source=ShapesRegions())(SHAPES, draws(1)[0])
     regions = torch.from_numpy(shapes.read_regions(SHAPES["file_name"]).copy())
     for mask in sample["masks"]:
@@ -220,20 +220,20 @@ def test_exact_regions_of_the_shapes_world():
     assert torch.equal(sample["masks"].sum(dim=0), torch.ones(96, 96, dtype=torch.long))
 
 
-def test_images_without_exact_regions_have_their_own_masks_or_felzenszwalbs(entry, caplog):
+def test_mask_mapper_default_source_of_other_images(entry, caplog):
     mapper = MaskMapper.from_config(load_config(None, ["INPUT.MIN_SIZE_TRAIN", "(12,)"]))
     assert len(mapper(SHAPES, draws(1)[0])["masks"]) and not caplog.text
-    own = mapper(entry, draws(1)[0])
-    assert len(own["masks"]) == 3 and not caplog.text
+    stored = mapper(entry, draws(1)[0])
+    assert len(stored["masks"]) == 3 and not caplog.text
     del entry["masks_file_name"]
     for _ in range(2):
         made = mapper(entry, draws(1)[0])["masks"]
         covered = made.sum(dim=0)
-        assert covered.max() == 1  # felzenszwalb's share the image, cut-out apart
-    assert caplog.text.count("those of all other images are made by felzenszwalb") == 1
+        assert covered.max() == 1  # felzenszwalb's masks are disjoint
+    assert caplog.text.count("masks of all other images are made by felzenszwalb") == 1
 
 
-def test_channels_in_the_other_order(entry):
+def test_mask_mapper_bgr(entry):
     sample = plain(image_format="BGR")(entry, draws(1)[0])
     for key in ("image", "teacher_image"):
         np.testing.assert_array_equal(hwc(sample[key]), PIXELS[..., ::-1])
@@ -242,7 +242,7 @@ def test_channels_in_the_other_order(entry):
 # --- bad input
 
 
-def test_what_cannot_be_read_is_passed_over_with_a_warning(tmp_path, entry, caplog):
+def test_mask_mapper_leaves_out_unreadable_files(tmp_path, entry, caplog):
     assert plain()({**entry, "file_name": str(tmp_path / "none.png")}, draws(1)[0]) is None
     (tmp_path / "m.json").write_text('{"annotations": [')
     assert plain()(entry, draws(1)[0]) is None
@@ -253,9 +253,9 @@ def test_what_cannot_be_read_is_passed_over_with_a_warning(tmp_path, entry, capl
         assert words in caplog.text
 
 
-def test_entry_without_a_mask_file(entry):
+def test_mask_mapper_entry_without_a_mask_file(entry):
     del entry["masks_file_name"]
-    with pytest.raises(ValueError, match="picture.png: its entry has no 'masks_file_name'; add it"):
+    with pytest.raises(ValueError, match="image.png: its entry has no 'masks_file_name'; add it"):
         plain()(entry, draws(1)[0])
 
 
@@ -266,7 +266,7 @@ def test_entry_without_a_mask_file(entry):
         ({"image_format": "YUV"}, "INPUT.FORMAT 'YUV' is not one of RGB, BGR"),
     ],
 )
-def test_wrong_arguments(arguments, words):
+def test_mask_mapper_wrong_arguments(arguments, words):
     with pytest.raises(ValueError, match=words):
         MaskMapper(**arguments)
 
@@ -279,12 +279,12 @@ def test_wrong_arguments(arguments, words):
         (["INPUT.VIEWS.CUTOUT", "[0.5, 0.1]"], "INPUT.VIEWS.CUTOUT is .*the smaller one first"),
     ],
 )
-def test_wrong_configs(opts, words):
+def test_mask_mapper_wrong_configs(opts, words):
     with pytest.raises(ValueError, match=words):
         MaskMapper.from_config(load_config(None, opts))
 
 
-def test_folder_without_masks(tmp_path):
+def test_mask_mapper_folder_without_masks(tmp_path):
     opts = ["INPUT.MASKS.SOURCE", "stored", "INPUT.MASKS.FOLDER", str(tmp_path)]
     with pytest.raises(MaskFileError, match="holds no masks .*; fill it with"):
         MaskMapper.from_config(load_config(None, opts))
@@ -299,18 +299,18 @@ QUIET = [
 ]
 
 
-def test_masks_of_the_entries_or_of_a_folder(tmp_path, entry):
+def test_mask_mapper_stored_masks(tmp_path, entry):
     opts = [*QUIET, "INPUT.VIEWS.CUTOUT", "[0.0, 0.0]", "INPUT.MASKS.SOURCE", "stored"]
     mapper = MaskMapper.from_config(load_config(None, opts))
     assert len(mapper(entry, draws(1)[0])["masks"]) == 3
     (tmp_path / "below").mkdir()
-    write_masks(tmp_path / "below" / "picture.json", np.ones((1, 12, 20), dtype=bool))
+    write_masks(tmp_path / "below" / "image.json", np.ones((1, 12, 20), dtype=bool))
     opts += ["INPUT.MASKS.FOLDER", str(tmp_path / "below")]
     mapper = MaskMapper.from_config(load_config(None, opts))
     assert mapper(entry, draws(1)[0])["masks"].all()
 
 
-def test_masks_made_in_training_are_made_once(monkeypatch, entry):
+def test_mask_mapper_caches_masks(monkeypatch, entry):
     from skimage import segmentation
 
     made = segmentation.felzenszwalb
@@ -330,7 +330,7 @@ def test_masks_made_in_training_are_made_once(monkeypatch, entry):
     assert len(calls) == 3
 
 
-def test_geometry_of_a_config(entry):
+def test_mask_mapper_geometry_from_config(entry):
     opts = ["INPUT.MASKS.SOURCE", "stored", "INPUT.MIN_SIZE_TRAIN", "(24,)", "INPUT.CROP.ENABLED"]
     opts += ["True", "INPUT.CROP.TYPE", "absolute", "INPUT.CROP.SIZE", "[16, 18]"]
     sample = MaskMapper.from_config(load_config(None, opts))(entry, draws(1)[0])
@@ -338,13 +338,13 @@ def test_geometry_of_a_config(entry):
     assert sample["masks"].shape[1:] == (16, 18)
 
 
-def test_mappers_go_to_other_processes():
+def test_mask_mapper_can_be_pickled():
     mapper = MaskMapper.from_config(load_config(None, ["INPUT.MASKS.SOURCE", "felzenszwalb"]))
     sample = pickle.loads(pickle.dumps(mapper))(SHAPES, draws(1)[0])
     assert torch.equal(sample["masks"], mapper(SHAPES, draws(1)[0])["masks"])
 
 
-def test_loader_of_a_config():
+def test_train_loader_of_masks():
     opts = ["INPUT.TRAIN_MAPPER", "masks", "DATASETS.TRAIN", "('ovseg_shapes_dev',)"]
     opts += ["SOLVER.IMS_PER_BATCH", "4", "INPUT.MIN_SIZE_TRAIN", "(80,)"]
     batch = next(iter(build_train_loader(load_config(None, opts))))
@@ -356,7 +356,7 @@ def test_loader_of_a_config():
         assert sample["masks"].any(dim=2).any(dim=1).all()
 
 
-def test_dino_clusters_in_training():
+def test_mask_mapper_dino_clusters():
     opts = [*QUIET, "INPUT.MASKS.SOURCE", "dino", "INPUT.MASKS.DINO.MODEL", "vit_tiny_patch16_224"]
     opts += ["INPUT.MASKS.DINO.WEIGHTS", "random", "INPUT.MASKS.DINO.NUM_CLUSTERS", "3"]
     opts += ["INPUT.MASKS.DINO.SIZE", "32", "INPUT.VIEWS.CUTOUT", "[0.0, 0.0]"]

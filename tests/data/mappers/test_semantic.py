@@ -1,4 +1,4 @@
-"""Crops with labels, those of unseen classes hidden, and crops without any."""
+"""Crops with labels, of which unseen classes are hidden, and crops without labels."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from ovseg_d2.data import labels as labels_module
 from ovseg_d2.data import readers, shapes
 from ovseg_d2.data.datasets import shapes_dataset_name
 from ovseg_d2.data.loaders import build_train_loader
-from ovseg_d2.data.mappers import PictureMapper, SemanticMapper
+from ovseg_d2.data.mappers import ImageMapper, SemanticMapper
 from ovseg_d2.data.sampler import Draw
 from ovseg_d2.ops import UNLABELLED
 from ovseg_d2.plugin.inputs import dataset_vocabulary
@@ -38,7 +38,7 @@ def cfg_of(*opts):
 
 @pytest.fixture
 def toy(toy_dataset):
-    """Give a function from further metadata to an entry whose labels equal its red channel."""
+    """A function that makes an entry whose labels equal its red channel, from metadata."""
 
     def make(**metadata):
         labels = np.indices((20, 30))[0] // 5  # 0 to 3 in stripes
@@ -55,7 +55,7 @@ def toy(toy_dataset):
 # --- labels
 
 
-def test_labels_move_with_the_picture(toy):
+def test_semantic_mapper_labels_follow_the_image(toy):
     entry = toy()
     geometry = ["INPUT.MIN_SIZE_TRAIN", "(20,)", *CROPS]
     mapper = SemanticMapper.from_config(cfg_of(*geometry, "INPUT.SEMANTIC.DISTORT", "False"))
@@ -71,7 +71,7 @@ def test_labels_move_with_the_picture(toy):
     assert torch.equal(again["image"], mapper(entry, draw(3))["image"])
 
 
-def test_pictures_may_be_scaled_by_their_longer_side(toy):
+def test_semantic_mapper_scale_train(toy):
     cfg = cfg_of("INPUT.SCALE_TRAIN.SIZE", "[30, 30]", "INPUT.SCALE_TRAIN.RANGE", "[0.5, 2.0]")
     mapper = SemanticMapper.from_config(cfg)
     entry = toy()
@@ -86,19 +86,19 @@ def test_pictures_may_be_scaled_by_their_longer_side(toy):
     ):
         opts = ("INPUT.SCALE_TRAIN.SIZE", "[30, 30]", f"INPUT.SCALE_TRAIN.{keys[0]}", keys[1])
         with pytest.raises(ValueError, match=f"INPUT.SCALE_TRAIN.{keys[0]} is"):
-            PictureMapper.from_config(cfg_of(*opts))
+            ImageMapper.from_config(cfg_of(*opts))
 
 
-def test_unseen_classes_go_by_the_names_that_models_know(toy_dataset):
-    """Two classes of one name, and a vocabulary of the metadata's own."""
+def test_unseen_class_names_are_those_of_models(toy_dataset):
+    """Two classes of one name, and a vocabulary in the metadata."""
     labels = np.indices((20, 30))[0] // 5  # 0 to 3 in stripes
     twice = toy_dataset("toy_twice", ["bow", "cat", "bow", "dog"], labels=[labels])
-    own = Vocabulary.from_names(["w", "x", "y", "z"], class_sets={"new": [3]})
-    named = toy_dataset("toy_named", ["a", "b", "c", "d"], labels=[labels], vocabulary=own)
+    vocabulary = Vocabulary.from_names(["w", "x", "y", "z"], class_sets={"new": [3]})
+    named = toy_dataset("toy_named", ["a", "b", "c", "d"], labels=[labels], vocabulary=vocabulary)
     for name, unseen, hidden in ((twice, "bow", 0), (twice, "bow (2)", 2), (named, "new", 3)):
         entry = {**DatasetCatalog.get(name)[0], "dataset_name": name}
-        found = SemanticMapper(unseen=[unseen], distort=False)(entry, draw())["sem_seg"]
-        assert set(found.unique().tolist()) == {0, 1, 2, 3, UNLABELLED} - {hidden}
+        labels_seen = SemanticMapper(unseen=[unseen], distort=False)(entry, draw())["sem_seg"]
+        assert set(labels_seen.unique().tolist()) == {0, 1, 2, 3, UNLABELLED} - {hidden}
         assert find_classes([unseen], *names_and_sets(name)) == (hidden,)
 
 
@@ -108,27 +108,27 @@ def names_and_sets(name):
 
 
 @pytest.mark.parametrize("unseen", [["new"], ["b", "D"]])
-def test_unseen_classes_are_hidden_and_ignored_pixels_stay_apart(toy, unseen):
+def test_semantic_mapper_hides_unseen_classes(toy, unseen):
     entry = toy(class_sets={"new": [1, 3], "old": [0, 2]})
     plain = SemanticMapper(distort=False)(entry, draw())["sem_seg"]
-    found = SemanticMapper(unseen=unseen, distort=False)(entry, draw())["sem_seg"]
+    labels = SemanticMapper(unseen=unseen, distort=False)(entry, draw())["sem_seg"]
     expected = torch.where((plain == 1) | (plain == 3), UNLABELLED, plain)
-    assert torch.equal(found, expected) and found[0, 0] == 255
-    assert {0, 2, UNLABELLED, 255} == set(found.unique().tolist())
+    assert torch.equal(labels, expected) and labels[0, 0] == 255
+    assert {0, 2, UNLABELLED, 255} == set(labels.unique().tolist())
 
 
-def test_only_what_is_ignored_may_be_kept(toy):
-    found = SemanticMapper(only_ignored=True)(toy(), draw())["sem_seg"]
-    assert found[0, 0] == 255 and (found.flatten()[1:] == UNLABELLED).all()
+def test_semantic_mapper_only_ignored(toy):
+    labels = SemanticMapper(only_ignored=True)(toy(), draw())["sem_seg"]
+    assert labels[0, 0] == 255 and (labels.flatten()[1:] == UNLABELLED).all()
 
 
-def test_the_datasets_ignore_label_becomes_the_configs(toy):
+def test_semantic_mapper_maps_ignore_labels(toy):
     entry = toy(ignore_label=[3, 255])
-    found = SemanticMapper(ignore=99)(entry, draw())["sem_seg"]
-    assert 3 not in found and (found[15:] == 99).all() and 255 not in found
+    labels = SemanticMapper(ignore=99)(entry, draw())["sem_seg"]
+    assert 3 not in labels and (labels[15:] == 99).all() and 255 not in labels
 
 
-def test_novel_classes_of_the_shapes_world_are_never_seen():
+def test_semantic_mapper_hides_novel_shapes():
     mapper = SemanticMapper(unseen=["novel"], distort=False)
     hidden = 0
     for index in range(12):
@@ -141,7 +141,7 @@ def test_novel_classes_of_the_shapes_world_are_never_seen():
     assert hidden > 0
 
 
-def test_crops_are_balanced_by_what_is_left_of_the_labels(toy, monkeypatch):
+def test_balanced_crops_use_remaining_labels(toy, monkeypatch):
     given = []
     monkeypatch.setattr(
         RandomCrop_CategoryAreaConstraint,
@@ -154,7 +154,7 @@ def test_crops_are_balanced_by_what_is_left_of_the_labels(toy, monkeypatch):
     assert set(np.unique(given[0])) == {UNLABELLED, 1, 2, 3, 255}
 
 
-def test_a_dominant_class_is_avoided(tmp_path, toy_dataset):
+def test_balanced_crops_avoid_a_dominant_class(tmp_path, toy_dataset):
     labels = np.zeros((16, 160), dtype=np.int64)
     labels[:, 140:] = 1
     name = toy_dataset("toy_balance", ["a", "b"], labels=[labels])
@@ -166,15 +166,15 @@ def test_a_dominant_class_is_avoided(tmp_path, toy_dataset):
         cfg = cfg_of(*opts, "INPUT.CROP.SINGLE_CATEGORY_MAX_AREA", most)
         mapper = SemanticMapper.from_config(cfg)
         crops = [mapper(entry, draw(position))["sem_seg"] for position in range(30)]
-        shares[most] = np.mean([len(each.unique()) > 1 for each in crops])
+        shares[most] = np.mean([len(crop.unique()) > 1 for crop in crops])
     assert shares["0.9"] > shares["1.0"] + 0.2
 
 
 # --- without labels
 
 
-def test_pictures_come_without_labels_and_the_padding_is_marked(toy):
-    mapper = PictureMapper.from_config(cfg_of(*CROPS, "INPUT.MIN_SIZE_TRAIN", "(10,)"))
+def test_image_mapper_padding_and_labels(toy):
+    mapper = ImageMapper.from_config(cfg_of(*CROPS, "INPUT.MIN_SIZE_TRAIN", "(10,)"))
     sample = mapper(toy(), draw())
     assert sample["image"].shape == (3, 16, 24) and "sem_seg_file_name" not in sample
     assert (sample["sem_seg"][:10, :15] == UNLABELLED).all()
@@ -182,8 +182,8 @@ def test_pictures_come_without_labels_and_the_padding_is_marked(toy):
     assert (sample["image"][:, 10:] == 128).all()
 
 
-def test_no_label_is_read_not_even_to_know_what_is_ignored(toy, monkeypatch):
-    """Every way to labels is barred: the reader, the Shapes world's, and the files themselves."""
+def test_image_mapper_reads_no_labels(toy, monkeypatch):
+    """All readers of labels raise, and the label file does not exist."""
 
     def barred(*_, **__):
         raise AssertionError("a label was read")
@@ -192,7 +192,7 @@ def test_no_label_is_read_not_even_to_know_what_is_ignored(toy, monkeypatch):
     for module in (readers, labels_module):
         monkeypatch.setattr(module, "read_labels", barred)
     monkeypatch.setattr(shapes, "read_labels", barred)
-    mapper = PictureMapper.from_config(cfg_of(*CROPS, "INPUT.MIN_SIZE_TRAIN", "(20,)"))
+    mapper = ImageMapper.from_config(cfg_of(*CROPS, "INPUT.MIN_SIZE_TRAIN", "(20,)"))
     without = {**entry, "sem_seg_file_name": "/nowhere/labels.png"}
     assert torch.equal(mapper(entry, draw())["image"], mapper(without, draw())["image"])
     assert mapper(SHAPES, draw()) is not None
@@ -203,32 +203,32 @@ def test_no_label_is_read_not_even_to_know_what_is_ignored(toy, monkeypatch):
         SemanticMapper()(SHAPES, draw())
 
 
-def test_both_mappers_show_the_same_crop(toy):
+def test_image_and_semantic_mapper_draw_the_same_crop(toy):
     cfg = cfg_of(*CROPS, "INPUT.MIN_SIZE_TRAIN", "(20, 40)", "INPUT.FORMAT", "BGR")
     entry = toy()
     for position in range(5):
         with_labels = SemanticMapper.from_config(cfg)(entry, draw(position))["image"]
         assert torch.equal(
-            with_labels, PictureMapper.from_config(cfg)(entry, draw(position))["image"]
+            with_labels, ImageMapper.from_config(cfg)(entry, draw(position))["image"]
         )
 
 
 # --- bad input
 
 
-def test_broken_files_are_left_out(toy, tmp_path, caplog):
+def test_semantic_mapper_leaves_out_broken_files(toy, tmp_path, caplog):
     entry = toy()
     small = tmp_path / "small.png"
     Image.new("L", (3, 2)).save(small)
     mapper = SemanticMapper()
     assert mapper({**entry, "sem_seg_file_name": str(small)}, draw()) is None
-    assert "has 2 x 3 pixels, and its picture 20 x 30" in caplog.text
+    assert "has 2 x 3 pixels, and its image 20 x 30" in caplog.text
     assert mapper({**entry, "sem_seg_file_name": str(tmp_path / "no.png")}, draw()) is None
     assert mapper({**entry, "file_name": str(tmp_path / "no.png")}, draw()) is None
     assert caplog.text.count("left out of training") == 3
 
 
-def test_what_cannot_be_trained_on(toy):
+def test_semantic_mapper_errors(toy):
     entry = toy()
     with pytest.raises(ValueError, match="UNSEEN, dataset 'toy_semantic': 'cat' is neither"):
         SemanticMapper(unseen=["cat"])(entry, draw())
@@ -237,6 +237,6 @@ def test_what_cannot_be_trained_on(toy):
         SemanticMapper()(entry, draw())
     share = ("INPUT.CROP.SINGLE_CATEGORY_MAX_AREA", "0.75")
     with pytest.raises(ValueError, match="TRAIN_MAPPER pictures reads no labels to balance"):
-        PictureMapper.from_config(cfg_of(*share))
+        ImageMapper.from_config(cfg_of(*share))
     with pytest.raises(ValueError, match="ONLY_IGNORED leaves no labels to balance"):
         SemanticMapper.from_config(cfg_of(*share, "INPUT.SEMANTIC.ONLY_IGNORED", "True"))

@@ -1,4 +1,4 @@
-"""Pictures for inference: size, order of channels, and what is remembered of the file."""
+"""Images for inference: size, channel order and corruptions."""
 
 import numpy as np
 import pytest
@@ -6,21 +6,21 @@ import torch
 from PIL import Image
 
 from ovseg_d2.config import load_config
+from ovseg_d2.data.arrays import image_tensor
 from ovseg_d2.data.corruptions import corrupt, corruption_rng
 from ovseg_d2.data.images import ImageReadError
 from ovseg_d2.data.mappers import TestMapper
-from ovseg_d2.data.mappers.test import image_tensor
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 
 
 @pytest.fixture
 def file_name(tmp_path) -> str:
-    Image.fromarray(PIXELS).save(tmp_path / "picture.png")
-    return str(tmp_path / "picture.png")
+    Image.fromarray(PIXELS).save(tmp_path / "image.png")
+    return str(tmp_path / "image.png")
 
 
-def test_tensor_has_memory_of_its_own():
+def test_image_tensor_has_its_own_memory():
     read_only = PIXELS.copy()
     read_only.setflags(write=False)
     tensor = image_tensor(read_only[:, ::-1])
@@ -30,7 +30,7 @@ def test_tensor_has_memory_of_its_own():
     np.testing.assert_array_equal(read_only, PIXELS)
 
 
-def test_size_is_kept(file_name):
+def test_test_mapper_keeps_the_size(file_name):
     entry = {"file_name": file_name, "image_id": 4, "dataset_name": "mine"}
     sample = TestMapper(min_size=0, max_size=1333)(entry)
     np.testing.assert_array_equal(sample.pop("image").permute(1, 2, 0).numpy(), PIXELS)
@@ -42,7 +42,7 @@ def test_size_is_kept(file_name):
     ("min_size", "max_size", "size"),
     [(10, 1333, (10, 15)), (40, 1333, (40, 60)), (40, 45, (30, 45))],
 )
-def test_size_is_changed_but_the_files_is_remembered(file_name, min_size, max_size, size):
+def test_test_mapper_resizes(file_name, min_size, max_size, size):
     sample = TestMapper(min_size=min_size, max_size=max_size)({"file_name": file_name})
     assert sample["image"].shape == (3, *size)
     resized = Image.fromarray(PIXELS).resize(size[::-1], Image.Resampling.BILINEAR)
@@ -51,7 +51,7 @@ def test_size_is_changed_but_the_files_is_remembered(file_name, min_size, max_si
 
 
 @pytest.mark.parametrize("shape", [(3000, 1), (1, 3000)])
-def test_one_pixel_wide(shape):
+def test_test_mapper_one_pixel_wide(shape):
     image = np.full((*shape, 3), 7, dtype=np.uint8)
     sample = TestMapper(min_size=32, max_size=1000).prepare(image)
     assert sample["image"].shape == (3, *(min(n, 1000) for n in shape))
@@ -59,28 +59,28 @@ def test_one_pixel_wide(shape):
     assert (sample["image"] == 7).all()
 
 
-def test_channels_in_the_other_order(file_name):
+def test_test_mapper_bgr(file_name):
     image = TestMapper(min_size=0, max_size=0, image_format="BGR").read(file_name)["image"]
     np.testing.assert_array_equal(image.permute(1, 2, 0).numpy(), PIXELS[..., ::-1])
 
 
-def test_virtual_pictures():
+def test_test_mapper_shapes_names():
     sample = TestMapper(min_size=48, max_size=1333)({"file_name": "shapes://val/0/0"})
     assert sample["image"].shape == (3, 48, 48)
     assert (sample["height"], sample["width"]) == (96, 96)
 
 
-def test_unreadable_picture_is_an_error(tmp_path):
+def test_test_mapper_unreadable_image(tmp_path):
     with pytest.raises(ImageReadError, match="none.png"):
         TestMapper(min_size=0, max_size=0)({"file_name": str(tmp_path / "none.png")})
 
 
-def test_wrong_format():
+def test_test_mapper_wrong_format():
     with pytest.raises(ValueError, match="INPUT.FORMAT 'L' is not one of RGB, BGR"):
         TestMapper(min_size=0, max_size=0, image_format="L")
 
 
-def test_config_is_read(file_name):
+def test_test_mapper_from_config(file_name):
     opts = ["INPUT.MIN_SIZE_TEST", "10", "INPUT.MAX_SIZE_TEST", "12", "INPUT.FORMAT", "BGR"]
     built = TestMapper.from_config(load_config(None, opts)).read(file_name)["image"]
     by_hand = TestMapper(min_size=10, max_size=12, image_format="BGR").read(file_name)["image"]
@@ -88,20 +88,20 @@ def test_config_is_read(file_name):
     assert torch.equal(built, by_hand)
 
 
-def test_every_picture_read_is_corrupted_the_same_way_in_every_run(file_name):
+def test_test_mapper_corruption_is_reproducible(file_name):
     opts = ["INPUT.CORRUPTION.NAME", "gaussian_noise", "INPUT.CORRUPTION.LEVEL", "4"]
     mapper = TestMapper.from_config(load_config(None, opts))
-    found = mapper({"file_name": file_name})["image"].permute(1, 2, 0).numpy()
+    image = mapper({"file_name": file_name})["image"].permute(1, 2, 0).numpy()
     rng = corruption_rng(file_name, "gaussian_noise", 0)
-    np.testing.assert_array_equal(found, corrupt(PIXELS, "gaussian_noise", 4, rng))
+    np.testing.assert_array_equal(image, corrupt(PIXELS, "gaussian_noise", 4, rng))
     again = mapper({"file_name": file_name})["image"].permute(1, 2, 0).numpy()
-    np.testing.assert_array_equal(found, again)
+    np.testing.assert_array_equal(image, again)
     other = TestMapper.from_config(load_config(None, [*opts, "SEED", "1"]))
-    assert (other({"file_name": file_name})["image"].permute(1, 2, 0).numpy() != found).any()
+    assert (other({"file_name": file_name})["image"].permute(1, 2, 0).numpy() != image).any()
 
 
 @pytest.mark.parametrize(("name", "level"), [("rain", 1), ("fog", 6)])
-def test_no_such_corruption(name, level):
+def test_test_mapper_unknown_corruption(name, level):
     opts = ["INPUT.CORRUPTION.NAME", name, "INPUT.CORRUPTION.LEVEL", str(level)]
     with pytest.raises(ValueError, match="corruption 'rain' is not one of|LEVEL is 6; it takes"):
         TestMapper.from_config(load_config(None, opts))

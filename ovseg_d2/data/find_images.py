@@ -1,4 +1,4 @@
-"""Which pictures a command line names: files, datasets, or a part of the Shapes world."""
+"""The images that a command line names: files, datasets, or a part of the Shapes world."""
 
 import os
 import re
@@ -9,28 +9,27 @@ from . import shapes
 from .datasets import SHAPES_SIZES
 from .images import list_images
 
-__all__ = ["list_pictures"]
+__all__ = ["find_images"]
 
 _SHAPES_RANGE = re.compile(r"shapes://(\w+)/(\d{1,100})/(?:(\d{1,100})-(\d{1,100}))?")
-# Names are listed before the first image is read.
 _MOST_SHAPES = 1_000_000
 
 
-def list_pictures(inputs: Sequence[str]) -> list[str]:
-    """Find the pictures that a command line names.
+def find_images(inputs: Sequence[str]) -> list[str]:
+    """Find the images that a command line names.
 
     Args:
         inputs: files, globs and folders as `list_images` takes them; names of registered datasets;
-            and pictures of the Shapes world: one (``shapes://train/0/7``), some
+            and images of the Shapes world: one (``shapes://train/0/7``), some
             (``shapes://train/0/10-19``), or all of a split (``shapes://train/0/``).
 
     Returns:
-        Their names in the order of the inputs, each once.
+        Their names in the order of the inputs, without repeats.
 
     Raises:
-        ValueError: one of them names no pictures.
+        ValueError: an entry names no images.
     """
-    found: dict[str, str] = {}
+    images: dict[str, str] = {}
     for item in inputs:
         if shapes.is_shapes_name(item):
             names = _shapes_names(item)
@@ -39,8 +38,8 @@ def list_pictures(inputs: Sequence[str]) -> list[str]:
         else:
             names = [str(path) for path in list_images([item])]
         for name in names:
-            found.setdefault(name if shapes.is_shapes_name(name) else os.path.abspath(name), name)
-    return list(found.values())
+            images.setdefault(name if shapes.is_shapes_name(name) else os.path.abspath(name), name)
+    return list(images.values())
 
 
 def _shapes_names(item: str) -> list[str]:
@@ -51,13 +50,13 @@ def _shapes_names(item: str) -> list[str]:
     split, seed, first, last = match.groups()
     if split not in SHAPES_SIZES or (first and int(first) > int(last)):
         raise ValueError(
-            f"{item[:200]!r} names no pictures of the Shapes world; write "
+            f"{item[:200]!r} names no images of the Shapes world; write "
             f"shapes://SPLIT/SEED/FIRST-LAST with SPLIT one of {', '.join(SHAPES_SIZES)}, or end "
-            "with the slash for all of it"
+            "with the slash for the whole split"
         )
     if first and int(last) - int(first) >= _MOST_SHAPES:
         raise ValueError(
-            f"{item!r} names {int(last) - int(first) + 1} pictures of the Shapes world; name at "
+            f"{item!r} names {int(last) - int(first) + 1} images of the Shapes world; name at "
             f"most {_MOST_SHAPES} at once"
         )
     numbers = range(int(first), int(last) + 1) if first else range(SHAPES_SIZES[split])
