@@ -1,4 +1,4 @@
-"""Networks beside CLIP: what stands on feature maps, and what gives them."""
+"""Networks beside CLIP: backbones, and decoders and heads on their feature maps."""
 
 from .dense_heads import DeepLabV2Head, DeepLabV3PlusHead, PSPHead
 from .dense_network import DenseNetwork

@@ -1,4 +1,4 @@
-"""The parts of a transformer's layers: each adds to its input and normalises the sum."""
+"""Residual blocks of transformer layers, with a LayerNorm after the sum."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -7,18 +7,18 @@ __all__ = ["AttentionBlock", "FeedForward"]
 
 
 class AttentionBlock(nn.Module):
-    """Attention, added to its input; then a LayerNorm."""
+    """LayerNorm(tokens + attention)."""
 
     def __init__(self, dim: int, *, num_heads: int, dropout: float) -> None:
         """Build the layers with random weights.
 
         Args:
-            dim: channels, a multiple of ``num_heads``.
-            num_heads: of the attention.
-            dropout: share of attention weights, and of what is added, that is left out in training.
+            dim: channels C, a multiple of ``num_heads``.
+            num_heads: number of heads.
+            dropout: rate for attention weights and for the residual.
 
         Raises:
-            ValueError: heads that do not share the channels evenly.
+            ValueError: ``dim`` is not a multiple of ``num_heads``.
         """
         super().__init__()
         if num_heads < 1 or dim % num_heads:
@@ -28,22 +28,21 @@ class AttentionBlock(nn.Module):
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, tokens: Tensor, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """Give tokens (B, N, C) what queries (B, N, C) find among keys and values (B, M, C)."""
-        found, _ = self.attention(queries, keys, values, need_weights=False)
-        return self.norm(tokens + self.dropout(found))
+        """Add attention: tokens and queries (B, N, C), keys and values (B, M, C) -> (B, N, C)."""
+        attended, _ = self.attention(queries, keys, values, need_weights=False)
+        return self.norm(tokens + self.dropout(attended))
 
 
 class FeedForward(nn.Module):
-    """Two linear layers with a ReLU between, added to their input; then a LayerNorm."""
+    """LayerNorm(tokens + two linear layers with a ReLU between them)."""
 
     def __init__(self, dim: int, *, hidden_dim: int, dropout: float) -> None:
         """Build the layers with random weights.
 
         Args:
-            dim: channels.
+            dim: channels C.
             hidden_dim: channels between the layers.
-            dropout: share of the hidden channels, and of what is added, that is left out in
-                training.
+            dropout: rate for the hidden channels and for the residual.
         """
         super().__init__()
         self.hidden = nn.Linear(dim, hidden_dim)
@@ -52,13 +51,13 @@ class FeedForward(nn.Module):
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """(B, N, C) -> (B, N, C)."""
+        """Transform tokens (B, N, C) -> (B, N, C)."""
         hidden = self.dropout(F.relu(self.hidden(tokens)))
         return self.norm(tokens + self.dropout(self.out(hidden)))
 
 
 def init_matrices(module: nn.Module) -> None:
-    """Draw all matrices anew, uniformly with the bound of Xavier, as [detr]'s code does."""
+    """Initialise all matrices by Xavier's uniform distribution, as [detr]'s code."""
     for parameter in module.parameters():
         if parameter.dim() > 1:
             nn.init.xavier_uniform_(parameter)

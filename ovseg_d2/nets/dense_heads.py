@@ -1,7 +1,7 @@
-"""Heads of segmentation networks that end in features, for a classifier of text embeddings.
+"""Segmentation heads that return features, for a classifier of text embeddings.
 
 Shape shorthand: B images, C channels of a backbone's map, D joint embedding, h x w locations. All
-heads end in a ReLU, as they do where their classifier is learnt, so that features are not negative.
+heads end in a ReLU, as in the networks with a learnt classifier, so features are not negative.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,10 +16,10 @@ Norm = Callable[[int], nn.Module]
 
 
 class DeepLabV2Head(nn.Module):
-    """Dilated convolutions side by side, summed.
+    """The sum of parallel dilated convolutions.
 
-    Paper: DeepLabv2, arXiv 1606.00915, Sec. 3.2 (ASPP), in the form that [maskclip] gives it: each
-    branch has a norm and a ReLU, and its width is that of the text embeddings.
+    Paper: DeepLabv2, arXiv 1606.00915, Sec. 3.2 (ASPP), in the form of [maskclip]: every branch has
+    a norm and a ReLU, and the width of the text embeddings.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class DeepLabV2Head(nn.Module):
         Args:
             in_channels: C.
             out_channels: D.
-            dilations: of the 3x3 convolutions, in locations; 1 is a convolution of 1x1.
+            dilations: of the 3x3 convolutions, in locations; 1 is a 1x1 convolution.
             norm: channels -> a norm layer.
 
         Raises:
@@ -45,16 +45,16 @@ class DeepLabV2Head(nn.Module):
         self.branches = _pyramid(in_channels, out_channels, dilations, norm, separable=False)
 
     def forward(self, feats: Tensor) -> Tensor:
-        """(B, C, h, w) raw -> (B, D, h, w) raw."""
+        """Map raw features (B, C, h, w) -> (B, D, h, w)."""
         return torch.stack([branch(feats) for branch in self.branches]).sum(dim=0)
 
 
 class DeepLabV3PlusHead(nn.Module):
-    """Dilated convolutions and the image's mean, joined, and refined by a finer map.
+    """Dilated convolutions and the image's mean, concatenated, and refined by a finer map.
 
     Paper: DeepLabv3+, arXiv 1802.02611, Fig. 2, with depthwise separable convolutions.
     Departs: the branch of the image's mean has a bias in place of a norm, as in detectron2: a norm
-    has nothing to estimate from where a process sees one image.
+    cannot estimate statistics from one image per process.
     """
 
     def __init__(
@@ -72,11 +72,11 @@ class DeepLabV3PlusHead(nn.Module):
 
         Args:
             in_channels: C of the coarse map.
-            low_channels: of the fine one.
+            low_channels: C' of the fine map.
             out_channels: D.
-            dilations: of the 3x3 convolutions, in locations; 1 is a convolution of 1x1.
-            reduced_channels: what the fine map is brought to.
-            separable: 3x3 convolutions are depthwise ones with a 1x1 behind.
+            dilations: of the 3x3 convolutions, in locations; 1 is a 1x1 convolution.
+            reduced_channels: channels of the fine map after a 1x1 convolution.
+            separable: build 3x3 convolutions as a depthwise and a 1x1 convolution.
             norm: channels -> a norm layer.
 
         Raises:
@@ -94,16 +94,16 @@ class DeepLabV3PlusHead(nn.Module):
         )
 
     def forward(self, feats: Tensor, low_feats: Tensor) -> Tensor:
-        """Coarse (B, C, h, w) and fine (B, C', h', w') maps, raw -> (B, D, h', w') raw."""
+        """Map raw coarse (B, C, h, w) and fine (B, C', h', w') features -> (B, D, h', w')."""
         pooled = self.image_pool(feats.mean(dim=(2, 3), keepdim=True)).expand(
             -1, -1, *feats.shape[2:]
         )
-        found = self.project(torch.cat([pooled, *(b(feats) for b in self.branches)], dim=1))
-        return self.fuse(torch.cat([_resize(found, low_feats), self.reduce(low_feats)], dim=1))
+        coarse = self.project(torch.cat([pooled, *(b(feats) for b in self.branches)], dim=1))
+        return self.fuse(torch.cat([_resize(coarse, low_feats), self.reduce(low_feats)], dim=1))
 
 
 class PSPHead(nn.Module):
-    """The map beside its own means over grids of several sizes.
+    """The map, concatenated with its means over grids of several sizes.
 
     Paper: PSPNet, arXiv 1612.01105, Sec. 3.2.
     Departs: the branch of the image's mean has a bias in place of a norm, as in
@@ -123,11 +123,11 @@ class PSPHead(nn.Module):
         Args:
             in_channels: C.
             out_channels: D.
-            pool_scales: sides of the grids.
+            pool_scales: sides of the grids, in cells.
             norm: channels -> a norm layer.
 
         Raises:
-            ValueError: no grid, or one of no cell.
+            ValueError: no grid, or one without a cell.
         """
         super().__init__()
         if not pool_scales or min(pool_scales) < 1:
@@ -143,7 +143,7 @@ class PSPHead(nn.Module):
         self.project = _conv(joined, out_channels, norm)
 
     def forward(self, feats: Tensor) -> Tensor:
-        """(B, C, h, w) raw -> (B, D, h, w) raw."""
+        """Map raw features (B, C, h, w) -> (B, D, h, w)."""
         pooled = [
             _resize(branch(F.adaptive_avg_pool2d(feats, scale)), feats)
             for branch, scale in zip(self.branches, self.pool_scales, strict=True)
@@ -154,7 +154,7 @@ class PSPHead(nn.Module):
 def _pyramid(
     in_channels: int, out_channels: int, dilations: Sequence[int], norm: Norm, separable: bool
 ) -> nn.ModuleList:
-    """A branch for each dilation."""
+    """Build a branch per dilation."""
     if not dilations or min(dilations) < 1:
         raise ValueError(f"dilations are {tuple(dilations)}; give some of 1 or more")
     return nn.ModuleList(
@@ -174,7 +174,7 @@ def _conv(
     dilation: int = 1,
     separable: bool = False,
 ) -> nn.Sequential:
-    """A convolution that keeps the size, a norm and a ReLU; or two, the first depthwise."""
+    """Build a convolution that keeps the size, a norm and a ReLU; twice if separable."""
     padding = dilation * (kernel // 2)
     if not separable:
         conv = nn.Conv2d(

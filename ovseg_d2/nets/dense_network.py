@@ -1,4 +1,4 @@
-"""A backbone and a head on it: from pixels to features of the joint space."""
+"""A backbone with a head: from pixels to dense features."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ __all__ = ["DenseNetwork"]
 
 
 class DenseNetwork(nn.Module):
-    """Images of 0 to 255 to dense features, by any backbone and any head."""
+    """Any backbone with any head, on images of 0 to 255."""
 
     mean: Tensor
     std: Tensor
@@ -24,18 +24,18 @@ class DenseNetwork(nn.Module):
         stride: int,
         bgr: bool = False,
     ) -> None:
-        """Put built parts together.
+        """Store both parts and the statistics.
 
         Args:
-            backbone: normalised images (B, 3, H, W) -> what the head reads.
-            head: -> (B, D, h, w), with h = ceil(H / stride).
-            mean: of the channels, of 0 to 255, in the backbone's order.
-            std: likewise.
+            backbone: normalised images (B, 3, H, W) -> input of the head.
+            head: output of the backbone -> (B, D, h, w), with h = ceil(H / stride).
+            mean: of 3 channels in the backbone's order, in 0 to 255.
+            std: standard deviations of these channels.
             stride: of the head's features, in pixels.
-            bgr: the backbone wants blue first.
+            bgr: the backbone takes BGR.
 
         Raises:
-            ValueError: statistics that are not of three channels, or a stride below 1.
+            ValueError: statistics of other than three channels, or a stride below 1.
         """
         super().__init__()
         if len(mean) != 3 or len(std) != 3 or not all(value > 0 for value in std):
@@ -50,7 +50,7 @@ class DenseNetwork(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) RGB of 0 to 255 -> (B, D, ceil(H / stride), ceil(W / stride)) raw."""
+        """Map RGB of 0 to 255 (B, 3, H, W) -> (B, D, ceil(H / stride), ceil(W / stride)) raw."""
         pixels = images.flip(1) if self.bgr else images
         pixels = (pixels - self.mean) / self.std
         weight = next(self.backbone.parameters(), pixels)

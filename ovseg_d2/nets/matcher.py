@@ -1,4 +1,4 @@
-"""Which proposal answers for which object: the cheapest assignment of all."""
+"""The Hungarian matching of proposals to objects."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ __all__ = ["HungarianMatcher"]
 class HungarianMatcher:
     """Assign proposals to objects one to one, by their classes and masks.
 
-    Paper: [maskformer] Sec. 3.2, the bipartite matching of [detr] with masks in the place of boxes:
-    a pair costs minus the probability of the object's class, plus focal and dice loss of its mask.
+    Paper: [maskformer] Sec. 3.2, the bipartite matching of [detr] with masks in place of boxes: the
+    cost of a pair is focal and dice loss of the mask minus the probability of the object's class.
 
     Attributes:
         class_weight: of the probability.
@@ -57,39 +57,36 @@ class HungarianMatcher:
             class_logits: (B, Q, K+1), the last column being "no object".
             mask_logits: (B, Q, h, w).
             gt_ids: for each image (N,) int64, classes 0..K-1.
-            gt_masks: for each image (N, H, W) bool, brought to (h, w) by nearest neighbours.
-            ignored: for each image (H, W) bool, pixels that mask costs leave out; None: none.
+            gt_masks: for each image (N, H, W) bool, resized to (h, w) by nearest neighbours.
+            ignored: for each image (H, W) bool, pixels that do not count in mask costs; None: no
+                pixel is ignored.
 
         Returns:
-            For each image the matched proposals, ascending, and the object of each: both (M,)
-            int64 on the logits' device, where M is the smaller of Q and N.
+            For each image the M matched proposals, ascending, and their objects: both (M,) int64 on
+            the logits' device, where M is the smaller of Q and N.
 
         Raises:
             FloatingPointError: a cost that is not finite.
         """
         from scipy.optimize import linear_sum_assignment  # scipy loads where it is used
 
-        left_out = [None] * len(gt_masks) if ignored is None else ignored
+        all_ignored = [None] * len(gt_masks) if ignored is None else ignored
         costs = [
-            self.costs(*each)
-            for each in zip(class_logits, mask_logits, gt_ids, gt_masks, left_out, strict=True)
+            self.costs(*image)
+            for image in zip(class_logits, mask_logits, gt_ids, gt_masks, all_ignored, strict=True)
         ]
-        counts = [each.shape[1] for each in costs]
+        counts = [cost.shape[1] for cost in costs]
         joined = torch.cat(costs, dim=1).cpu()
         if not joined.isfinite().all():
             raise FloatingPointError(
-                "class or mask logits are not finite, so that nothing can be matched: training has "
+                "class or mask logits are not finite and cannot be matched: training has "
                 "diverged; lower SOLVER.BASE_LR, or bound gradients with SOLVER.MAX_GRAD_NORM"
             )
         matches = []
         for cost in joined.split(counts, dim=1):
-            queries, objects = linear_sum_assignment(cost.numpy())
-            matches.append(
-                (
-                    torch.as_tensor(queries, device=class_logits.device),
-                    torch.as_tensor(objects, device=class_logits.device),
-                )
-            )
+            pairs = linear_sum_assignment(cost.numpy())
+            queries, objects = (torch.as_tensor(ids, device=class_logits.device) for ids in pairs)
+            matches.append((queries, objects))
         return matches
 
     def costs(
@@ -100,9 +97,17 @@ class HungarianMatcher:
         gt_masks: Tensor,
         ignored: Tensor | None = None,
     ) -> Tensor:
-        """What each pair of one image costs: (Q, K+1), (Q, h, w), (N,), (N, H, W) -> (Q, N).
+        """Return the cost of every pair of one image.
 
-        ``ignored`` is (H, W), see the call.
+        Args:
+            class_logits: (Q, K+1).
+            mask_logits: (Q, h, w).
+            gt_ids: (N,).
+            gt_masks: (N, H, W).
+            ignored: (H, W) or None; see the call.
+
+        Returns:
+            (Q, N).
         """
         probs = class_logits.float().softmax(dim=1)
         size = mask_logits.shape[1:]
@@ -118,5 +123,5 @@ class HungarianMatcher:
 
 
 def _nearest(masks: Tensor, size: Sequence[int]) -> Tensor:
-    """(N, H, W) bool -> (N, h*w) of 0 and 1."""
+    """Resize and flatten (N, H, W) bool -> (N, h*w) of 0 and 1."""
     return F.interpolate(masks.float()[:, None], size, mode="nearest").flatten(1)

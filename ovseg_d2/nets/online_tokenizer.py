@@ -8,12 +8,12 @@ __all__ = ["OnlineTokenizer"]
 
 
 class OnlineTokenizer(nn.Module):
-    """Say how much a feature looks like each of P learnt codes.
+    """Cosines of projected features with P learnt codes.
 
-    Paper: [masked_distill_clip]: in place of a distance of features, teacher and student pass a
-    learnt head and a softmax over soft codewords.
-    Departs: the published facts say no more of the head; this is a hidden layer, a projection to a
-    small space, and the cosines with the codes there, as in [ibot] and [dino], with one hidden
+    Paper: [masked_distill_clip]: teacher and student are compared after a learnt head and a softmax
+    over soft codewords, not by a distance of features.
+    Departs: the published facts do not define the head; this one has a hidden layer, a projection
+    to a small space, and the cosines with the codes there, as in [ibot] and [dino], with one hidden
     layer less.
     """
 
@@ -25,15 +25,15 @@ class OnlineTokenizer(nn.Module):
         Args:
             dim: C of the features.
             num_codes: P, at least 2.
-            hidden_dim: of the hidden layer; 0 does without one.
-            code_dim: of the space that codes lie in.
+            hidden_dim: width of the hidden layer; 0 leaves it out.
+            code_dim: width of the codes.
 
         Raises:
             ValueError: fewer than two codes.
         """
         super().__init__()
         if num_codes < 2:
-            raise ValueError(f"num_codes={num_codes}; give at least 2, among which to tell apart")
+            raise ValueError(f"num_codes={num_codes}; give at least 2 codes")
         self.num_codes = num_codes
         layers: list[nn.Module] = []
         if hidden_dim:
@@ -43,6 +43,6 @@ class OnlineTokenizer(nn.Module):
         self.codes = nn.Parameter(torch.randn(num_codes, code_dim))
 
     def forward(self, feats: Tensor) -> Tensor:
-        """(..., C) features -> (..., P) cosines, to be divided by a temperature."""
-        found = F.normalize(self.project(feats), dim=-1)
-        return found @ F.normalize(self.codes, dim=-1).to(found.dtype).t()
+        """Map features (..., C) -> cosines (..., P), to be divided by a temperature."""
+        projected = F.normalize(self.project(feats), dim=-1)
+        return projected @ F.normalize(self.codes, dim=-1).to(projected.dtype).t()

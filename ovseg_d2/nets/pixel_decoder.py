@@ -1,4 +1,4 @@
-"""The pixel decoder: from maps of many strides to features of every location of the finest.
+"""The pixel decoder: from maps of several strides to mask features on the finest map.
 
 Shape shorthand: B images, C channels, h_i x w_i locations of map i, the finest first.
 """
@@ -14,11 +14,11 @@ __all__ = ["PixelDecoder"]
 
 
 class PixelDecoder(nn.Module):
-    """A feature pyramid: the coarsest map, refined by one finer map after the other.
+    """A feature pyramid that refines the coarsest map by the finer maps in turn.
 
-    Paper: [maskformer] Sec. 3.3, the pixel decoder: at each step the map so far is brought to the
-    size of the next by nearest neighbours, added to a 1x1 convolution of that one, and convolved.
-    A convolution without norm makes the mask features of the finest.
+    Paper: [maskformer] Sec. 3.3, the pixel decoder: at every step the current map is resized to the
+    next finer map by nearest neighbours, added to a 1x1 convolution of that map, and convolved. A
+    convolution without norm maps the last one to mask features.
     """
 
     def __init__(
@@ -33,14 +33,14 @@ class PixelDecoder(nn.Module):
         """Build the layers with random weights.
 
         Args:
-            channels: of the maps, the finest first.
-            conv_channels: of all layers, a multiple of ``num_groups``.
-            mask_channels: of the mask features.
-            num_groups: of every GroupNorm.
-            encoder: changes the coarsest map before all else; what it gives is the memory.
+            channels: C_i of the maps, the finest first.
+            conv_channels: channels of all layers, a multiple of ``num_groups``.
+            mask_channels: channels of the mask features.
+            num_groups: groups of every GroupNorm.
+            encoder: encodes the coarsest map into the memory; None takes the map as it is.
 
         Raises:
-            ValueError: no map, or groups that do not share the channels evenly.
+            ValueError: no map, or ``conv_channels`` that are not a multiple of ``num_groups``.
         """
         super().__init__()
         if not channels:
@@ -55,10 +55,10 @@ class PixelDecoder(nn.Module):
         self.encoder = encoder
         self.memory_channels = self.channels[-1] if encoder is None else encoder.dim
         self.laterals = nn.ModuleList(
-            _ConvNorm(each, conv_channels, 1, num_groups) for each in self.channels[:-1]
+            _ConvNorm(width, conv_channels, 1, num_groups) for width in self.channels[:-1]
         )
         inputs = [conv_channels] * len(self.laterals) + [self.memory_channels]
-        self.convs = nn.ModuleList(_ConvNorm(each, conv_channels, 3, num_groups) for each in inputs)
+        self.convs = nn.ModuleList(_ConvNorm(w, conv_channels, 3, num_groups) for w in inputs)
         self.mask_conv = nn.Conv2d(conv_channels, mask_channels, 3, padding=1)
         nn.init.kaiming_uniform_(self.mask_conv.weight, a=1)
         nn.init.zeros_(self.mask_conv.bias)  # type: ignore[arg-type]
@@ -70,8 +70,8 @@ class PixelDecoder(nn.Module):
             maps: (B, C_i, h_i, w_i), the finest first.
 
         Returns:
-            Mask features (B, mask_channels, h_0, w_0), and the memory that queries ask: the
-            coarsest map (B, memory_channels, h_n, w_n), encoded where there is an encoder.
+            Mask features (B, mask_channels, h_0, w_0), and the memory for the queries: the coarsest
+            map, encoded if there is an encoder (B, memory_channels, h_n, w_n).
 
         Raises:
             ValueError: maps of another number, with other channels or in another order.
@@ -80,18 +80,18 @@ class PixelDecoder(nn.Module):
         memory = maps[-1] if self.encoder is None else self.encoder(maps[-1])
         feats = F.relu(self.convs[-1](memory))
         finer = zip(maps[:-1], self.laterals, self.convs, strict=False)
-        for each, lateral, conv in reversed(list(finer)):
-            coarse = F.interpolate(feats, size=each.shape[-2:], mode="nearest")
-            feats = F.relu(conv(lateral(each) + coarse))
+        for fine, lateral, conv in reversed(list(finer)):
+            coarse = F.interpolate(feats, size=fine.shape[-2:], mode="nearest")
+            feats = F.relu(conv(lateral(fine) + coarse))
         return self.mask_conv(feats), memory
 
     def _check(self, maps: Sequence[Tensor]) -> None:
-        found = tuple(each.shape[1] for each in maps)
-        areas = [each.shape[2] * each.shape[3] for each in maps]
-        if found != self.channels or areas != sorted(areas, reverse=True):
+        shapes = [tuple(feats.shape) for feats in maps]
+        areas = [height * width for _, _, height, width in shapes]
+        channels = tuple(shape[1] for shape in shapes)
+        if channels != self.channels or areas != sorted(areas, reverse=True):
             raise ValueError(
-                f"maps are {[tuple(each.shape) for each in maps]}; give maps of {self.channels} "
-                "channels, the finest first"
+                f"maps are {shapes}; give maps of {self.channels} channels, the finest first"
             )
 
 

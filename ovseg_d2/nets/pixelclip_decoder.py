@@ -1,4 +1,4 @@
-"""PixelCLIP's decoder: from a coarse similarity map to the logits of a mask."""
+"""PixelCLIP's decoder: from coarse similarity maps to mask logits."""
 
 import torch
 import torch.nn.functional as F
@@ -8,25 +8,24 @@ _CHANNELS_A_GROUP = 16
 
 
 class PixelCLIPDecoder(nn.Module):
-    """Bring similarity maps to four times their resolution, each map on its own.
+    """Upsample similarity maps four times, every map independently as an image of one channel.
 
-    A map is a picture of one channel, whichever cluster it belongs to, so that the decoder knows
-    no cluster and can tell shapes only.
+    The decoder has no information about clusters, so it learns shapes only.
 
     Paper: [pixelclip] Sec. 3.2, the decoder D; its layers are the official code's: a convolution,
-    then twice a transposed convolution by 2 with two convolutions, GroupNorm and ReLU behind it,
-    then a convolution to one channel. Left out of inference.
+    then twice a transposed convolution by 2 followed by two convolutions with GroupNorm and ReLU,
+    then a convolution to one channel. Inference leaves it out.
     """
 
     def __init__(self, *, channels: tuple[int, int] = (64, 32)) -> None:
         """Build the layers with random weights.
 
         Args:
-            channels: at twice and at four times the resolution, each a multiple of 16. The first
-                convolution has as many as the first stage.
+            channels: at twice and at four times the resolution, multiples of 16. The first
+                convolution has those of the first stage.
 
         Raises:
-            ValueError: channels that are no two multiples of 16.
+            ValueError: other than two multiples of 16.
         """
         super().__init__()
         if len(channels) != 2 or any(c < 1 or c % _CHANNELS_A_GROUP for c in channels):
@@ -40,17 +39,17 @@ class PixelCLIPDecoder(nn.Module):
         self.head = nn.Conv2d(second, 1, 3, padding=1)
 
     def forward(self, maps: Tensor, size: tuple[int, int] | None = None) -> Tensor:
-        """Decode maps.
+        """Decode similarity maps.
 
         Args:
             maps: (..., h, w) similarities, any number of leading axes.
-            size: (H, W) to resize the result to, bilinearly; None leaves it at (4h, 4w).
+            size: (H, W) of the result, resized bilinearly; None means (4h, 4w).
 
         Returns:
             (..., H, W) logits.
         """
         x = self.stem(maps.reshape(-1, 1, *maps.shape[-2:]))
-        if x.device.type == "cpu":  # 1.7 times as fast there as with channels first
+        if x.device.type == "cpu":  # 1.7 times as fast as channels first
             x = x.contiguous(memory_format=torch.channels_last)
         x = self.convs1(self.up1(x))
         x = self.convs2(self.up2(x))

@@ -1,4 +1,4 @@
-"""Where a location lies in its map, as sines and cosines."""
+"""Encodings of positions in a map by sines and cosines."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ def sine_positions(
     temperature: float = 10000.0,
     device: torch.device | None = None,
 ) -> Tensor:
-    """Encode each location of a map by waves of its row, then by waves of its column.
+    """Encode every location of a map by waves of its row, then by waves of its column.
 
-    Row y of h has the angle 2 pi (y + 1) / h, whatever the resolution, so that the encoding is of
-    the place in the image. Each half of the channels alternates sines and cosines of that angle
-    divided by ``temperature`` to the powers 0, ..., rising from pair to pair.
+    Row y of h has the angle 2 pi (y + 1) / h at any resolution, so that the encoding depends on the
+    place in the image. Half of the channels are for rows, half for columns; both alternate sines
+    and cosines of that angle divided by rising powers of ``temperature``, from 0.
 
     Source: the official code of [maskformer], after the transformer of [detr].
 
     Args:
         size: (h, w) of the map.
         channels: C, a multiple of 4.
-        temperature: the longest wave, in units of the shortest.
+        temperature: the longest wavelength, in units of the shortest.
         device: of the result.
 
     Returns:
         (C, h, w) float32 in [-1, 1].
 
     Raises:
-        ValueError: channels that are no multiple of 4.
+        ValueError: ``channels`` are not a multiple of 4.
     """
     if channels < 4 or channels % 4:
         raise ValueError(f"channels={channels}; give a multiple of 4, two waves for each axis")
@@ -54,7 +54,7 @@ def sine_positions(
 
 
 def _waves(length: int, channels: int, temperature: float, device: torch.device | None) -> Tensor:
-    """(channels, length): sine and cosine in turn, of each place on one axis."""
+    """Return sines and cosines in turn of every place on one axis, (channels, length)."""
     places = torch.arange(1, length + 1, dtype=torch.float32, device=device)
     angles = places / (length + _EPS) * 2 * math.pi
     exponents = torch.arange(0, channels, 2, dtype=torch.float32, device=device) / channels

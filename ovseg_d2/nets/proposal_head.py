@@ -1,6 +1,6 @@
-"""MaskFormer's head: Q proposals from feature maps, each a mask and what it shows.
+"""MaskFormer's head: Q proposals from feature maps, each a mask and an embedding.
 
-Shape shorthand: B images, Q queries, D channels of what a proposal shows, h x w locations.
+Shape shorthand: B images, Q queries, D channels of a proposal's embedding, h x w locations.
 """
 
 from collections.abc import Sequence
@@ -18,11 +18,11 @@ __all__ = ["ProposalHead", "Proposals", "build_proposal_head"]
 
 @dataclass(frozen=True, eq=False)
 class Proposals:
-    """What one layer of queries proposes.
+    """The proposals of one layer.
 
     Attributes:
-        query_feats: (B, Q, D) raw, what each proposal shows: to be compared with texts.
-        mask_logits: (B, Q, h, w), where, on the grid of the finest feature map.
+        query_feats: (B, Q, D) raw, to be compared with text embeddings.
+        mask_logits: (B, Q, h, w), on the grid of the finest feature map.
     """
 
     query_feats: Tensor
@@ -30,11 +30,11 @@ class Proposals:
 
 
 class ProposalHead(nn.Module):
-    """Pixel decoder, transformer decoder, and two small networks that read its queries.
+    """Pixel decoder, transformer decoder, and two small networks on its queries.
 
-    Paper: [maskformer] Sec. 3.3, and [ovseg] Sec. 3.1 for the D-dimensional proposal embedding in
-    the place of class scores: a mask is the product of a query's mask embedding with the mask
-    features of each location.
+    Paper: [maskformer] Sec. 3.3: a mask is the product of a query's mask embedding with the mask
+    features of all locations; [ovseg] Sec. 3.1: a D-dimensional embedding per proposal in place of
+    class scores.
     """
 
     def __init__(
@@ -44,12 +44,12 @@ class ProposalHead(nn.Module):
         transformer_decoder: TransformerDecoder,
         query_network: nn.Module,
     ) -> None:
-        """Put built parts together.
+        """Store the parts and build the mask network.
 
         Args:
-            pixel_decoder: gives mask features and memory.
-            transformer_decoder: asks the memory.
-            query_network: from its queries (B, Q, C) to ``query_feats`` (B, Q, D).
+            pixel_decoder: computes mask features and memory.
+            transformer_decoder: computes queries from the memory.
+            query_network: queries (B, Q, C) -> ``query_feats`` (B, Q, D).
         """
         super().__init__()
         self.pixel_decoder = pixel_decoder
@@ -59,26 +59,25 @@ class ProposalHead(nn.Module):
         self.mask_network = _mlp(dim, dim, dim, pixel_decoder.mask_channels)
 
     def forward(self, maps: Sequence[Tensor], *, all_layers: bool = False) -> list[Proposals]:
-        """Propose.
+        """Compute proposals.
 
         Args:
             maps: (B, C_i, h_i, w_i), the finest first.
-            all_layers: give the proposals of every layer, for deep supervision.
+            all_layers: return the proposals of every layer, for deep supervision.
 
         Returns:
-            Those of the last layer, or of each in order.
+            Proposals of the last layer, or of all layers in order.
 
         Raises:
-            ValueError: maps that are not the pixel decoder's.
+            ValueError: maps that do not fit the pixel decoder.
         """
         mask_feats, memory = self.pixel_decoder(maps)
-        found = self.transformer_decoder(memory, all_layers=all_layers)
         return [
             Proposals(
                 query_feats=self.query_network(queries),
                 mask_logits=torch.einsum("bqc,bchw->bqhw", self.mask_network(queries), mask_feats),
             )
-            for queries in found
+            for queries in self.transformer_decoder(memory, all_layers=all_layers)
         ]
 
 
@@ -101,16 +100,17 @@ def build_proposal_head(
 
     Args:
         channels: of the backbone's maps, the finest first.
-        embed_dim: D of the CLIP whose texts name the proposals.
+        embed_dim: D of the CLIP that embeds the texts.
         conv_channels: of the pixel decoder, a multiple of 32.
         mask_channels: of the mask features.
-        dim: of the transformer, a multiple of 4 and of ``num_heads``.
+        dim: of the transformer decoder, a multiple of 4 and of ``num_heads``.
         num_queries: Q.
         num_layers: of the transformer decoder.
-        encoder_layers: of a transformer encoder on the coarsest map; then of ``conv_channels``.
-        num_heads: of each attention.
-        hidden_dim: of each feed-forward block.
-        query_hidden_dim: of the network that gives proposal embeddings.
+        encoder_layers: of a transformer encoder of ``conv_channels`` on the coarsest map; 0 builds
+            no encoder.
+        num_heads: of every attention.
+        hidden_dim: of every feed-forward block.
+        query_hidden_dim: of the network that computes proposal embeddings.
         dropout: of the transformers.
 
     Returns:
@@ -149,7 +149,7 @@ def build_proposal_head(
 
 
 def _mlp(*widths: int) -> nn.Sequential:
-    """Linear layers from width to width, a ReLU between each two."""
+    """Build linear layers from width to width, with a ReLU between two layers."""
     layers: list[nn.Module] = []
     for width, next_width in zip(widths[:-1], widths[1:], strict=True):
         layers += [nn.Linear(width, next_width), nn.ReLU()]

@@ -1,4 +1,4 @@
-"""Feature maps of a Swin Transformer as detectors have them, from the parts of timm's.
+"""Feature maps of a Swin Transformer as in detectors, from the parts of timm's network.
 
 Shape shorthand: B images, C channels, H x W pixels or locations.
 """
@@ -24,41 +24,40 @@ __all__ = ["SwinFeatures", "build_swin_features"]
 
 
 class SwinFeatures(nn.Module):
-    """Swin for images of any size, with a norm on each output.
+    """Swin for images of any size, with a norm on every output.
 
     Source: the official detection and segmentation code of Swin, and of [ovseg] after it.
     Departs from timm's: maps are padded to whole windows before they are shifted, every second
-    block shifts them whatever their size, and each output is normed; weights are the same.
+    block shifts maps of any size, and every output is normed; weights are the same.
 
     Attributes:
         channels: of the maps.
         strides: of the maps, in pixels.
         indices: timm's numbers of the maps.
-        size_divisibility: pixels, the coarsest stride; images of other sizes are padded to whole
-            patches only, and a map covers what remains of them, rounded up.
-        mean: of RGB in [0, 1], what the network was trained with.
-        std: likewise.
+        size_divisibility: the coarsest stride in pixels; images of other sizes are padded to whole
+            patches only, and the sizes of their maps are rounded up.
+        mean: of RGB in [0, 1] in the network's training.
+        std: standard deviation of RGB in [0, 1] in the network's training.
     """
 
     def __init__(self, network: nn.Module) -> None:
-        """Take a network apart.
+        """Take the parts of a network.
 
         Args:
-            network: of timm, built with ``always_partition`` and ``strict_img_size=False``; its
-                parts become this module's.
+            network: of timm, built with ``always_partition`` and ``strict_img_size=False``.
 
         Raises:
-            ValueError: a network of another kind, or built otherwise.
+            ValueError: another network, or one built with other options.
         """
         super().__init__()
         if not isinstance(network, SwinTransformer) or not network.dynamic_img_size:
             raise ValueError(
-                f"a {type(network).__name__} is no Swin Transformer for any size; give one of "
-                "build_swin_features"
+                f"network is a {type(network).__name__}, not a Swin Transformer for any size; give "
+                "one from build_swin_features"
             )
         info: list[dict[str, Any]] = network.feature_info
-        self.channels: tuple[int, ...] = tuple(each["num_chs"] for each in info)
-        self.strides: tuple[int, ...] = tuple(each["reduction"] for each in info)
+        self.channels: tuple[int, ...] = tuple(stage["num_chs"] for stage in info)
+        self.strides: tuple[int, ...] = tuple(stage["reduction"] for stage in info)
         self.indices: tuple[int, ...] = tuple(range(len(info)))
         self.size_divisibility = self.strides[-1]
         about: Any = getattr(network, "pretrained_cfg", None) or {}
@@ -69,14 +68,14 @@ class SwinFeatures(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(width) for width in self.channels)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Give the maps of images.
+        """Compute the feature maps of images.
 
         Args:
             images: (B, C, H, W) normalised; any H and W.
 
         Returns:
-            Maps (B, C_i, H_i, W_i), the finest first; H_0 is H / 4, and each is half of the one
-            before, rounded up.
+            Maps (B, C_i, H_i, W_i), the finest first; H_0 is H / 4 and H_(i+1) is H_i / 2, rounded
+            up.
         """
         patch = self.strides[0]
         height, width = images.shape[-2:]
@@ -92,13 +91,13 @@ class SwinFeatures(nn.Module):
 
 
 def _run_block(block: SwinTransformerBlock, feats: Tensor) -> Tensor:
-    """One block on (B, H, W, C)."""
+    """Run one block on (B, H, W, C)."""
     feats = feats + block.drop_path1(_attend(block, block.norm1(feats)))
     return feats + block.drop_path2(block.mlp(block.norm2(feats)))
 
 
 def _attend(block: SwinTransformerBlock, feats: Tensor) -> Tensor:
-    """Attention within windows of the padded, then shifted map; what was padded takes part."""
+    """Attend within windows of the padded, then shifted map; the padding takes part."""
     _, height, width, channels = feats.shape
     window_h, window_w = block.window_size
     padded = F.pad(feats, (0, 0, 0, -width % window_w, 0, -height % window_h))
@@ -125,20 +124,20 @@ def build_swin_features(
         name: such as "swin_base_patch4_window12_384.ms_in22k".
         pretrained: as for `build_timm_features`.
         in_channels: of the images.
-        drop_path: how often the last block is passed over in training, those before less.
-        options: further ones of timm's ``SwinTransformer``, for sizes that no name has.
+        drop_path: rate at which training skips the last block; rates rise linearly to it.
+        options: further options of timm's ``SwinTransformer``, for sizes without a name.
 
     Returns:
-        The network, on the CPU; the norms of its outputs are new.
+        The network, on the CPU; the norms of its outputs have initial weights.
 
     Raises:
-        ValueError: as `build_timm_features`, or a network of another kind.
-        FileNotFoundError: a file of weights that does not exist.
+        ValueError: as `build_timm_features`, or a network that is not a Swin Transformer.
+        FileNotFoundError: the file of weights does not exist.
     """
     check_name(name)
     chosen: dict[str, Any] = {"in_chans": in_channels, "num_classes": 0, **dict(options)}
     if "swin_" not in name or name.startswith("swinv2"):
-        raise ValueError(f"{name!r} is no Swin Transformer of timm; choose one such as swin_tiny_*")
+        raise ValueError(f"{name!r} is not a Swin Transformer of timm; choose one like swin_tiny_*")
     chosen |= {"always_partition": True, "drop_path_rate": drop_path}
     if isinstance(pretrained, bool):
         network = create_network_from_timm(name, pretrained, **chosen)

@@ -1,4 +1,4 @@
-"""Text embeddings as the classifier of dense features, and what may be learnt about them."""
+"""Text embeddings as the classifier of dense features, fixed or through a learnt mapper."""
 
 from collections.abc import Sequence
 from typing import Literal, get_args
@@ -17,12 +17,12 @@ MapperKind = Literal["none", "linear", "mlp"]
 class TextClassifier(nn.Module):
     """Text embeddings t_k as a 1x1 convolution: s_kij = t_k . f_ij.
 
-    Frozen text embeddings are the classifier of MaskCLIP+; through a learnt mapper M, with
-    phi = M(t), they are that of the fine-tuning which [maskclip] argues against.
+    Frozen text embeddings are the classifier of MaskCLIP+; with a learnt mapper M, phi = M(t), they
+    are that of the fine-tuning that [maskclip] argues against.
 
     Paper: [maskclip] Sec. 3.1, Eq. (1) and (2), and Sec. 3.3.
-    Departs: a learnt background takes the place of the text of the vocabulary's background classes;
-    the release, whose word lists have none, puts it before all classes.
+    Departs: a learnt background replaces the texts of the vocabulary's background classes; the
+    release, whose word lists have no background class, puts it before all classes.
     """
 
     def __init__(
@@ -33,15 +33,15 @@ class TextClassifier(nn.Module):
         learn_background: bool = False,
         logit_scale: float | None = None,
     ) -> None:
-        """Build what is learnt, with random weights.
+        """Build mapper and background with random weights.
 
         Args:
             embed_dim: D.
-            mapper: of text embeddings to weights: none leaves them, linear is one layer, mlp two
-                of width D with a ReLU in between.
-            learn_background: learn a vector, of unit norm where it is used, for background.
-            logit_scale: None compares features as they are, at any length, as the release does;
-                a number is the factor of their cosines.
+            mapper: from text embeddings to weights: "none" is the identity, "linear" one layer,
+                "mlp" two layers of width D with a ReLU between them.
+            learn_background: learn a vector for background, normalised in `forward`.
+            logit_scale: factor of the cosines; None takes products with features of any length, as
+                the release.
 
         Raises:
             ValueError: another mapper, or a scale that is not positive.
@@ -71,25 +71,23 @@ class TextClassifier(nn.Module):
         Args:
             feats: (B, D, h, w) raw.
             text_embeds: (K, D) unit norm.
-            background_rows: which of them the learnt background takes the place of, if there is
-                one.
+            background_rows: rows that the learnt background replaces, if there is one.
 
         Returns:
             (B, K, h, w) logits, float32 at least, under autocast too.
         """
-        # Autocast would make an einsum of float32 one in half precision again.
+        # Autocast would run the einsum in half precision.
         with torch.autocast(feats.device.type, enabled=False):
             feats = at_least_float32(feats)
             weights = text_embeds.to(feats)
             if self.mapper is not None:
-                own = next(self.mapper.parameters())
-                weights = self.mapper(weights.to(own.dtype)).to(feats)
+                dtype = next(self.mapper.parameters()).dtype
+                weights = self.mapper(weights.to(dtype)).to(feats)
             if self.background is not None and len(background_rows):
-                chosen = torch.zeros(len(weights), 1, dtype=torch.bool, device=weights.device)
-                chosen[list(background_rows)] = True
-                weights = torch.where(
-                    chosen, F.normalize(self.background.to(feats), dim=0), weights
-                )
+                is_background = torch.zeros(len(weights), 1, dtype=torch.bool, device=feats.device)
+                is_background[list(background_rows)] = True
+                background = F.normalize(self.background.to(feats), dim=0)
+                weights = torch.where(is_background, background, weights)
             if self.logit_scale is not None:
                 feats = F.normalize(feats, dim=1)
                 weights = self.logit_scale * F.normalize(weights, dim=1)

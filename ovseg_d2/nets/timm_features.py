@@ -26,7 +26,7 @@ __all__ = ["TimmFeatures", "build_timm_features"]
 
 _logger = logging.getLogger(__name__)
 
-# Ways to ask for a network of any size, in order: windows (Swin), positions (ViT), nothing to ask.
+# Options for a network of any size, tried in order: windows (Swin), positions (ViT), no option.
 _ANY_SIZE: tuple[dict[str, Any], ...] = (
     {"strict_img_size": False},
     {"dynamic_img_size": True},
@@ -35,52 +35,52 @@ _ANY_SIZE: tuple[dict[str, Any], ...] = (
 
 
 class TimmFeatures(nn.Module):
-    """A network of timm that gives feature maps, seen the way detectors and decoders need it.
+    """A network of timm as a backbone of feature maps, channels first.
 
-    Images may have any size: zeros are added at the bottom and right, and what of a map covers
-    nothing but them is cut off again. Maps come channels first, however timm lays them out.
+    Images may have any size: they are padded with zeros at the bottom and right, and the locations
+    that cover only padding are removed from the maps.
     """
 
     def __init__(self, network: nn.Module, *, size_divisibility: int = 0) -> None:
-        """Put built parts together.
+        """Store the network and the properties of its maps.
 
         Args:
-            network: what ``timm.create_model(..., features_only=True)`` gives.
-            size_divisibility: pixels, what height and width are padded to a multiple of; 0 takes
+            network: from ``timm.create_model(..., features_only=True)``.
+            size_divisibility: height and width are padded to a multiple of these pixels; 0 means
                 the least common multiple of the strides.
 
         Raises:
-            ValueError: a size that is no multiple of all strides, or maps that are out of order.
+            ValueError: a size that is not a multiple of all strides, or maps out of order.
         """
         super().__init__()
         self.network = network
         info: Any = network.feature_info
         self.channels: tuple[int, ...] = tuple(info.channels())
         self.strides: tuple[int, ...] = tuple(info.reduction())
-        # timm's numbers of the maps, also where they were given from the end.
-        self.indices: tuple[int, ...] = tuple(each % len(info.info) for each in info.out_indices)
+        # timm's numbers of the maps, counted from the start.
+        self.indices: tuple[int, ...] = tuple(i % len(info.info) for i in info.out_indices)
         if any(later <= earlier for earlier, later in itertools.pairwise(self.indices)):
             raise ValueError(
-                f"out_indices={tuple(info.out_indices)} are not in the network's order, in which "
-                "its maps come; sort them, and name each once."
+                f"out_indices={tuple(info.out_indices)} are not in the network's order of maps; "
+                "sort them, without repeats."
             )
         least = math.lcm(*self.strides)
         if size_divisibility < 0 or size_divisibility % least:
             raise ValueError(
-                f"size_divisibility={size_divisibility} is no multiple of {least}, and the strides "
-                f"are {self.strides}; give such a multiple, or 0 for {least} itself."
+                f"size_divisibility={size_divisibility} is not a multiple of {least}, and the "
+                f"strides are {self.strides}; give such a multiple, or 0 for {least}."
             )
         self.size_divisibility = size_divisibility or least
         self._channels_last = getattr(network, "output_fmt", Format.NCHW) == Format.NHWC
 
     @property
     def mean(self) -> tuple[float, ...]:
-        """Mean of RGB in [0, 1], what the network was trained with."""
+        """Mean of RGB in [0, 1] in the network's training."""
         return self._statistics("mean", IMAGENET_DEFAULT_MEAN)
 
     @property
     def std(self) -> tuple[float, ...]:
-        """Standard deviation of RGB in [0, 1]."""
+        """Standard deviation of RGB in [0, 1] in the network's training."""
         return self._statistics("std", IMAGENET_DEFAULT_STD)
 
     def _statistics(self, key: str, default: tuple[float, ...]) -> tuple[float, ...]:
@@ -88,7 +88,7 @@ class TimmFeatures(nn.Module):
         return tuple(about.get(key) or default)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Give the maps of images.
+        """Compute the feature maps of images.
 
         Args:
             images: (B, C, H, W) normalised; any H and W.
@@ -97,7 +97,7 @@ class TimmFeatures(nn.Module):
             Maps (B, C_i, ceil(H / s_i), ceil(W / s_i)) float, raw, in timm's order.
 
         Raises:
-            ValueError: the network's maps are not its strides' share of the image.
+            ValueError: the sizes of the network's maps do not fit its strides.
         """
         height, width = images.shape[-2:]
         multiple = self.size_divisibility
@@ -124,31 +124,31 @@ def build_timm_features(
     size_divisibility: int = 0,
     output_stride: int = 0,
 ) -> TimmFeatures:
-    """Build a network of timm by its name, for images of any size where timm allows that.
+    """Build a network of timm by its name, for images of any size if timm allows that.
 
     Args:
-        name: what ``timm.list_models()`` lists, with or without a tag of weights behind a point:
-            "resnet50", "swin_base_patch4_window12_384.ms_in22k".
-        pretrained: False for random weights; True for those timm has for the name (downloaded if
-            need be); or a file of the network's weights, with or without its classifier; or a
+        name: from ``timm.list_models()``, with or without a tag of weights after a dot: "resnet50",
+            "swin_base_patch4_window12_384.ms_in22k".
+        pretrained: False for random weights; True for timm's weights of the name (downloaded if
+            necessary); or a file of the network's weights, with or without its classifier, or a
             folder with one, such as a snapshot of the Hugging Face hub.
-        out_indices: timm's numbers of the maps, which may count from the end; None takes timm's
-            own choice: all stages, or the last three blocks of a network of one stride.
-        in_channels: of the images; weights of three are spread over another number.
-        size_divisibility: as for `TimmFeatures`; but 0 takes the native size of a network that
-            refuses a single tile of its strides. MaxViT, whose windows must come out whole, is then
-            fed multiples of that; a network of one size takes images up to it.
-        output_stride: pixels from location to location of the coarsest map, where timm can dilate
-            the network to that: 8, 16 or 32; 0 leaves its own.
+        out_indices: timm's numbers of the maps, which may count from the end; None means timm's
+            default: all stages, or the last three blocks of a network of one stride.
+        in_channels: of the images; weights of three channels are spread over another number.
+        size_divisibility: as for `TimmFeatures`; but 0 means the native size for a network that
+            refuses a single tile of its strides: MaxViT, which needs whole windows, then gets
+            multiples of it, and a network of one size takes images up to it.
+        output_stride: stride of the coarsest map in pixels, for networks that timm can dilate: 8,
+            16 or 32; 0 keeps the network's stride.
 
     Returns:
         The network, on the CPU.
 
     Raises:
-        ValueError: timm knows no such network, weights or maps; or a file that does not fit.
-        WeightFileError: a file that cannot be read.
-        DownloadError: timm's weights are in no cache, and there is no network.
-        FileNotFoundError: a file of weights that does not exist.
+        ValueError: a network, weights or maps that timm does not have, or a file that does not fit.
+        WeightFileError: the file cannot be read.
+        DownloadError: timm's weights are not in a cache, and the machine is offline.
+        FileNotFoundError: the file of weights does not exist.
     """
     check_name(name)
     options: dict[str, Any] = {"features_only": True, "in_chans": in_channels}
@@ -165,7 +165,7 @@ def build_timm_features(
 
 
 def create_network_from_timm(name: str, pretrained: bool, **options: Any) -> nn.Module:
-    """Create a network with random weights or, of a cache or the network, those timm has for it."""
+    """Create a network with random weights or timm's weights, from a cache or downloaded."""
     if not pretrained:
         return create_network(name, pretrained=False, **options)
     remedy = (
@@ -178,18 +178,18 @@ def create_network_from_timm(name: str, pretrained: bool, **options: Any) -> nn.
 
 
 def create_network_from_file(name: str, path: Path, **options: Any) -> nn.Module:
-    """Create a network with weights of a file or folder, whose content is checked."""
+    """Create a network with the weights of a file or folder, and check that they arrive."""
     if path.is_dir():
         path = weights_in_folder(path, TIMM_FILES)
     if not path.is_file():
         raise FileNotFoundError(
-            f"pretrained={str(path)!r} is no file; give one of weights for {name!r}, True "
-            "for timm's own, or False for random ones."
+            f"pretrained={str(path)!r} is not a file; give a file of weights for {name!r}, True "
+            "for timm's weights, or False for random weights."
         )
     state = read_state_dict(path, ema_first=True)
-    found = below_wrappers(state, lambda: _own_names(name))
-    weights = {key: value for key, value in found.items() if isinstance(value, Tensor)}
-    # A copy: timm adapts what it is given.
+    state = below_wrappers(state, lambda: _weight_names(name))
+    weights = {key: value for key, value in state.items() if isinstance(value, Tensor)}
+    # A copy, because timm changes the dict.
     overlay = {"state_dict": dict(weights), "custom_load": False, "source": "", "file": str(path)}
     network = create_network(name, pretrained=True, pretrained_cfg_overlay=overlay, **options)
     about: Any = network.pretrained_cfg
@@ -198,14 +198,14 @@ def create_network_from_file(name: str, path: Path, **options: Any) -> nn.Module
     return network
 
 
-def _own_names(name: str) -> list[str]:
-    """Names of a network's weights, which depend on no option."""
+def _weight_names(name: str) -> list[str]:
+    """Return the names of a network's weights, which are the same with all options."""
     with torch.random.fork_rng(devices=[]):
         return list(timm.create_model(name if ":" in name else name.split(".")[0]).state_dict())
 
 
 def _native_divisibility(network: Any, in_channels: int) -> int:
-    """The native size of a network that takes no smaller multiples; 0 for one that does."""
+    """Return the native size of a network that refuses smaller images; 0 for another network."""
     about = network.pretrained_cfg
     side, *others = about["input_size"][1:]
     if not about.get("fixed_input_size") or others != [side]:
@@ -223,21 +223,21 @@ def _native_divisibility(network: Any, in_channels: int) -> int:
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that timm does not know, with those that are most like it."""
+    """Raise a ValueError with similar names for a name that timm does not know."""
     architecture = name.split(".")[0]
-    # With a colon it is a place such as "hf-hub:owner/model", which only asking can tell.
+    # A name with a colon is a place such as "hf-hub:owner/model", which timm resolves later.
     if ":" in name or timm.is_model(architecture):
         return
     similar = difflib.get_close_matches(architecture, timm.list_models(), n=3)
     hint = f"did you mean {', '.join(similar)}? " if similar else ""
     raise ValueError(
-        f"timm has no network {name!r}; {hint}timm.list_models('*{architecture[:6]}*') lists the "
-        "names there are."
+        f"timm has no network {name!r}; {hint}timm.list_models('*{architecture[:6]}*') lists "
+        "similar names."
     )
 
 
 def create_network(name: str, **options: Any) -> nn.Module:
-    """Create a network that takes any size, if there is a way to ask for that."""
+    """Create a network, for images of any size if timm has an option for that."""
     for any_size in _ANY_SIZE:
         try:
             return timm.create_model(name, **any_size, **options)
@@ -257,35 +257,35 @@ def create_network(name: str, **options: Any) -> nn.Module:
                 f"timm cannot build {name!r} with {shown}: {' '.join(str(error).split())[:600]}; "
                 "choose other weights, other out_indices or another network."
             ) from error
-    raise AssertionError("the last way asks for nothing")
+    raise AssertionError("the last attempt has no option that could be refused")
 
 
 def _check_arrival(network: nn.Module, weights: dict[str, Any], path: Path) -> None:
-    """Compare a network's weights with those of the file they come from.
+    """Check that a network has the weights of the file.
 
-    timm passes over keys that it does not find, whatever their number. Keys are renamed on their
-    way, so that content is what tells; first convolutions and positions may rightly be adapted.
+    timm ignores any number of missing keys. It renames keys, so weights are compared by content,
+    and it may adapt first convolutions and positions, so some of them may differ.
 
     Raises:
-        ValueError: less than half of the matrices are the file's.
+        ValueError: fewer than half of the network's matrices are in the file.
     """
     by_shape: dict[torch.Size, list[Tensor]] = defaultdict(list)
     for value in weights.values():
         if isinstance(value, Tensor):
             by_shape[value.shape].append(value)
-    wanted = {key: value for key, value in network.named_parameters() if value.ndim > 1}
+    matrices = {key: value for key, value in network.named_parameters() if value.ndim > 1}
     missing = [
         key
-        for key, value in wanted.items()
+        for key, value in matrices.items()
         if not any(torch.equal(value, other.to(value)) for other in by_shape[value.shape])
     ]
-    if 2 * len(missing) > len(wanted):
+    if 2 * len(missing) > len(matrices):
         method = describe_method(weights)
         raise ValueError(
-            f"pretrained={str(path)!r} holds {len(wanted) - len(missing)} of the network's "
-            f"{len(wanted)} matrices, {missing[0]} for one is missing"
+            f"pretrained={str(path)!r} holds {len(matrices) - len(missing)} of the network's "
+            f"{len(matrices)} matrices, {missing[0]} for one is missing"
             f"{f', and is of {method} by its names' if method else ''}; give weights of this "
-            "network under timm's own keys."
+            "network under timm's keys."
         )
     if missing:
         _logger.warning("not from %s, or adapted: %s", path, ", ".join(missing))

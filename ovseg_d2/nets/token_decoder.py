@@ -1,4 +1,4 @@
-"""Small transformers that guess hidden patches or words from the tokens an encoder gives."""
+"""Small transformers that predict hidden patches or words from the tokens of an encoder."""
 
 import torch
 from torch import Tensor, nn
@@ -9,11 +9,11 @@ _POSITION_STD = 0.02
 
 
 class TokenDecoder(nn.Module):
-    """Every token looks at every other; positions are learnt.
+    """Self-attention over a sequence, with learnt positions.
 
     Paper: [masked_distill_clip]: one such layer for patches, four for words.
-    Departs: the published facts say nothing of the layers; these normalise first and have a hidden
-    size of four times their own, as the blocks of CLIP's towers.
+    Departs: the published facts do not define the layers; these normalise first and have a hidden
+    size of 4 C, as the blocks of CLIP's towers.
     """
 
     def __init__(self, dim: int, num_tokens: int, *, num_layers: int, num_heads: int) -> None:
@@ -22,11 +22,11 @@ class TokenDecoder(nn.Module):
         Args:
             dim: C of the tokens, a multiple of ``num_heads``.
             num_tokens: most tokens of a sequence.
-            num_layers: how many, at least 1.
-            num_heads: of each attention.
+            num_layers: number of layers, at least 1.
+            num_heads: of every attention.
 
         Raises:
-            ValueError: no layer, or heads that do not share the channels evenly.
+            ValueError: no layer, or ``dim`` is not a multiple of ``num_heads``.
         """
         super().__init__()
         if num_layers < 1:
@@ -52,29 +52,29 @@ class TokenDecoder(nn.Module):
 
         Args:
             tokens: (B, N, C), N at most ``num_tokens``.
-            padding: (B, N) bool, tokens that no other looks at; None: there are none.
+            padding: (B, N) bool, tokens that are not attended to; None attends to all.
 
         Returns:
             (B, N, C).
 
         Raises:
-            ValueError: more tokens than there are positions.
+            ValueError: more tokens than positions.
         """
-        known = len(self.positional_embedding)
-        if tokens.shape[1] > known:
+        num_positions = len(self.positional_embedding)
+        if tokens.shape[1] > num_positions:
             raise ValueError(
-                f"sequences of {tokens.shape[1]} tokens for a decoder of {known} positions; build "
-                "it with as many as there are"
+                f"sequences of {tokens.shape[1]} tokens for a decoder of {num_positions} "
+                "positions; build it with more positions"
             )
         placed = tokens + self.positional_embedding[: tokens.shape[1]].to(tokens.dtype)
         return self.layers(placed, src_key_padding_mask=padding)
 
 
 class PatchDecoder(nn.Module):
-    """Guess all patches of an image from those that an encoder has seen.
+    """Predict all patches of an image from those that are not hidden.
 
-    Paper: [masked_distill_clip], the image decoder; hidden patches are one learnt vector, as in
-    [mae] Sec. 3, and the class token joins.
+    Paper: [masked_distill_clip], the image decoder; a learnt vector stands for hidden patches, as
+    in [mae] Sec. 3, and the class token is part of the sequence.
     """
 
     def __init__(
@@ -91,12 +91,12 @@ class PatchDecoder(nn.Module):
         Args:
             dim: C of the encoder's tokens.
             grid: (h, w) patches of an image.
-            out_dim: what each guess measures; None: C.
-            num_layers: see :class:`TokenDecoder`.
-            num_heads: likewise.
+            out_dim: width of a prediction; None means C.
+            num_layers: number of layers, at least 1.
+            num_heads: of every attention.
 
         Raises:
-            ValueError: see :class:`TokenDecoder`.
+            ValueError: as `TokenDecoder`.
         """
         super().__init__()
         self.grid = (int(grid[0]), int(grid[1]))
@@ -107,15 +107,15 @@ class PatchDecoder(nn.Module):
         self.head = nn.Linear(dim, dim if out_dim is None else out_dim)
 
     def forward(self, tokens: Tensor, kept_ids: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Guess.
+        """Predict all patches.
 
         Args:
-            tokens: (B, 1 + n, C) the class token and the n patches that the encoder has seen.
-            kept_ids: (B, n) long, where these lie in the grid.
+            tokens: (B, 1 + n, C), the class token and the n patches that are not hidden.
+            kept_ids: (B, n) int64, places of these patches in the grid.
             grid: (h, w) patches of the whole image.
 
         Returns:
-            (B, h*w, ``out_dim``), the guesses of all patches in reading order.
+            (B, h*w, ``out_dim``), predictions of all patches in reading order.
 
         Raises:
             ValueError: another grid than the decoder's.
@@ -123,8 +123,8 @@ class PatchDecoder(nn.Module):
         if tuple(grid) != self.grid:
             raise ValueError(
                 f"images of {grid[0]}x{grid[1]} patches for a decoder of {self.grid[0]}x"
-                f"{self.grid[1]}; give training images of the size that it was built for, or build "
-                "it for theirs"
+                f"{self.grid[1]}; give training images of the decoder's size, or build it for "
+                "theirs"
             )
         tokens = self.embed(tokens)
         batch, _, dim = tokens.shape

@@ -1,4 +1,4 @@
-"""The transformer decoder: learnt queries ask a feature map, and each becomes one proposal.
+"""The transformer decoder: learnt queries attend to a feature map and become proposals.
 
 Shape shorthand: B images, Q queries, C channels, h x w locations.
 """
@@ -13,12 +13,12 @@ __all__ = ["TransformerDecoder"]
 
 
 class TransformerDecoder(nn.Module):
-    """Q queries that attend to each other and to the memory, layer after layer.
+    """Q queries that attend to each other and to the memory in every layer.
 
     Paper: [maskformer] Sec. 3.3, the transformer module, after [detr] Sec. 3.2. Queries start as
-    zeros; what tells them apart is a learnt position of each, added to queries and keys in
-    self-attention and to queries in cross-attention. Sines of the place are added to the memory
-    as keys. One LayerNorm is shared by what all layers give. Padding of images is not masked.
+    zeros; a learnt position per query is added to queries and keys in self-attention and to queries
+    in cross-attention. Sines of the place are added to the memory as keys. One LayerNorm is shared
+    by the outputs of all layers. Padding of images is not masked.
     """
 
     def __init__(
@@ -35,16 +35,16 @@ class TransformerDecoder(nn.Module):
         """Build the layers with random weights.
 
         Args:
-            in_channels: of the memory; projected where they are not ``dim``.
+            in_channels: of the memory, which is projected if they differ from ``dim``.
             dim: C, a multiple of 4 and of ``num_heads``.
             num_queries: Q.
-            num_layers: how many.
-            num_heads: of each attention.
-            hidden_dim: of each feed-forward block.
+            num_layers: number of layers.
+            num_heads: of every attention.
+            hidden_dim: of every feed-forward block.
             dropout: of all layers.
 
         Raises:
-            ValueError: no query, no layer, or heads that do not share the channels evenly.
+            ValueError: no query, no layer, or ``dim`` is not a multiple of ``num_heads``.
         """
         super().__init__()
         if num_queries < 1 or num_layers < 1:
@@ -66,14 +66,14 @@ class TransformerDecoder(nn.Module):
             nn.init.zeros_(project.bias)  # type: ignore[arg-type]
 
     def forward(self, memory: Tensor, *, all_layers: bool = False) -> list[Tensor]:
-        """Ask the memory.
+        """Compute queries from the memory.
 
         Args:
             memory: (B, in_channels, h, w) features.
-            all_layers: give what every layer has found, for deep supervision.
+            all_layers: return the queries of every layer, for deep supervision.
 
         Returns:
-            (B, Q, C) of the last layer, or of each in order.
+            Queries (B, Q, C) of the last layer, or of all layers in order.
         """
         positions = sine_positions(
             (memory.shape[2], memory.shape[3]), self.dim, device=memory.device
@@ -82,12 +82,12 @@ class TransformerDecoder(nn.Module):
         keys = values + positions.flatten(1).t().to(values)
         places = self.query_positions.weight.expand(len(values), -1, -1)
         queries = torch.zeros_like(places)
-        found = []
+        outputs = []
         for number, layer in enumerate(self.layers, start=1):
             queries = layer(queries, places, keys, values)
             if all_layers or number == len(self.layers):
-                found.append(self.norm(queries))
-        return found
+                outputs.append(self.norm(queries))
+        return outputs
 
 
 class _DecoderLayer(nn.Module):

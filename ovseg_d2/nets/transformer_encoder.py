@@ -1,4 +1,4 @@
-"""The transformer encoder: every location of a coarse map looks at every other."""
+"""The transformer encoder of a coarse feature map."""
 
 from torch import Tensor, nn
 
@@ -12,7 +12,7 @@ class TransformerEncoder(nn.Module):
     """Self-attention over the locations of a map.
 
     Source: [detr] Sec. 3.2 as in the official code of [maskformer], whose larger pixel decoder has
-    six such layers on the coarsest map; [ovseg] has none.
+    six such layers on the coarsest map; [ovseg] has no encoder.
     """
 
     def __init__(
@@ -30,13 +30,13 @@ class TransformerEncoder(nn.Module):
         Args:
             in_channels: of the map.
             dim: channels of the layers and of the result, a multiple of 4 and of ``num_heads``.
-            num_layers: how many.
-            num_heads: of each attention.
-            hidden_dim: of each feed-forward block.
+            num_layers: number of layers.
+            num_heads: of every attention.
+            hidden_dim: of every feed-forward block.
             dropout: of all layers.
 
         Raises:
-            ValueError: heads that do not share the channels evenly.
+            ValueError: ``dim`` is not a multiple of ``num_heads``.
         """
         super().__init__()
         self.dim = dim
@@ -50,7 +50,7 @@ class TransformerEncoder(nn.Module):
         nn.init.zeros_(self.project.bias)  # type: ignore[arg-type]
 
     def forward(self, feats: Tensor) -> Tensor:
-        """(B, in_channels, h, w) -> (B, dim, h, w)."""
+        """Encode features (B, in_channels, h, w) -> (B, dim, h, w)."""
         size = feats.shape[-2:]
         positions = sine_positions((size[0], size[1]), self.dim, device=feats.device)
         tokens = self.project(feats).flatten(2).transpose(1, 2)

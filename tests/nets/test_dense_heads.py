@@ -1,4 +1,4 @@
-"""Heads that end in features: their equations by hand, shapes, gradients, bad values."""
+"""Segmentation heads: equations, shapes, gradients and errors."""
 
 import pytest
 import torch
@@ -9,13 +9,13 @@ from ovseg_d2.nets import DeepLabV2Head, DeepLabV3PlusHead, PSPHead
 
 
 def run_branch(branch: nn.Sequential, feats, dilation: int = 1):
-    """A branch from its weights: convolution, norm at its first statistics, ReLU."""
+    """Run convolution, norm with initial statistics and ReLU of a branch."""
     weight = branch[0].weight
     out = F.conv2d(feats, weight, padding=dilation * (weight.shape[-1] // 2), dilation=dilation)
     return F.relu(out / (1 + 1e-5) ** 0.5)
 
 
-def test_deeplabv2_is_a_sum_of_dilated_convolutions():
+def test_deeplabv2_head_sums_dilated_convolutions():
     head = DeepLabV2Head(6, 8, dilations=(1, 2, 5)).eval()
     assert [branch[0].kernel_size for branch in head.branches] == [(1, 1), (3, 3), (3, 3)]
     feats = torch.randn(2, 6, 7, 5)
@@ -27,7 +27,7 @@ def test_deeplabv2_is_a_sum_of_dilated_convolutions():
     assert [branch[0].dilation[0] for branch in DeepLabV2Head(6, 8).branches] == [6, 12, 18, 24]
 
 
-def test_psp_joins_the_map_and_its_means():
+def test_psp_head_concatenates_the_map_and_its_means():
     head = PSPHead(3, 4, pool_scales=(1, 2)).eval()
     feats = torch.randn(2, 3, 4, 6)
     mean, quarters = head.branches
@@ -39,21 +39,21 @@ def test_psp_joins_the_map_and_its_means():
 
 
 @pytest.mark.parametrize("separable", [True, False])
-def test_deeplabv3plus_answers_at_the_finer_map(separable):
+def test_deeplabv3plus_head_returns_the_finer_grid(separable):
     head = DeepLabV3PlusHead(
         6, 4, 8, dilations=(1, 2), reduced_channels=3, separable=separable
     ).eval()
     feats, low = torch.randn(2, 6, 3, 4), torch.randn(2, 4, 6, 8)
-    found = head(feats, low)
-    assert found.shape == (2, 8, 6, 8) and (found >= 0).all()
-    # The finer map reaches the answer where it is, the image's mean everywhere.
+    output = head(feats, low)
+    assert output.shape == (2, 8, 6, 8) and (output >= 0).all()
+    # The finer map has a local effect, the image's mean a global one.
     other = low.clone()
     other[:, :, 0, 0] += 10
-    changed = (head(feats, other) != found).any(dim=1)
+    changed = (head(feats, other) != output).any(dim=1)
     assert changed[:, :3, :3].any() and not changed[:, 3:].any() and not changed[:, :, 3:].any()
     brighter = feats.clone()
     brighter[:, :, 0, 0] += 1000
-    assert (head(brighter, low) != found).any(dim=1).flatten(1).float().mean() > 0.9
+    assert (head(brighter, low) != output).any(dim=1).flatten(1).float().mean() > 0.9
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_deeplabv3plus_answers_at_the_finer_map(separable):
         lambda norm: PSPHead(6, 8, norm=norm),
     ],
 )
-def test_gradients_reach_every_weight_and_the_norm_is_a_choice(build):
+def test_heads_have_gradients_and_the_given_norm(build):
     head = build(lambda channels: nn.GroupNorm(2, channels))
     assert not any(isinstance(m, nn.BatchNorm2d) for m in head.modules())
     feats = torch.randn(1, 6, 6, 6)
@@ -74,13 +74,13 @@ def test_gradients_reach_every_weight_and_the_norm_is_a_choice(build):
     assert sum(bool(p.grad.any()) for p in head.parameters()) == len(list(head.parameters()))
 
 
-def test_one_image_alone_can_be_trained_on():
+def test_heads_train_on_a_single_image():
     maps = torch.randn(1, 6, 4, 4)
     assert PSPHead(6, 8)(maps).isfinite().all()
     assert DeepLabV3PlusHead(6, 6, 8)(maps, torch.randn(1, 6, 8, 8)).isfinite().all()
 
 
-def test_bad_values():
+def test_heads_refuse_dilations_and_scales():
     with pytest.raises(ValueError, match=r"dilations are \(\); give some"):
         DeepLabV2Head(6, 8, dilations=())
     with pytest.raises(ValueError, match=r"dilations are \(0, 2\)"):

@@ -1,4 +1,4 @@
-"""The queue of earlier vectors: first in, first out."""
+"""`FeatureQueue`."""
 
 from collections import deque
 
@@ -8,7 +8,7 @@ import torch
 from ovseg_d2.nets import FeatureQueue
 
 
-def test_first_in_first_out():
+def test_feature_queue_is_first_in_first_out():
     queue = FeatureQueue(5, 2)
     expected: deque = deque(maxlen=5)
     assert queue.vectors.shape == (0, 2)
@@ -19,13 +19,13 @@ def test_first_in_first_out():
         assert torch.equal(queue.vectors, torch.stack(list(expected)))
 
 
-def test_a_checkpoint_holds_it():
+def test_feature_queue_is_in_the_state_dict():
     queue, again = FeatureQueue(5, 2), FeatureQueue(5, 2)
     queue.push(torch.randn(3, 2))
     again.load_state_dict(queue.state_dict())
     assert torch.equal(again.vectors, queue.vectors)
 
 
-def test_refuses_no_length():
-    with pytest.raises(ValueError, match="1 or more"):
+def test_feature_queue_refuses_length_0():
+    with pytest.raises(ValueError, match="length is 0; give 1 or more vectors"):
         FeatureQueue(0, 2)

@@ -1,4 +1,4 @@
-"""The decoder: shapes, independence of maps, and the official implementation's numbers."""
+"""`PixelCLIPDecoder`: shapes, independence of maps and the official numbers."""
 
 import pytest
 import torch
@@ -13,19 +13,19 @@ def decoder() -> PixelCLIPDecoder:
 
 
 @pytest.mark.parametrize("shape", [(3, 5), (2, 3, 4, 6), (1, 1, 1, 1), (4, 2, 2)])
-def test_any_leading_axes_and_four_times_the_resolution(decoder, shape):
+def test_decoder_keeps_leading_axes_and_upsamples_four_times(decoder, shape):
     maps = torch.randn(shape)
     logits = decoder(maps)
     assert logits.shape == (*shape[:-2], 4 * shape[-2], 4 * shape[-1])
 
 
-def test_a_size_resizes_bilinearly(decoder):
+def test_decoder_resizes_bilinearly(decoder):
     maps = torch.randn(2, 3, 4, 5)
     expected = F.interpolate(decoder(maps), (21, 9), mode="bilinear", align_corners=False)
     torch.testing.assert_close(decoder(maps, (21, 9)), expected)
 
 
-def test_maps_do_not_see_each_other(decoder):
+def test_decoder_decodes_maps_independently(decoder):
     maps = torch.randn(2, 3, 4, 4)
     together = decoder(maps)
     for b in range(2):
@@ -33,15 +33,15 @@ def test_maps_do_not_see_each_other(decoder):
             torch.testing.assert_close(decoder(maps[b, p]), together[b, p], rtol=1e-4, atol=1e-5)
 
 
-def test_gradients_reach_the_maps_and_every_weight(decoder):
+def test_decoder_has_gradients(decoder):
     maps = torch.randn(2, 3, 4, 4, requires_grad=True)
     decoder(maps, (20, 20)).square().sum().backward()
     assert maps.grad.abs().sum() > 0
     assert all(p.grad.abs().sum() > 0 for p in decoder.parameters())
 
 
-def test_its_size(decoder):
-    """Weights of the official one: 2 of the stem, 2 a transposition, 6 a stage, 2 of the head."""
+def test_decoder_has_the_official_number_of_weights(decoder):
+    """2 tensors in the stem, 2 per transposed convolution, 6 per stage, 2 in the head."""
     assert len(list(decoder.parameters())) == 20
     by_hand = (9 * 64 + 64) + (4 * 64 * 64 + 64) + 2 * (9 * 64 * 64 + 2 * 64)
     by_hand += (4 * 64 * 32 + 32) + 2 * (9 * 32 * 32 + 2 * 32) + (9 * 32 + 1)
@@ -51,13 +51,13 @@ def test_its_size(decoder):
 
 
 @pytest.mark.parametrize("channels", [(64,), (64, 40), (0, 16), (64, 32, 16)])
-def test_refuses_channels(channels):
+def test_decoder_refuses_channels(channels):
     with pytest.raises(ValueError, match="give two multiples of 16"):
         PixelCLIPDecoder(channels=channels)
 
 
 @pytest.mark.parametrize("subcase_id", ["square", "wide"])
-def test_equals_the_official_implementation(parity, pixelclip_decoder_weights, subcase_id):
+def test_decoder_equals_the_official_one(parity, pixelclip_decoder_weights, subcase_id):
     case = parity("pixelclip_conv_head")
     decoder = PixelCLIPDecoder()
     decoder.load_state_dict(pixelclip_decoder_weights(case.weights))

@@ -1,4 +1,4 @@
-"""MaskFormer's head: the official numbers, what a mask is made of, and what it refuses."""
+"""`ProposalHead`: the official numbers, masks, gradients and errors."""
 
 from collections.abc import Callable
 from typing import Any
@@ -27,7 +27,7 @@ def maps(batch: int = 2) -> list[torch.Tensor]:
 
 
 def official_head(case: Any) -> ProposalHead:
-    """A head of the sizes that a parity case was made with."""
+    """Build a head with the sizes of a parity case."""
     about = case.construct
     head = build_proposal_head(
         about["in_channels"],
@@ -42,7 +42,7 @@ def official_head(case: Any) -> ProposalHead:
         hidden_dim=about["dim_feedforward"],
         query_hidden_dim=about.get("embed_hidden_dim", 1),
     )
-    if about["head"] == "MaskFormerHead":  # class scores, not what texts are compared with
+    if about["head"] == "MaskFormerHead":  # class scores in place of embeddings
         head.query_network = nn.Linear(about["hidden_dim"], about["num_classes"] + 1)
     return head.eval()
 
@@ -58,7 +58,7 @@ def official_head(case: Any) -> ProposalHead:
         ("ovseg_proposal_head", "odd"),
     ],
 )
-def test_official_numbers(
+def test_proposal_head_equals_the_official_one(
     parity: Callable[[str], Any],
     name: str,
     subcase_id: str,
@@ -82,7 +82,7 @@ def test_official_numbers(
 
 
 @torch.no_grad()
-def test_the_last_layer_alone_is_the_last_of_all() -> None:
+def test_proposal_head_last_layer_is_the_last_of_all() -> None:
     head, feats = tiny_head(num_layers=3).eval(), maps()
     every = head(feats, all_layers=True)
     (last,) = head(feats)
@@ -93,20 +93,20 @@ def test_the_last_layer_alone_is_the_last_of_all() -> None:
 
 
 @torch.no_grad()
-def test_shapes_and_images_that_do_not_mix() -> None:
+def test_proposal_head_runs_images_independently() -> None:
     head, feats = tiny_head().eval(), maps(2)
     (both,) = head(feats)
     assert both.query_feats.shape == (2, 5, 7)
     assert both.mask_logits.shape == (2, 5, 12, 9)
-    (second,) = head([each[1:] for each in feats])
+    (second,) = head([level[1:] for level in feats])
     torch.testing.assert_close(both.mask_logits[1:], second.mask_logits)
     torch.testing.assert_close(both.query_feats[1:], second.query_feats)
 
 
 @torch.no_grad()
-def test_a_mask_is_its_querys_product_with_each_location() -> None:
+def test_proposal_head_masks_are_products_with_mask_features() -> None:
     head, feats = tiny_head().eval(), maps(1)
-    (found,) = head(feats)
+    (proposals,) = head(feats)
     mask_feats, memory = head.pixel_decoder(feats)
     weights = head.mask_network(head.transformer_decoder(memory)[0])
     for query, row, column in [(0, 0, 0), (3, 11, 8), (4, 5, 2)]:
@@ -114,32 +114,32 @@ def test_a_mask_is_its_querys_product_with_each_location() -> None:
             float(a * b)
             for a, b in zip(weights[0, query], mask_feats[0, :, row, column], strict=True)
         )
-        value = found.mask_logits[0, query, row, column].item()
+        value = proposals.mask_logits[0, query, row, column].item()
         assert value == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
 
-def test_gradients_reach_every_parameter() -> None:
+def test_proposal_head_has_gradients() -> None:
     for options in ({}, {"encoder_layers": 1}):
         head = tiny_head(**options)
-        found = head(maps(), all_layers=True)
-        sum(each.query_feats.sum() + each.mask_logits.square().sum() for each in found).backward()
+        layers = head(maps(), all_layers=True)
+        sum(p.query_feats.sum() + p.mask_logits.square().sum() for p in layers).backward()
         grads = {name: parameter.grad for name, parameter in head.named_parameters()}
         assert [name for name, grad in grads.items() if grad is None] == []
-        # Queries start as zeros, so that the first layer has nothing to look at among them.
-        still = [name for name, grad in grads.items() if not grad.any()]
+        # Queries start as zeros, so the first self-attention has no gradient.
+        zero = [name for name, grad in grads.items() if not grad.any()]
         first = "transformer_decoder.layers.0.self_attention"
-        assert [name for name in still if not name.startswith(first)] == []
+        assert [name for name in zero if not name.startswith(first)] == []
 
 
-def test_one_map_is_enough() -> None:
+def test_proposal_head_of_one_map() -> None:
     head = build_proposal_head(
         [5], 7, conv_channels=32, dim=8, num_heads=2, num_queries=3, num_layers=1
     )
-    (found,) = head([torch.randn(1, 5, 4, 6)])
-    assert found.mask_logits.shape == (1, 3, 4, 6)
+    (proposals,) = head([torch.randn(1, 5, 4, 6)])
+    assert proposals.mask_logits.shape == (1, 3, 4, 6)
 
 
-def test_a_memory_of_the_decoders_width_is_not_projected() -> None:
+def test_transformer_decoder_projects_only_another_width() -> None:
     assert isinstance(tiny_head().transformer_decoder.project, nn.Conv2d)
     assert isinstance(TransformerDecoder(8, dim=8, num_heads=2).project, nn.Identity)
 
@@ -155,7 +155,7 @@ def test_a_memory_of_the_decoders_width_is_not_projected() -> None:
         (lambda: PixelDecoder([]), "channels are empty"),
     ],
 )
-def test_sizes_that_do_not_fit(make: Callable[[], ProposalHead], words: str) -> None:
+def test_proposal_head_refuses_sizes(make: Callable[[], ProposalHead], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         make()(maps())
 
@@ -163,6 +163,6 @@ def test_sizes_that_do_not_fit(make: Callable[[], ProposalHead], words: str) -> 
 @pytest.mark.parametrize(
     "wrong", [lambda m: m[:2], lambda m: m[::-1], lambda m: [m[0][..., :2, :2], *m[1:]]]
 )
-def test_maps_that_are_not_its_own(wrong: Callable[[list[torch.Tensor]], list[Any]]) -> None:
+def test_proposal_head_refuses_maps(wrong: Callable[[list[torch.Tensor]], list[Any]]) -> None:
     with pytest.raises(ValueError, match=r"give maps of \(3, 4, 5\) channels, the finest first"):
         tiny_head()(wrong(maps()))

@@ -1,4 +1,4 @@
-"""Swin as detectors have it: the official numbers, any size, and what it refuses."""
+"""`SwinFeatures`: the official numbers, any size and errors."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +20,9 @@ def tiny(**options: Any) -> SwinFeatures:
 
 @torch.no_grad()
 @pytest.mark.parametrize("subcase_id", ["divisible", "not_divisible"])
-def test_official_numbers(parity: Callable[[str], Any], subcase_id: str) -> None:
+def test_swin_features_equal_the_official_ones(
+    parity: Callable[[str], Any], subcase_id: str
+) -> None:
     case = parity("ovseg_swin_backbone")
     about = case.construct
     model = tiny(
@@ -31,13 +33,13 @@ def test_official_numbers(parity: Callable[[str], Any], subcase_id: str) -> None
     ).eval()
     model.load_state_dict(convert_swin(case.weights))
     call = case.subcases[subcase_id]
-    for number, found in enumerate(model(call.inputs["image"])):
-        call.check(f"res{number + 2}", found)
+    for number, feats in enumerate(model(call.inputs["image"])):
+        call.check(f"res{number + 2}", feats)
 
 
 @torch.no_grad()
-def test_where_windows_come_out_whole_only_the_norms_are_new() -> None:
-    """At its native size, where each map is whole windows, it is timm's but for the last shift."""
+def test_swin_features_equal_timms_on_whole_windows() -> None:
+    """At its native size, where maps are whole windows, only the output norms are new."""
     options = {"embed_dim": 8, "depths": (2, 2), "num_heads": (1, 2), "window_size": 4}
     torch.manual_seed(0)
     network = timm.create_model(
@@ -49,28 +51,26 @@ def test_where_windows_come_out_whole_only_the_norms_are_new() -> None:
     }
     model.load_state_dict(theirs, strict=False)
     images = torch.randn(1, 3, 32, 32)
-    expected, found = network(images)[0], model(images)[0]
-    torch.testing.assert_close(found.permute(0, 2, 3, 1), model.norms[0](expected))
+    expected, actual = network(images)[0], model(images)[0]
+    torch.testing.assert_close(actual.permute(0, 2, 3, 1), model.norms[0](expected))
 
 
-def test_any_size_and_a_gradient_everywhere() -> None:
+def test_swin_features_of_any_size_with_gradients() -> None:
     model = tiny()
     maps = model(torch.randn(1, 3, 37, 50))
-    assert [tuple(each.shape[1:]) for each in maps] == [
-        (8, 10, 13),
-        (16, 5, 7),
-        (32, 3, 4),
-        (64, 2, 2),
-    ]
+    shapes = [(8, 10, 13), (16, 5, 7), (32, 3, 4), (64, 2, 2)]
+    assert [tuple(feats.shape[1:]) for feats in maps] == shapes
     assert (model.channels, model.strides) == ((8, 16, 32, 64), (4, 8, 16, 32))
-    sum(each.square().sum() for each in maps).backward()
+    sum(feats.square().sum() for feats in maps).backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
-def test_networks_that_are_no_swin() -> None:
-    with pytest.raises(ValueError, match="'resnet18' is no Swin Transformer of timm; choose one"):
+def test_swin_features_refuse_other_networks() -> None:
+    with pytest.raises(
+        ValueError, match="'resnet18' is not a Swin Transformer of timm; choose one"
+    ):
         build_swin_features("resnet18")
     with pytest.raises(ValueError, match="timm has no network 'swin_tidy'"):
         build_swin_features("swin_tidy")
-    with pytest.raises(ValueError, match="a SwinTransformer is no Swin Transformer for any size"):
+    with pytest.raises(ValueError, match="a SwinTransformer, not a Swin Transformer for any size"):
         SwinFeatures(timm.create_model(_NAME, embed_dim=8, num_heads=(1, 2, 4, 8)))

@@ -6,17 +6,17 @@ from torch.nn import functional as F
 
 from ovseg_d2.nets import TimmFeatures, build_timm_features
 
-# Networks of a pyramid, with channels last and windows, of one stride, of two conventions of
-# padding; the smallest timm has of each.
+# The smallest networks of timm with a pyramid, with channels last, with one stride, and with two
+# conventions of padding.
 NETWORKS = ("test_resnet", "test_convnext", "test_mambaout", "test_vit", "test_efficientnet")
 SIZES = [(64, 96), (50, 101), (33, 17)]
-# Swin is large however small, so that its numbers are those of a narrow one, two stages deep.
+# A narrow Swin of two stages, because the smallest of timm is large.
 SWIN = "swin_tiny_patch4_window7_224"
 NARROW = {"embed_dim": 12, "depths": (2, 2), "num_heads": (1, 2), "features_only": True}
 
 
 def randomize(module):
-    """Make every weight and every statistic count."""
+    """Give all weights and statistics random values."""
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
@@ -30,7 +30,7 @@ def randomize(module):
 @torch.no_grad()
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", NETWORKS)
-def test_maps_cover_the_image_and_nothing_else(name, size):
+def test_timm_features_cover_the_image_only(name, size):
     net = build_timm_features(name).eval()
     maps = net(torch.randn(2, 3, *size))
     assert len(maps) == len(net.indices)
@@ -41,25 +41,25 @@ def test_maps_cover_the_image_and_nothing_else(name, size):
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["test_resnet", "test_mambaout", "test_vit"])
-def test_features_are_timms_own(name):
+def test_timm_features_equal_timms(name):
     net = randomize(build_timm_features(name))
     dynamic = {"dynamic_img_size": True} if name == "test_vit" else {}
-    own = timm.create_model(name, features_only=True, **dynamic).eval()
-    own.load_state_dict(net.network.state_dict())
+    network = timm.create_model(name, features_only=True, **dynamic).eval()
+    network.load_state_dict(net.network.state_dict())
     images = torch.randn(2, 3, 64, 96)
-    for feats, expected in zip(net(images), own(images), strict=True):
+    for feats, expected in zip(net(images), network(images), strict=True):
         if name == "test_mambaout":  # height, width, channels
             expected = expected.movedim(-1, 1)
         assert torch.equal(feats, expected)
-    # Of a picture that does not fill the strides, those of the picture on a ground of zeros.
+    # An image that does not fill the strides is padded with zeros.
     small = images[..., :50, :71]
-    ground = F.pad(small, (0, 80 - 71 if name == "test_vit" else 96 - 71, 0, 64 - 50))
-    for feats, expected in zip(net(small), net(ground), strict=True):
+    padded = F.pad(small, (0, 80 - 71 if name == "test_vit" else 96 - 71, 0, 64 - 50))
+    for feats, expected in zip(net(small), net(padded), strict=True):
         assert torch.equal(feats, expected[..., : feats.shape[-2], : feats.shape[-1]])
 
 
 @pytest.mark.parametrize("name", [SWIN, "swinv2_tiny_window8_256"])
-def test_swin_takes_any_size(name):
+def test_timm_features_of_swin_take_any_size(name):
     with torch.device("meta"):
         net = build_timm_features(name)
         assert net.size_divisibility == 32
@@ -70,16 +70,16 @@ def test_swin_takes_any_size(name):
 
 @torch.no_grad()
 @pytest.mark.parametrize("size", [(45, 71), (64, 32)])
-def test_swin_of_any_size_is_swin_of_that_size(size):
+def test_timm_features_of_swin_equal_a_network_of_that_size(size):
     options = {**NARROW, "out_indices": (0, 1)}
     net = randomize(TimmFeatures(timm.create_model(SWIN, strict_img_size=False, **options)))
-    # Another instance, built for this very size, padded to whole pixels of the second stage.
+    # Another instance, built for this size, padded to whole pixels of the second stage.
     height, width = (-(-side // 8) * 8 for side in size)
     fixed = {"img_size": (height, width), "window_size": 7, "always_partition": True}
-    own = timm.create_model(SWIN, **fixed, **options).eval()
-    own.load_state_dict(net.network.state_dict(), strict=False)
+    network = timm.create_model(SWIN, **fixed, **options).eval()
+    network.load_state_dict(net.network.state_dict(), strict=False)
     images = torch.randn(1, 3, *size)
-    expected = own(F.pad(images, (0, width - size[1], 0, height - size[0])))
+    expected = network(F.pad(images, (0, width - size[1], 0, height - size[0])))
     for feats, other, stride in zip(net(images), expected, net.strides, strict=True):
         assert feats.shape[-2:] == (-(-size[0] // stride), -(-size[1] // stride))
         other = other.permute(0, 3, 1, 2)[..., : feats.shape[-2], : feats.shape[-1]]
@@ -87,7 +87,7 @@ def test_swin_of_any_size_is_swin_of_that_size(size):
 
 
 @torch.no_grad()
-def test_windows_that_must_come_out_whole_get_multiples_of_the_native_size():
+def test_timm_features_of_maxvit_pad_to_the_native_size():
     net = build_timm_features("test_maxvit", out_indices=(1,)).eval()
     assert (net.strides, net.size_divisibility) == ((4,), 160)
     assert net(torch.randn(1, 3, 50, 161))[0].shape[-2:] == (13, 41)
@@ -95,29 +95,31 @@ def test_windows_that_must_come_out_whole_get_multiples_of_the_native_size():
     assert build_timm_features("test_maxvit", size_divisibility=480).size_divisibility == 480
 
 
-def test_building_leaves_networks_ready_to_be_trained():
+def test_build_timm_features_returns_training_mode():
     assert build_timm_features("test_maxvit", out_indices=(0,)).network.training
 
 
-def test_maps_are_chosen_by_timms_numbers_from_either_end():
+def test_build_timm_features_out_indices():
     net = build_timm_features("test_resnet", out_indices=(1, -1))
     assert (net.indices, net.strides, net.channels) == ((1, 4), (4, 32), (32, 96))
     last = build_timm_features("test_vit", out_indices=(-1,))
     assert (last.indices, last.strides, last.size_divisibility) == ((5,), (16,), 16)
     for wrong in ((3, 1), (2, 2), (-1, 0)):
-        with pytest.raises(ValueError, match=r"out_indices=.* not in the network's order.*sort"):
+        with pytest.raises(
+            ValueError, match=r"out_indices=.* not in the network's order of maps; sort"
+        ):
             build_timm_features("test_resnet", out_indices=wrong)
     with pytest.raises(ValueError, match=r"cannot build 'test_resnet'.*other out_indices"):
         build_timm_features("test_resnet", out_indices=(9,))
 
 
 @torch.no_grad()
-def test_channels_of_the_images():
+def test_build_timm_features_in_channels():
     net = build_timm_features("test_convnext", in_channels=5).eval()
     assert net(torch.randn(1, 5, 32, 32))[0].shape == (1, 24, 8, 8)
 
 
-def test_gradients_reach_images_and_weights():
+def test_timm_features_have_gradients():
     net = build_timm_features("test_mambaout", out_indices=(0,))
     images = torch.randn(1, 3, 20, 30, requires_grad=True)
     net(images)[0].square().sum().backward()
@@ -125,7 +127,7 @@ def test_gradients_reach_images_and_weights():
     assert all(parameter.grad is not None for parameter in net.parameters())
 
 
-def test_statistics_are_the_weights_own():
+def test_timm_features_statistics():
     assert build_timm_features("test_resnet").mean == (0.5, 0.5, 0.5)
     with torch.device("meta"):
         net = build_timm_features("resnet18")
@@ -151,7 +153,7 @@ def test_statistics_are_the_weights_own():
     ids=["bare", "state_dict", "model_state_dict", "ema", "backbone", "parallel", "compiled"],
 )
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit"])
-def test_weights_come_from_a_file(tmp_path, name, wrap):
+def test_build_timm_features_from_a_file(tmp_path, name, wrap):
     whole = randomize(timm.create_model(name, num_classes=7))
     path = tmp_path / "weights.pth"
     torch.save(wrap(whole.state_dict()), path)
@@ -163,14 +165,16 @@ def test_weights_come_from_a_file(tmp_path, name, wrap):
     torch.testing.assert_close(net(images)[0], expected)
 
 
-def test_files_that_do_not_fit_are_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"none\.pth' is no file; give one of weights"):
+def test_build_timm_features_refuses_files(tmp_path):
+    with pytest.raises(
+        FileNotFoundError, match=r"none\.pth' is not a file; give a file of weights"
+    ):
         build_timm_features("test_resnet", pretrained=str(tmp_path / "none.pth"))
     text = tmp_path / "text.pth"
     text.write_text("no weights")
     with pytest.raises(ValueError, match=r"text\.pth': it is a text that begins with 'no weights'"):
         build_timm_features("test_resnet", pretrained=text)
-    # timm says nothing of any of these but the last.
+    # timm accepts all of these but the last without an error.
     state = timm.create_model("test_resnet").state_dict()
     for number, wrong in enumerate(
         (
@@ -181,8 +185,8 @@ def test_files_that_do_not_fit_are_refused(tmp_path):
     ):
         path = tmp_path / f"{number}.pth"
         torch.save(wrong, path)
-        told = r"it holds no weights by name" if number else r"holds 0 of the network's \d+ matric"
-        with pytest.raises(ValueError, match=told):
+        words = r"it holds no weights by name" if number else r"holds 0 of the network's \d+ matric"
+        with pytest.raises(ValueError, match=words):
             build_timm_features("test_resnet", pretrained=path)
     wider = timm.create_model("test_resnet", channels=(48, 32, 48, 64))
     torch.save(wider.state_dict(), tmp_path / "other.pth")
@@ -190,20 +194,19 @@ def test_files_that_do_not_fit_are_refused(tmp_path):
         build_timm_features("test_resnet", pretrained=tmp_path / "other.pth")
 
 
-def test_a_single_missing_matrix_is_told(tmp_path, caplog):
+def test_build_timm_features_warns_of_a_missing_matrix(tmp_path, caplog):
     state = timm.create_model("test_resnet").state_dict()
     del state["layer2.0.conv1.weight"]
     torch.save(state, tmp_path / "gap.pth")
     build_timm_features("test_resnet", pretrained=tmp_path / "gap.pth")
-    told = [record.getMessage() for record in caplog.records if "nets" in record.name]
-    assert len(told) == 1
-    assert told[0].endswith("or adapted: layer2.0.conv1.weight")
+    (message,) = [record.getMessage() for record in caplog.records if "nets" in record.name]
+    assert message.endswith("or adapted: layer2.0.conv1.weight")
 
 
 # --- bad input
 
 
-def test_unknown_names_are_refused_with_those_alike():
+def test_build_timm_features_refuses_unknown_names():
     with pytest.raises(ValueError, match=r"no network 'resnet51'; did you mean .*resnet50"):
         build_timm_features("resnet51")
     with pytest.raises(ValueError, match=r"no network '8zz'; timm\.list_models\('\*8zz\*'\)"):
@@ -213,34 +216,34 @@ def test_unknown_names_are_refused_with_those_alike():
 
 
 @pytest.mark.parametrize("size", [48, -32])
-def test_padding_that_is_no_multiple_of_the_strides_is_refused(size):
+def test_timm_features_refuse_size_divisibility(size):
     network = timm.create_model("test_convnext", features_only=True)
-    with pytest.raises(ValueError, match=rf"size_divisibility={size} is no multiple of 32"):
+    with pytest.raises(ValueError, match=rf"size_divisibility={size} is not a multiple of 32"):
         TimmFeatures(network, size_divisibility=size)
 
 
-def test_networks_that_do_not_pad_are_refused():
+def test_timm_features_refuse_networks_without_padding():
     with torch.device("meta"):
         net = build_timm_features("inception_v3", out_indices=(0,))
         with pytest.raises(ValueError, match=r"\(29, 29\) instead of \(32, 32\).*choose another"):
             net(torch.zeros(1, 3, 64, 64))
 
 
-def test_later_stages_are_dilated_instead_of_halved():
+def test_build_timm_features_output_stride_dilates():
     torch.manual_seed(0)
     plain = build_timm_features("resnet18")
     torch.manual_seed(0)
     dilated = build_timm_features("resnet18", output_stride=8)
     assert dilated.strides == (2, 4, 8, 8, 8) and dilated.channels == plain.channels
     maps = dilated.eval()(torch.rand(1, 3, 32, 40))
-    assert [tuple(each.shape[2:]) for each in maps[2:]] == [(4, 5)] * 3
-    # The same weights: only where they look differs.
+    assert [tuple(feats.shape[2:]) for feats in maps[2:]] == [(4, 5)] * 3
+    # Dilation keeps the shapes of all weights.
     assert [v.shape for v in dilated.state_dict().values()] == [
         v.shape for v in plain.state_dict().values()
     ]
 
 
 @pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "resnet18"])
-def test_what_cannot_be_dilated_is_refused(name):
+def test_build_timm_features_refuses_output_stride(name):
     with pytest.raises(ValueError, match="timm cannot (dilate|build)"):
         build_timm_features(name, output_stride=8 if "vit" in name else 5)

@@ -1,4 +1,4 @@
-"""Decoders of hidden patches and words: what they see, where it lands, and what they refuse."""
+"""`TokenDecoder` and `PatchDecoder`."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ import torch
 from ovseg_d2.nets import PatchDecoder, TokenDecoder
 
 
-def test_padding_is_looked_at_by_nobody():
+def test_token_decoder_does_not_attend_to_padding():
     decoder = TokenDecoder(16, 9, num_layers=2, num_heads=4)
     tokens = torch.randn(2, 6, 16)
     padding = torch.zeros(2, 6, dtype=torch.bool)
@@ -14,30 +14,31 @@ def test_padding_is_looked_at_by_nobody():
     expected = decoder(tokens[:1, :4])
     changed = tokens.clone()
     changed[0, 4:] = 100 * torch.randn(2, 16)
-    for each in (tokens, changed):
-        torch.testing.assert_close(decoder(each, padding)[:1, :4], expected, atol=1e-5, rtol=1e-4)
+    for sequences in (tokens, changed):
+        decoded = decoder(sequences, padding)
+        torch.testing.assert_close(decoded[:1, :4], expected, atol=1e-5, rtol=1e-4)
     assert not torch.allclose(decoder(tokens)[:1, :4], expected, atol=1e-3)
 
 
-def test_places_matter_and_tokens_see_each_other():
+def test_token_decoder_depends_on_positions_and_all_tokens():
     torch.manual_seed(0)
     decoder = TokenDecoder(16, 5, num_layers=1, num_heads=2)
     with torch.no_grad():
         decoder.positional_embedding.normal_()
     tokens = torch.randn(1, 1, 16).expand(1, 5, 16).clone().requires_grad_()
-    found = decoder(tokens)
-    assert not torch.allclose(found[0, 0], found[0, 3], atol=1e-2)
-    # One number, for a norm comes last, and the sum of what it gives does not change.
-    found[0, 0, 0].backward()
+    decoded = decoder(tokens)
+    assert not torch.allclose(decoded[0, 0], decoded[0, 3], atol=1e-2)
+    # A single channel, because the sum over channels is constant after the last norm.
+    decoded[0, 0, 0].backward()
     assert (tokens.grad[0].abs().sum(dim=1) > 1e-5).all()
 
 
-def test_layers_are_as_many_as_asked_for():
+def test_decoders_have_num_layers():
     assert len(TokenDecoder(8, 4, num_layers=4, num_heads=2).layers.layers) == 4
     assert len(PatchDecoder(8, (2, 2), num_heads=2).decoder.layers.layers) == 1
 
 
-def test_patches_lie_where_they_were_seen():
+def test_patch_decoder_puts_kept_patches_in_their_places():
     decoder = PatchDecoder(8, (2, 3), out_dim=5, num_heads=2)
     seen = {}
     decoder.decoder.register_forward_pre_hook(lambda _, args: seen.update(tokens=args[0]))
@@ -55,7 +56,7 @@ def test_patches_lie_where_they_were_seen():
             torch.testing.assert_close(seen["tokens"][image, 1 + place], expected)
 
 
-def test_gradients_reach_everything():
+def test_patch_decoder_has_gradients():
     decoder = PatchDecoder(8, (2, 2), num_heads=2)
     decoder(torch.randn(2, 2, 8), torch.tensor([[0], [3]]), (2, 2)).square().sum().backward()
     for name, parameter in decoder.named_parameters():
@@ -63,13 +64,13 @@ def test_gradients_reach_everything():
     assert decoder.hidden_token.grad.abs().sum() > 0
 
 
-def test_another_grid_is_refused():
+def test_patch_decoder_refuses_another_grid():
     decoder = PatchDecoder(8, (2, 3), num_heads=2)
     with pytest.raises(ValueError, match="images of 3x2 patches for a decoder of 2x3; give train"):
         decoder(torch.randn(1, 2, 8), torch.tensor([[0]]), (3, 2))
 
 
-def test_bad_sizes_are_refused():
+def test_token_decoder_refuses_sizes():
     with pytest.raises(ValueError, match="num_heads=3 do not share dim=8"):
         TokenDecoder(8, 4, num_layers=1, num_heads=3)
     with pytest.raises(ValueError, match="num_layers=0; give at least 1"):
