@@ -1,10 +1,9 @@
-"""Weights that other libraries download: from the cache first, and one sentence without a network.
+"""Weights that other libraries download: from the cache first, with one sentence if offline.
 
-open_clip, timm and huggingface_hub ask the network several times, for a minute, before they give
-up, even for files that lie in their cache. Here the cache is looked into first, and the network is
-tried once, for seconds.
+open_clip, timm and huggingface_hub try the network several times, for a minute, even for files in
+their cache. This module reads the cache first, and tries the network once, for seconds.
 
-The module imports nothing of ours, and every other one may import it.
+It imports nothing of this package but `files`, and every other module may import it.
 """
 
 import os
@@ -42,22 +41,22 @@ __all__ = [
 OPEN_CLIP_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 TIMM_FILES = ("model.safetensors", "pytorch_model.bin")
 _SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
-_SECONDS = 4.0  # that a host is given to answer
-# What a download raises; errors of the hub's client derive from those of its HTTP library.
+_SECONDS = 4.0  # timeout of a host
+# Errors of downloads; those of the hub's client derive from those of its HTTP library.
 _FAILURES: tuple[type[Exception], ...] = (OSError, *HfHubHTTPError.__bases__)
 
 
 class DownloadError(OSError):
-    """Weights are neither in the cache nor can they be downloaded: a sentence with the remedy."""
+    """Weights are not in the cache and cannot be downloaded: a sentence with the remedy."""
 
 
 def cached_file(repo: str, names: Sequence[str], revision: str | None = None) -> Path | None:
-    """Find a file of a repository of the Hugging Face hub in its cache, without a network.
+    """Find a file of a Hugging Face hub repository in the hub's cache, without a network.
 
     Args:
         repo: such as "timm/vit_small_patch16_224.dino".
-        names: of files, the first of which that is there is taken.
-        revision: of the repository; None: the main one.
+        names: of files; the first that exists is taken.
+        revision: of the repository; None takes the main one.
     """
     for name in names:
         found = try_to_load_from_cache(repo, name, constants.HF_HUB_CACHE, revision)
@@ -67,11 +66,11 @@ def cached_file(repo: str, names: Sequence[str], revision: str | None = None) ->
 
 
 def cached_download(url: str, folder: str | Path = "") -> Path | None:
-    """Find a file that was downloaded by its URL in a cache, without a network.
+    """Find a file downloaded from a URL in a cache, without a network.
 
     Args:
-        url: where it comes from.
-        folder: of the cache; "" is the one of torch.
+        url: of the file.
+        folder: of the cache; "" takes torch's.
     """
     folder = Path(folder) if folder else Path(torch.hub.get_dir()) / "checkpoints"
     path = expand_user(folder) / os.path.basename(urlsplit(url).path)
@@ -79,12 +78,12 @@ def cached_download(url: str, folder: str | Path = "") -> Path | None:
 
 
 def check_reachable(what: str, source: str, remedy: str) -> None:
-    """Try once, for seconds, whether something that is not in the cache can be downloaded.
+    """Test once, for seconds, whether a file that is not in the cache can be downloaded.
 
     Args:
-        what: it is, for the error.
+        what: name of the file in the error.
         source: a URL, or a repository of the Hugging Face hub.
-        remedy: what to do without a network.
+        remedy: the way without a network, for the error.
 
     Raises:
         DownloadError: ``HF_HUB_OFFLINE`` forbids it, or the host does not answer.
@@ -106,11 +105,11 @@ def check_reachable(what: str, source: str, remedy: str) -> None:
 
 @contextmanager
 def downloading(what: str, remedy: str) -> Iterator[None]:
-    """Turn what a failed download raises into one sentence, without what led to it.
+    """Turn the errors of a failed download into one sentence, without their context.
 
     Args:
-        what: is downloaded.
-        remedy: what to do without it.
+        what: name of the file in the error.
+        remedy: the way without it, for the error.
 
     Raises:
         DownloadError: the download failed.
@@ -125,22 +124,22 @@ def downloading(what: str, remedy: str) -> Iterator[None]:
 
 
 def find_timm_weights(name: str, remedy: str) -> dict[str, Any]:
-    """Where the weights that timm has for a network lie, or may be downloaded from.
+    """Find timm's weights for a network in the caches.
 
     Args:
         name: of the network, with or without the tag of its weights.
-        remedy: what to do without a network.
+        remedy: the way without a network, for the error.
 
     Returns:
-        ``pretrained_cfg_overlay`` of ``timm.create_model`` where they lie in a cache; nothing where
-        timm is to get them.
+        ``pretrained_cfg_overlay`` of ``timm.create_model`` if a cache has them; {} if timm has to
+        download them.
 
     Raises:
-        DownloadError: they are in no cache, and there is no network.
+        DownloadError: no cache has them, and there is no network.
     """
     what = f"the weights of timm's {name!r}"
-    kind, is_place, repo = name.partition(":")
-    if is_place:
+    kind, colon, repo = name.partition(":")
+    if colon:
         if kind == "hf-hub" and not cached_file(repo, ("config.json",)):
             check_reachable(what, repo, remedy)
         return {}
@@ -150,12 +149,11 @@ def find_timm_weights(name: str, remedy: str) -> dict[str, Any]:
     repo, _, revision = str(about.hf_hub_id or "").partition("@")
     url = str(about.url or "")
     names = (about.hf_hub_filename,) if about.hf_hub_filename else TIMM_FILES
-    found = cached_file(repo, names, revision or None) if repo else None
-    overlay: dict[str, Any] = {"file": str(found), "custom_load": False, "source": ""}
-    if found is None and not about.custom_load:
-        found = cached_download(url)
-        overlay["file"] = str(found)
-    if found is not None:
+    file = cached_file(repo, names, revision or None) if repo else None
+    if file is None and not about.custom_load:
+        file = cached_download(url)
+    if file is not None:
+        overlay = {"file": str(file), "custom_load": False, "source": ""}
         return {"pretrained_cfg_overlay": overlay}
     if repo or url:
         check_reachable(what, repo or url, remedy)
@@ -163,34 +161,34 @@ def find_timm_weights(name: str, remedy: str) -> dict[str, Any]:
 
 
 def weights_in_folder(folder: str | Path, names: Sequence[str]) -> Path:
-    """Find the weight file of a folder, be it a snapshot of the hub or an entry of its cache.
+    """Find the weight file in a folder.
 
     Args:
-        folder: with the file in it; or ``models--<owner>--<name>`` of the hub's cache.
-        names: of files to look for, best first; without them a single weight file is taken.
+        folder: with the file in it, or ``models--<owner>--<name>`` of the hub's cache.
+        names: of files, best first; if none exists, a single weight file is taken.
 
     Raises:
-        ValueError: none of them, and not one single weight file.
+        ValueError: none of the names, and not one single weight file.
     """
     folder = Path(folder)
     main = folder / "refs" / "main"
     if main.is_file():
         folder = folder / "snapshots" / main.read_text(encoding="utf-8").strip()
-    found = sorted(path for path in folder.glob("*") if path.suffix in _SUFFIXES)
+    files = sorted(path for path in folder.glob("*") if path.suffix in _SUFFIXES)
     for name in names:
-        if folder / name in found:
+        if folder / name in files:
             return folder / name
-    if len(found) != 1:
-        held = ", ".join(path.name for path in found[:5]) or "no weight file"
+    if len(files) != 1:
+        held = ", ".join(path.name for path in files[:5]) or "no weight file"
         raise ValueError(
             f"the folder {str(folder)!r} holds {held}, and none is called {' or '.join(names)}; "
             "name the weight file itself"
         )
-    return found[0]
+    return files[0]
 
 
 def _why_unreachable(host: str) -> str:
-    """Why a host does not answer, "" where it does, whatever its answer."""
+    """Why a host does not answer; "" if it answers, be it with an error."""
     answers: queue.Queue[str] = queue.Queue()
 
     def ask() -> None:
@@ -202,10 +200,10 @@ def _why_unreachable(host: str) -> str:
             answers.put("")
         except OSError as error:
             reason = getattr(error, "reason", error)
-            # A certificate is an answer, and the libraries bring certificates of their own.
+            # A certificate is an answer, and the libraries bring their own certificates.
             answers.put("" if isinstance(reason, ssl.SSLError) else str(reason))
 
-    # In a thread that is left behind: looking up a name takes no timeout.
+    # In a thread that is abandoned after the timeout: a name look-up has no timeout.
     threading.Thread(target=ask, daemon=True).start()
     try:
         return answers.get(timeout=_SECONDS)

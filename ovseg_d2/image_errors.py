@@ -1,6 +1,6 @@
 """Errors that leave one image out of a run, and the memory that an image may take.
 
-The module imports nothing of ours, and every other one may import it.
+The module imports nothing of this package, and every other module may import it.
 """
 
 import re
@@ -12,14 +12,13 @@ import torch
 
 __all__ = ["ImageReadError", "ImageTooLargeError", "available_memory", "memory_for", "need_memory"]
 
-# What torch raises on a CPU that has no memory left is a plain RuntimeError.
+# On a CPU without memory left torch raises a plain RuntimeError.
 _OUT_OF_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory", re.IGNORECASE)
-# Below this, nothing is asked of the system.
-_ALWAYS_ALLOWED = 2**30
+_ALWAYS_ALLOWED = 2**30  # bytes; below it the system is not asked
 
 
 class ImageReadError(ValueError):
-    """An image cannot be used: one sentence with the file, what is wrong and the remedy."""
+    """An image cannot be used: one sentence with the file, the problem and the remedy."""
 
 
 class ImageTooLargeError(ImageReadError):
@@ -28,10 +27,10 @@ class ImageTooLargeError(ImageReadError):
 
 @contextmanager
 def memory_for(image: object) -> Iterator[None]:
-    """Turn running out of memory into an error that names the image that is being worked on.
+    """Turn running out of memory into an error that names the image in work.
 
     Args:
-        image: its name, or what else tells the reader which one it is.
+        image: its name, or another description of it.
 
     Raises:
         ImageTooLargeError: the block ran out of memory, on the CPU or on a GPU.
@@ -45,26 +44,26 @@ def memory_for(image: object) -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
-        # Of a long text the first line says how much was asked for.
-        said = str(error).strip().partition("\n")[0] or "no memory is left"
+        # The first line of a long text has the requested size.
+        reason = str(error).strip().partition("\n")[0] or "no memory is left"
         raise ImageTooLargeError(
-            f"{image}: it needs more memory than there is ({said[:200]}); shrink it, set "
+            f"{image}: it needs more memory than there is ({reason[:200]}); shrink it, set "
             "INPUT.MIN_SIZE_TEST, or ask for fewer words"
         ) from error
 
 
 def need_memory(num_bytes: int, device: torch.device, what: str) -> None:
-    """Refuse what would not fit before it is allocated.
+    """Check that there is enough memory before it is allocated.
 
-    An operating system may promise memory that it does not have, and end the process later.
+    An operating system may promise memory that it does not have, and kill the process later.
 
     Args:
-        num_bytes: about to be allocated.
-        device: where.
-        what: needs them, for the error.
+        num_bytes: to be allocated.
+        device: of the memory.
+        what: the data, for the error.
 
     Raises:
-        ImageTooLargeError: there are fewer bytes than that.
+        ImageTooLargeError: fewer bytes are free.
     """
     if num_bytes <= _ALWAYS_ALLOWED:
         return
@@ -77,7 +76,7 @@ def need_memory(num_bytes: int, device: torch.device, what: str) -> None:
 
 
 def available_memory(device: torch.device) -> int | None:
-    """Bytes that can still be allocated on a device; None where the system does not say."""
+    """Bytes that can still be allocated on a device; None if the system does not report it."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)

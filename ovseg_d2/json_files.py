@@ -1,9 +1,9 @@
-"""Reading JSON and lines of JSON that other programs have written, whatever is in them.
+"""Reading JSON and lines of JSON from untrusted files.
 
-Files are regular ones of bounded size. Bytes that are no UTF-8, nesting without end and numbers
-without end are a `ValueError`; of a file of lines, they cost that line alone.
+Only regular files of bounded size are read. Bytes that are not UTF-8, endless nesting and endless
+numbers are a `ValueError`; in a file of lines only the bad line is lost.
 
-The module imports nothing of ours, and every other one may import it.
+The module imports nothing of this package, and every other module may import it.
 """
 
 import errno
@@ -41,7 +41,7 @@ _KINDS = {
 
 
 class _NotRegular(OSError):
-    """The path names no regular file; `strerror` says what it is."""
+    """The path is not a regular file; `strerror` names its kind."""
 
 
 @dataclass
@@ -49,8 +49,8 @@ class LeftOut:
     """Lines of a file that are left out.
 
     Attributes:
-        count: how many they are.
-        reasons: why, of the first three, such as "line 7 is cut off or no JSON (...)".
+        count: their number.
+        reasons: of the first three, such as "line 7 is cut off or no JSON (...)".
     """
 
     count: int = 0
@@ -61,24 +61,24 @@ class LeftOut:
 
         Args:
             number: of the line, from 1.
-            reason: what follows "line 7 " in a sentence.
+            reason: the rest of a sentence that begins "line 7 ".
         """
         self.count += 1
         if len(self.reasons) < _SHOWN:
             self.reasons.append(f"line {number} {reason}")
 
     def __str__(self) -> str:
-        """How many lines are left out, and the first reasons."""
+        """The number of lines left out, and the first reasons."""
         lines = "1 line is" if self.count == 1 else f"{self.count} lines are"
         more = "; ..." if self.count > len(self.reasons) else ""
         return f"{lines} left out: {'; '.join(self.reasons)}{more}"
 
 
 def open_regular(path: str | os.PathLike[str]) -> IO[bytes]:
-    """Open a regular file for reading; a pipe is refused and not waited for.
+    """Open a regular file for reading; a pipe is refused without waiting for it.
 
     Raises:
-        OSError: there is no such file, it is a folder, pipe, device or socket, or the system
+        OSError: the file does not exist, is a folder, pipe, device or socket, or the system
             refuses; see `describe_problem`.
     """
     try:
@@ -99,7 +99,7 @@ def open_regular(path: str | os.PathLike[str]) -> IO[bytes]:
 
 
 def describe_problem(error: OSError) -> str:
-    """What is wrong with a file, as a clause of a sentence."""
+    """The problem with a file, as a clause of a sentence."""
     if isinstance(error, FileNotFoundError):
         return "there is no such file"
     if isinstance(error, _NotRegular):
@@ -108,9 +108,9 @@ def describe_problem(error: OSError) -> str:
 
 
 def printable(path: str | os.PathLike[str]) -> str:
-    """A file's name in one line that every console can print, cut to 1000 letters.
+    """A file's name in one line that every console can print, cut to 1000 characters.
 
-    Line ends, control characters and bytes that are no UTF-8 become escapes.
+    Line ends, control characters and bytes that are not UTF-8 become escapes.
     """
     text = "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode()
@@ -124,11 +124,11 @@ def read_json(path: str | os.PathLike[str], *, max_bytes: int) -> Any:
 
     Args:
         path: a regular file.
-        max_bytes: the largest size that is read.
+        max_bytes: the largest size allowed.
 
     Raises:
         OSError: the file cannot be opened or read; see `describe_problem`.
-        ValueError: the file is larger, or holds no JSON; the text is the reason.
+        ValueError: the file is larger, or is not JSON; the text is the reason.
     """
     with open_regular(path) as file:
         content = file.read(max_bytes + 1)
@@ -145,9 +145,9 @@ def read_json_lines(
     """Read a file with one JSON object in each line.
 
     Args:
-        path: a regular file; empty lines mean nothing.
-        left_out: counts the lines that are longer than 64 MiB or hold no object. Callers add
-            lines whose object is of no use to them.
+        path: a regular file; empty lines are skipped.
+        left_out: counts the lines that are longer than 64 MiB or not an object. Callers add lines
+            whose object they cannot use.
 
     Yields:
         The number of a line, from 1, and its object.
@@ -193,15 +193,15 @@ def _parse(content: bytes) -> Any:
 
 
 def check_text(text: object, what: str, *, blank: bool = False) -> str:
-    """A text that can be encoded.
+    """Check a text for being encodable, and return it.
 
     Args:
-        text: of JSON.
-        what: its name in the reason.
-        blank: whether it may hold nothing but spaces.
+        text: a JSON value.
+        what: its name in the error.
+        blank: whether only spaces are allowed.
 
     Raises:
-        ValueError: it is another value; the reason is what follows "line 7 " in a sentence.
+        ValueError: another value; the text is the rest of a sentence that begins "line 7 ".
     """
     if not isinstance(text, str) or not (blank or text.strip()):
         raise ValueError(f"has the {what} {shorten(text)}, which is no text")
@@ -211,14 +211,9 @@ def check_text(text: object, what: str, *, blank: bool = False) -> str:
 
 
 def check_name(name: object, what: str) -> str:
-    """The name of a file that the system can look for.
+    """Check a text for being a possible file name, and return it.
 
-    Args:
-        name: of JSON.
-        what: as for `check_text`.
-
-    Raises:
-        ValueError: as for `check_text`.
+    Args and errors are those of `check_text`.
     """
     if not isinstance(name, str) or not name.strip():
         raise ValueError(f"has the {what} {shorten(name)}, which is no text")

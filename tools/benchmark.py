@@ -1,4 +1,4 @@
-"""Measure the tables of docs/results.md.
+"""Compute the tables of docs/results.md, and measure speed.
 
 Examples:
     python tools/benchmark.py claims maskclip
@@ -8,11 +8,11 @@ Examples:
     python tools/benchmark.py claims pixelclip --run --rows shapes --opts SOLVER.AMP.ENABLED True
     python tools/benchmark.py speed
 
-Claims keep each finished job under output/claims, so that an interrupted table is completed by the
-same command. A table whose trainings are not kept says what would be trained and for how long, and
-trains with --run; evaluations alone, which take minutes, run at once. --opts comes last: all that
-follows it is config keys and values. Speed prints ratios of two ways to the same result, measured
-in turns in one run.
+Finished jobs of claims are kept under output/claims, so that the same command completes an
+interrupted table. If trainings of a table are missing, they and their duration are listed, and
+--run trains them; evaluations take minutes and run at once. --opts comes last: all that follows it
+is config keys and values. Speed prints ratios of two ways to the same result, measured in turns in
+one run.
 """
 
 import argparse
@@ -50,18 +50,18 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    claims = commands.add_parser("claims", help="run what stands behind a results table")
+    claims = commands.add_parser("claims", help="run the jobs behind a results table")
     claims.add_argument("method", choices=METHODS)
-    claims.add_argument("--run", action="store_true", help="also train what is not kept")
+    claims.add_argument("--run", action="store_true", help="also train if results are missing")
     claims.add_argument("--seeds", type=int, default=3, help="trainings per row (default: 3)")
     claims.add_argument("--split", choices=("dev", "val"), default="val")
     claims.add_argument("--json", help="write the numbers to this file")
-    claims.add_argument("--plot", help="draw the curves of a claim that has some into this PNG")
+    claims.add_argument("--plot", help="draw the curves of a claim into this PNG")
     claims.add_argument("--output", default="output/claims", help="keeps finished jobs")
     claims.add_argument(
         "--rows",
         action="append",
-        help="only the row of this name, or rows whose name holds it; may repeat",
+        help="only the row of this name, or rows whose names contain it; may repeat",
     )
     claims.add_argument(
         "--opts", nargs=argparse.REMAINDER, default=[], help="config keys and values of every job"
@@ -105,15 +105,15 @@ def run_claims(args: argparse.Namespace) -> None:
         plot_curves(args.plot, claim.panels(numbers), x_label=claim.x_label, title=claim.title)
     if args.json:
         rows = [
-            {"row": job.row, "seed": job.seed, "command": job.command, **found}
-            for job, found in zip(claim.jobs, numbers, strict=True)
+            {"row": job.row, "seed": job.seed, "command": job.command, **job_numbers}
+            for job, job_numbers in zip(claim.jobs, numbers, strict=True)
         ]
         with write_atomically(args.json, "w") as file:
             json.dump(rows, file, indent=2)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Measure; ends with a sentence and exit code 1 on bad input.
+    """Run the command; ends with a sentence and exit code 1 on bad input.
 
     Args:
         argv: the command line; None takes the program's own.

@@ -1,11 +1,11 @@
-"""Check that torch and torchvision are a pair whose operators load.
+"""Check that the operators of the installed torchvision load with the installed torch.
 
 Usage: python tools/check_setup.py
 
-torchvision's operators are compiled against one torch, and against its CUDA or CPU build. Another
-pair installs without complaint, and fails at import with `operator torchvision::nms does not exist`
-or only when an operator is called. This runs one and, where it fails, says how to get a matching
-pair. Exit code 1 then, otherwise 0.
+torchvision's operators are compiled for one torch version and its CUDA or CPU build. Another pair
+installs without an error, and fails at import with `operator torchvision::nms does not exist`, or
+only when an operator is called. This tool runs an operator; if it fails, the tool prints how to get
+a matching pair, and exits with code 1.
 """
 
 import argparse
@@ -23,7 +23,7 @@ def version_of(package: str) -> str:
 
 
 def run_operator() -> None:
-    """Run `nms` on three boxes, of which the second overlaps the first.
+    """Run `nms` on three boxes; the second overlaps the first.
 
     Raises:
         ImportError, OSError, RuntimeError, AttributeError: a library or an operator did not load.
@@ -38,7 +38,7 @@ def run_operator() -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Report on the pair; the return value is the exit code.
+    """Test the pair; the return value is the exit code.
 
     Args:
         argv: the command line; None takes the program's own.

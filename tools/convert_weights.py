@@ -1,8 +1,8 @@
-r"""Take the CLIP out of a training checkpoint, as a small file that open_clip reads too.
+r"""Extract the CLIP of a training checkpoint to a small file, which open_clip reads too.
 
-Mask prompts that were learnt with it are kept; open_clip then refuses the file, and
-MODEL.OVSEG.CLIP_WEIGHTS takes it. With --release a whole released model is renamed to a checkpoint
-for MODEL.WEIGHTS instead; the configs under configs/paper/ say what it is a model of.
+Mask prompts are kept; open_clip then refuses the file, and MODEL.OVSEG.CLIP_WEIGHTS takes it. With
+--release a whole released model becomes a checkpoint for MODEL.WEIGHTS instead; its model is that
+of a config under configs/paper/.
 
 Examples:
     python tools/convert_weights.py --model ShapesCLIP --weights output/clip/model_final.pth \
@@ -31,12 +31,12 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--weights", required=True, help="checkpoint or weight file")
     parser.add_argument("--output", required=True, help="the file to write, .safetensors or .pth")
     parser.add_argument("--dtype", choices=DTYPES, default="float16")
-    parser.add_argument("--note", default="", help="kept in the file: how the weights came about")
+    parser.add_argument("--note", default="", help="origin of the weights, kept in the file")
     return parser.parse_args(argv)
 
 
 def convert_release(args: argparse.Namespace) -> None:
-    """Rename a released model's weights; types stay as they are."""
+    """Rename a released model's weights; their types stay."""
     import torch
 
     from ovseg_d2.checkpoints import convert_ovseg
@@ -50,7 +50,7 @@ def convert_release(args: argparse.Namespace) -> None:
 
 
 def convert_clip(args: argparse.Namespace) -> None:
-    """Read, check against the model, write."""
+    """Read a CLIP, check it against its model, and write it."""
     import torch
 
     from ovseg_d2.clip import load_clip, read_mask_prompts, save_weights

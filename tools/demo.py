@@ -1,4 +1,4 @@
-r"""Segment pictures with words.
+r"""Segment images with words.
 
 Examples:
     python tools/demo.py --input datasets/examples/shapes.png --classes "orange star, gravel"
@@ -8,12 +8,12 @@ Examples:
         --classes "a red star on grass" --attention --output output/before \
         --opts MODEL.WEIGHTS output/clip_short/model_final.pth
 
-For each picture an overlay with a legend, a label map and a JSON file are written; with --heatmap
-also a picture for each word, which shows where it is likely: by its probability among all words, or
-by its cosine where it is the only one; with --attention one that shows where the picture as a whole
-looks for its sake. Words may be captions. A picture that cannot be read, or for which memory does
-not suffice, is reported and left out; so are maps for which it does not. The exit code is then 1.
---opts comes last: all that follows it is config keys and values.
+For each image an overlay with a legend, a label map and a JSON file are written; with --heatmap
+also a heat map of each word: its probability among all words, or its cosine if it is the only one;
+with --attention a map of each word with the parts of the image that its similarity to the whole
+image comes from. Words may be captions. An image that cannot be read, and images or maps that do
+not fit into memory, are reported and left out; the exit code is then 1. --opts comes last: all that
+follows it is config keys and values.
 """
 
 import argparse
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
 # detectron2 and fvcore compile small functions when they are imported.
 warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
-PICTURES = "pictures, globs, folders, names of datasets, or shapes://SPLIT/SEED/[FIRST-LAST]"
+IMAGES = "images, globs, folders, names of datasets, or shapes://SPLIT/SEED/[FIRST-LAST]"
 WORDS = (
     "words separated by commas, or a .txt file (a class a line), or a .json file (a list, or an "
     "object of names and synonyms), or the name of a word list such as ade150"
 )
-# Of the 255 bytes of a file name; the word of a heat map takes about 100 of the others.
+# A file name has at most 255 bytes; the word of a heat map takes about 100 of them.
 _STEM_BYTES = 140
 
 
@@ -44,11 +44,11 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--config-file", help="default: MaskCLIP on ShapesCLIP")
-    parser.add_argument("--input", nargs="+", required=True, help=PICTURES)
+    parser.add_argument("--input", nargs="+", required=True, help=IMAGES)
     parser.add_argument("--classes", help=f"{WORDS}; default: the config's")
     parser.add_argument("--output", default="output/demo", help="folder (default: output/demo)")
     parser.add_argument("--heatmap", action="store_true", help="also a heat map of each word")
-    parser.add_argument("--attention", action="store_true", help="also where it looks for each")
+    parser.add_argument("--attention", action="store_true", help="also an attention map of each")
     parser.add_argument(
         "--import",
         dest="modules",
@@ -73,7 +73,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def unique_names(paths: Sequence[str]) -> list[str]:
-    """A name for each picture's files: its stem, shortened, and numbered where that is taken."""
+    """Names for the files of the images: their stems, shortened, and numbered where taken."""
     from ovseg_d2.files import shorten_stem
 
     taken: set[str] = set()
@@ -88,15 +88,15 @@ def unique_names(paths: Sequence[str]) -> list[str]:
     return names
 
 
-def describe(path: str, files: Mapping[str, Path], found: "Segmentation") -> str:
-    """What was found in a picture, and where to see it."""
-    shares = ", ".join(f"{name} {100 * share:.1f} %" for name, share in found.shares.items())
+def describe(path: str, files: Mapping[str, Path], result: "Segmentation") -> str:
+    """The classes of an image by share, and the files that show them, as text."""
+    shares = ", ".join(f"{name} {100 * share:.1f} %" for name, share in result.shares.items())
     shown = [f"  {kind}: {file}" for kind, file in files.items() if kind not in ("labels", "json")]
     return "\n".join([f"{path}: {shares}", *shown])
 
 
 def segment_all(args: argparse.Namespace) -> int:
-    """Segment every picture; returns how many were left out."""
+    """Segment all images; returns the number of images and maps left out."""
     from tqdm import tqdm
     from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -107,7 +107,7 @@ def segment_all(args: argparse.Namespace) -> int:
     from ovseg_d2.segmenter import Segmenter
     from ovseg_d2.vocab import read_words
 
-    # What is cheap to refuse comes first: models take a while to load.
+    # Cheap checks come first: models take a while to load.
     import_modules(args.modules)
     paths = find_images(args.input)
     words = None if args.classes is None else read_words(args.classes, "--classes")
@@ -117,29 +117,29 @@ def segment_all(args: argparse.Namespace) -> int:
     left_out, without_maps = 0, 0
     jobs = list(zip(paths, unique_names(paths), strict=True))
     with logging_redirect_tqdm():
-        for path, name in tqdm(jobs, unit="picture", disable=len(jobs) == 1):
+        for path, name in tqdm(jobs, unit="image", disable=len(jobs) == 1):
             try:
                 with memory_for(path):
-                    found = segment(path, vocabulary)
-                    maps = draw_maps(args, segment, found, path)
-                    files = found.save(args.output, name, **maps)
+                    result = segment(path, vocabulary)
+                    maps = draw_maps(args, segment, result, path)
+                    files = result.save(args.output, name, **maps)
             except ImageReadError as error:
                 left_out += 1
                 tqdm.write(f"left out: {error}", file=sys.stderr)
                 continue
             without_maps += len(maps) < args.heatmap + args.attention
-            tqdm.write(describe(path, files, found))
+            tqdm.write(describe(path, files, result))
     if left_out:
-        print(f"{left_out} of {len(paths)} pictures could not be read", file=sys.stderr)
+        print(f"{left_out} of {len(paths)} images could not be read", file=sys.stderr)
     if without_maps:
-        print(f"{without_maps} of {len(paths)} pictures have no maps", file=sys.stderr)
+        print(f"{without_maps} of {len(paths)} images have no maps", file=sys.stderr)
     return left_out + without_maps
 
 
 def draw_maps(
-    args: argparse.Namespace, segment: "Segmenter", found: "Segmentation", path: str
+    args: argparse.Namespace, segment: "Segmenter", result: "Segmentation", path: str
 ) -> dict[str, Any]:
-    """The maps that the command line asks for, without those that memory does not suffice for."""
+    """The maps of the command line, without those that do not fit into memory."""
     from tqdm import tqdm
 
     from ovseg_d2.image_errors import ImageTooLargeError, memory_for
@@ -150,7 +150,7 @@ def draw_maps(
     for kind, draw in wanted.items():
         try:
             with memory_for(path):
-                maps[kind] = draw(found.image, found.vocabulary)
+                maps[kind] = draw(result.image, result.vocabulary)
         except ImageTooLargeError as error:
             tqdm.write(f"{kind} left out: {error}", file=sys.stderr)
     return maps

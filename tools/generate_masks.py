@@ -1,4 +1,4 @@
-r"""Make unlabelled masks of pictures, one JSON file each, in SA-1B's format.
+r"""Make unlabelled masks of images, a JSON file for each image, in SA-1B's format.
 
 Examples:
     python tools/generate_masks.py --source felzenszwalb --images photos --output masks/felz
@@ -12,9 +12,9 @@ Examples:
     python tools/generate_masks.py --source shapes --images shapes://dev/0/0-99 --output masks/dev \
         --num-gpus 2
 
-An output folder holds masks of one source with one set of options. An interrupted command goes on
-where it stopped. A picture that cannot be read is reported and left
-out; the exit code is then 1. With CUDA hidden or absent, --num-gpus counts processes on the CPU.
+An output folder holds masks of one source with one set of options. An interrupted command
+continues where it stopped. An image that cannot be read is reported and left out; the exit code is
+then 1. With CUDA hidden or absent, --num-gpus counts processes on the CPU.
 """
 
 import argparse
@@ -33,7 +33,7 @@ warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarn
 # Names of ``ovseg_d2.prepare.proposal_masks.ALL_MASK_SOURCES`` that make masks.
 SOURCES = ("shapes", "felzenszwalb", "dino", "sam", "maskformer")
 GO_ON = "run the command again: it keeps the masks that are made"
-PICTURES = "pictures, globs, folders, names of datasets, or shapes://SPLIT/SEED/[FIRST-LAST]"
+IMAGES = "images, globs, folders, names of datasets, or shapes://SPLIT/SEED/[FIRST-LAST]"
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -42,7 +42,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--source", required=True, choices=SOURCES)
-    parser.add_argument("--images", nargs="+", required=True, help=PICTURES)
+    parser.add_argument("--images", nargs="+", required=True, help=IMAGES)
     parser.add_argument("--output", required=True, help="folder of the mask files")
     parser.add_argument(
         "--options", nargs="*", default=[], metavar="NAME=VALUE", help="of the source"
@@ -95,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with sentence_for_bad_input(GO_ON), join_torchrun(args.num_gpus):
         check_processes(args.num_gpus, 1)
         check_device(resolve_device(args.device, argument="--device"), argument="--device")
-        # Here, so that bad input shows once and before processes start.
+        # Bad input is reported once and before processes start.
         import_modules(args.modules)
         job = plan_job(args.images, args.source, args.options, args.output)
         check_output_dir(args.output)
@@ -103,10 +103,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         launch_job(work, args.num_gpus, args=shared, timeout=PATIENCE)
     missing = job.missing()
     if os.environ.get("RANK", "0") == "0":
-        made = len(job.pictures) - len(missing)
-        print(f"masks of {made} of {len(job.pictures)} pictures, a file for each: {args.output}")
+        made = len(job.images) - len(missing)
+        print(f"masks of {made} of {len(job.images)} images, a file for each: {args.output}")
         if missing:
-            print(f"{len(missing)} of {len(job.pictures)} pictures have no masks", file=sys.stderr)
+            print(f"{len(missing)} of {len(job.images)} images have no masks", file=sys.stderr)
     return 1 if missing else 0
 
 

@@ -1,4 +1,4 @@
-r"""Mine mask-category pairs from captions, one JSON object a line, for MaskAdaptedCLIP.
+r"""Mine mask-category pairs from captions for MaskAdaptedCLIP, a JSON object per line.
 
 Examples:
     python tools/mine_pairs.py --images shapes://train/0/0-5999 --output output/pairs/shapes_5cap
@@ -11,8 +11,8 @@ Examples:
         --captions coco/annotations/captions_train2017.json --nouns nouns \
         --masks stored --mask-option folder=masks/coco --output datasets/pairs/coco_5cap
 
-The output folder gets pairs.jsonl and summary.json. An interrupted command goes on where it
-stopped. A picture without captions, nouns or masks, or that cannot be read, is reported and left
+The output folder gets pairs.jsonl and summary.json. An interrupted command continues where it
+stopped. An image without captions, nouns or masks, or that cannot be read, is reported and left
 out. Config keys and their values come last; they choose the CLIP that matches.
 """
 
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 # detectron2 and fvcore compile small functions when they are imported.
 warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
 
-# Names of ``ovseg_d2.prepare.proposal_masks.ALL_MASK_SOURCES``, and the truth's labels.
+# Names of ``ovseg_d2.prepare.proposal_masks.ALL_MASK_SOURCES``, and true masks.
 MASKS = ("labels", "shapes", "felzenszwalb", "dino", "sam", "stored", "maskformer")
 NOUNS = ("phrases", "nouns", "classes")
 TAGGERS = ("hanta", "spacy", "nltk")
 GO_ON = "run the command again: it keeps the parts that are made"
-PICTURES = "pictures, globs, folders, names of datasets, or shapes://SPLIT/SEED/[FIRST-LAST]"
+IMAGES = "images, globs, folders, names of datasets, or shapes://SPLIT/SEED/[FIRST-LAST]"
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -42,10 +42,10 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--images", nargs="+", required=True, help=PICTURES)
+    parser.add_argument("--images", nargs="+", required=True, help=IMAGES)
     parser.add_argument("--output", required=True, help="folder of the pairs")
     parser.add_argument("--masks", default="shapes", choices=MASKS)
-    # One word each, for config keys follow without a flag of their own.
+    # One word per flag, because config keys follow without a flag.
     option = {"action": "append", "default": [], "metavar": "NAME=VALUE"}
     parser.add_argument("--mask-option", dest="mask_options", help="of the source", **option)
     parser.add_argument("--nouns", default="phrases", choices=NOUNS)
@@ -106,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     with sentence_for_bad_input(GO_ON), join_torchrun(args.num_gpus):
         check_processes(args.num_gpus, 1)
-        # Here, so that bad input shows once and before processes start.
+        # Bad input is reported once and before processes start.
         import_modules(args.modules)
         names = MiningOptions.__dataclass_fields__
         options = MiningOptions(**{name: getattr(args, name) for name in names})

@@ -1,4 +1,4 @@
-r"""Train or evaluate what a config describes.
+r"""Train or evaluate the model of a config.
 
 Examples:
     python tools/train_net.py --config-file configs/clip.yaml
@@ -9,7 +9,7 @@ Examples:
         DATASETS.TRAIN "('my_train',)" DATASETS.TEST "('my_val',)"
 
 Config keys and their values come last. With CUDA hidden or absent, --num-gpus counts processes on
-the CPU. An interrupted training goes on from its last checkpoint by the same command with --resume.
+the CPU. The same command with --resume continues an interrupted training from its last checkpoint.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="go on from the last checkpoint in OUTPUT_DIR, if there is one",
+        help="continue from the last checkpoint in OUTPUT_DIR, if there is one",
     )
     parser.add_argument("--eval-only", action="store_true", help="evaluate, do not train")
     parser.add_argument(
@@ -76,7 +76,7 @@ def work(args: argparse.Namespace) -> None:
 
 
 def how_to_go_on(args: argparse.Namespace) -> str:
-    """What the user does after an interrupt."""
+    """The user's way to continue after an interrupt."""
     if args.eval_only:
         return "run the command again"
     return "run the command with --resume, which starts from the last checkpoint in OUTPUT_DIR"
@@ -99,10 +99,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     refuse_misplaced_options(parser, args.opts)
     with sentence_for_bad_input(how_to_go_on(args)):
-        if args.config_file:  # detectron2's set-up logs its text
+        if args.config_file:  # detectron2 logs the text of the file
             args.config_file = str(find_config(args.config_file))
         check_processes(args.num_gpus, args.num_machines)
-        # Here too, so that bad input shows once and before processes start.
+        # Also before processes start, so that bad input is reported once.
         import_modules(args.modules)
         check_job(load_config(args.config_file or None, args.opts), args)
         launch_job(

@@ -1,4 +1,4 @@
-"""Training and evaluation runs over everything else."""
+"""Training and evaluation: trainer, optimizer, schedule, checkpoints, logs and processes."""
 
 from .evaluate import evaluate
 from .optimizer import build_optimizer

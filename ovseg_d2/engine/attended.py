@@ -1,8 +1,6 @@
-"""Run a script that ends with the process that started it, even if that is killed.
+"""Run a script that ends when its parent process ends, even if the parent is killed.
 
-    python -m ovseg_d2.engine.attended PID SCRIPT ...
-
-PID is the process id of the parent.
+python -m ovseg_d2.engine.attended PARENT_PID SCRIPT ...
 """
 
 import runpy

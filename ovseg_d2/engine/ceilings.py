@@ -1,7 +1,6 @@
-"""What a method could reach at most: pseudo-models that read the labels.
+"""Upper bounds of MaskCLIP: modules that read the labels and are evaluated like a model.
 
-They answer as a meta-architecture does, so that the same evaluator measures them; every result is
-reported with its ceilings beside it.
+Every result is reported with its ceilings beside it.
 """
 
 from typing import Any
@@ -13,18 +12,26 @@ from torch import Tensor, nn
 from ..data.labels import LabelReader
 from ..ops import pool_masks, upsample_scores
 from ..plugin import MaskCLIP, OVSeg
-from .oracles import TruthLabels, TruthMasks
+from .model_wrapper import ModelWrapper
+from .ovseg_ceilings import OVSegTrueClasses, OVSegTrueMasks
 
-__all__ = ["CEILINGS", "ORACLES", "GroundTruthMasks", "PatchOracle", "patch_shares", "with_ceiling"]
+__all__ = [
+    "MASKCLIP_CEILINGS",
+    "OVSEG_CEILINGS",
+    "PatchCeiling",
+    "TrueMaskCeiling",
+    "patch_shares",
+    "with_ceiling",
+]
 
 
 def patch_shares(labels: Tensor, num_classes: int, patch_size: tuple[int, int]) -> Tensor:
-    """How much of each patch each class covers.
+    """The share of each patch that each class covers.
 
     Args:
-        labels: (H, W) long; what is no class counts for none.
+        labels: (H, W) long; values outside [0, K) count for no class.
         num_classes: K.
-        patch_size: (h, w) in pixels; the last patches may hang over.
+        patch_size: (h, w) in pixels; the last patches may reach over the border.
 
     Returns:
         (K, h, w) float32 in [0, 1].
@@ -36,52 +43,43 @@ def patch_shares(labels: Tensor, num_classes: int, patch_size: tuple[int, int]) 
     return F.avg_pool2d(F.pad(one_hot.float(), pad)[None], patch_size)[0]
 
 
-class PatchOracle(nn.Module):
-    """Perfect knowledge at the tower's patch resolution: each patch scores its classes' shares.
-
-    No method that gives one score per class and patch and resizes bilinearly can know more of a
-    patch; what is missing to 100 is the resolution's.
-    """
-
+class _MaskCLIPCeiling(ModelWrapper):
     def __init__(self, model: MaskCLIP) -> None:
-        """Take patch size and vocabulary from a model."""
-        super().__init__()
+        super().__init__(model)
         self._read_labels = LabelReader()
-        self.model = model
 
     @torch.no_grad()
     def forward(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Tensor]]:
-        """``sem_seg`` scores from each input's ``sem_seg_file_name``."""
+        """``sem_seg`` (K, H, W) scores from each input's ``image`` and ``sem_seg_file_name``."""
+        return [{"sem_seg": self._score(batched_input)} for batched_input in batched_inputs]
+
+    def _score(self, batched_input: dict[str, Any]) -> Tensor:
+        raise NotImplementedError
+
+
+class PatchCeiling(_MaskCLIPCeiling):
+    """True labels at the tower's patch resolution: each patch scores the shares of its classes.
+
+    It bounds every method with one score per class and patch that resizes bilinearly; the rest to
+    100 % is lost by the resolution.
+    """
+
+    def _score(self, batched_input: dict[str, Any]) -> Tensor:
         patch = self.model.maskclip.tower.patch_size
-        outputs = []
-        for each in batched_inputs:
-            labels = torch.from_numpy(self._read_labels(each))
-            shares = patch_shares(labels, len(self.model.vocabulary_of(each)), patch)
-            padded = shares.shape[1] * patch[0], shares.shape[2] * patch[1]
-            size = labels.shape[0], labels.shape[1]
-            outputs.append({"sem_seg": upsample_scores(shares, padded, size)})
-        return outputs
+        labels = torch.from_numpy(self._read_labels(batched_input))
+        shares = patch_shares(labels, len(self.model.vocabulary_of(batched_input)), patch)
+        padded = shares.shape[1] * patch[0], shares.shape[2] * patch[1]
+        return upsample_scores(shares, padded, (labels.shape[0], labels.shape[1]))
 
 
-class GroundTruthMasks(nn.Module):
-    """Exact masks, named by the method's classifier: what better masks alone would give.
+class TrueMaskCeiling(_MaskCLIPCeiling):
+    """True masks with the method's classifier: the gain from better masks alone; one-hot scores.
 
     The model's dense features are averaged inside each labelled region (one per class of the
-    image), and the region takes the class whose text is nearest.
+    image), and the region takes the class with the nearest text.
     """
 
-    def __init__(self, model: MaskCLIP) -> None:
-        """Take features and vocabulary from a model."""
-        super().__init__()
-        self._read_labels = LabelReader()
-        self.model = model
-
-    @torch.no_grad()
-    def forward(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Tensor]]:
-        """``sem_seg`` one-hot scores from each input's ``image`` and ``sem_seg_file_name``."""
-        return [{"sem_seg": self._paint(each)} for each in batched_inputs]
-
-    def _paint(self, batched_input: dict[str, Any]) -> Tensor:
+    def _score(self, batched_input: dict[str, Any]) -> Tensor:
         model = self.model
         labels = torch.from_numpy(self._read_labels(batched_input))
         texts = model.class_texts(batched_input)
@@ -89,7 +87,7 @@ class GroundTruthMasks(nn.Module):
         image = model.rgb_image(batched_input)
         tower = model.maskclip.tower
         feats = tower.dense_feats(tower.normalize(image), model.maskclip.last_block)
-        # Labels at the size the features were taken at, so that their patches coincide.
+        # Labels at the size of the image behind the features, so that their patches coincide.
         resized = F.interpolate(labels[None, None].double(), image.shape[-2:])[0, 0].long()
         shares = patch_shares(resized, num_classes, tower.patch_size).to(feats)
         pooled = F.normalize(pool_masks(feats, shares[None])[0], dim=-1)
@@ -99,20 +97,23 @@ class GroundTruthMasks(nn.Module):
         return F.one_hot(painted, num_classes).permute(2, 0, 1).float()
 
 
-# Of models that score patches as MaskCLIP does, and of those that name masks.
-CEILINGS: dict[str, type[nn.Module]] = {"patch": PatchOracle, "gt_masks": GroundTruthMasks}
-ORACLES: dict[str, type[nn.Module]] = {"gt_masks": TruthMasks, "gt_labels": TruthLabels}
+# Values of TEST.CEILING.
+MASKCLIP_CEILINGS: dict[str, type[nn.Module]] = {"patch": PatchCeiling, "gt_masks": TrueMaskCeiling}
+OVSEG_CEILINGS: dict[str, type[nn.Module]] = {
+    "gt_masks": OVSegTrueMasks,
+    "gt_labels": OVSegTrueClasses,
+}
 
 
 def with_ceiling(name: str, model: nn.Module) -> nn.Module:
-    """The pseudo-model that ``TEST.CEILING`` names, on a model; the model itself for "".
+    """The ceiling of a model that ``TEST.CEILING`` names; the model itself for "".
 
     Raises:
-        ValueError: an unknown name, or a model that it is not about.
+        ValueError: an unknown name, or a model without ceilings.
     """
     if not name:
         return model
-    known = ORACLES if isinstance(model, OVSeg) else CEILINGS
+    known = OVSEG_CEILINGS if isinstance(model, OVSeg) else MASKCLIP_CEILINGS
     if name not in known:
         raise ValueError(
             f"TEST.CEILING {name!r} is not one of {', '.join(known)}, which "
@@ -120,7 +121,7 @@ def with_ceiling(name: str, model: nn.Module) -> nn.Module:
         )
     if not isinstance(model, MaskCLIP | OVSeg):
         raise ValueError(
-            f"TEST.CEILING {name!r} is about MaskCLIP's patches, which {type(model).__name__} does "
-            "not answer with; leave it empty, or evaluate MaskCLIP"
+            f"TEST.CEILING {name!r} needs the patches of MaskCLIP, which {type(model).__name__} "
+            "does not have; leave it empty, or evaluate MaskCLIP"
         )
     return known[name](model)

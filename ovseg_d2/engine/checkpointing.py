@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there, and weights that fit or are refused."""
+"""Checkpoints that are complete or absent, and weights that fit or are refused."""
 
 import errno
 import logging
@@ -32,20 +32,20 @@ _SHOWN = 5
 class Checkpointer(DetectionCheckpointer):
     """detectron2's checkpointer, for runs that may be killed and files that may not fit.
 
-    A checkpoint appears whole or not at all, and ``last_checkpoint`` names it only then: a kill or
-    a full disk in the middle of saving leaves the former one to go on from.
+    ``last_checkpoint`` names a checkpoint only after it is complete: a kill or a full disk while
+    saving leaves the former one to resume from.
 
-    What does not fit the model is told, up to five names of each kind:
+    Tensors that do not fit the model are listed, up to five names of each kind:
 
-    * Going on from a checkpoint, everything has to fit; otherwise it is refused.
-    * Weights (``MODEL.WEIGHTS``) are refused where a tensor of a shared name has another shape, or
-      where no name is shared. If only some are missing or left over, a warning lists them and the
-      model keeps its own values of the missing ones.
+    * When resuming, everything has to fit; otherwise the checkpoint is refused.
+    * Weights (``MODEL.WEIGHTS``) are refused if a tensor of a shared name has another shape, or if
+      no name is shared. If only some are missing or left over, a warning lists them, and the model
+      keeps its initial values for the missing ones.
 
-    Departs: detectron2 writes in place, and only warns whatever the weights are.
+    Departs: detectron2 writes in place, and only warns about weights that do not fit.
     """
 
-    _going_on = False
+    _resuming = False
     _source = ""
 
     def save(self, name: str, **kwargs: Any) -> None:
@@ -56,7 +56,7 @@ class Checkpointer(DetectionCheckpointer):
             **kwargs: further entries of the file.
 
         Raises:
-            WriteError: it cannot be written; former checkpoints are as they were.
+            WriteError: it cannot be written; former checkpoints are unchanged.
         """
         if not self.save_dir or not self.save_to_disk:
             return
@@ -70,7 +70,7 @@ class Checkpointer(DetectionCheckpointer):
         self.tag_last_checkpoint(path.name)
 
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
-        """Name the checkpoint to go on from.
+        """Name the checkpoint to resume from.
 
         Raises:
             WriteError: the name cannot be written; the former one stays.
@@ -79,33 +79,34 @@ class Checkpointer(DetectionCheckpointer):
             file.write(last_filename_basename)
 
     def resume_or_load(self, path: str, *, resume: bool = True) -> dict[str, Any]:
-        """Go on from the last checkpoint if there is one and it is wanted, else load weights.
+        """Resume from the last checkpoint, or load weights if there is none or ``resume`` is False.
 
         Args:
-            path: weights; "" keeps the model's own.
+            path: weights; "" keeps the model's initial ones.
             resume: whether to look for a checkpoint.
 
         Returns:
-            What else the file holds.
+            The further entries of the file.
 
         Raises:
-            FileNotFoundError: ``last_checkpoint`` names a file that is not there.
+            FileNotFoundError: ``last_checkpoint`` names a file that does not exist.
             ValueError: ``last_checkpoint`` names a file outside of its folder; or the file cannot
                 be read, holds code or values that are not finite, or does not fit; see the class.
         """
-        self._going_on = resume and self.has_checkpoint()
-        if self._going_on and not os.path.isfile(self.get_checkpoint_file()):
+        self._resuming = resume and self.has_checkpoint()
+        if self._resuming and not os.path.isfile(self.get_checkpoint_file()):
             raise FileNotFoundError(
                 errno.ENOENT,
-                f"the checkpoint {self.get_checkpoint_file()!r} does not exist; {self._way_out()}",
+                f"the checkpoint {self.get_checkpoint_file()!r} does not exist; "
+                f"{self._resume_remedy()}",
             )
         try:
             return super().resume_or_load(path, resume=resume)
         finally:
-            self._going_on = False
+            self._resuming = False
 
     def get_checkpoint_file(self) -> str:
-        """Path of the last checkpoint; "" where none is named.
+        """Path of the last checkpoint; "" if none is named.
 
         Raises:
             ValueError: ``last_checkpoint`` names a file outside of its folder.
@@ -113,10 +114,10 @@ class Checkpointer(DetectionCheckpointer):
         return read_last_checkpoint(self.save_dir)
 
     def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
-        """Load a file; see :meth:`resume_or_load` for what it raises.
+        """Load a file; errors are those of :meth:`resume_or_load`.
 
-        Departs: without a file fvcore says that the model starts from scratch, which is not so
-        where CLIP or a backbone has weights of its own.
+        Departs: without a file fvcore logs that the model starts from scratch, which is wrong for a
+        CLIP or a backbone with weights.
         """
         if not path:
             return {}
@@ -128,50 +129,50 @@ class Checkpointer(DetectionCheckpointer):
         by_end = query.pop("matching_heuristics", ["False"]) == ["True"]
         if query:
             raise ValueError(
-                f"the weights {self._source!r} have {sorted(query)} behind their name; "
-                "matching_heuristics=True is the one thing that may stand there"
+                f"the weights {self._source!r} have {sorted(query)} behind their name; only "
+                "matching_heuristics=True may follow it"
             )
         try:
-            if _is_of_another_naming(f):
-                # The file is known to hold no code by now, whatever reads it.
+            if _has_foreign_names(f):
+                # The file has been checked to hold no code.
                 return super()._load_file(f)
             content = read_checkpoint(f)
         except WeightFileError as error:
             raise self._unreadable(error.problem, error.remedy) from error
-        strange = [key for key, value in content["model"].items() if not isinstance(value, Tensor)]
-        if strange:
-            raise self._unreadable(f"its entry {strange[0]!r} is no tensor", "give another file")
+        other = [key for key, value in content["model"].items() if not isinstance(value, Tensor)]
+        if other:
+            raise self._unreadable(f"its entry {other[0]!r} is not a tensor", "give another file")
         if by_end:
             content["matching_heuristics"] = True
         return content
 
     def _load_model(self, checkpoint: dict[str, Any]) -> Any:
-        found = super()._load_model(checkpoint)
-        shapes = {name for name, *_ in found.incorrect_shapes}
-        missing = [name for name in found.missing_keys if name not in shapes]
-        problems = _describe(missing, found.unexpected_keys, found.incorrect_shapes)
+        result = super()._load_model(checkpoint)
+        shapes = {name for name, *_ in result.incorrect_shapes}
+        missing = [name for name in result.missing_keys if name not in shapes]
+        problems = _describe(missing, result.unexpected_keys, result.incorrect_shapes)
         if not problems:
-            return found
+            return result
         message = f"{self._source} does not fit {type(self.model).__name__}: {problems}"
-        if self._going_on:
-            raise ValueError(f"{message}; go on with the config that it was trained with")
+        if self._resuming:
+            raise ValueError(f"{message}; resume with the config that it was trained with")
         if shapes or len(missing) == len(self.model.state_dict()):
-            method = describe_method(found.unexpected_keys)
+            method = describe_method(result.unexpected_keys)
             raise ValueError(
-                f"{message}; {f'by its names it is of {method}; ' if method else ''}give a "
+                f"{message}; {f'its names are those of {method}; ' if method else ''}give a "
                 "checkpoint of this model (weights of CLIP alone belong in MODEL.CLIP.PRETRAINED)"
             )
         _logger.warning("%s; the rest is loaded", message)
-        return found
+        return result
 
     def _log_incompatible_keys(self, incompatible: Any) -> None:
-        """Say nothing: `_load_model` has, in one line."""
+        """Log nothing: `_load_model` has done so in one line."""
 
     def _unreadable(self, problem: str, remedy: str) -> ValueError:
-        way_out = self._way_out() if self._going_on else remedy
-        return ValueError(f"cannot read the checkpoint {self._source!r}: {problem}; {way_out}")
+        remedy = self._resume_remedy() if self._resuming else remedy
+        return ValueError(f"cannot read the checkpoint {self._source!r}: {problem}; {remedy}")
 
-    def _way_out(self) -> str:
+    def _resume_remedy(self) -> str:
         broken = os.path.abspath(self.get_checkpoint_file())
         others = [
             path
@@ -179,16 +180,16 @@ class Checkpointer(DetectionCheckpointer):
             if os.path.abspath(path) != broken and path.is_file()
         ]
         if not others:
-            return "start anew without --resume"
+            return "start again without --resume"
         newest = max(others, key=lambda path: path.stat().st_mtime)
         return (
-            f"to go on from an earlier one, write its name, such as {newest.name}, into "
+            f"to resume from an earlier one, write its name, such as {newest.name}, into "
             f"{os.path.join(self.save_dir, 'last_checkpoint')}"
         )
 
 
-def _is_of_another_naming(path: str) -> bool:
-    """Tell files of Caffe2 and pycls, whose names detectron2 converts.
+def _has_foreign_names(path: str) -> bool:
+    """Whether a file is of Caffe2 or pycls, whose names detectron2 converts.
 
     Raises:
         WeightFileError: the file cannot be read without running code, or is not finite.
@@ -214,7 +215,7 @@ def _describe(
         "missing": missing,
         "unexpected": unexpected,
         "of another shape": [
-            f"{name} {tuple(theirs)} instead of {tuple(own)}" for name, theirs, own in shapes
+            f"{name} {tuple(file)} instead of {tuple(model)}" for name, file, model in shapes
         ],
     }
     return "; ".join(

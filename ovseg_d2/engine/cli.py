@@ -1,4 +1,4 @@
-"""How command-line tools end when their input is wrong or a user stops them."""
+"""Command-line tools: options, and their end on bad input or an interrupt."""
 
 import argparse
 import errno
@@ -21,8 +21,8 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 
-# What a DataLoader makes of an error in one of its worker processes: the same type, with the
-# worker's traceback as its text.
+# A DataLoader raises an error of a worker process with the same type, and the worker's traceback as
+# its text.
 _IN_WORKER = re.compile(r"Caught \w+ in DataLoader worker process \d+\.\n")
 _FRAME = re.compile(r'^ +File "(.+)", line \d+, in ', re.MULTILINE)
 _ERROR_LINE = re.compile(r"^[A-Za-z_][\w.]*: ", re.MULTILINE)
@@ -32,13 +32,12 @@ _ERROR_LINE = re.compile(r"^[A-Za-z_][\w.]*: ", re.MULTILINE)
 def sentence_for_bad_input(go_on: str = "run the command again") -> Iterator[None]:
     """Turn errors that this package raises about its input into one sentence and exit code 1.
 
-    Errors that surface anywhere else are bugs, ours or a library's, and keep their traceback;
-    but for a full disk, which no library is to blame for. A process of a job that has ended with
-    its own sentence adds no second one. An interrupt (Ctrl-C) ends with one line and exit code 130.
-    From then on the console takes any file name.
+    A full disk ends with a sentence too. All other errors are bugs and keep their traceback. If a
+    process of a job has printed its sentence, no second one follows. An interrupt (Ctrl-C) ends
+    with one line and exit code 130. The console accepts any file name from then on.
 
     Args:
-        go_on: how the user goes on after an interrupt.
+        go_on: the user's way to continue after an interrupt.
     """
     for stream in (sys.stdout, sys.stderr):
         write_any_name(stream)
@@ -81,7 +80,7 @@ def _in_package(file: str) -> bool:
 
 
 def _sentence_of_worker(error: BaseException) -> str | None:
-    """The sentence of an error of this package in a loader's process; None for any other error."""
+    """The sentence of this package's error in a loader's worker process; None for other errors."""
     text = str(error.args[0]) if error.args else ""
     if not _IN_WORKER.match(text):
         return None
@@ -92,22 +91,22 @@ def _sentence_of_worker(error: BaseException) -> str | None:
 
 
 def refuse_misplaced_options(parser: argparse.ArgumentParser, opts: Sequence[str]) -> None:
-    """End with a sentence where an option of the tool stands among the config keys, which eat it.
+    """End with a sentence if an option of the tool follows a config key, where it would be ignored.
 
     Args:
-        parser: of the tool.
+        parser: the tool's.
         opts: the words after the first config key.
     """
     for word in opts:
         if word.startswith("--"):
-            parser.error(f"{word} stands among the config keys, which come last; put it before")
+            parser.error(f"{word} follows a config key, and config keys come last; put it before")
 
 
 def parse_options(parser: argparse.ArgumentParser, words: Sequence[str]) -> dict[str, Any]:
-    """NAME=VALUE words into options; values are numbers, true, false or text.
+    """Options from NAME=VALUE words; values are numbers, true, false or text.
 
     Args:
-        parser: of the tool; it ends with a sentence where a word is of another form.
+        parser: the tool's; it ends with a sentence if a word has another form.
         words: of the command line.
     """
     for word in words:

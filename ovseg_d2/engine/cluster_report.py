@@ -1,4 +1,4 @@
-"""After a training from unlabelled masks: what each cluster has become, in words."""
+"""A report at the end of a PixelCLIP training: the words nearest to each cluster."""
 
 import json
 import logging
@@ -24,7 +24,7 @@ class ReportClusters(HookBase):
     """
 
     def __init__(self, output_dir: str) -> None:
-        """Say where: the run's folder."""
+        """Write to the run's folder."""
         self._folder = Path(output_dir)
 
     def after_train(self) -> None:
@@ -33,46 +33,42 @@ class ReportClusters(HookBase):
         model = model.module if isinstance(model, DistributedDataParallel) else model
         if self.trainer.iter < self.trainer.max_iter or not isinstance(model, PixelCLIP):
             return
-        found = model.describe_clusters()
-        if not found:
+        clusters = model.describe_clusters()
+        if not clusters:
             return
         try:
-            path = write_cluster_report(self._folder, found)
+            path = write_cluster_report(self._folder, clusters)
         except WriteError as error:
             # The training is done and its checkpoint written.
             _logger.warning("%s; there is no report of the clusters", error)
             return
-        _logger.info("what the %d clusters have become is written to %s", len(found), path)
+        _logger.info("a report of the %d clusters is written to %s", len(clusters), path)
 
 
 def write_cluster_report(folder: Path, clusters: Sequence[ClusterDescription]) -> Path:
-    """Write ``clusters.json`` and ``clusters.md``.
-
-    Args:
-        folder: where to.
-        clusters: in the order that they are to be told in.
+    """Write ``clusters.json`` and ``clusters.md``, with the clusters in their order.
 
     Returns:
-        The path of the second, which is for people.
+        The path of ``clusters.md``.
 
     Raises:
-        WriteError: they cannot be written.
+        WriteError: a file cannot be written.
     """
     with write_atomically(folder / "clusters.json", "w") as file:
-        json.dump([asdict(each) for each in clusters], file, ensure_ascii=False, indent=1)
+        json.dump([asdict(cluster) for cluster in clusters], file, ensure_ascii=False, indent=1)
         file.write("\n")
     lines = [
         "# Clusters",
         "",
-        "What each cluster took lately, masks a batch, and the words nearest to its prompt, with "
-        "their cosines.",
+        "The masks per batch that each cluster took lately, and the words nearest to its prompt, "
+        "with their cosines.",
         "",
         "| cluster | masks a batch | nearest words |",
         "|---:|---:|---|",
     ]
-    for each in clusters:
-        words = ", ".join(f"{_plain(word)} ({cosine:.2f})" for word, cosine in each.words)
-        lines.append(f"| {each.cluster} | {each.masks:.2f} | {words} |")
+    for cluster in clusters:
+        words = ", ".join(f"{_plain(word)} ({cosine:.2f})" for word, cosine in cluster.words)
+        lines.append(f"| {cluster.cluster} | {cluster.masks:.2f} | {words} |")
     path = folder / "clusters.md"
     with write_atomically(path, "w") as file:
         file.write("\n".join(lines) + "\n")
@@ -80,5 +76,5 @@ def write_cluster_report(folder: Path, clusters: Sequence[ClusterDescription]) -
 
 
 def _plain(word: str) -> str:
-    """A word that does not end a cell of the table."""
+    """A word with its bars escaped, which would end a cell of the table."""
     return word.replace("|", "\\|")

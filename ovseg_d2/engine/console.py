@@ -1,4 +1,4 @@
-"""Text streams that write any file name, whatever their encoding."""
+"""Text streams of any encoding that write any file name."""
 
 import io
 
@@ -6,12 +6,10 @@ __all__ = ["write_any_name"]
 
 
 def write_any_name(stream: object) -> None:
-    """Let a stream escape the letters that its encoding does not have, instead of raising.
+    """Make a text stream escape characters missing in its encoding, instead of raising.
 
-    A file name may hold bytes that are no UTF-8, and a console may be ASCII.
-
-    Args:
-        stream: of text; what is none stays as it is.
+    A file name may hold bytes that are not UTF-8, and a console may be ASCII. Other objects stay
+    unchanged.
     """
     if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
         stream.reconfigure(errors="backslashreplace")

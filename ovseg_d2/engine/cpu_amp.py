@@ -1,4 +1,4 @@
-"""Mixed precision on CPUs, which detectron2 has for CUDA alone."""
+"""Mixed precision on CPUs; detectron2 has it for CUDA alone."""
 
 import logging
 import time
@@ -18,15 +18,15 @@ _logger = logging.getLogger(__name__)
 class CPUAMPTrainer(SimpleTrainer):
     """A :class:`SimpleTrainer` whose models compute their losses in bfloat16 on the CPU.
 
-    Weights, gradients and the optimizer stay in float32, and losses need no scaling, for bfloat16
-    has float32's range. Faster on CPUs with instructions for it; others imitate it, many times
-    slower, and are warned. Like detectron2's ``AMPTrainer`` it leaves evaluation as it is.
+    Weights, gradients and the optimizer stay in float32, and losses need no scaling, because
+    bfloat16 has float32's range. It is faster on CPUs with instructions for it; others imitate it
+    many times slower, with a warning. As with detectron2's ``AMPTrainer``, evaluation is unchanged.
     """
 
     def __init__(
         self, model: nn.Module, data_loader: Iterable[Any], optimizer: torch.optim.Optimizer
     ) -> None:
-        """Keep the parts, as :class:`SimpleTrainer` does."""
+        """Args are those of :class:`SimpleTrainer`."""
         super().__init__(model, data_loader, optimizer)
         if not _has_bfloat16():
             _logger.warning(
@@ -35,10 +35,10 @@ class CPUAMPTrainer(SimpleTrainer):
             )
 
     def run_step(self) -> None:
-        """Data, losses, gradients, a look at the losses, the optimizer's step.
+        """Load a batch, compute losses and gradients, write metrics, step the optimizer.
 
         Raises:
-            AssertionError: something left the model in eval mode.
+            AssertionError: the model is in eval mode.
             FloatingPointError: the summed losses are not finite.
         """
         assert self.model.training, "[CPUAMPTrainer] model was changed to eval mode!"
@@ -58,8 +58,7 @@ class CPUAMPTrainer(SimpleTrainer):
 
 
 def _has_bfloat16() -> bool:
-    """Whether this CPU says that it computes in bfloat16; one that tells nothing is believed to."""
-    # Older versions of torch have no such question.
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
-    told = [value for name, value in capabilities.items() if "bf16" in name]
-    return any(told) or not told
+    """Whether this CPU reports bfloat16 instructions; True where it reports nothing about them."""
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # missing in older torch
+    reported = [value for name, value in capabilities.items() if "bf16" in name]
+    return any(reported) or not reported

@@ -1,7 +1,4 @@
-"""What evaluations of whole images ask of a model: vectors and scores from its CLIP.
-
-They answer as a meta-architecture does, so that detectron2's loop drives them.
-"""
+"""Embeddings and class scores of whole images from a model's CLIP, for their evaluators."""
 
 from typing import Any
 
@@ -13,27 +10,22 @@ from torch.nn.parallel import DistributedDataParallel
 from ..clip import CLIPTower
 from ..data.readers import read_captions
 from ..plugin import OpenVocabularyModel
+from .model_wrapper import ModelWrapper
 
 __all__ = ["EMBEDDERS", "CaptionEmbedder", "ClassScorer", "ImageEmbedder", "with_embedder"]
 
 
-class ImageEmbedder(nn.Module):
-    """Gives ``image_feats`` of each image: the tower's vector at its own length.
+class ImageEmbedder(ModelWrapper):
+    """Gives ``image_feats`` of each image: the tower's vector, not normalised.
 
-    Images are resized to the size that the tower was trained at, whatever their aspect ratio, so
-    that crops of objects are seen whole.
+    The model is an `OpenVocabularyModel`. Images are resized to the tower's training size without
+    keeping their aspect ratio, so that crops of objects stay whole.
     Departs: [clip] resizes the shorter side and cuts out the middle.
     """
 
-    def __init__(self, model: OpenVocabularyModel) -> None:
-        """Take a model whose words and images share a CLIP."""
-        super().__init__()
-        self.model = model
-        self.train(model.training)  # evaluation puts the mode back that it finds here
-
     @property
     def tower(self) -> CLIPTower:
-        """The CLIP of the weights of the moment."""
+        """The model's CLIP with its current weights."""
         return self.model.text_bank.tower
 
     @torch.no_grad()
@@ -42,8 +34,8 @@ class ImageEmbedder(nn.Module):
         return [{"image_feats": feats} for feats in self.encode(batched_inputs)]
 
     def encode(self, batched_inputs: list[dict[str, Any]]) -> Tensor:
-        """(B, D), raw."""
-        images = [self._resize(self.model.rgb_image(each)) for each in batched_inputs]
+        """(B, D) embeddings, not normalised."""
+        images = [self._resize(self.model.rgb_image(entry)) for entry in batched_inputs]
         tower = self.tower
         return tower.encode_image(tower.normalize(torch.cat(images)), unit_norm=False)
 
@@ -55,15 +47,15 @@ class ImageEmbedder(nn.Module):
 
 
 class ClassScorer(ImageEmbedder):
-    """Gives ``class_scores`` of each image: its cosines with the words of its vocabulary."""
+    """Gives ``class_scores`` of each image: its cosines with the classes of its vocabulary."""
 
     @torch.no_grad()
     def forward(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """``class_scores`` (K,); of a class's synonyms the best where the policy keeps them."""
+        """``class_scores`` (K,); a class scores as its best synonym where synonyms are kept."""
         embeds = F.normalize(self.encode(batched_inputs), dim=-1)
         outputs = []
-        for each, image_embeds in zip(batched_inputs, embeds, strict=True):
-            texts = self.model.class_texts(each)
+        for entry, image_embeds in zip(batched_inputs, embeds, strict=True):
+            texts = self.model.class_texts(entry)
             scores = texts.embeds @ image_embeds.to(texts.embeds)
             outputs.append({"class_scores": texts.best_of_words(scores, dim=0)})
         return outputs
@@ -74,8 +66,8 @@ class CaptionEmbedder(ImageEmbedder):
 
     @torch.no_grad()
     def forward(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """All of unit norm; each different caption of the batch is encoded once."""
-        captions = [list(read_captions(each)) for each in batched_inputs]
+        """Unit-norm embeddings; equal captions of the batch are encoded once."""
+        captions = [list(read_captions(entry)) for entry in batched_inputs]
         embeds = F.normalize(self.encode(batched_inputs), dim=-1)
         unique = sorted({text for texts in captions for text in texts})
         rows = {text: row for row, text in enumerate(unique)}
@@ -99,18 +91,18 @@ EMBEDDERS: dict[str, type[ImageEmbedder]] = {
 
 
 def with_embedder(evaluator_type: str, model: nn.Module) -> nn.Module:
-    """A model as the evaluator of a type needs it; the model itself for all other types.
+    """The model's embedder for an ``evaluator_type``; the model itself for all other types.
 
     Raises:
-        ValueError: a model that has no CLIP with words and images.
+        ValueError: the model has no CLIP with texts and images.
     """
     if evaluator_type not in EMBEDDERS:
         return model
     model = model.module if isinstance(model, DistributedDataParallel) else model
     if not isinstance(model, OpenVocabularyModel):
         raise ValueError(
-            f"{type(model).__name__} gives no vectors of whole images, which the evaluation "
-            f"{evaluator_type!r} needs; choose a MODEL.META_ARCHITECTURE that stands on a CLIP, or "
-            "another dataset in DATASETS.TEST"
+            f"{type(model).__name__} gives no embeddings of whole images, which the evaluation "
+            f"{evaluator_type!r} needs; choose a MODEL.META_ARCHITECTURE that is built on a CLIP, "
+            "or another dataset in DATASETS.TEST"
         )
     return EMBEDDERS[evaluator_type](model)

@@ -33,9 +33,9 @@ from ..plugin import OVSeg
 from ..vocab import read_class_names
 from .ceilings import with_ceiling
 from .embedders import EMBEDDERS, with_embedder
+from .lambda_sweep import LambdaSweep, SweepEvaluator
 from .left_out import LeavingOut, LeavingOutEvaluator
 from .results_table import class_numbers, main_numbers, results_table
-from .sweep import LambdaSweep, SweepEvaluator
 
 __all__ = ["build_evaluator", "evaluate"]
 
@@ -55,9 +55,9 @@ def build_evaluator(
 ) -> DatasetEvaluator:
     """The evaluator of a dataset, by the ``evaluator_type`` of its metadata.
 
-    ``classification`` and ``linear_probe`` ask each dict for ``category_id``, the latter for
-    ``probe_part`` too, and ``retrieval`` for ``captions``; all other types are segmentation, or
-    what else ``TEST.TASK`` asks.
+    ``classification`` and ``linear_probe`` read ``category_id`` of the dataset's dicts, the latter
+    ``probe_part`` too, and ``retrieval`` reads ``captions``; all other types are evaluated by
+    ``TEST.TASK``, by default segmentation.
 
     Raises:
         ValueError: a dataset whose metadata lacks ``stuff_classes`` or ``ignore_label``, or that
@@ -74,7 +74,7 @@ def build_evaluator(
                 f"dataset {dataset_name!r} has no {attribute}; set it with "
                 f"MetadataCatalog.get({dataset_name!r}).set({attribute}=...)"
             )
-    read_class_names(metadata, f"dataset {dataset_name!r}")  # refuses what is no list of names
+    read_class_names(metadata, f"dataset {dataset_name!r}")  # refuses anything but a list of names
     if evaluator_type == "classification":
         return ClassificationEvaluator(dataset_name, category_fn=read_category)
     if evaluator_type == "linear_probe":
@@ -103,22 +103,22 @@ def evaluate(
 ) -> OrderedDict[str, Any]:
     """Evaluate on every dataset of ``DATASETS.TEST`` and write ``OUTPUT_DIR/results.json``.
 
-    Images that memory does not suffice for are left out, counted and named in the log.
+    Images that do not fit into memory are left out, counted and named in the log.
 
     Args:
         cfg: reads ``DATASETS.TEST``, ``OUTPUT_DIR`` and ``TEST``.
         model: takes batched input dicts.
-        evaluators: one for each dataset, in place of those that ``build_evaluator`` makes.
+        evaluators: one for each dataset, in place of those from ``build_evaluator``.
         build_loader: config and dataset name -> batches of input dicts.
-        build_evaluator: config and dataset name -> what judges the answers.
+        build_evaluator: config and dataset name -> evaluator.
 
     Returns:
         Dataset name -> task -> numbers on rank 0, empty elsewhere; for a single dataset its tasks
-        alone, as detectron2's ``DefaultTrainer.test`` does it.
+        alone, as in detectron2's ``DefaultTrainer.test``.
 
     Raises:
-        ValueError: no test dataset, not one evaluator for each, or a ceiling or lambdas that the
-            model has not.
+        ValueError: no test dataset, not one evaluator for each, or a ceiling or lambdas that do
+            not fit the model.
     """
     names = list(cfg.DATASETS.TEST)
     if not names:
@@ -137,17 +137,17 @@ def evaluate(
             others = {lam: build_evaluator(cfg, name) for lam in lams}
             evaluator = SweepEvaluator(evaluator, others)
         measured = LeavingOut(_measured(cfg, name, model))
-        found = inference_on_dataset(measured, loader, LeavingOutEvaluator(evaluator))
+        tasks = inference_on_dataset(measured, loader, LeavingOutEvaluator(evaluator))
         if not comm.is_main_process():
             continue
-        results[name] = found
-        _report(cfg, name, model, found)
+        results[name] = tasks
+        _report(cfg, name, model, tasks)
         for caution in evaluator.cautions if isinstance(evaluator, _CAUTIOUS) else ():
             _logger.warning("%s", caution)
-        flat = {k: v for numbers in found.values() for k, v in main_numbers(numbers).items()}
+        flat = {k: v for numbers in tasks.values() for k, v in main_numbers(numbers).items()}
         path = write_results(Path(cfg.OUTPUT_DIR), {name: flat})
         _logger.info("results of %s written to %s", name, path)
-        classes = {k: v for numbers in found.values() for k, v in class_numbers(numbers).items()}
+        classes = {k: v for numbers in tasks.values() for k, v in class_numbers(numbers).items()}
         if classes:
             path = write_results(Path(cfg.OUTPUT_DIR), {name: classes}, CLASSES_FILE)
             _logger.info("results of single classes of %s written to %s", name, path)
@@ -156,7 +156,7 @@ def evaluate(
 
 @torch.no_grad()
 def _share_statistics(model: nn.Module) -> None:
-    """Give all processes the batch statistics of rank 0, which are those of its checkpoints."""
+    """Copy the batch statistics of rank 0, which its checkpoints hold, to all processes."""
     if comm.get_world_size() == 1:
         return
     for module in model.modules():
@@ -170,7 +170,7 @@ def _evaluator_type(dataset_name: str) -> str:
 
 
 def _measured(cfg: CfgNode, dataset_name: str, model: nn.Module) -> nn.Module:
-    """The model as a dataset's evaluator needs it, or the ceiling in its place."""
+    """The model, its ceiling, sweep or embedder, as the config and the dataset's evaluator ask."""
     evaluator_type = _evaluator_type(dataset_name)
     if evaluator_type not in EMBEDDERS:
         if cfg.TEST.CEILING or cfg.TEST.LAMBDAS:
@@ -186,14 +186,14 @@ def _measured(cfg: CfgNode, dataset_name: str, model: nn.Module) -> nn.Module:
 
 
 def _report(
-    cfg: CfgNode, dataset_name: str, model: nn.Module, found: dict[str, dict[str, Any]]
+    cfg: CfgNode, dataset_name: str, model: nn.Module, tasks: dict[str, dict[str, Any]]
 ) -> None:
     """Log a table of the main numbers of each task."""
     model = model.module if isinstance(model, DistributedDataParallel) else model
     method = type(model).__name__
     method += f", ceiling {cfg.TEST.CEILING}" if cfg.TEST.CEILING else ""
     class_sets = MetadataCatalog.get(dataset_name).get("class_sets") or {}
-    for numbers in found.values():
+    for numbers in tasks.values():
         table = results_table(
             dataset_name,
             method,

@@ -1,4 +1,4 @@
-"""What a run shows on the console and what it keeps in ``log.txt``."""
+"""The logs of a run: brief on the console, in full in ``log.txt``."""
 
 import logging
 import sys
@@ -10,15 +10,14 @@ from .console import write_any_name
 __all__ = ["BriefFormatter", "set_up_logs"]
 
 _LOGGERS = ("fvcore", "detectron2", "ovseg_d2")
-# By the folder of a run: the handlers that it has added, each with the name of its logger.
+# Folder of a run -> the handlers it has added, each with the name of its logger.
 _handlers: dict[str, list[tuple[str, logging.Handler]]] = {}
 
 
 class BriefFormatter(logging.Formatter):
-    """Shortens what would fill the screen; whole messages are in the log file.
+    """Shortens messages that would fill the screen; the log file has them in full.
 
-    Lists of versions, dumps of configs, tables of every class and tracebacks are for looking up,
-    and push out of sight what the person at the console has to know.
+    Examples are lists of versions, dumps of configs, tables of every class and tracebacks.
     """
 
     def __init__(
@@ -27,9 +26,9 @@ class BriefFormatter(logging.Formatter):
         """Wrap a formatter.
 
         Args:
-            inner: makes the text.
-            max_lines: of a longer text the first line is shown.
-            max_chars: of a longer line the beginning is shown.
+            inner: formats the full text.
+            max_lines: longer texts are cut to their first line.
+            max_chars: longer lines are cut to their beginning.
         """
         super().__init__()
         self._inner = inner
@@ -39,7 +38,7 @@ class BriefFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """One record as text."""
         text = self._inner.format(record)
-        if getattr(record, "in_full", False):  # a table that is made for the console
+        if getattr(record, "in_full", False):  # a table meant for the console
             return text
         lines = text.splitlines()
         if record.exc_info or len(lines) > self._max_lines:
@@ -57,8 +56,8 @@ class BriefFormatter(logging.Formatter):
 def set_up_logs(output_dir: str) -> None:
     """Log to ``output_dir/log.txt`` in full, and to the console, on rank 0, in brief.
 
-    The handlers of an earlier run in this process are removed, so that its ``log.txt`` gets no line
-    of this run and the console shows each line once. Handlers of other code stay.
+    The handlers of earlier runs in this process are removed, so that their ``log.txt`` gets no
+    lines of this run and the console shows each line once. Handlers of other code stay.
 
     Args:
         output_dir: an existing folder.
@@ -67,10 +66,10 @@ def set_up_logs(output_dir: str) -> None:
     _add_handlers(output_dir)
     mine = _handlers.setdefault(output_dir, [])
     for name in _LOGGERS:
-        added = [each for each in logging.getLogger(name).handlers if each not in before]
-        mine += [(name, handler) for handler in added]
-    for of_run in _handlers.values():
-        for name, handler in of_run:
+        handlers = logging.getLogger(name).handlers
+        mine += [(name, handler) for handler in handlers if handler not in before]
+    for run_handlers in _handlers.values():
+        for name, handler in run_handlers:
             logging.getLogger(name).removeHandler(handler)
     for name, handler in mine:
         logging.getLogger(name).addHandler(handler)
@@ -78,8 +77,8 @@ def set_up_logs(output_dir: str) -> None:
 
 def _add_handlers(output_dir: str) -> None:
     rank = comm.get_rank()
-    # As detectron2's default_setup calls it, which then finds the handlers there: setup_logger
-    # remembers its arguments.
+    # The same arguments as in detectron2's default_setup, so that setup_logger, which caches its
+    # calls, adds no handlers a second time.
     loggers = [
         setup_logger(output_dir, distributed_rank=rank, name="fvcore"),
         setup_logger(output_dir, distributed_rank=rank),

@@ -1,4 +1,4 @@
-"""Optimizers: groups by kind of parameter, and one bound on the norm of all gradients."""
+"""Optimizers: parameter groups by kind, and one bound on the norm of all gradients."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,25 +22,25 @@ def parameter_groups(
     weight_decay_vectors: float,
     lr_multipliers: Sequence[tuple[str, float]] = (),
 ) -> list[dict[str, Any]]:
-    """Trainable parameters, each once, in two groups for each rate of learning.
+    """Trainable parameters, each once, in two groups for each learning rate.
 
     Matrices and convolutions decay by ``weight_decay``; biases, norms, scales and embeddings (of
     tokens and of positions, and mask prompts) by ``weight_decay_vectors``.
 
     Paper: [clip] Sec. 2.5: all weights decay that are not gains or biases.
-    Departs: embeddings are spared too; a row of theirs is a vector of its own, which most batches
-    do not see, and decay would shrink rare tokens.
+    Departs: embeddings are exempt too; each of their rows is a vector that most batches do not use,
+    and decay would shrink rare tokens.
 
     Args:
-        model: its parameters that want a gradient are taken.
-        lr: of all that no prefix names.
-        weight_decay: see above.
-        weight_decay_vectors: see above.
-        lr_multipliers: names of modules or parameters, such as ("system.decoder", 10.0), and what
-            ``lr`` is multiplied by below them; of several that fit, the longest counts.
+        model: its parameters with ``requires_grad`` are taken.
+        lr: learning rate of all parameters without a multiplier.
+        weight_decay: of matrices and convolutions.
+        weight_decay_vectors: of all other parameters.
+        lr_multipliers: module or parameter names and the factor of ``lr`` below them, such as
+            ("system.decoder", 10.0); the longest name that fits counts.
 
     Raises:
-        ValueError: nothing is trainable, or a prefix names nothing of the model.
+        ValueError: nothing is trainable, or a name is not in the model.
     """
     names = [name for name, _ in model.named_parameters()]
     for prefix, _ in lr_multipliers:
@@ -49,7 +49,7 @@ def parameter_groups(
                 f"SOLVER.LR_MULTIPLIERS names {prefix!r}, and {type(model).__name__} has no "
                 f"parameter there; its first is {names[0] if names else 'none'!r}"
             )
-    # By name and not by factor: two prefixes of one factor stay apart, should it change.
+    # By name and not by factor, so that two names of one factor keep groups of their own.
     rates = {"": 1.0} | {prefix: float(factor) for prefix, factor in lr_multipliers}
     members: dict[str, tuple[list[nn.Parameter], list[nn.Parameter]]] = {
         prefix: ([], []) for prefix in rates
@@ -60,9 +60,9 @@ def parameter_groups(
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        spared = parameter.ndim < 2 or id(parameter) in embeddings or _is_embedding(name)
-        prefix = max((each for each in rates if _is_below(name, each)), key=len)
-        members[prefix][spared].append(parameter)
+        is_vector = parameter.ndim < 2 or id(parameter) in embeddings or _is_embedding(name)
+        prefix = max((known for known in rates if _is_below(name, known)), key=len)
+        members[prefix][is_vector].append(parameter)
     groups = [
         {"params": parameters, "lr": lr * rates[prefix], "weight_decay": decay}
         for prefix, both in members.items()
@@ -75,12 +75,12 @@ def parameter_groups(
 
 
 def _is_embedding(name: str) -> bool:
-    """Whether a parameter that no module of embeddings owns is one, of a place or of a prompt."""
+    """Whether a bare parameter is a position or prompt embedding, by its name."""
     return "positional" in name or name.rpartition(".")[2] == "prompts"
 
 
 def _is_below(name: str, prefix: str) -> bool:
-    """Whether a parameter is called so, or belongs to a module that is; all belong to ""."""
+    """Whether a name or a module holds a parameter; "" holds all."""
     return not prefix or name == prefix or name.startswith(f"{prefix}.")
 
 
@@ -88,8 +88,8 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     """The optimizer that ``SOLVER`` describes, detectron2's ``CLIP_GRADIENTS`` included.
 
     Raises:
-        ValueError: an unknown optimizer or type of clipping, a multiplier of the learning rate
-            that is none, or nothing to train.
+        ValueError: an unknown optimizer or type of clipping, a bad multiplier of the learning
+            rate, or nothing to train.
     """
     solver = cfg.SOLVER
     if solver.OPTIMIZER not in _OPTIMIZERS:
@@ -119,28 +119,28 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
 
 
 def _read_multipliers(entries: Sequence[Any]) -> list[tuple[str, float]]:
-    """Pairs of a name and a factor of at least 0, as the config lists them."""
-    found: dict[str, float] = {}
+    """Names and factors of at least 0 from the config's list."""
+    multipliers: dict[str, float] = {}
     for entry in entries:
         try:
             prefix, factor = entry
             prefix, factor = str(prefix).rstrip("."), float(factor)
         except (TypeError, ValueError):
             prefix, factor = "", -1.0
-        if not prefix or not factor >= 0 or prefix in found:
+        if not prefix or not factor >= 0 or prefix in multipliers:
             raise ValueError(
                 f"SOLVER.LR_MULTIPLIERS has the entry {entry!r}; write each module once, with a "
                 "factor of at least 0, such as ['system.decoder', 10.0]"
             )
-        found[prefix] = factor
-    return list(found.items())
+        multipliers[prefix] = factor
+    return list(multipliers.items())
 
 
 def _bound_gradients(optimizer: torch.optim.Optimizer, max_norm: float) -> None:
-    """Scale all gradients together before every step; detectron2 only knows it per parameter.
+    """Bound the norm of all gradients together before every step; detectron2 does it by parameter.
 
-    A hook and not a subclass: it runs after the loss scaler of mixed precision has undone its
-    scale, and neither optimizer states nor their names change.
+    A hook runs after mixed precision has unscaled the gradients, and unlike a subclass it changes
+    neither the optimizer's states nor their names.
     """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
 

@@ -1,4 +1,4 @@
-"""The processes of a job: where they meet, and that none outlives the job."""
+"""The processes of a job: their number, their meeting address, and their end with the job."""
 
 import multiprocessing
 import os
@@ -22,53 +22,53 @@ _LOOK_EVERY = 0.5  # seconds
 
 
 def check_processes(num_gpus: int, num_machines: int) -> None:
-    """Refuse a number of processes that cannot be.
+    """Check the number of processes.
 
     Args:
-        num_gpus: processes asked for on each machine, one a GPU where there are any.
+        num_gpus: processes on each machine, one per GPU if there are any.
         num_machines: of the job.
 
     Raises:
-        ValueError: none at all, or more than there are GPUs.
+        ValueError: a number below 1, or more processes than visible GPUs.
     """
     visible = torch.cuda.device_count()
     if num_gpus < 1 or num_machines < 1:
         raise ValueError(
-            f"--num-gpus {num_gpus} --num-machines {num_machines} is no process at all; give at "
-            "least 1 of each"
+            f"--num-gpus {num_gpus} --num-machines {num_machines} starts no process; give at least "
+            "1 of each"
         )
     if 0 < visible < num_gpus:
         raise ValueError(
-            f"--num-gpus {num_gpus}, but {visible} are visible; ask for at most so many, or hide "
+            f"--num-gpus {num_gpus}, but {visible} are visible; give at most {visible}, or hide "
             "them (CUDA_VISIBLE_DEVICES=) to run on the CPU"
         )
 
 
 def check_dist_url(url: str, num_gpus: int, num_machines: int, machine_rank: int) -> None:
-    """Refuse an address at which the processes of a job cannot meet.
+    """Check that the processes of a job can meet at an address.
 
     Args:
-        url: ``tcp://HOST:PORT``, ``auto`` or another address that torch knows.
+        url: ``tcp://HOST:PORT``, ``auto`` or another address that torch accepts.
         num_gpus: processes on each machine.
         num_machines: of the job.
-        machine_rank: index of this machine; the first one listens at the address.
+        machine_rank: index of this machine; machine 0 listens at the address.
 
     Raises:
-        ValueError: no such machine, ``auto`` for several machines, no host or port, or a port that
-            is in use.
+        ValueError: no such machine, ``auto`` for several machines, a missing or unknown host, a
+            missing port, or a port in use.
     """
     if not 0 <= machine_rank < num_machines:
         raise ValueError(
-            f"--machine-rank {machine_rank} is none of the {num_machines} machines; give one from "
-            f"0 to {num_machines - 1}"
+            f"--machine-rank {machine_rank} is not one of the {num_machines} machines; give a "
+            f"number from 0 to {num_machines - 1}"
         )
     if num_gpus * num_machines == 1:
         return
     if url == "auto":
         if num_machines > 1:
             raise ValueError(
-                f"--dist-url auto finds a port of one machine, and --num-machines is "
-                f"{num_machines}; give tcp://HOST:PORT, where HOST is the first machine"
+                f"--dist-url auto works on one machine, and --num-machines is {num_machines}; give "
+                "tcp://HOST:PORT, where HOST is the first machine"
             )
         return
     parts = urlsplit(url)
@@ -76,27 +76,27 @@ def check_dist_url(url: str, num_gpus: int, num_machines: int, machine_rank: int
         return
     try:
         host, port = parts.hostname, parts.port
-    except ValueError:  # a port that is no number from 0 to 65535
+    except ValueError:  # the port is not a number from 0 to 65535
         host = port = None
     if not host or not port:
-        raise ValueError(f"--dist-url {url} is no tcp://HOST:PORT; give one, or auto")
+        raise ValueError(f"--dist-url {url} is not tcp://HOST:PORT; give such an address, or auto")
     try:
         socket.getaddrinfo(host, port)
     except OSError as error:
         raise ValueError(
-            f"--dist-url {url}: the host {host!r} is not known here ({error.strerror}); give the "
-            "name or address of the first machine"
+            f"--dist-url {url}: the host {host!r} is unknown ({error.strerror}); give the name or "
+            "address of the first machine"
         ) from error
     if machine_rank > 0:
         return
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # As torch does it: a port is free again as soon as the former job has left it.
+        # As in torch: a port is free again as soon as the former job has left it.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("", port))
         except OSError as error:
             raise ValueError(
-                f"--dist-url {url}: port {port} cannot be listened at ({error.strerror}), perhaps "
+                f"--dist-url {url}: cannot listen at port {port} ({error.strerror}), perhaps "
                 "because another job runs; give another port, or --dist-url auto on one machine"
             ) from error
 
@@ -104,8 +104,8 @@ def check_dist_url(url: str, num_gpus: int, num_machines: int, machine_rank: int
 class _Work:
     """The work of one process of a job, which ends when the process that started it is gone.
 
-    The look-out starts when a new process unpickles its work, and so before it waits for the other
-    processes. An interrupt is left to the process that started the job: it ends the others.
+    The watch starts when a new process unpickles its work, before it waits for the other processes.
+    Interrupts are ignored: the process that started the job ends the others.
     """
 
     def __init__(self, work: Callable[..., object]) -> None:
@@ -122,7 +122,7 @@ class _Work:
 
 
 def end_with_parent(parent: int) -> None:
-    """End this process, at once and without a word, when its parent is gone, even if killed.
+    """End this process silently as soon as its parent is gone, even if the parent is killed.
 
     Args:
         parent: the parent's process id.
@@ -148,19 +148,19 @@ def launch_job(
 ) -> None:
     """Call ``work(*args)`` in every process of a job by detectron2's ``launch``.
 
-    Departs: started processes end with this one, whether it is interrupted or killed.
+    Departs: started processes end with this one, even if it is killed.
 
     Args:
         work: picklable.
-        num_gpus: processes on this machine; 1 of 1 machine is this process itself.
-        args: of ``work``, picklable.
+        num_gpus: processes on this machine; with 1 on 1 machine ``work`` runs in this process.
+        args: arguments of ``work``, picklable.
         num_machines: of the job.
-        machine_rank: index of this one.
-        dist_url: where the processes meet.
-        timeout: how long a process waits for the others.
+        machine_rank: index of this machine.
+        dist_url: the address where the processes meet (:func:`check_dist_url`).
+        timeout: of a process that waits for the others.
 
     Raises:
-        ValueError: see :func:`check_dist_url`.
+        ValueError: a bad address.
         torch.multiprocessing.ProcessExitedException: a process ended with an error code.
     """
     check_dist_url(dist_url, num_gpus, num_machines, machine_rank)

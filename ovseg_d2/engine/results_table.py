@@ -1,4 +1,4 @@
-"""The table of an evaluation that a person reads; files hold all numbers."""
+"""The table that an evaluation logs; the results files hold all numbers."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,20 +6,20 @@ from typing import Any
 
 from tabulate import tabulate
 
-from .sweep import lambda_key
+from .lambda_sweep import lambda_key
 
 __all__ = ["class_numbers", "main_numbers", "results_table"]
 
-# Numbers of class sets, whose names may bear hyphens as numbers of single classes do.
-_OF_SETS = ("mIoU_", "class_accuracy_")
-# Mean over classes -> how keys of single classes begin.
+# Beginnings of the keys of class sets, whose names may contain hyphens.
+_CLASS_SETS = ("mIoU_", "class_accuracy_")
+# Mean over classes -> beginning of the keys of single classes.
 _CLASS_KEYS = {"mIoU": "IoU-", "class_accuracy": "accuracy-"}
 _SHOWN = 5  # of the best classes, and of the worst
 
 
 def main_numbers(numbers: Mapping[str, Any]) -> dict[str, Any]:
-    """All but the numbers of single classes."""
-    return {k: value for k, value in numbers.items() if "-" not in k or k.startswith(_OF_SETS)}
+    """Drop the numbers of single classes (keys with "-"), and keep those of class sets."""
+    return {k: value for k, value in numbers.items() if "-" not in k or k.startswith(_CLASS_SETS)}
 
 
 def class_numbers(numbers: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,36 +36,36 @@ def results_table(
     lams: Sequence[float] = (),
     class_sets: Mapping[str, Sequence[int]] | None = None,
 ) -> str:
-    """Write the numbers of a task as text.
+    """Format the numbers of a task as text.
 
     Args:
         dataset_name: of the test set.
-        method: what was evaluated.
-        numbers: name -> value, with those of single classes and those of ``lams``.
-        lam: lambda of the numbers without a lambda in their name; None where there is none.
-        lams: of `sweep.lambda_key`.
+        method: the evaluated method.
+        numbers: name -> value, including single classes and the lambdas of a sweep.
+        lam: lambda of the numbers without a lambda in their name; None if there is none.
+        lams: lambdas of a sweep (:func:`~.lambda_sweep.lambda_key`).
         class_sets: of the dataset.
 
     Returns:
-        A line that names dataset and method, a table with a row for each number and a column for
-        each lambda, and the best and the worst classes.
+        A line with dataset and method, a table with a row for each number and a column for each
+        lambda, and the best and worst classes.
     """
     main = main_numbers(numbers)
-    swept = {lambda_key(key, each) for key in main for each in lams}
+    swept = {lambda_key(key, value) for key in main for value in lams}
     seconds = main.pop("seconds", None)
     images = main.pop("images", None)
     head = [f"dataset {dataset_name}", f"method {method}"]
     head += [] if images is None else [f"{images} images"]
     head += [] if seconds is None else [f"{seconds:.0f} s"]
-    own = "value" if lam is None else f"lambda {lam:g}"
-    columns = [own, *(f"lambda {each:g}" for each in lams)]
+    first = "value" if lam is None else f"lambda {lam:g}"
+    columns = [first, *(f"lambda {value:g}" for value in lams)]
     rows = [
         [
             key + (" (of one class)" if _is_of_one_class(key, numbers, class_sets or {}) else ""),
-            _text(value),
-            *(_text(main.get(lambda_key(key, each))) for each in lams),
+            _text(number),
+            *(_text(main.get(lambda_key(key, value))) for value in lams),
         ]
-        for key, value in main.items()
+        for key, number in main.items()
         if key not in swept
     ]
     align = ("left", *["right"] * len(columns))
@@ -92,7 +92,7 @@ def _values_of_classes(numbers: Mapping[str, Any], prefix: str) -> dict[str, flo
 def _is_of_one_class(
     key: str, numbers: Mapping[str, Any], class_sets: Mapping[str, Sequence[int]]
 ) -> bool:
-    """Whether a mean over classes has one class to be over."""
+    """Whether a mean over classes has the number of a single class."""
     for measure, prefix in _CLASS_KEYS.items():
         values = list(_values_of_classes(numbers, prefix).values())
         name = key.removesuffix("_own_words").removesuffix("_own_pixels")

@@ -1,4 +1,4 @@
-"""Learning rate schedules: detectron2's, and the polynomial one."""
+"""Learning rate schedules: detectron2's, and a polynomial one with a floor."""
 
 import torch
 from fvcore.common.param_scheduler import ParamScheduler, PolynomialDecayParamScheduler
@@ -15,13 +15,13 @@ def build_lr_scheduler(
 ) -> torch.optim.lr_scheduler.LRScheduler:
     """The schedule that ``SOLVER.LR_SCHEDULER_NAME`` names.
 
-    ``WarmupPolyLR`` is floor + (1 - floor) (1 - t / T)^power with a warm-up; MMSegmentation, which
-    [maskclip] is trained with, has such a floor. Departs: detectron2's DeepLab project
-    keeps T in the checkpoint, so that a resumed run cannot have a larger ``MAX_ITER``; here T is
-    the config's.
+    ``WarmupPolyLR`` is floor + (1 - floor) (1 - t / T)^power with a warm-up; the floor is that of
+    MMSegmentation, which trains [maskclip].
+    Departs: detectron2's DeepLab project keeps T in the checkpoint, so that a resumed run cannot
+    have a larger ``MAX_ITER``; here T is the config's.
 
     Raises:
-        ValueError: a floor that is no share.
+        ValueError: ``SOLVER.POLY_LR_FLOOR`` is outside [0, 1].
     """
     solver = cfg.SOLVER
     if solver.LR_SCHEDULER_NAME != "WarmupPolyLR":
@@ -41,7 +41,7 @@ def build_lr_scheduler(
 
 
 class _AboveFloor(ParamScheduler):
-    """A decay from 1 to 0, as one from 1 to a floor."""
+    """Scales a decay from 1 to 0 to one from 1 to a floor."""
 
     def __init__(self, decay: ParamScheduler, floor: float) -> None:
         self._decay, self._floor = decay, floor

@@ -1,4 +1,4 @@
-"""The plugin's trainer: detectron2's, resumable to the sample and able to run on CPUs."""
+"""The plugin's trainer: detectron2's, resumable to the sample, and on CPUs too."""
 
 import inspect
 import logging
@@ -32,7 +32,7 @@ from .schedule import build_lr_scheduler
 __all__ = ["DivergedError", "Trainer"]
 
 _logger = logging.getLogger(__name__)
-# An entry of the losses in detectron2's message: "'loss_mask': np.float64(nan)".
+# A loss in detectron2's error message, such as "'loss_mask': np.float64(nan)".
 _LOSS = re.compile(r"'([\w.]+)': (?:np\.\w+\()?([-+\w.]+)")
 
 
@@ -41,23 +41,23 @@ class DivergedError(ValueError, FloatingPointError):
 
 
 class Trainer(DefaultTrainer):
-    """Trains what a config describes; a killed run goes on with ``resume_or_load(resume=True)``.
+    """Trains the model of a config; ``resume_or_load(resume=True)`` continues a killed run.
 
-    Departs from detectron2's ``DefaultTrainer``: several processes work on CPUs too, and data and
-    dropout are functions of (seed, iteration, rank, sample), so that a resumed run repeats the
-    uninterrupted one. Mixed precision works on CPUs.
+    Departs from detectron2's ``DefaultTrainer``: several processes and mixed precision work on CPUs
+    too, and data and dropout are functions of (seed, iteration, rank, sample), so that a resumed
+    run repeats the uninterrupted one.
     """
 
     def __init__(self, cfg: CfgNode) -> None:
         """Build model, optimizer, data and hooks.
 
         Args:
-            cfg: frozen or not; the number of workers is scaled as detectron2 does it.
+            cfg: frozen or not; the number of workers is scaled as in detectron2.
 
         Raises:
-            ValueError: what the config asks for cannot be built; the sentence names the key.
+            ValueError: a config that cannot be built; the sentence names the key.
         """
-        # DefaultTrainer's own constructor hands device_ids to models on CPUs, which torch refuses.
+        # DefaultTrainer's constructor passes device_ids for models on CPUs, which torch refuses.
         TrainerBase.__init__(self)
         if not logging.getLogger("detectron2").isEnabledFor(logging.INFO):
             setup_logger()
@@ -75,20 +75,20 @@ class Trainer(DefaultTrainer):
         self.register_hooks(self.build_hooks())
 
     def resume_or_load(self, resume: bool = True) -> None:
-        """Go on from the last checkpoint, data included, or load ``MODEL.WEIGHTS``.
+        """Continue from the last checkpoint, data included, or load ``MODEL.WEIGHTS``.
 
-        ``SOLVER.MAX_ITER`` may differ from the checkpoint's: the schedule is then that of the new
-        length from here on.
+        If ``SOLVER.MAX_ITER`` differs from the checkpoint's, the schedule is that of the new length
+        from the resumed step on.
 
         Raises:
-            FileNotFoundError: the checkpoint is not there.
+            FileNotFoundError: the checkpoint does not exist.
             ValueError: it cannot be read, or does not fit (:class:`~.checkpointing.Checkpointer`).
         """
         super().resume_or_load(resume)
         if self.start_iter >= self.max_iter > 0:
             _logger.warning(
                 "nothing is left to train: %d iterations are done and SOLVER.MAX_ITER is %d; raise "
-                "it to go on",
+                "it to continue",
                 self.start_iter,
                 self.max_iter,
             )
@@ -100,7 +100,7 @@ class Trainer(DefaultTrainer):
         """One step of detectron2's inner trainer.
 
         Raises:
-            DivergedError: a loss, or what it is computed from, is not finite.
+            DivergedError: a loss, or the logits behind it, is not finite.
         """
         try:
             super().run_step()
@@ -117,29 +117,29 @@ class Trainer(DefaultTrainer):
     def before_train(self) -> None:
         """Call the hooks, and start the loader outside of any step.
 
-        A loader that starts draws a number for its workers. Within a step, that would shift what
-        the model draws there, and the first step of a resumed run is another one.
+        A starting loader draws a random number. Within a step, that would shift the model's random
+        numbers in the first step of a resumed run.
         """
         super().before_train()
         if self.start_iter < self.max_iter:
             _ = self._trainer._data_loader_iter
 
     def build_hooks(self) -> list[HookBase]:
-        """detectron2's hooks, the seeding of every step, a plot of what was evaluated, a report."""
-        built = [SeedEachStep(self.cfg.SEED), *super().build_hooks()]
-        if comm.is_main_process():  # last, when the writer has written
-            built.append(PlotScores(self.cfg.OUTPUT_DIR, self.cfg.TEST.EVAL_PERIOD))
-            built.append(ReportClusters(self.cfg.OUTPUT_DIR))
-        return built
+        """detectron2's hooks, the seeding of every step, the plot of scores, the cluster report."""
+        hooks = [SeedEachStep(self.cfg.SEED), *super().build_hooks()]
+        if comm.is_main_process():  # last, after the metrics are written
+            hooks.append(PlotScores(self.cfg.OUTPUT_DIR, self.cfg.TEST.EVAL_PERIOD))
+            hooks.append(ReportClusters(self.cfg.OUTPUT_DIR))
+        return hooks
 
     def build_writers(self) -> list[EventWriter]:
-        """detectron2's; a line of ``metrics.json`` that a kill cut off is removed before."""
+        """detectron2's writers, after an unfinished line of ``metrics.json`` is removed."""
         drop_unfinished_line(Path(self.cfg.OUTPUT_DIR) / "metrics.json")
         return super().build_writers()
 
     @classmethod
     def build_model(cls, cfg: CfgNode) -> nn.Module:
-        """The model that ``MODEL.META_ARCHITECTURE`` names; its structure is logged as detail."""
+        """The model of ``MODEL.META_ARCHITECTURE``; its structure is logged at debug level."""
         model = build_model(cfg)
         sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
         _logger.info(
@@ -188,7 +188,7 @@ class Trainer(DefaultTrainer):
         model: nn.Module,
         evaluators: DatasetEvaluator | list[DatasetEvaluator] | None = None,
     ) -> OrderedDict[str, Any]:
-        """See :func:`~.evaluate.evaluate`; a training without test datasets evaluates nothing."""
+        """See :func:`~.evaluate.evaluate`; without test datasets nothing is evaluated."""
         if not cfg.DATASETS.TEST:
             return OrderedDict()
         return evaluate(
@@ -207,11 +207,11 @@ def _trainer_type(cfg: CfgNode) -> type[SimpleTrainer]:
 
 
 def _distribute(model: nn.Module) -> nn.Module:
-    """Wrap a model for several processes; a lone one gets it back as it is."""
+    """Wrap a model for several processes; for one process it is returned unchanged."""
     if comm.get_world_size() == 1:
         return model
     known = inspect.signature(DistributedDataParallel.__init__).parameters
-    # Each process keeps its own batch statistics; later versions of torch renamed the switch.
+    # Each process keeps its own batch statistics; newer versions of torch renamed the option.
     switch = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
     options: dict[str, Any] = {switch: False}
     if next(model.parameters()).is_cuda:

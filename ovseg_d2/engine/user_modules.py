@@ -1,4 +1,4 @@
-"""Modules of the user's own, which register datasets and the like: ``--import MODULE``."""
+"""``--import MODULE``: modules of the user, which register datasets and more."""
 
 import os
 import pkgutil
@@ -10,16 +10,16 @@ __all__ = ["import_modules"]
 
 
 def import_modules(names: Sequence[str]) -> None:
-    """Import what a user names, in the folder at hand or wherever Python looks.
+    """Import modules from the current folder or Python's search path.
 
-    Each process of a job calls it, for a process inherits no registered dataset.
+    Each process of a job calls it, because registered datasets are not inherited.
 
     Args:
-        names: of modules, with dots for those of packages. What is imported already stays.
+        names: of modules, with dots for those in packages; imported ones are not imported again.
 
     Raises:
-        ValueError: a name that is none, or of no module there. Errors of the module itself are
-            raised as they are.
+        ValueError: a name that is not a module's, or a module that does not exist. Errors in the
+            module itself are raised unchanged.
     """
     folder = os.getcwd()
     if names and folder not in sys.path:
@@ -27,18 +27,18 @@ def import_modules(names: Sequence[str]) -> None:
     for name in names:
         if not all(part.isidentifier() for part in name.split(".")) or name.endswith(".py"):
             raise ValueError(
-                f"--import {name} is no name of a module; for my_datasets.py in the folder at hand "
-                "write --import my_datasets"
+                f"--import {name} is not the name of a module; for my_datasets.py in the current "
+                "folder write --import my_datasets"
             )
         try:
-            found = pkgutil.resolve_name(name)
+            module = pkgutil.resolve_name(name)
         except ModuleNotFoundError as error:
             if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-                raise  # of an import in the module
-            found = None
+                raise  # an import inside the module failed
+            module = None
         except AttributeError:
-            found = None
-        if not isinstance(found, ModuleType):
+            module = None
+        if not isinstance(module, ModuleType):
             raise ValueError(
                 f"--import {name}: there is no such module in {folder} or on PYTHONPATH; correct "
                 "the name, or add its folder to PYTHONPATH"

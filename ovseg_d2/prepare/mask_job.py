@@ -1,4 +1,4 @@
-"""Masks for many pictures: listed once, shared out to processes, one file each, resumable."""
+"""Making the mask files of many images: resumable, and shared by the processes of a job."""
 
 import os
 import sys
@@ -31,40 +31,40 @@ __all__ = [
     "process_device",
 ]
 
-# How long a process that has done its share waits for the others.
+# Waiting time of a process that has done its share for the others.
 PATIENCE = timedelta(days=30)
 
 
 @dataclass(frozen=True)
 class MaskJob:
-    """Which masks to make, and where.
+    """The images, their mask files, and the mask source.
 
     Attributes:
-        pictures: their names.
-        paths: the mask file of each.
+        images: names of the images.
+        paths: their mask files.
         source: a key of `ALL_MASK_SOURCES`.
         options: of the source.
     """
 
-    pictures: tuple[str, ...]
+    images: tuple[str, ...]
     paths: tuple[Path, ...]
     source: str
     options: Mapping[str, Any]
 
     def run(self, device: str = "cpu") -> None:
-        """Make this process's share: the files that are not there yet.
+        """Make the missing files of this process's share.
 
-        A picture that cannot be read, or for which memory does not suffice, is reported and left
-        out.
+        An image that cannot be read, or that does not fit into memory, is reported and left out.
 
         Args:
             device: of the source's network, if it has one.
 
         Raises:
-            ValueError: the source refuses its options, or files that are there were made otherwise.
+            ValueError: the source refuses its options, or existing files have another source or
+                other options.
             WriteError: a file cannot be written.
         """
-        share = list(zip(self.pictures, self.paths, strict=True))
+        share = list(zip(self.images, self.paths, strict=True))
         share = share[comm.get_rank() :: comm.get_world_size()]
         info = {"source": self.source, **self.options}
         damaged = _check_kept([path for _, path in share if path.is_file()], info)
@@ -72,8 +72,8 @@ class MaskJob:
         if not todo:
             return
         source = build_source(self.source, self.options, device)
-        bar = tqdm(total=len(share), initial=len(share) - len(todo), unit="picture")
-        # Of several processes the first one's bar stands for all: their shares are alike.
+        bar = tqdm(total=len(share), initial=len(share) - len(todo), unit="image")
+        # The shares of the processes are alike, so that the first one's bar stands for all.
         bar.disable = comm.get_rank() > 0
         with bar:
             for name, path in todo:
@@ -86,50 +86,50 @@ class MaskJob:
                 bar.update()
 
     def missing(self) -> list[str]:
-        """Pictures that have no masks (yet)."""
-        pairs = zip(self.pictures, self.paths, strict=True)
+        """Names of the images without a mask file."""
+        pairs = zip(self.images, self.paths, strict=True)
         return [name for name, path in pairs if not path.is_file()]
 
 
 def plan_job(
     inputs: Sequence[str], source: str, options: Mapping[str, Any], output: str | os.PathLike[str]
 ) -> MaskJob:
-    """List the pictures and name their mask files.
+    """List the images and name their mask files.
 
     Args:
         inputs: see :func:`~ovseg_d2.data.find_images.find_images`.
         source: a key of `ALL_MASK_SOURCES`.
-        options: of the source; they are noted in each file, and must be JSON.
+        options: of the source, as JSON values; they are noted in each file.
         output: the folder of the mask files.
 
     Raises:
-        ValueError: no such pictures, or two whose mask files would bear the same name.
+        ValueError: no images, or two images with the same mask file.
     """
-    pictures = find_images(inputs)
+    images = find_images(inputs)
     named: dict[str, str] = {}
-    for picture in pictures:
-        other = named.setdefault(mask_file_name(picture), picture)
-        if other != picture:
+    for image in images:
+        other = named.setdefault(mask_file_name(image), image)
+        if other != image:
             raise ValueError(
-                f"{other} and {picture} would share the mask file {mask_file_name(picture)!r}; "
-                "give them output folders of their own"
+                f"{other} and {image} would share the mask file {mask_file_name(image)!r}; choose "
+                "different output folders"
             )
     paths = tuple(expand_user(output) / name for name in named)
-    return MaskJob(tuple(pictures), paths, source, dict(options))
+    return MaskJob(tuple(images), paths, source, dict(options))
 
 
 @contextmanager
 def join_torchrun(num_processes: int) -> Iterator[None]:
-    """Join the processes that ``torchrun`` has started, if it has, and leave together with them.
+    """Join the processes of ``torchrun``, if it has started any, and leave together with them.
 
-    A process that left first with an error code would take the others down in their work. All end
+    A process that left first with an error code would end the others during their work. All end
     when ``torchrun`` is killed.
 
     Args:
-        num_processes: what each process is asked to start itself: 1, under torchrun.
+        num_processes: ``--num-gpus`` of this process; 1 under torchrun.
 
     Raises:
-        ValueError: processes from both.
+        ValueError: both torchrun and ``--num-gpus`` start processes.
     """
     if "RANK" not in os.environ or int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
@@ -149,14 +149,14 @@ def join_torchrun(num_processes: int) -> Iterator[None]:
 
 
 def process_device(name: str, *, argument: str = "MODEL.DEVICE") -> str:
-    """The device of one of several processes, ``auto`` resolved; of CUDA each gets its own.
+    """The device of a process; ``auto`` is resolved, and each process takes its own CUDA device.
 
     Args:
         name: of a device.
-        argument: the config key or option that holds it, for errors.
+        argument: config key or option of the name, for errors.
 
     Raises:
-        ValueError: no name of a device, or a device that is not there or not supported.
+        ValueError: an unknown name, or a device that is missing or not supported.
     """
     device = resolve_device(name, argument=argument)
     check_device(device, argument=argument)
@@ -166,14 +166,14 @@ def process_device(name: str, *, argument: str = "MODEL.DEVICE") -> str:
 
 
 def _check_kept(paths: Sequence[Path], info: Mapping[str, Any]) -> set[Path]:
-    """Refuse to go on in a folder whose masks were made in another way, by its first whole file.
+    """Check by the first undamaged file that a folder's masks have this source and its options.
 
     Returns:
-        Damaged files before that one, which are reported.
+        The damaged files before that one, which are reported.
 
     Raises:
-        ValueError: masks made in another way.
-        MaskFileError: no file is whole.
+        ValueError: another source or other options.
+        MaskFileError: all files are damaged.
     """
     damaged: dict[Path, MaskFileError] = {}
     for path in paths:
@@ -184,8 +184,8 @@ def _check_kept(paths: Sequence[Path], info: Mapping[str, Any]) -> set[Path]:
             continue
         if kept != info:
             raise ValueError(
-                f"{path} was made by {kept or 'something else'}, and what is asked for is "
-                f"{dict(info)}; choose another output folder, or remove the files to make them anew"
+                f"{path} was made by {kept or 'another program'}, and this command has "
+                f"{dict(info)}; choose another output folder, or remove the files"
             )
         for error in damaged.values():
             tqdm.write(f"made again: {error}", file=sys.stderr)

@@ -1,7 +1,7 @@
-"""Pairs of many pictures: listed once, shared out to processes in parts, resumable, then joined.
+"""Mining the pairs of many images: resumable, and shared by the processes of a job.
 
-A part is the pairs of some neighbouring pictures, in a file of its own that appears whole or not at
-all. When all are there they become one file, the same however many processes made them.
+A part is a file with the pairs of some neighbouring images. When all parts are there they are
+joined to one file, which does not depend on the number of processes.
 """
 
 import hashlib
@@ -31,23 +31,23 @@ __all__ = ["PAIR_FILE", "PairJob", "describe_summary", "plan_pairs"]
 PAIR_FILE = "pairs.jsonl"
 _SUMMARY = "summary.json"
 _PARTS = "parts"
-_PART_SIZE = 64  # pictures: what a killed process has to do again, at most
+_PART_SIZE = 64  # images that a killed process has to repeat, at most
 _MOST_COMMON = 20
 
 
 @dataclass(frozen=True)
 class PairJob:
-    """Which pairs to make, and where.
+    """The images, the sources of masks and nouns, and the output folder.
 
     Attributes:
-        pictures: their names.
-        labels: of those that have some, see `find_labels`.
-        options: what pairs are made of.
-        info: all that the result depends on, as JSON.
+        images: names of the images.
+        labels: from `find_labels`.
+        options: the sources of masks and nouns.
+        info: everything that the result depends on, as JSON.
         output: the folder.
     """
 
-    pictures: tuple[str, ...]
+    images: tuple[str, ...]
     labels: Mapping[str, Sequence[tuple[str, str]]]
     options: MiningOptions
     info: Mapping[str, Any]
@@ -55,25 +55,22 @@ class PairJob:
 
     @property
     def is_done(self) -> bool:
-        """Whether the pairs are there.
+        """Whether the joined file exists.
 
         Raises:
-            ValueError: there are pairs, and they were made otherwise.
+            ValueError: it was made from other inputs or options.
         """
         return self._is_made(self.output / PAIR_FILE)
 
     def run(self, cfg: CfgNode, device: str) -> None:
-        """Make this process's share of the parts: those that are not there yet.
+        """Make the missing parts of this process's share.
 
-        A picture without masks, nouns or captions, or that cannot be read, is reported and left
-        out.
-
-        Args:
-            cfg: see `PairMiner`.
-            device: likewise.
+        An image without masks, nouns or captions, or that cannot be read, is reported and left out.
+        ``cfg`` and ``device`` are those of `PairMiner`.
 
         Raises:
-            ValueError: options that cannot be met, or a folder with pairs made otherwise.
+            ValueError: options that `PairMiner` refuses, or a folder with pairs of other inputs or
+                options.
             WriteError: a file cannot be written.
         """
         if self.is_done:
@@ -85,17 +82,17 @@ class PairJob:
         miner = PairMiner(self.options, self.labels, cfg, device)
         counts = {number: len(self._parts()[number]) for number in share}
         done = sum(counts[number] for number in share if number not in todo)
-        # Of several processes the first one's bar stands for all: their shares are alike.
+        # The shares of the processes are alike, so that the first one's bar stands for all.
         disable = comm.get_rank() > 0
-        with tqdm(total=sum(counts.values()), initial=done, unit="picture", disable=disable) as bar:
+        with tqdm(total=sum(counts.values()), initial=done, unit="image", disable=disable) as bar:
             for number in todo:
                 self._make_part(number, miner, bar)
 
     def finish(self) -> dict[str, Any] | None:
-        """Join the parts, in one process and when all have run, and sum up.
+        """Join the parts and write the summary, in one process after all have run.
 
         Returns:
-            What ``summary.json`` holds; None while parts are missing.
+            The content of ``summary.json``; None while parts are missing.
 
         Raises:
             PairFileError: a part is damaged.
@@ -116,8 +113,8 @@ class PairJob:
         return summary
 
     def _parts(self) -> list[tuple[str, ...]]:
-        starts = range(0, len(self.pictures), _PART_SIZE)
-        return [self.pictures[start : start + _PART_SIZE] for start in starts]
+        starts = range(0, len(self.images), _PART_SIZE)
+        return [self.images[start : start + _PART_SIZE] for start in starts]
 
     def _part(self, number: int) -> Path:
         return self.output / _PARTS / f"{number:06d}.jsonl"
@@ -125,15 +122,15 @@ class PairJob:
     def _make_part(self, number: int, miner: PairMiner, bar: tqdm) -> None:
         names = self._parts()[number]
         nouns = {name: miner.nouns_of(name) for name in names}
-        miner.remember([noun for of_picture in nouns.values() for noun in of_picture])
+        miner.remember([noun for image_nouns in nouns.values() for noun in image_nouns])
         pairs: list[MaskPair] = []
         left_out: dict[str, str] = {}
         for name in names:
-            found, why_not = miner.mine(name, nouns[name])
-            if why_not:
-                left_out[name] = why_not
-                tqdm.write(f"left out: {why_not}", file=sys.stderr)
-            pairs += [replace(pair, image=self._relative(name)) for pair in found]
+            image_pairs, reason = miner.mine(name, nouns[name])
+            if reason:
+                left_out[name] = reason
+                tqdm.write(f"left out: {reason}", file=sys.stderr)
+            pairs += [replace(pair, image=self._relative(name)) for pair in image_pairs]
             bar.update()
         write_pairs(self._part(number), pairs, {**self.info, "left_out": left_out})
 
@@ -165,7 +162,7 @@ class PairJob:
             )
             raise ValueError(
                 f"{path} was made by another command (it differs in {', '.join(differing)}); "
-                "choose another output folder, or remove this one to make its pairs anew"
+                "choose another output folder, or remove this one to make its pairs again"
             )
         return True
 
@@ -173,54 +170,52 @@ class PairJob:
 def plan_pairs(
     inputs: Sequence[str], options: MiningOptions, cfg: CfgNode, output: str | os.PathLike[str]
 ) -> PairJob:
-    """List the pictures, and what the pairs will depend on.
+    """List the images, and everything that the pairs will depend on.
 
     Args:
         inputs: see :func:`~ovseg_d2.data.find_images.find_images`.
-        options: what pairs are made of.
+        options: the sources of masks and nouns.
         cfg: of the CLIP that matches.
         output: the folder.
 
     Raises:
-        ValueError: no such pictures, or captions that cannot be read.
+        ValueError: no images, or captions that cannot be read.
     """
-    pictures = tuple(find_images(inputs))
+    images = tuple(find_images(inputs))
     captions: Mapping[str, Sequence[str]] = {}
     if options.captions:
-        read = read_coco_captions(options.captions)
-        captions = read.captions
-        if read.num_broken:
-            tqdm.write(f"{options.captions}: {read.num_broken} broken entries are left out")
+        file = read_coco_captions(options.captions)
+        captions = file.captions
+        if file.num_broken:
+            tqdm.write(f"{options.captions}: {file.num_broken} broken entries are left out")
     info = options.describe()
     if options.nouns != "classes":
         clip = cfg.MODEL.CLIP
         info["clip"] = [clip.NAME, clip.PRETRAINED, cfg.MODEL.MASK_ADAPTED_CLIP.FILL]
         info["templates"] = list(cfg.MODEL.TEXT.TEMPLATES)
         info["expand_ratio"] = cfg.INPUT.PAIRS.EXPAND_RATIO
-    info["pictures"] = len(pictures)
-    info["digest"] = hashlib.sha256(json.dumps([pictures, captions]).encode()).hexdigest()[:16]
-    folders = {
-        os.path.dirname(os.path.abspath(p)) for p in pictures if not shapes.is_shapes_name(p)
-    }
+    info["pictures"] = len(images)
+    info["digest"] = hashlib.sha256(json.dumps([images, captions]).encode()).hexdigest()[:16]
+    folders = {os.path.dirname(os.path.abspath(p)) for p in images if not shapes.is_shapes_name(p)}
     if folders:
         info["image_root"] = os.path.commonpath(sorted(folders))
     folder = expand_user(output)
-    return PairJob(pictures, find_labels(inputs), options, json.loads(json.dumps(info)), folder)
+    return PairJob(images, find_labels(inputs), options, json.loads(json.dumps(info)), folder)
 
 
 def _left_out_of(info: Mapping[str, Any]) -> dict[str, str]:
-    """Images that gave no pair, and why; {} where that cannot be read."""
+    """Image without a pair -> reason; {} if that cannot be read."""
     left_out = info.get("left_out")
     return left_out if isinstance(left_out, dict) else {}
 
 
-def _sum_up(found: PairFile) -> dict[str, Any]:
-    nouns = Counter(pair.noun for pair in found.pairs)
-    left_out = _left_out_of(found.info)
+def _sum_up(file: PairFile) -> dict[str, Any]:
+    nouns = Counter(pair.noun for pair in file.pairs)
+    left_out = _left_out_of(file.info)
     return {
-        "pictures": found.info.get("pictures"),
+        "pictures": file.info.get("pictures"),
         "left_out": len(left_out),
-        "pairs": len(found.pairs),
+        "pairs": len(file.pairs),
         "unique_nouns": len(nouns),
         "most_common": nouns.most_common(_MOST_COMMON),
         "why_left_out": left_out,
@@ -228,9 +223,9 @@ def _sum_up(found: PairFile) -> dict[str, Any]:
 
 
 def describe_summary(summary: Mapping[str, Any]) -> str:
-    """A summary in a few lines, for people."""
+    """A summary in a few readable lines."""
     common = ", ".join(f"{noun} {count}" for noun, count in summary["most_common"])
     return (
         f"{summary['pairs']} pairs of {summary['unique_nouns']} nouns from {summary['pictures']} "
-        f"pictures, {summary['left_out']} of them left out\nmost common: {common or 'none'}"
+        f"images, {summary['left_out']} of them left out\nmost common: {common or 'none'}"
     )

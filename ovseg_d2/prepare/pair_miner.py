@@ -1,4 +1,4 @@
-"""The mask-category pairs of single pictures: their nouns, their masks, and which fit together."""
+"""The mask-category pairs of an image: its nouns, its masks, and the matches between them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -30,22 +30,22 @@ TRUTH = "labels"  # beside the names of `ALL_MASK_SOURCES`
 
 @dataclass(frozen=True)
 class MiningOptions:
-    """What pairs are made of.
+    """The sources of masks and nouns.
 
-    Paper: [ovseg] Sec. 3.2 mines proposals with the nouns of captions; its alternatives are the
-    truth's masks with their class names ("labels" and "classes"), and with the nouns of captions.
+    Paper: [ovseg] Sec. 3.2 matches proposals with the nouns of captions; its alternatives are true
+    masks with their class names ("labels" and "classes"), and with the nouns of captions.
 
     Attributes:
         masks: a key of `ALL_MASK_SOURCES`; or "labels", one mask for each class of the labels.
         mask_options: of the source.
         nouns: "phrases" or "nouns" of captions, or the "classes" of the labels.
-        captions: a file of COCO's captions; "" takes the Shapes world's own.
-        captions_per_image: the first so many of a picture's captions; 0 takes all.
+        captions: a file of COCO captions; "" takes the Shapes world's.
+        captions_per_image: number of an image's captions that are read; 0 takes all.
         tagger: a name of `mining.TAGGERS`.
         tagger_options: of the tagger.
 
     Raises:
-        ValueError: a value that is none of these, or classes of masks that have none.
+        ValueError: an unknown value, or "classes" with masks that have none.
     """
 
     masks: str = "shapes"
@@ -76,33 +76,33 @@ class MiningOptions:
             )
 
     def describe(self) -> dict[str, Any]:
-        """The same as JSON; of a file of captions its name alone, for it may be moved."""
+        """The options as JSON; the file of captions without its folder, since it may be moved."""
         return asdict(self) | {"captions": Path(self.captions).name}
 
 
 def find_labels(inputs: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
-    """Find the labels of each picture of the registered datasets among some inputs.
+    """Find the labels of the images of those inputs that are registered datasets.
 
     Returns:
-        Picture -> (label file, dataset) of each of its entries, each pair once.
+        Image -> (label file, dataset) of its entries, without duplicates.
     """
-    found: dict[str, list[tuple[str, str]]] = {}
+    labels_of: dict[str, list[tuple[str, str]]] = {}
     for name in inputs:
         for entry in DatasetCatalog.get(name) if name in DatasetCatalog.list() else ():
             if "sem_seg_file_name" in entry:
-                labels = found.setdefault(entry["file_name"], [])
+                labels = labels_of.setdefault(entry["file_name"], [])
                 if (entry["sem_seg_file_name"], name) not in labels:
                     labels.append((entry["sem_seg_file_name"], name))
-    return found
+    return labels_of
 
 
 def build_matcher(cfg: CfgNode, device: str) -> MaskMatcher:
-    """CLIP as it is before any adaptation, looking at masked crops.
+    """The matcher of masked crops and nouns by CLIP without any adaptation.
 
     Args:
         cfg: reads the tower's and the text's keys, ``MODEL.MASK_ADAPTED_CLIP.FILL`` and
             ``INPUT.PAIRS.EXPAND_RATIO``.
-        device: where it works.
+        device: of CLIP.
     """
     tower = build_tower(cfg).eval().to(device)
     crop = CropOptions(
@@ -113,11 +113,11 @@ def build_matcher(cfg: CfgNode, device: str) -> MaskMatcher:
 
 
 class _LeftOut(Exception):
-    """A picture that gives no pair; the text says why."""
+    """An image gives no pair; the text is the reason."""
 
 
 class PairMiner:
-    """Makes the pairs of pictures."""
+    """Makes the pairs of images."""
 
     def __init__(
         self,
@@ -126,13 +126,13 @@ class PairMiner:
         cfg: CfgNode,
         device: str = "cpu",
     ) -> None:
-        """Build what the options ask for, and no more.
+        """Build only the parts that the options need.
 
         Args:
-            options: what pairs are made of.
-            labels: of pictures, from `find_labels`; those of the Shapes world need none.
+            options: the sources of masks and nouns.
+            labels: from `find_labels`; images of the Shapes world need none.
             cfg: see `build_matcher`.
-            device: of CLIP, and of the mask source if it has a model.
+            device: of CLIP, and of the mask source's model.
 
         Raises:
             ValueError: captions that cannot be read, a source or tagger that cannot be built.
@@ -150,37 +150,37 @@ class PairMiner:
             self._source = build_source(options.masks, options.mask_options, device)
 
     def nouns_of(self, name: str) -> dict[str, str]:
-        """Nouns of a picture's captions, and the first caption that each is in; {} of classes."""
+        """Noun -> the first caption with it, of an image; {} for nouns "classes"."""
         if self._tagger is None:
             return {}
         if self._options.captions:
             captions = self._captions.get(Path(name).name, ())
         else:
             captions = shapes.read_captions(name) if shapes.is_shapes_name(name) else ()
-        found: dict[str, str] = {}
+        nouns: dict[str, str] = {}
         for caption in captions[: self._options.captions_per_image or None]:
             phrases = self._options.nouns == "phrases"
             for noun in find_nouns(self._tagger(caption), phrases=phrases):
-                found.setdefault(noun, caption)
-        return found
+                nouns.setdefault(noun, caption)
+        return nouns
 
     def remember(self, nouns: Sequence[str]) -> None:
-        """Encode nouns of several pictures at once."""
+        """Encode the nouns of several images at once."""
         if self._matcher is not None:
             self._matcher.remember(nouns)
 
     def mine(self, name: str, nouns: Mapping[str, str]) -> tuple[list[MaskPair], str]:
-        """Make the pairs of one picture.
+        """Make the pairs of one image.
 
         Args:
-            name: of the picture.
+            name: of the image.
             nouns: from `nouns_of`.
 
         Returns:
-            Its pairs, and why there are none ("" where there are).
+            Its pairs, and the reason if there are none (else "").
 
         Raises:
-            ValueError: the mask source or the labels do not know such pictures at all.
+            ValueError: the mask source or the labels do not have such images.
         """
         try:
             with memory_for(name):
@@ -210,14 +210,14 @@ class PairMiner:
         ]
 
     def _truth_of(self, name: str) -> tuple[np.ndarray, list[str]]:
-        """(Q, H, W) masks of the labels as training sees them, and their classes' names."""
+        """(Q, H, W) masks of the labels used in training, and their class names."""
         if shapes.is_shapes_name(name):
             labels = shapes.read_labels(name, hide_novel=True)
             return _masks_of(labels.astype(np.int64), shapes.CLASSES)
         if name not in self._labels:
             raise ValueError(
-                f"{name} has no labels; for masks='{TRUTH}' name a registered dataset that has, or "
-                "pictures of the Shapes world"
+                f"{name} has no labels; for masks='{TRUTH}' name a registered dataset with labels, "
+                "or images of the Shapes world"
             )
         parts = [
             _masks_of(self._reader.read(dataset, label_file), _class_names(dataset))
@@ -227,14 +227,14 @@ class PairMiner:
         if len(sizes) > 1:
             raise _LeftOut(f"{name}: its label files have different sizes, {sorted(sizes)}")
         masks = np.concatenate([masks for masks, _ in parts])
-        return masks, [each for _, classes in parts for each in classes]
+        return masks, [name for _, classes in parts for name in classes]
 
 
 def _masks_of(labels: np.ndarray, classes: Sequence[str]) -> tuple[np.ndarray, list[str]]:
-    """(Q, H, W) masks of (H, W) labels, and their classes' names."""
-    found = np.unique(labels)
-    known = (found >= 0) & (found < len(classes))
-    return masks_of_labels(labels)[known], [classes[number] for number in found[known]]
+    """(Q, H, W) masks of (H, W) labels, and their class names."""
+    ids = np.unique(labels)
+    known = (ids >= 0) & (ids < len(classes))
+    return masks_of_labels(labels)[known], [classes[class_id] for class_id in ids[known]]
 
 
 def _class_names(dataset: str) -> list[str]:
@@ -244,6 +244,6 @@ def _class_names(dataset: str) -> list[str]:
 def _check_size(name: str, masks: np.ndarray, image: np.ndarray) -> None:
     if masks.shape[1:] != image.shape[:2]:
         raise _LeftOut(
-            f"{name}: its masks are {masks.shape[1]} x {masks.shape[2]} pixels and the picture is "
+            f"{name}: its masks are {masks.shape[1]} x {masks.shape[2]} pixels and the image is "
             f"{image.shape[0]} x {image.shape[1]}; {size_remedy(masks.shape[1:], image.shape[:2])}"
         )

@@ -1,4 +1,4 @@
-"""The proposals of a trained OVSeg as masks for any purpose, such as mining pairs from captions."""
+"""The proposals of a trained OVSeg as a mask source, such as for mining pairs from captions."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,7 +20,7 @@ __all__ = ["ALL_MASK_SOURCES", "ProposalMasks", "build_source"]
 
 
 class ProposalMasks:
-    """The masks that a model proposes and holds for objects, most certain first; they may overlap.
+    """A model's proposals of objects as masks, by falling class score; they may overlap.
 
     Paper: [ovseg] Sec. 3.3, whose pairs are mined from such proposals.
     """
@@ -28,14 +28,14 @@ class ProposalMasks:
     def __init__(
         self, model: nn.Module, mapper: TestMapper, *, score: float = 0.5, threshold: float = 0.5
     ) -> None:
-        """Take a model, on whatever device it is.
+        """Take a model on any device.
 
         Args:
-            model: has ``propose``, as the meta-architecture `OVSeg`; put into eval mode.
-            mapper: prepares pictures as the model wants them.
-            score: proposals whose probabilities of all classes sum up to less are dropped; where
-                the model knows no classes all are kept.
-            threshold: a pixel above it is inside of a soft mask.
+            model: with ``propose``, as the meta-architecture `OVSeg`; it is set to eval mode.
+            mapper: prepares images for the model.
+            score: proposals whose class probabilities have a smaller sum are dropped; without
+                class probabilities all are kept.
+            threshold: pixels of a soft mask above it are inside.
 
         Raises:
             ValueError: numbers outside [0, 1].
@@ -58,18 +58,18 @@ class ProposalMasks:
         threshold: float = 0.5,
         device: str = "cpu",
     ) -> "ProposalMasks":
-        """Build what a config describes.
+        """Load the model of a config.
 
         Args:
             weights: a checkpoint of OVSeg or of its MaskFormer, or "random".
             config: a config file of OVSeg.
             score: see the constructor.
-            threshold: likewise.
-            device: where the model runs.
+            threshold: see the constructor.
+            device: of the model.
 
         Raises:
-            FileNotFoundError: a file that is not there.
-            ValueError: a config or a checkpoint of another kind, or what the constructor refuses.
+            FileNotFoundError: a file does not exist.
+            ValueError: a config or a checkpoint of another model, or numbers outside [0, 1].
         """
         cfg = load_config(config, ["MODEL.WEIGHTS", weights, "MODEL.DEVICE", device])
         model, _ = load_model(cfg, build=_build_proposer)
@@ -77,11 +77,11 @@ class ProposalMasks:
 
     @torch.no_grad()
     def __call__(self, image: np.ndarray, file_name: str = "") -> np.ndarray:
-        """(Q, H, W) bool masks of a picture (H, W, 3) uint8 RGB; its name plays no part."""
-        found = self._model.propose(self._mapper.prepare(image))
-        masks = found.masks.float()
-        if found.probs is not None:
-            scores, order = found.probs.sum(dim=1).sort(descending=True, stable=True)
+        """(Q, H, W) bool masks of an image (H, W, 3) uint8 RGB; its name is not used."""
+        proposals = self._model.propose(self._mapper.prepare(image))
+        masks = proposals.masks.float()
+        if proposals.probs is not None:
+            scores, order = proposals.probs.sum(dim=1).sort(descending=True, stable=True)
             masks = masks[order[scores >= self._score]]
         if masks.shape[1:] != image.shape[:2]:
             masks = F.interpolate(

@@ -85,7 +85,5 @@ def test_door_takes_no_bare_folder_for_detectron2(tmp_path):
 def test_door_shows_the_error_of_a_broken_detectron2(tmp_path):
     (tmp_path / "detectron2").mkdir()
     (tmp_path / "detectron2" / "__init__.py").write_text("raise ImportError('half is missing')")
-    program = (
-        f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]; import ovseg_d2.d2"
-    )
+    program = f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]; import ovseg_d2.d2"
     assert "ImportError: half is missing" in run("-c", program).stderr

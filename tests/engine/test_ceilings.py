@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from ovseg_d2.clip import load_clip
 from ovseg_d2.data import shapes
-from ovseg_d2.engine.ceilings import GroundTruthMasks, PatchOracle, patch_shares, with_ceiling
+from ovseg_d2.engine.ceilings import PatchCeiling, TrueMaskCeiling, patch_shares, with_ceiling
 from ovseg_d2.plugin import MaskCLIP
 from ovseg_d2.plugin.inputs import InputReader
 from ovseg_d2.systems import MaskCLIP as MaskCLIPSystem
@@ -43,7 +43,7 @@ def test_shares_of_patches_by_hand():
 def test_patch_oracle_is_right_inside_and_wrong_only_near_borders(model):
     each = scene_input(3)
     labels = torch.from_numpy(shapes.read_labels(each["file_name"]).astype(np.int64))
-    found = PatchOracle(model)([each])[0]["sem_seg"].argmax(0)
+    found = PatchCeiling(model)([each])[0]["sem_seg"].argmax(0)
     wrong = found != labels
     assert 0 < wrong.float().mean() < 0.2
     # Two patches away from any other class nothing can be wrong.
@@ -60,7 +60,7 @@ def test_patch_oracle_is_right_inside_and_wrong_only_near_borders(model):
 def test_ground_truth_masks_take_the_class_nearest_to_their_mean_feature(model):
     each = scene_input(1)
     labels = shapes.read_labels(each["file_name"])
-    found = GroundTruthMasks(model)([each])[0]["sem_seg"].argmax(0).numpy()
+    found = TrueMaskCeiling(model)([each])[0]["sem_seg"].argmax(0).numpy()
     tower = model.maskclip.tower
     with torch.no_grad():
         feats = tower.dense_feats(tower.normalize(each["image"].float()[None]))[0]
@@ -81,10 +81,10 @@ def test_ground_truth_masks_take_the_class_nearest_to_their_mean_feature(model):
 
 def test_no_name_is_the_model_itself(model):
     assert with_ceiling("", model) is model
-    assert isinstance(with_ceiling("patch", model), PatchOracle)
+    assert isinstance(with_ceiling("patch", model), PatchCeiling)
     with pytest.raises(
         ValueError, match=r"TEST\.CEILING 'roof' is not one of patch, gt_masks, which MaskCLIP"
     ):
         with_ceiling("roof", model)
-    with pytest.raises(ValueError, match="MaskCLIP's patches, which Identity does not answer with"):
+    with pytest.raises(ValueError, match="patches of MaskCLIP, which Identity does not have"):
         with_ceiling("patch", torch.nn.Identity())

@@ -105,7 +105,7 @@ def test_a_broken_newest_checkpoint_is_one_sentence(tmp_path, content):
     sentence = str(caught.value)
     assert sentence.startswith(f"cannot read the checkpoint '{tmp_path / 'model_0000003.pth'}': ")
     assert sentence.endswith(
-        "to go on from an earlier one, write its name, such as model_0000001.pth, into "
+        "to resume from an earlier one, write its name, such as model_0000001.pth, into "
         f"{tmp_path / 'last_checkpoint'}"
     )
     assert "\n" not in sentence
@@ -119,7 +119,7 @@ def test_a_truncated_checkpoint_is_one_sentence(tmp_path):
     path = tmp_path / "model.pth"
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(
-        ValueError, match=r"^cannot read .*model\.pth.*start anew without --resume$"
+        ValueError, match=r"^cannot read .*model\.pth.*start again without --resume$"
     ):
         Checkpointer(Net(), str(tmp_path)).resume_or_load("", resume=True)
     with pytest.raises(ValueError, match=r"^cannot read .*model\.pth.*give another file$"):
@@ -140,7 +140,7 @@ def test_a_checkpoint_that_is_gone_is_one_sentence(tmp_path, named):
     [
         ([torch.ones(1)], "it holds a list, not a state dict"),
         ({"model": {}}, "it holds no weights by name"),
-        ({"a": torch.ones(1), "b": {}}, "its entry 'b' is no tensor"),
+        ({"a": torch.ones(1), "b": {}}, "its entry 'b' is not a tensor"),
         ({0: torch.ones(1)}, "one of its entries is named by an int, which is no name of a weight"),
         ({"layers.a.bias": torch.tensor([1.0, float("nan")])}, "its entry 'layers.a.bias' has val"),
     ],
@@ -195,7 +195,7 @@ def test_weights_that_fit_in_part_are_loaded_and_told(tmp_path, log):
 
 def test_going_on_needs_everything_to_fit(tmp_path):
     Checkpointer(Net(names="ax"), str(tmp_path)).save("model")
-    with pytest.raises(ValueError, match="2 missing: .*go on with the config that it was trained"):
+    with pytest.raises(ValueError, match="2 missing: .*resume with the config that it was trained"):
         Checkpointer(Net(), str(tmp_path)).resume_or_load("", resume=True)
 
 

@@ -112,4 +112,4 @@ def test_options_among_the_config_keys_are_refused(capsys):
     with pytest.raises(SystemExit) as end:
         refuse_misplaced_options(parser, ["MODEL.DEVICE", "cpu", "--resume"])
     assert end.value.code == 2
-    assert "--resume stands among the config keys" in capsys.readouterr().err
+    assert "--resume follows a config key" in capsys.readouterr().err

@@ -132,7 +132,7 @@ def test_other_evaluations_take_the_model_as_it_is(model):
 
 
 def test_what_cannot_be_evaluated_so_is_told(cfg, model):
-    with pytest.raises(ValueError, match="Linear gives no vectors of whole images, which .*'retri"):
+    with pytest.raises(ValueError, match="Linear gives no embeddings of whole images, .*'retri"):
         with_embedder("retrieval", nn.Linear(2, 2))
     cfg.TEST.CEILING = "patch"
     with pytest.raises(

@@ -28,7 +28,9 @@ def used_port():
 
 def test_a_used_port_is_one_sentence(used_port):
     url = f"tcp://127.0.0.1:{used_port}"
-    with pytest.raises(ValueError, match=f"--dist-url {url}: port {used_port} cannot be") as caught:
+    with pytest.raises(
+        ValueError, match=f"--dist-url {url}: cannot listen at port {used_port} "
+    ) as caught:
         launch_job(print, 2, dist_url=url, args=())
     assert "give another port, or --dist-url auto on one machine" in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -48,13 +50,13 @@ def test_a_free_port_passes():
 @pytest.mark.parametrize(
     ("url", "machines", "rank", "sentence"),
     [
-        ("tcp://127.0.0.1", 1, 0, "is no tcp://HOST:PORT; give one, or auto"),
-        ("tcp://127.0.0.1:99999", 1, 0, "is no tcp://HOST:PORT; give one, or auto"),
-        ("tcp://:49152", 1, 0, "is no tcp://HOST:PORT; give one, or auto"),
-        ("tcp://no.such.host.invalid:49152", 2, 1, "the host 'no.such.host.invalid' is not known"),
-        ("auto", 2, 0, "auto finds a port of one machine, and --num-machines is 2; give tcp"),
-        ("auto", 2, 2, "--machine-rank 2 is none of the 2 machines; give one from 0 to 1"),
-        ("auto", 1, -1, "--machine-rank -1 is none of the 1 machines"),
+        ("tcp://127.0.0.1", 1, 0, "is not tcp://HOST:PORT; give such an address, or auto"),
+        ("tcp://127.0.0.1:99999", 1, 0, "is not tcp://HOST:PORT; give such an address, or auto"),
+        ("tcp://:49152", 1, 0, "is not tcp://HOST:PORT; give such an address, or auto"),
+        ("tcp://no.such.host.invalid:49152", 2, 1, "the host 'no.such.host.invalid' is unknown"),
+        ("auto", 2, 0, "auto works on one machine, and --num-machines is 2; give tcp"),
+        ("auto", 2, 2, "--machine-rank 2 is not one of the 2 machines; give a number from 0 to 1"),
+        ("auto", 1, -1, "--machine-rank -1 is not one of the 1 machines"),
     ],
 )
 def test_addresses_that_cannot_work(url, machines, rank, sentence):
@@ -64,7 +66,7 @@ def test_addresses_that_cannot_work(url, machines, rank, sentence):
 
 def test_numbers_of_processes(monkeypatch):
     check_processes(1, 1)
-    with pytest.raises(ValueError, match="--num-gpus 1 --num-machines 0 is no process at all"):
+    with pytest.raises(ValueError, match="--num-gpus 1 --num-machines 0 starts no process"):
         check_processes(1, 0)
     monkeypatch.setattr(processes.torch.cuda, "device_count", lambda: 1)
     with pytest.raises(ValueError, match="--num-gpus 2, but 1 are visible"):

@@ -31,7 +31,7 @@ def test_modules_of_the_folder_at_hand_are_imported_once(folder):
 
 @pytest.mark.parametrize("name", ["ovseg_own_sets.py", "a/b", "", "a..b", "3"])
 def test_what_is_no_name_of_a_module(folder, name):
-    with pytest.raises(ValueError, match="is no name of a module; for my_datasets.py in the fold"):
+    with pytest.raises(ValueError, match="is not the name of a module; for my_datasets.py in"):
         import_modules([name])
 
 

@@ -1,5 +1,7 @@
 """Images with several label files: one for each class, or several annotators."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from ovseg_d2.config import load_config
 from ovseg_d2.d2.data import DatasetCatalog
 from ovseg_d2.data.loaders import build_test_loader
 from ovseg_d2.engine import evaluate
-from ovseg_d2.engine.ceilings import PatchOracle
+from ovseg_d2.engine.ceilings import PatchCeiling
 from ovseg_d2.engine.evaluate import build_evaluator
 from ovseg_d2.prepare.pair_miner import MiningOptions, PairMiner, find_labels
 
@@ -66,15 +68,12 @@ def test_process_refuses_an_ambiguous_input(one_image, tmp_path):
 
 def test_patch_oracle_reads_the_labels_of_the_entry(one_image, tmp_path):
     class Patches(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.maskclip = self.tower = self
-            self.patch_size = (1, 1)
+        maskclip = SimpleNamespace(tower=SimpleNamespace(patch_size=(1, 1)))
 
         def vocabulary_of(self, entry):
             return ["a", "b"]
 
-    oracle = PatchOracle(Patches())
+    oracle = PatchCeiling(Patches())
     for batch, labels in zip(
         build_test_loader(config(one_image, tmp_path), one_image), LABELS, strict=True
     ):

@@ -53,7 +53,7 @@ def test_ranks_share_the_work(tmp_path, monkeypatch):
 
 def test_masks_of_two_kinds_are_not_mixed(tmp_path):
     plan_job(SOME, "shapes", {}, tmp_path).run()
-    words = "was made by .*'shapes'.*, and what is asked for is .*'felzenszwalb'.*; choose another"
+    words = "was made by .*'shapes'.*, and this command has .*'felzenszwalb'.*; choose another"
     with pytest.raises(ValueError, match=words):
         plan_job(["shapes://dev/0/0-9"], "felzenszwalb", {}, tmp_path).run()
 

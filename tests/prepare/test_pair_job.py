@@ -58,9 +58,7 @@ def test_captions_and_proposals(mine):
     counted = {noun: count for noun, count in summary["most_common"]}
     assert all([p.noun for p in pairs].count(noun) == count for noun, count in counted.items())
     text = describe_summary(summary)
-    assert text.startswith(
-        f"{len(pairs)} pairs of {summary['unique_nouns']} nouns from 10 pictures"
-    )
+    assert text.startswith(f"{len(pairs)} pairs of {summary['unique_nouns']} nouns from 10 images")
 
 
 def test_the_first_caption_alone(mine):

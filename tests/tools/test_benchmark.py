@@ -105,8 +105,8 @@ def test_numbers_and_curves_become_files(run_tool, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((*DISTILLED[:2], "--opts", "SEED", "1", "--output", "x"), "--output stands among"),
-        ((*DISTILLED[:2], "--rows", "CLIPS"), "no row's name holds any of"),
+        ((*DISTILLED[:2], "--opts", "SEED", "1", "--output", "x"), "--output follows a config key"),
+        ((*DISTILLED[:2], "--rows", "CLIPS"), "no row's name contains any of"),
         (("claims", "ovseg", "--plot", "x.png"), "has no curves; leave it out"),
         (("claims", "oveg"), "invalid choice: 'oveg'"),
     ],

@@ -86,7 +86,7 @@ def test_one_picture(demo, tmp_path, capsys):
     shown = capsys.readouterr()
     assert f"{path}: " in shown.out and " %" in shown.out
     assert f"overlay: {tmp_path / 'out' / 'one_overlay.png'}" in shown.out
-    assert "picture/s" not in shown.err  # no progress bar over one picture
+    assert "image/s" not in shown.err  # no progress bar over one picture
     found = json.loads((tmp_path / "out" / "one.json").read_text())
     assert (found["height"], found["width"]) == (16, 24)
     assert found["classes"] == ["red star", "grass"]
@@ -198,13 +198,13 @@ def test_bad_pictures_among_good_ones_are_reported_and_left_out(demo, tmp_path, 
     told = capsys.readouterr().err
     for name in ("b.png", "c.jpg", "d.png", "e.png"):
         assert told.count(f"left out: cannot read {folder / name}: ") == 1
-    assert "4 of 6 pictures could not be read" in told
+    assert "4 of 6 images could not be read" in told
 
 
 def test_all_pictures_bad(demo, tmp_path, capsys):
     (tmp_path / "a.png").write_bytes(b"no picture")
     assert demo(tmp_path / "a.png") == 1
-    assert "1 of 1 pictures could not be read" in capsys.readouterr().err
+    assert "1 of 1 images could not be read" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("never_built")
@@ -298,7 +298,7 @@ def test_options_behind_opts_are_refused_and_the_help_says_so(demo, tmp_path, ca
     with pytest.raises(SystemExit) as end:
         demo(picture(tmp_path / "a.png"), opts=("--output", "elsewhere"))
     assert end.value.code == 2
-    assert "--output stands among the config keys" in capsys.readouterr().err
+    assert "--output follows a config key" in capsys.readouterr().err
     with pytest.raises(SystemExit) as end:
         tool["main"](["--help"])
     assert end.value.code == 0
@@ -394,7 +394,7 @@ def test_heat_maps_without_memory_are_left_out_alone(demo, tmp_path, monkeypatch
     told = capsys.readouterr().err
     assert f"heatmaps left out: {path}: " in told
     assert "the maps of 2 words at 24 x 16 pixels need" in told
-    assert "1 of 1 pictures have no maps" in told
+    assert "1 of 1 images have no maps" in told
     assert outputs(tmp_path) == {"a_overlay.png", "a_labels.png", "a.json"}
 
 

@@ -50,9 +50,9 @@ def test_a_bad_picture_is_reported_and_left_out(generate, pictures, tmp_path, ca
     assert (read_masks(tmp_path / "out" / "a.json", (20, 30)).sum(axis=0) == 1).all()
     assert read_info(tmp_path / "out" / "a.json")["scale"] == 50
     out, errors = capsys.readouterr()
-    assert f"masks of 2 of 3 pictures, a file for each: {tmp_path / 'out'}" in out
+    assert f"masks of 2 of 3 images, a file for each: {tmp_path / 'out'}" in out
     assert "left out: cannot read" in errors
-    assert "1 of 3 pictures have no masks" in errors
+    assert "1 of 3 images have no masks" in errors
     Image.new("RGB", (4, 4)).save(pictures / "b.png")
     assert generate("felzenszwalb", pictures, options=("scale=50", "min_size=5")) == 0
     assert read_masks(tmp_path / "out" / "b.json", (4, 4)).all()

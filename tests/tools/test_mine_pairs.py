@@ -48,7 +48,7 @@ def test_the_command_says_what_it_has_made(mine, tmp_path, capsys):
         (("--masks", "stored"), "mask source 'stored' needs the option 'folder'"),
         (("--masks", "felzenszwalb", "--mask-option", "size=3"), "has no option 'size'"),
         (("--tagger-option", "model=x"), "tagger 'hanta' has no option 'model'"),
-        (("--num-gpus", "0"), "is no process at all"),
+        (("--num-gpus", "0"), "starts no process"),
     ],
 )
 def test_bad_input_is_one_sentence(mine, words, told):
@@ -63,7 +63,7 @@ def test_bad_command_lines(mine, capsys):
         with pytest.raises(SystemExit) as end:
             mine(*words)
         assert end.value.code == 2
-    assert "--nouns stands among the config keys" in capsys.readouterr().err
+    assert "--nouns follows a config key" in capsys.readouterr().err
 
 
 def environment() -> dict[str, str]:

@@ -103,11 +103,11 @@ def test_bad_keys_end_in_a_sentence(refused, keys, told):
 def test_bad_options_end_in_a_sentence(refused, tmp_path, capsys):
     assert "config file 'gone.yaml' does not exist" in sentence_of("--config-file", "gone.yaml")
     assert "are 1 words; give keys and values in turn" in sentence_of("SOLVER.MAX_ITER")
-    assert "--num-gpus 0 --num-machines 1 is no process at all" in refused("--num-gpus", "0")
+    assert "--num-gpus 0 --num-machines 1 starts no process" in refused("--num-gpus", "0")
     with pytest.raises(SystemExit) as end:
         main(["SOLVER.MAX_ITER", "1", "--resume"])
     assert end.value.code == 2
-    assert "--resume stands among the config keys, which come last" in capsys.readouterr().err
+    assert "--resume follows a config key, and config keys come last" in capsys.readouterr().err
 
 
 def test_a_config_of_the_project_is_read_from_another_folder(
@@ -145,7 +145,9 @@ def test_a_used_port_is_one_sentence(refused):
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         url = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
-        assert f"--dist-url {url}: port " in refused("--num-gpus", "2", "--dist-url", url)
+        assert f"--dist-url {url}: cannot listen at port " in refused(
+            "--num-gpus", "2", "--dist-url", url
+        )
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Jobs behind a table: each finished one is kept, so that a table fills over several sittings."""
+"""Jobs behind a table; finished jobs are kept, so that a table can be completed step by step."""
 
 import hashlib
 import json
@@ -27,15 +27,15 @@ from ovseg_d2.json_files import read_json
 __all__ = ["Job", "JobError", "missing_trainings", "run_jobs"]
 
 _logger = logging.getLogger("ovseg_d2.claims")
-# The repository: commands name its tools relative to it, from whatever folder they run.
+# The repository; commands name its tools relative to it, and run in any folder.
 ROOT = Path(__file__).resolve().parents[2]
 _WEIGHTS = "model_final.pth"
-_MAX_FILE = 2**28  # bytes, of what is kept of a job
+_MAX_FILE = 2**28  # bytes of the file of a job
 _NOT_OF_RESULTS = ("MODEL.DEVICE", "DATALOADER.NUM_WORKERS", "OUTPUT_DIR")
 
 
 class JobError(RuntimeError):
-    """A job's command failed; its own output has the reason."""
+    """A job's command failed; the command's output has the reason."""
 
 
 @dataclass(frozen=True)
@@ -43,16 +43,15 @@ class Job:
     """One evaluation, or one training with the evaluation at its end.
 
     Attributes:
-        row: the table's row it belongs to; jobs of one row are averaged over their seeds.
-        config_file: what it evaluates or trains.
-        opts: keys and values on top.
-        seed: trains with it; None evaluates only.
-        weights: config keys that take weights of trainings, such as ``MODEL.WEIGHTS``, each with
-            its training, which is done before; () starts from what the config says.
-        prepare: words of a Python command that makes the data it reads, and does nothing where
-            they are there.
-        prepare_from: last words of that command that take a training's weights, each with the
-            training, which is done before.
+        row: its row in the table; jobs of one row are averaged over their seeds.
+        config_file: of the evaluation or training.
+        opts: keys and values that override the config's.
+        seed: of the training; None evaluates only.
+        weights: config keys that take the weights of a training, such as ``MODEL.WEIGHTS``, each
+            with its training, which runs first; () keeps those of the config.
+        prepare: words of a Python command that makes the job's data unless they exist.
+        prepare_from: last words of that command that take the weights of a training, each with its
+            training, which runs first.
     """
 
     row: str
@@ -65,17 +64,17 @@ class Job:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """Keys and values, the seed's among them."""
+        """Keys and values, including the seed."""
         return self.opts if self.seed is None else (*self.opts, "SEED", str(self.seed))
 
     @property
     def command(self) -> str:
-        """What repeats this job alone; what it starts from comes first."""
+        """The commands that repeat this job, with those of its trainings first."""
         return "\n  then ".join(dict.fromkeys(self._commands()))
 
     @property
     def _trainings(self) -> tuple[tuple[str, "Job"], ...]:
-        """What it starts from, by the words that take it, in the order that it is done."""
+        """The trainings it starts from, by the words that take them, in the order they run."""
         return (*self.prepare_from, *self.weights)
 
     def _commands(self) -> list[str]:
@@ -90,7 +89,7 @@ class Job:
         return [*before, " ".join(words)]
 
     def with_opts(self, opts: Sequence[str]) -> "Job":
-        """The same with further keys and values, also of the trainings it starts from."""
+        """The job and its trainings with further keys and values."""
         weights, prepare_from = (
             tuple((name, job.with_opts(opts)) for name, job in trainings)
             for trainings in (self.weights, self.prepare_from)
@@ -99,10 +98,10 @@ class Job:
         return replace(self, opts=words, weights=weights, prepare_from=prepare_from)
 
     def configs(self) -> list[dict[str, Any]]:
-        """Its config by full key names, as JSON has it; then those of what it starts from.
+        """Its config by full key names as JSON, then the configs of its trainings.
 
-        The device, the processes that read the data and the folder written to are left out: a
-        sample is a function of its place.
+        The device, the number of loader processes and the output folder are left out: a sample is a
+        function of its index.
         """
         return [
             _read_config(self.config_file, self.words),
@@ -110,11 +109,11 @@ class Job:
         ]
 
     def key(self, *, with_defaults: bool = False) -> str:
-        """Changes with whatever the result depends on: configs and the packaged weights.
+        """A digest of everything that the result depends on: configs and the packaged weights.
 
         Args:
-            with_defaults: also with the keys that are at their defaults. Without them, one that is
-                new, or that detectron2 alone has, makes no other job.
+            with_defaults: whether keys at their defaults count. Without them, a new key, or one
+                that only detectron2 has, does not change the digest.
         """
         config = _read_config(self.config_file, self.words)
         if not with_defaults:
@@ -130,7 +129,7 @@ class Job:
 
 
 def _read_config(config_file: str | None, opts: Sequence[str]) -> dict[str, Any]:
-    """The keys that a result may depend on, by their full names, with lists for tuples."""
+    """The keys that a result may depend on, by their full names; tuples become lists."""
 
     def entries(node: CfgNode, prefix: str = "") -> Iterator[tuple[str, Any]]:
         for name, value in node.items():
@@ -139,19 +138,19 @@ def _read_config(config_file: str | None, opts: Sequence[str]) -> dict[str, Any]
             elif prefix + name not in _NOT_OF_RESULTS:
                 yield prefix + name, value
 
-    # Another machine's device may not be here.
+    # The config's device may be missing on this machine.
     cfg = load_config(config_file, (*opts, "MODEL.DEVICE", "cpu"))
     return json.loads(json.dumps(dict(entries(cfg))))
 
 
 def _weights_of(job: Job) -> str:
-    """Where a training's result lies, for a reader."""
+    """The path of a training's weights, as a description."""
     return f"<OUTPUT_DIR of {job.row!r}>/{_WEIGHTS}"
 
 
 @cache
 def _assets_digest() -> bytes:
-    """Of the packaged weights and their model config, which do not change while a program runs."""
+    """A digest of the packaged weights and their model config."""
     digest = hashlib.sha256()
     assets = resources.files("ovseg_d2") / "assets"
     for name in sorted(entry.name for entry in assets.iterdir()):
@@ -161,48 +160,43 @@ def _assets_digest() -> bytes:
 
 
 def run_jobs(jobs: Sequence[Job], folder: Path) -> list[dict[str, Any]]:
-    """Run what has not been run yet; a training that was cut off goes on where it stopped.
+    """Run the jobs that are not kept; an interrupted training continues where it stopped.
 
     Args:
         jobs: any number.
-        folder: keeps one JSON file for each finished job. One whose config or weights have
-            changed since is run again; one that cannot be read is, or that was run with another
-            default of some key, with a warning.
+        folder: keeps a JSON file for each finished job. A job is run again if its config or weights
+            have changed, and with a warning if its file cannot be read or has another default of
+            some key.
 
     Returns:
-        The numbers of each job, in order: those of ``results.json``, of several test datasets each
-        as ``<dataset>/<number>``; and of a training ``curves``, name -> (iteration, value), what
-        was evaluated on the way.
+        The numbers of each job, in order: those of ``results.json``, for several test datasets as
+        ``<dataset>/<number>``; and for a training ``curves``, name -> (iteration, value), of the
+        evaluations during it.
 
     Raises:
-        JobError: a training failed, or what makes its data.
+        JobError: a training, or the command that makes its data, failed.
     """
     return [_finish(job, folder)["numbers"] for job in tqdm(jobs, desc="jobs")]
 
 
 def missing_trainings(jobs: Sequence[Job], folder: Path) -> list[Job]:
-    """The trainings that :func:`run_jobs` would run, each once, in that order.
-
-    Args:
-        jobs: as of ``run_jobs``.
-        folder: likewise.
-    """
-    found: dict[str, Job] = {}
+    """The trainings that `run_jobs` would run with the same arguments, without duplicates."""
+    trainings: dict[str, Job] = {}
 
     def visit(job: Job, with_weights: bool) -> None:
         if _kept(job, folder, with_weights) is None:
             for _, training in job._trainings:
                 visit(training, True)
             if job.seed is not None:
-                found.setdefault(job.key(with_defaults=True), job)
+                trainings.setdefault(job.key(with_defaults=True), job)
 
     for job in jobs:
         visit(job, False)
-    return list(found.values())
+    return list(trainings.values())
 
 
 def _finish(job: Job, folder: Path, *, with_weights: bool = False) -> dict[str, Any]:
-    """What is kept of a job, run if need be; its trainings before it."""
+    """The kept content of a job; the job and its trainings run first if needed."""
     kept = _kept(job, folder, with_weights)
     if kept is not None:
         return kept
@@ -231,7 +225,7 @@ def _finish(job: Job, folder: Path, *, with_weights: bool = False) -> dict[str, 
 
 
 def _kept(job: Job, folder: Path, with_weights: bool) -> dict[str, Any] | None:
-    """What is kept of a job; None where it has to be run, or its weights are wanted and gone."""
+    """The kept content of a job; None if it has to run, or its weights are needed and missing."""
     kept = _read(_path_of(job, folder), job)
     # Numbers may have been kept without the weights.
     if with_weights and not (_output_of(job, folder) / _WEIGHTS).is_file():
@@ -244,18 +238,18 @@ def _path_of(job: Job, folder: Path) -> Path:
 
 
 def _output_of(job: Job, folder: Path) -> Path:
-    """Where a job writes to while it runs; a training may only go on as what it was."""
+    """The output folder of a job; another default of a key makes another one."""
     return folder / "runs" / job.key(with_defaults=True)[:24]
 
 
 def _trained(training: Job, folder: Path) -> str:
-    """Path of a training's weights, run if need be."""
+    """The path of a training's weights; the training runs first if needed."""
     _finish(training, folder, with_weights=True)
     return str(_output_of(training, folder) / _WEIGHTS)
 
 
 def _train(config_file: str, opts: Sequence[str], output: Path) -> dict[str, Any]:
-    """Train in a process of its own, from its last checkpoint if it has one."""
+    """Train in a new process, from the last checkpoint if there is one."""
     command = ["tools/train_net.py", "--config-file", config_file, "--resume"]
     _run([*command, *opts], "training failed", f"; its log is in {output}")
     numbers = numbers_of(read_results(output), load_config(config_file, opts).DATASETS.TEST)
@@ -264,7 +258,7 @@ def _train(config_file: str, opts: Sequence[str], output: Path) -> dict[str, Any
 
 
 def _run(command: Sequence[str], what_failed: str, more: str = "") -> None:
-    # Killed, this process would leave a training behind that writes where the next one does.
+    # If this process is killed, a training left behind would write where the next one does.
     attended = [sys.executable, "-m", "ovseg_d2.engine.attended", str(os.getpid())]
     tool = ROOT / command[0]
     words = [str(tool), *command[1:]] if tool.is_file() else command
@@ -275,7 +269,7 @@ def _run(command: Sequence[str], what_failed: str, more: str = "") -> None:
 
 
 def _read(path: Path, job: Job) -> dict[str, Any] | None:
-    """What is kept of a job, if it is whole and of the same defaults."""
+    """The kept content of a job; None if it is missing, damaged or of other defaults."""
     if not path.is_file():
         return None
     try:
@@ -283,17 +277,17 @@ def _read(path: Path, job: Job) -> dict[str, Any] | None:
         if not isinstance(kept, dict) or not isinstance(kept.get("numbers"), dict):
             raise ValueError("it holds no numbers")
         configs = kept["configs"]
-        if not isinstance(configs, list) or not all(isinstance(each, dict) for each in configs):
+        if not isinstance(configs, list) or not all(isinstance(config, dict) for config in configs):
             raise ValueError("it holds no configs")
         pairs = list(zip(configs, job.configs(), strict=True))
     except (ValueError, KeyError):
         _logger.warning("%s is damaged and its job is run again", path)
         return None
-    # Keys of one side alone are new, gone or detectron2's own, and were not set.
+    # Keys of one side only are new, removed or detectron2's, and were not set.
     other = {k for then, now in pairs for k in then.keys() & now.keys() if then[k] != now[k]}
     if other:
         _logger.warning(
-            "%s is of another default of %s; its job is run again", path, ", ".join(sorted(other))
+            "%s has another default of %s; its job is run again", path, ", ".join(sorted(other))
         )
         return None
     return kept

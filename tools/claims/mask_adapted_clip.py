@@ -1,6 +1,6 @@
-"""MaskAdaptedCLIP on the Shapes world: ways to adapt, depths of prompts, and where pairs come from.
+"""MaskAdaptedCLIP on the Shapes world: ways to adapt, depths of prompts, and sources of pairs.
 
-Paper: [ovseg] Tables 2 to 4; there on ADE20K by mIoU, here by the classes of the truth's masks.
+Paper: [ovseg] Tables 2 to 4; there on ADE20K by mIoU, here by the accuracy on true masks.
 """
 
 from collections.abc import Mapping
@@ -25,8 +25,8 @@ _FT_MPT, _MPT_FT = (f"configs/ovseg_clip_{name}.yaml" for name in ("ft_mpt", "mp
 _DEPTH, _ALL_BLOCKS = "MODEL.MASK_ADAPTED_CLIP.PROMPT_DEPTH", 4
 _FILL = "MODEL.MASK_ADAPTED_CLIP.FILL"
 
-# Folder of pairs -> their row, and what tools/mine_pairs.py is told. The default is five captions
-# and the Shapes world's exact masks of all things, which have no names; labels are of base classes.
+# Folder of pairs -> row, and options of tools/mine_pairs.py. The default is five captions and the
+# Shapes world's exact masks of all things without names; labels are of base classes.
 _MINED = "shapes_5cap"
 _OTHER_PAIRS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "shapes_1cap": ("FT, one caption", ("--captions-per-image", "1")),
@@ -59,21 +59,21 @@ def mask_adapted_clip_claim(split: str = "val", seeds: int = 3) -> Claim:
     ]
     rows = zip(*(_trainings(seed) for seed in range(seeds)), strict=True)
     jobs += [
-        Job(each.row, each.config_file, (*each.opts, *whole), weights=(("MODEL.WEIGHTS", each),))
+        Job(job.row, job.config_file, (*job.opts, *whole), weights=(("MODEL.WEIGHTS", job),))
         for row in rows
-        for each in row
+        for job in row
     ]
     title = f"Masked crops named by ShapesCLIP (prompts of depth 3), Shapes {split}, accuracy (%)"
     return Claim(title, tuple(jobs), COLUMNS)
 
 
 def adapted_clip(row: str, seed: int) -> Job:
-    """The training behind a row of the table, for OVSeg to take its CLIP from."""
+    """The training behind a row of the table, whose CLIP OVSeg takes."""
     return next(job for job in _trainings(seed) if job.row == row)
 
 
 def _trainings(seed: int) -> list[Job]:
-    """All rows' trainings; what they report themselves is of dev."""
+    """The trainings of all rows, evaluated on dev."""
 
     def train(row: str, config: str, *opts: str) -> Job:
         # Evaluated once, at the end.
@@ -84,28 +84,28 @@ def _trainings(seed: int) -> list[Job]:
         return replace(train(row, config, *opts), weights=(("MODEL.WEIGHTS", first),))
 
     ft, mpt = train("FT", _FT), train("MPT", _MPT)
-    found = [ft, mpt, after(ft, "FT, then MPT", _FT_MPT), after(mpt, "MPT, then FT", _MPT_FT)]
-    found.append(train("both at once", _BOTH))
-    # The rows above differ in how long the encoder learns, so what it gains by that is shown, too.
+    trainings = [ft, mpt, after(ft, "FT, then MPT", _FT_MPT), after(mpt, "MPT, then FT", _MPT_FT)]
+    trainings.append(train("both at once", _BOTH))
+    # The rows above train the encoder for different numbers of steps; these show the effect.
     long = ("SOLVER.MAX_ITER", "900")
     ft_long = train("FT, 900 steps", _FT, *long)
-    found += [
+    trainings += [
         after(ft, "FT, then FT", _FT),
         ft_long,
         after(ft_long, "FT, 900 steps, then MPT", _FT_MPT),
         after(mpt, "MPT, then FT, 900 steps", _MPT_FT, *long),
     ]
-    for depth in (1, 2, _ALL_BLOCKS):  # 3 is the configs'
+    for depth in (1, 2, _ALL_BLOCKS):  # the configs have 3
         name = "all" if depth == _ALL_BLOCKS else str(depth)
         words = (_DEPTH, str(depth))
-        found.append(train(f"MPT, depth {name}", _MPT, *words))
-        found.append(after(ft, f"FT, then MPT, depth {name}", _FT_MPT, *words))
+        trainings.append(train(f"MPT, depth {name}", _MPT, *words))
+        trainings.append(after(ft, f"FT, then MPT, depth {name}", _FT_MPT, *words))
     for folder, (row, words) in _OTHER_PAIRS.items():
         on_others = train(row, _FT, *_train_on(folder))
-        found.append(replace(on_others, prepare=_prepare(folder, *words)))
+        trainings.append(replace(on_others, prepare=_prepare(folder, *words)))
     folder = f"{_PROPOSALS}_{seed}"
     on_proposals = train("FT, OVSeg's proposals and five captions", _FT, *_train_on(folder))
     mining = (*_prepare(folder, "--masks", "maskformer"), "--mask-option")
     of = (("weights=", trained_maskformer(seed)),)
-    found.append(replace(on_proposals, prepare=mining, prepare_from=of))
-    return found
+    trainings.append(replace(on_proposals, prepare=mining, prepare_from=of))
+    return trainings

@@ -11,11 +11,10 @@ from .tables import Claim, Panels, Point
 __all__ = ["COLUMNS", "corruptions_claim", "maskclip_claim"]
 
 _CONFIG = "configs/maskclip.yaml"
-# The row of pictures that nothing was done to.
-_CLEAN = "none"
+_CLEAN = "none"  # row of the images without corruption
 _BLOCK = "MODEL.CLIP.LAST_BLOCK."
 
-# What every table of segmentation on the Shapes world shows.
+# The columns of all segmentation tables of the Shapes world.
 COLUMNS: Mapping[str, str] = {
     "base and novel": "mIoU_base_novel",
     "base": "mIoU_base",
@@ -58,7 +57,7 @@ def maskclip_claim(split: str = "val", seeds: int = 3) -> Claim:
 
     Args:
         split: ``dev`` for choosing, ``val`` for reporting.
-        seeds: not used: nothing is trained here, and nothing is drawn.
+        seeds: not used: nothing is trained, and nothing is random.
     """
     del seeds
     test = ("DATASETS.TEST", f"('ovseg_shapes_{split}',)")
@@ -67,11 +66,11 @@ def maskclip_claim(split: str = "val", seeds: int = 3) -> Claim:
 
 
 def corruptions_claim(split: str = "val", seeds: int = 3) -> Claim:
-    """How much is left of MaskCLIP on corrupted pictures, by level; the first 200 of a split.
+    """MaskCLIP on corrupted images by level, on the first 200 of a split.
 
     Args:
         split: ``dev`` for choosing, ``val`` for reporting.
-        seeds: not used: the noise is a function of the picture's name.
+        seeds: not used: the noise is a function of the image's name.
     """
     del seeds
     few = ("DATASETS.TEST", f"('ovseg_shapes_{split}',)", "TEST.MAX_IMAGES", "200")
@@ -87,10 +86,10 @@ def corruptions_claim(split: str = "val", seeds: int = 3) -> Claim:
 
 def _levels(rows: Sequence[str], numbers: Sequence[Mapping[str, Any]]) -> Panels:
     """Own-words mIoU against the level, a curve for each corruption."""
-    found = [each["mIoU_base_novel_own_words"] for each in numbers]
-    clean = [(0, value) for row, value in zip(rows, found, strict=True) if row == _CLEAN]
+    values = [job["mIoU_base_novel_own_words"] for job in numbers]
+    clean = [(0, value) for row, value in zip(rows, values, strict=True) if row == _CLEAN]
     curves: dict[str, list[Point]] = {}
-    for row, value in zip(rows, found, strict=True):
+    for row, value in zip(rows, values, strict=True):
         if row != _CLEAN:
             name, level = row.rsplit(" ", 1)
             curves.setdefault(name, [*clean]).append((int(level), value))

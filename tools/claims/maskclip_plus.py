@@ -1,4 +1,4 @@
-"""MaskCLIP+ on the Shapes world: its teacher, its settings, and the fine-tuning beside it."""
+"""MaskCLIP+ on the Shapes world: its teacher, its settings, and the fine-tuning baseline."""
 
 from collections.abc import Iterator
 
@@ -17,17 +17,17 @@ _REFINED = ("MODEL.MASKCLIP.KEY_SMOOTHING", "1.0", "MODEL.MASKCLIP.PROMPT_DENOIS
 _SELF_TRAINING = "MODEL.MASKCLIP_PLUS.SELF_TRAINING"
 _FROZEN = ("MODEL.CLIP_BACKBONE.FROZEN", "True")
 _DIRECT = ("MODEL.FINE_TUNE.MAPPER", "none")
-# The dense features of CLIP itself, compared by cosines as MaskCLIP compares them; 100 is about
-# the scale that CLIP's own training ends with.
+# CLIP's dense features, compared by cosines as in MaskCLIP; 100 is about the scale at the end of
+# CLIP's training.
 _NO_HEAD = (
     *("MODEL.SEM_SEG_HEAD.NAME", "OVSegNoHead"),
     *("MODEL.SEM_SEG_HEAD.IN_FEATURES", "['clip_dense']"),
     *("MODEL.FINE_TUNE.LOGIT_SCALE", "100.0"),
 )
-# Steps at that scale have to be smaller.
+# At that scale the learning rate has to be smaller.
 _ENCODER_ALONE = ("SOLVER.LR_MULTIPLIERS", "[['system.segmenter.network.backbone', 0.01]]")
-# The network of configs/maskclip_plus.yaml, which starts from nothing of CLIP's; its classifier
-# compares cosines, the fine-tuning's features as they are.
+# The network of configs/maskclip_plus.yaml, without weights of CLIP. Its classifier compares
+# cosines; that of the fine-tuning compares features that are not normalised.
 _STUDENT = (
     *("MODEL.BACKBONE.NAME", "OVSegTimmBackbone"),
     *("MODEL.TIMM.NAME", "resnet18"),
@@ -91,5 +91,5 @@ def _jobs(split: str, seeds: int) -> Iterator[Job]:
         yield Job(row, _TEACHER, (*opts, *test))
     for row, (config_file, opts) in _TRAININGS.items():
         for seed in range(seeds):
-            # Evaluated once, at its end.
+            # Evaluated once, at the end.
             yield Job(row, config_file, (*opts, *test, "TEST.EVAL_PERIOD", "0"), seed=seed)

@@ -1,4 +1,4 @@
-"""Masked self-distillation beside contrastive training, at equal steps, batches, data and seeds."""
+"""Masked self-distillation against contrastive training at equal steps, batches, data and seeds."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -39,7 +39,7 @@ _COLUMNS: Mapping[str, tuple[str, str]] = {
     "mIoU": ("", "mIoU_base_novel"),
     "mIoU, own words": ("", "mIoU_base_novel_own_words"),
 }
-# What is drawn over the steps: label -> the scalar's name behind that of the dataset.
+# Curves over the steps: label -> the scalar's name after that of the dataset.
 _CURVES: Mapping[str, str] = {
     "accuracy of crops of base classes (%)": "_crops/classification/accuracy_base",
     "mIoU of base and novel classes, own words (%)": "/sem_seg/mIoU_base_novel_own_words",
@@ -50,8 +50,8 @@ def masked_distill_clip_claim(split: str = "val", seeds: int = 3) -> Claim:
     """`CLIPPretrain` against `MaskedDistillCLIP` with each target, and with masked words.
 
     Args:
-        split: ``dev`` for choosing, ``val`` for reporting; it is evaluated on the way too, for the
-            curves, by which nothing is chosen.
+        split: ``dev`` for choosing, ``val`` for reporting; it is also evaluated during the
+            training, for curves by which nothing is chosen.
         seeds: trainings of each row.
     """
     dataset = f"ovseg_shapes_{split}"
@@ -73,14 +73,14 @@ def masked_distill_clip_claim(split: str = "val", seeds: int = 3) -> Claim:
 
 
 def _over_steps(dataset: str, rows: Sequence[str], numbers: Sequence[Mapping[str, Any]]) -> Panels:
-    """What was evaluated on the way, averaged over the seeds of a row."""
+    """The evaluations during training, averaged over the seeds of a row."""
     panels: dict[str, dict[str, list[Point]]] = {}
     for label, scalar in _CURVES.items():
         curves: dict[str, list[Point]] = {}
         for row in dict.fromkeys(rows):
             values: dict[float, list[float]] = {}
-            for of, found in zip(rows, numbers, strict=True):
-                points = found["curves"].get(f"{dataset}{scalar}", ()) if of == row else ()
+            for job_row, job in zip(rows, numbers, strict=True):
+                points = job["curves"].get(f"{dataset}{scalar}", ()) if job_row == row else ()
                 for iteration, value in points:
                     values.setdefault(iteration, []).append(value)
             if values:

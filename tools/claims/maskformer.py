@@ -1,4 +1,4 @@
-"""The trained MaskFormer: OVSeg's rows start from it, and its proposals can be mined for pairs."""
+"""The trained MaskFormer, from which OVSeg's rows start and whose proposals give pairs."""
 
 from .jobs import Job
 
@@ -6,8 +6,9 @@ __all__ = ["trained_maskformer"]
 
 
 def trained_maskformer(seed: int) -> Job:
-    """The training of a seed; what it reports itself is of dev.
+    """The training of a seed, evaluated on dev.
 
-    Training knows no lambda. It stands here, so that choosing another does not train again.
+    Training does not depend on lambda; it is fixed here so that another choice in the config does
+    not train again.
     """
     return Job("training", "configs/ovseg.yaml", ("MODEL.OVSEG.LAMBDA", "0.5"), seed=seed)

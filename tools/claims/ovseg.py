@@ -1,10 +1,10 @@
-"""OVSeg on the Shapes world: its two oracles, its lambda, and itself against its branches."""
+"""OVSeg on the Shapes world: its two oracles, its lambda, and its branches alone."""
 
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ovseg_d2.engine.sweep import lambda_key
+from ovseg_d2.engine.lambda_sweep import lambda_key
 
 from .jobs import Job
 from .mask_adapted_clip import adapted_clip
@@ -15,8 +15,8 @@ from .tables import Claim, Panels, Point
 __all__ = ["LAMBDAS", "lambda_claim", "oracles_claim", "ovseg_claim"]
 
 _CONFIG = "configs/ovseg.yaml"
-# What CLIP is called, how it was adapted, and its lambda, chosen on dev like the config's own with
-# the untuned one.
+# Name of the adapted CLIP -> its row in the table of ways to adapt, and its lambda, chosen on dev
+# like the config's for the untuned CLIP.
 _ADAPTED: Mapping[str, tuple[str, float]] = {
     "mask-adapted CLIP": ("FT, then MPT", 0.5),
     "prompts-first CLIP": ("MPT, then FT", 0.3),
@@ -30,18 +30,18 @@ def _tests(split: str) -> tuple[str, ...]:
 
 
 def _after(row: str, seeds: int, opts: Sequence[str], *, adapted: str = "") -> list[Job]:
-    """Evaluations of each training; with a mask-adapted CLIP of the same seed, or the untuned."""
-    found = []
+    """Evaluations of each training, with an adapted CLIP of the same seed or the untuned one."""
+    jobs = []
     for seed in range(seeds):
         weights = [("MODEL.WEIGHTS", trained_maskformer(seed))]
         if adapted:
             weights.append(("MODEL.OVSEG.CLIP_WEIGHTS", adapted_clip(adapted, seed)))
-        found.append(Job(row, _CONFIG, tuple(opts), weights=tuple(weights)))
-    return found
+        jobs.append(Job(row, _CONFIG, tuple(opts), weights=tuple(weights)))
+    return jobs
 
 
 def oracles_claim(split: str = "val", seeds: int = 3) -> Claim:
-    """Where the bottleneck is: perfect masks with CLIP's names, or proposals with perfect names.
+    """The bottleneck: perfect masks with CLIP's names, or proposals with perfect names.
 
     Args:
         split: ``dev`` for choosing, ``val`` for reporting.
@@ -69,7 +69,7 @@ def _lambda(lam: float) -> tuple[str, str]:
 
 
 def lambda_claim(split: str = "dev", seeds: int = 3) -> Claim:
-    """Every lambda's mIoU, all of them in one pass a training, with untuned and adapted CLIP.
+    """The mIoU at all lambdas, in one pass per training, with untuned and adapted CLIP.
 
     Args:
         split: ``dev`` for choosing, ``val`` for reporting.
@@ -84,28 +84,28 @@ def lambda_claim(split: str = "dev", seeds: int = 3) -> Claim:
     return Claim(title, tuple(jobs), COLUMNS, _curves, label, expand=_rows)
 
 
-def _rows(row: str, found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def _rows(row: str, numbers: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """One row for each lambda of a sweep."""
     return {
-        f"{row}, lambda {lam:.1f}": {key: found[lambda_key(key, lam)] for key in COLUMNS.values()}
+        f"{row}, lambda {lam:.1f}": {key: numbers[lambda_key(key, lam)] for key in COLUMNS.values()}
         for lam in LAMBDAS
     }
 
 
 def _curves(rows: Sequence[str], numbers: Sequence[Mapping[str, Any]]) -> Panels:
-    """What is drawn of each kind of CLIP against lambda, the mean over trainings."""
+    """The mean over trainings against lambda, a curve for each kind of CLIP."""
     key = COLUMNS["base and novel"]
     curves: dict[str, list[Point]] = {}
     for row in dict.fromkeys(rows):
-        found = [each for of, each in zip(rows, numbers, strict=True) if of == row]
+        seeds = [job for job_row, job in zip(rows, numbers, strict=True) if job_row == row]
         curves[row] = [
-            (lam, statistics.mean(each[lambda_key(key, lam)] for each in found)) for lam in LAMBDAS
+            (lam, statistics.mean(job[lambda_key(key, lam)] for job in seeds)) for lam in LAMBDAS
         ]
     return {"mIoU of base and novel classes (%)": curves}
 
 
 def ovseg_claim(split: str = "val", seeds: int = 3) -> Claim:
-    """OVSeg against each of its branches and against MaskCLIP.
+    """OVSeg against each of its branches, and against MaskCLIP.
 
     Args:
         split: ``dev`` for choosing, ``val`` for reporting.

@@ -1,4 +1,4 @@
-"""PixelCLIP on the Shapes world: against the MaskCLIP it starts from, and its ablations."""
+"""PixelCLIP on the Shapes world: against MaskCLIP, from which it starts, and its ablations."""
 
 from ovseg_d2.data.shapes import CLASS_SETS, CLASSES
 
@@ -10,12 +10,12 @@ __all__ = ["pixelclip_ablations_claim", "pixelclip_claim"]
 
 _CONFIG = "configs/pixelclip.yaml"
 _KEY = "MODEL.PIXELCLIP."
-# Rates of systems that have no clusters to learn.
+# Learning rates of systems without learnable clusters.
 _FIXED = ("SOLVER.LR_MULTIPLIERS", "[['system.tower', 0.05]]")
 _NAMES = [CLASSES[number] for name in ("base", "novel") for number in CLASS_SETS[name]]
 _NAMED = (_KEY + "CLUSTERING", "names", _KEY + "CLASS_NAMES", str(_NAMES), *_FIXED)
 _ALL_WITHOUT = (_KEY + "CLUSTERING", "none", *_FIXED, _KEY + "TRAINABLE", "full")
-# A third of the config's steps, so that the table takes some two hours of one core.
+# A third of the config's steps: the table takes about two hours on one core.
 _SHORT = ("SOLVER.MAX_ITER", "100")
 
 _ABLATIONS: dict[str, tuple[str, ...]] = {
@@ -43,7 +43,7 @@ _ABLATIONS: dict[str, tuple[str, ...]] = {
         *("INPUT.VIEWS.DISTORT_WEAK", "True", "INPUT.VIEWS.JITTER", "[0.5, 0.5, 0.5, 0.25]"),
         *("INPUT.VIEWS.GREY_PROB", "0.2"),
     ),
-    # What would gain more of the full vocabulary.
+    # Settings that might gain more with the full vocabulary.
     "fixed names, not balanced": (*_NAMED, _KEY + "SINKHORN_ITERS", "0"),
     "image encoder at four times the rate": (
         "SOLVER.LR_MULTIPLIERS",
@@ -54,7 +54,7 @@ _ABLATIONS: dict[str, tuple[str, ...]] = {
 
 
 def pixelclip_claim(split: str = "val", seeds: int = 3) -> Claim:
-    """What unlabelled masks teach, against MaskCLIP on the same CLIP.
+    """PixelCLIP with masks of two sources, against MaskCLIP on the same CLIP.
 
     Args:
         split: ``dev`` for choosing, ``val`` for reporting.
@@ -76,7 +76,7 @@ def pixelclip_claim(split: str = "val", seeds: int = 3) -> Claim:
 
 
 def pixelclip_ablations_claim(split: str = "val", seeds: int = 3) -> Claim:
-    """The paper's ablations and those of our own departures, all of 100 steps.
+    """Ablations of the paper and of the departures from it, all of 100 steps.
 
     Args:
         split: ``dev`` for choosing, ``val`` for reporting.
@@ -91,6 +91,6 @@ def pixelclip_ablations_claim(split: str = "val", seeds: int = 3) -> Claim:
 
 
 def _test(split: str) -> tuple[str, ...]:
-    """All pictures of a split, once, after the training."""
+    """Evaluate all images of a split once, after the training."""
     dataset = f"('ovseg_shapes_{split}',)"
     return ("DATASETS.TEST", dataset, "TEST.MAX_IMAGES", "0", "TEST.EVAL_PERIOD", "0")

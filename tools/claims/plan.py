@@ -1,4 +1,4 @@
-"""What a table still has to train, and for how long, before anything is run."""
+"""The trainings that a table is missing, and their duration."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,8 +10,8 @@ from .jobs import Job, missing_trainings
 
 __all__ = ["describe_trainings"]
 
-# Process CPU time of a step in float32 on the Shapes world, as the configs state it, by
-# MODEL.META_ARCHITECTURE; evaluations take little beside it.
+# MODEL.META_ARCHITECTURE -> CPU time of a training step in float32 on the Shapes world, from the
+# comments of the configs; evaluations take little in comparison.
 _SECONDS_PER_STEP = {
     "CLIPFineTune": 1.0,
     "CLIPPretrain": 0.6,
@@ -25,15 +25,10 @@ _UNKNOWN = 1.0  # seconds
 
 
 def describe_trainings(jobs: Sequence[Job], folder: Path) -> str:
-    """Say which trainings :func:`~.jobs.run_jobs` would run, and their CPU time.
-
-    Args:
-        jobs: as of ``run_jobs``.
-        folder: likewise.
+    """The trainings that :func:`~.jobs.run_jobs` would run with the same arguments, as text.
 
     Returns:
-        A line for each row and number of steps, and one for the whole; "" where nothing has to be
-        trained.
+        A line for each row and number of steps, and one for their CPU time; "" if there are none.
     """
     counts: Counter[tuple[str, int]] = Counter()
     seconds = 0.0

@@ -1,4 +1,4 @@
-"""Ratios of the time that two ways to the same result take, measured in turns in one run."""
+"""Ratios of the times of two ways to the same result, measured in turns in one run."""
 
 import statistics
 import time
@@ -17,7 +17,7 @@ _ROUNDS = 7
 
 
 def _ratio(slow: Callable[[], object], fast: Callable[[], object]) -> float:
-    """Median over rounds of slow time / fast time; the two take turns, so that noise hits both."""
+    """Median over rounds of slow time / fast time; the two alternate, so that noise hits both."""
     slow(), fast()
     ratios = []
     for _ in range(_ROUNDS):
@@ -31,7 +31,7 @@ def _ratio(slow: Callable[[], object], fast: Callable[[], object]) -> float:
 
 @torch.no_grad()
 def measure_ratios() -> str:
-    """A Markdown table of ratios; above 1 ours is faster. Takes about a minute on two cores."""
+    """A Markdown table of ratios; above 1 this package is faster. It takes about a minute."""
     tower = load_clip("ViT-B-16", "random")
     words = tower.tokenize([f"a photo of a {i}." for i in range(64)])
     images = torch.rand(4, 3, 224, 224)
@@ -48,7 +48,7 @@ def measure_ratios() -> str:
             _ratio(lambda: tower.model.encode_text(words), lambda: tower.encode_text(words)),
         ),
         (
-            "image: 4 pictures of 224 x 224, ViT-B-16",
+            "image: 4 images of 224 x 224, ViT-B-16",
             "open_clip's encode_image",
             _ratio(lambda: tower.model.encode_image(images), lambda: tower.encode_image(images)),
         ),
@@ -58,5 +58,5 @@ def measure_ratios() -> str:
             _ratio(plain_argmax, lambda: dense_argmax(scores, size)),
         ),
     ]
-    body = [(what, than, f"{ratio:.2f}") for what, than, ratio in rows]
+    body = [(name, baseline, f"{ratio:.2f}") for name, baseline, ratio in rows]
     return tabulate(body, headers=["", "compared with", "times as fast"], tablefmt="github")

@@ -1,4 +1,4 @@
-"""Tables of results: which jobs are their rows, which numbers their columns and curves."""
+"""Tables of results: jobs are their rows, numbers their columns and curves."""
 
 import statistics
 from collections import OrderedDict
@@ -18,17 +18,17 @@ Panels = Mapping[str, Mapping[str, Sequence[Point]]]
 
 @dataclass(frozen=True)
 class Claim:
-    """A table: its jobs, and the numbers that are its columns.
+    """A table: its jobs and its columns.
 
     Attributes:
-        title: what it shows.
-        jobs: in the order of its rows.
-        columns: header -> key of the numbers in ``results.json``.
+        title: of the table.
+        jobs: in the order of the rows.
+        columns: header -> key of a number in ``results.json``.
         curves: rows and numbers of all jobs -> the panels of a plot, see
             :func:`~ovseg_d2.viz.plot_curves`; None draws none.
-        x_label: what x is, with its unit.
-        expand: a job's row and numbers -> those of several rows, by name, in the place of its own;
-            None leaves it at one row.
+        x_label: of the plot, with its unit.
+        expand: row and numbers of a job -> row -> numbers, where a job has several rows; None keeps
+            one row.
     """
 
     title: str
@@ -49,38 +49,37 @@ class Claim:
             ValueError: no row has such a name.
         """
         names = list(dict.fromkeys(job.row for job in self.jobs))
-        wanted = {
+        chosen = {
             name
             for name in names
             for part in rows
             if (name == part if part in names else part in name)
         }
-        if rows and not wanted:
-            raise ValueError(f"no row's name holds any of {list(rows)}; the rows are {names}")
-        jobs = [job for job in self.jobs if not rows or job.row in wanted]
+        if rows and not chosen:
+            raise ValueError(f"no row's name contains any of {list(rows)}; the rows are {names}")
+        jobs = [job for job in self.jobs if not rows or job.row in chosen]
         return replace(self, jobs=tuple(job.with_opts(opts) for job in jobs))
 
     def panels(self, numbers: Sequence[Mapping[str, Any]]) -> Panels:
-        """What is drawn of the numbers of each job; nothing where the claim has no curves."""
+        """The panels of the plot from the numbers of all jobs; {} for a claim without curves."""
         return self.curves([job.row for job in self.jobs], numbers) if self.curves else {}
 
 
 def format_table(claim: Claim, numbers: Sequence[Mapping[str, Any]]) -> str:
-    """A Markdown table: mean, and spread where there are several seeds, of each row.
+    """A Markdown table with the mean of each row, and the standard deviation of several seeds.
 
     Args:
         claim: rows and columns.
         numbers: of each of its jobs.
     """
     rows: OrderedDict[str, list[Mapping[str, Any]]] = OrderedDict()
-    for job, found in zip(claim.jobs, numbers, strict=True):
-        for row, shown in (
-            claim.expand(job.row, found) if claim.expand else {job.row: found}
-        ).items():
-            rows.setdefault(row, []).append(shown)
+    for job, result in zip(claim.jobs, numbers, strict=True):
+        expanded = claim.expand(job.row, result) if claim.expand else {job.row: result}
+        for row, row_numbers in expanded.items():
+            rows.setdefault(row, []).append(row_numbers)
     body = [
-        [row, *(_cell([found.get(key) for found in group]) for key in claim.columns.values())]
-        for row, group in rows.items()
+        [row, *(_cell([result.get(key) for result in seeds]) for key in claim.columns.values())]
+        for row, seeds in rows.items()
     ]
     return tabulate(body, headers=["", *claim.columns], tablefmt="github", disable_numparse=True)
 

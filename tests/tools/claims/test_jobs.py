@@ -143,7 +143,7 @@ def test_some_rows_with_further_options():
     more = Claim("title", (training, Job("training twice", CONFIG)), {})
     assert [job.row for job in more.narrowed(["training"]).jobs] == ["training"]
     assert [job.row for job in more.narrowed(["train"]).jobs] == ["training", "training twice"]
-    with pytest.raises(ValueError, match=r"holds any of \['before'\]; the rows are \['training', "):
+    with pytest.raises(ValueError, match=r"any of \['before'\]; the rows are \['training', "):
         claim.narrowed(["before"])
 
 

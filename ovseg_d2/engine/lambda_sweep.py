@@ -1,4 +1,4 @@
-"""Evaluations at many lambdas in one pass: OVSeg's masks are made and named once an image."""
+"""Evaluation of OVSeg at many lambdas in one pass: masks are proposed and classified once."""
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -9,85 +9,84 @@ from torch import nn
 
 from ..d2.evaluation import DatasetEvaluator
 from ..plugin import OVSeg
+from .model_wrapper import ModelWrapper
 
 __all__ = ["LambdaSweep", "SweepEvaluator", "lambda_key"]
 
 
 def lambda_key(key: str, lam: float) -> str:
-    """What ``results.json`` calls a number at one lambda: ``mIoU_base_lambda_0.3``."""
+    """The key in ``results.json`` of a number at one lambda, such as ``mIoU_base_lambda_0.3``."""
     return f"{key}_lambda_{lam:g}"
 
 
-class LambdaSweep(nn.Module):
-    """OVSeg at its own lambda, and at others beside it."""
+class LambdaSweep(ModelWrapper):
+    """OVSeg at the config's lambda, and at further ones."""
 
     def __init__(self, model: nn.Module, lams: Sequence[float]) -> None:
-        """Take a model.
+        """Check the model and the lambdas.
 
         Args:
-            model: OVSeg, with proposals that know classes and one lambda for all classes.
+            model: OVSeg, whose proposals have class scores and one lambda for all classes.
             lams: in [0, 1].
 
         Raises:
             ValueError: another model, or a lambda outside [0, 1].
         """
-        super().__init__()
         if not isinstance(model, OVSeg) or model.lam is None:
             raise ValueError(
                 f"TEST.LAMBDAS is {list(lams)}, and a {type(model).__name__} has no lambda to "
                 "change; leave it empty, or evaluate OVSeg with a MaskFormer's masks, without "
                 "UNSEEN_LAMBDA, DEMO or TEST.CEILING"
             )
-        strange = [lam for lam in lams if not 0 <= lam <= 1]
-        if strange:
-            raise ValueError(f"TEST.LAMBDAS has {strange[0]}; give numbers from 0.0 to 1.0")
-        self.model = model
-        self.train(model.training)  # evaluation puts the mode back that it finds here
+        outside = [lam for lam in lams if not 0 <= lam <= 1]
+        if outside:
+            raise ValueError(f"TEST.LAMBDAS has {outside[0]}; give numbers from 0.0 to 1.0")
+        super().__init__(model)
         self._lams = [model.lam, *lams]
 
     @torch.no_grad()
     def forward(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """``sem_seg`` as OVSeg gives it, and ``sweep``, an iterator over those of other lambdas.
+        """``sem_seg`` of OVSeg, and ``sweep``, an iterator over ``sem_seg`` of the other lambdas.
 
-        Scores of one lambda at a time exist, so the iterator is to be used up before the next
-        input.
+        Only the scores of one lambda exist at a time: the iterator has to be used up before the
+        next input.
         """
         outputs = []
-        for each in batched_inputs:
-            scores = self.model.sweep(each, self._lams)
+        for batched_input in batched_inputs:
+            scores = self.model.sweep(batched_input, self._lams)
             outputs.append({"sem_seg": next(scores), "sweep": scores})
         return outputs
 
 
 class SweepEvaluator(DatasetEvaluator):
-    """What an evaluator says of a sweep: of ``sem_seg`` itself, and mIoU at each other lambda."""
+    """All numbers of ``sem_seg``, and mIoU and hIoU at each other lambda."""
 
-    def __init__(self, own: DatasetEvaluator, others: Mapping[float, DatasetEvaluator]) -> None:
+    def __init__(self, main: DatasetEvaluator, others: Mapping[float, DatasetEvaluator]) -> None:
         """Take evaluators of the same dataset.
 
         Args:
-            own: of ``sem_seg``.
+            main: evaluates ``sem_seg``.
             others: one for each lambda, in the order of the sweep.
         """
-        self._own = own
+        self._main = main
         self._others = dict(others)
 
     @property
     def cautions(self) -> list[str]:
-        """What the own evaluator found that makes its numbers mean less."""
-        return list(getattr(self._own, "cautions", ()))
+        """Reasons why the main evaluator's numbers mean less."""
+        return list(getattr(self._main, "cautions", ()))
 
     def reset(self) -> None:
         """Forget what was processed."""
-        for each in (self._own, *self._others.values()):
-            each.reset()
+        for evaluator in (self._main, *self._others.values()):
+            evaluator.reset()
 
     def process(
         self, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]
     ) -> None:
-        """Count a batch of what `LambdaSweep` gives."""
+        """Count a batch of outputs of `LambdaSweep`."""
         for batched_input, output in zip(inputs, outputs, strict=True):
-            self._own.process([batched_input], [output])
+            self._main.process([batched_input], [output])
             for evaluator, scores in zip(self._others.values(), output["sweep"], strict=True):
                 evaluator.process([batched_input], [{"sem_seg": scores}])
 
@@ -95,15 +94,15 @@ class SweepEvaluator(DatasetEvaluator):
         """Gather and compute.
 
         Returns:
-            The own numbers, with ``mIoU..._lambda_<lambda>`` and ``hIoU_lambda_<lambda>`` among
-            them, on rank 0; None elsewhere.
+            The main numbers with ``mIoU..._lambda_<lambda>`` and ``hIoU_lambda_<lambda>`` added,
+            on rank 0; None elsewhere.
         """
-        found = self._own.evaluate()
+        tasks = self._main.evaluate()
         for lam, evaluator in self._others.items():
             numbers = evaluator.evaluate()
-            if found is None or numbers is None:
+            if tasks is None or numbers is None:
                 continue
             for key, value in numbers["sem_seg"].items():
                 if key.startswith(("mIoU", "hIoU")):
-                    found["sem_seg"][lambda_key(key, lam)] = value
-        return found
+                    tasks["sem_seg"][lambda_key(key, lam)] = value
+        return tasks

@@ -10,8 +10,8 @@ from ovseg_d2.data.loaders import build_test_loader
 from ovseg_d2.data.readers import read_labels
 from ovseg_d2.engine.ceilings import with_ceiling
 from ovseg_d2.engine.evaluate import evaluate
-from ovseg_d2.engine.oracles import TruthLabels
-from ovseg_d2.engine.sweep import LambdaSweep, lambda_key
+from ovseg_d2.engine.lambda_sweep import LambdaSweep, lambda_key
+from ovseg_d2.engine.ovseg_ceilings import OVSegTrueClasses
 from ovseg_d2.ops import overlap_labels
 from ovseg_d2.systems import MaskProposals
 from ovseg_d2.text import ClassTexts
@@ -42,7 +42,7 @@ def test_masks_of_the_truth_have_one_name_each(tiny_ovseg):
 def test_proposals_with_names_of_the_truth(tiny_ovseg):
     cfg, model = tiny_ovseg()
     oracle = with_ceiling("gt_labels", model)
-    assert isinstance(oracle, TruthLabels)
+    assert isinstance(oracle, OVSegTrueClasses)
     for each in inputs(cfg):
         labels = torch.from_numpy(read_labels(each["sem_seg_file_name"]))
         masks = model.propose(each).masks
@@ -105,7 +105,10 @@ def test_a_sweep_has_the_numbers_of_evaluations_one_by_one(
     [
         (("MODEL.OVSEG.DEMO", "True"), "has no lambda to change"),
         (("MODEL.OVSEG.PROPOSALS", "felzenszwalb"), "has no lambda to change"),
-        (("TEST.CEILING", "gt_labels"), "a TruthLabels has no lambda to change; leave it empty"),
+        (
+            ("TEST.CEILING", "gt_labels"),
+            "a OVSegTrueClasses has no lambda to change; leave it empty",
+        ),
     ],
 )
 def test_models_without_a_lambda_to_sweep(tiny_ovseg, opts, words):
