@@ -7,7 +7,7 @@ __all__ = ["CLIP_KEYS"]
 
 _COLOUR = "of RGB in [0, 1]; [] takes those that the weights were trained with"
 
-# The CLIP every system stands on. Read by plugin.build.build_tower.
+# The CLIP every system stands on. Read by plugin.clip_parts.build_tower.
 _CLIP = below(
     "MODEL.CLIP",
     {
@@ -65,7 +65,7 @@ _CLIP = below(
     },
 )
 
-# Words into embeddings. Read by plugin.build.build_text_bank and plugin.inputs.
+# Words into embeddings. Read by plugin.clip_parts.build_text_bank and plugin.inputs.
 _TEXT = below(
     "MODEL.TEXT",
     {

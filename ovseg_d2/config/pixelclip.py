@@ -1,6 +1,6 @@
 """Keys of PixelCLIP: unlabelled masks teach the image encoder.
 
-They are read by plugin.pixelclip and by plugin.pixelclip_head, where MODEL.SEM_SEG_HEAD.NAME is
+They are read by plugin.pixelclip, where MODEL.SEM_SEG_HEAD.NAME is
 OVSegPixelCLIPClusterHead. The last block is MODEL.CLIP's, and images of a training are drawn every
 VIS_PERIOD iterations.
 """

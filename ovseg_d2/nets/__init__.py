@@ -8,7 +8,7 @@ from .online_tokenizer import OnlineTokenizer
 from .pixel_decoder import PixelDecoder
 from .pixelclip_decoder import PixelCLIPDecoder
 from .position_encoding import sine_positions
-from .proposal_head import ProposalHead, Proposals, build_proposal_head
+from .proposal_head import ProposalHead, Proposals, proposal_head_parts
 from .swin_features import SwinFeatures, build_swin_features
 from .text_classifier import MapperKind, TextClassifier
 from .timm_features import TimmFeatures, build_timm_features
@@ -36,8 +36,8 @@ __all__ = [
     "TokenDecoder",
     "TransformerDecoder",
     "TransformerEncoder",
-    "build_proposal_head",
     "build_swin_features",
     "build_timm_features",
+    "proposal_head_parts",
     "sine_positions",
 ]

@@ -13,7 +13,7 @@ from .pixel_decoder import PixelDecoder
 from .transformer_decoder import TransformerDecoder
 from .transformer_encoder import TransformerEncoder
 
-__all__ = ["ProposalHead", "Proposals", "build_proposal_head"]
+__all__ = ["ProposalHead", "Proposals", "proposal_head_parts"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +81,7 @@ class ProposalHead(nn.Module):
         ]
 
 
-def build_proposal_head(
+def proposal_head_parts(
     channels: Sequence[int],
     embed_dim: int,
     *,
@@ -95,8 +95,8 @@ def build_proposal_head(
     hidden_dim: int = 2048,
     query_hidden_dim: int = 1024,
     dropout: float = 0.1,
-) -> ProposalHead:
-    """Build the head of [ovseg] with random weights; the sizes are the release's.
+) -> dict[str, nn.Module]:
+    """Build the parts of [ovseg]'s `ProposalHead`, randomly initialized, with its default sizes.
 
     Args:
         channels: of the backbone's maps, the finest first.
@@ -114,7 +114,7 @@ def build_proposal_head(
         dropout: of the transformers.
 
     Returns:
-        The head, on the CPU.
+        The arguments of `ProposalHead` by name, on the CPU.
 
     Raises:
         ValueError: sizes that do not fit each other.
@@ -141,11 +141,11 @@ def build_proposal_head(
         hidden_dim=hidden_dim,
         dropout=dropout,
     )
-    return ProposalHead(
-        pixel_decoder=pixel_decoder,
-        transformer_decoder=transformer_decoder,
-        query_network=_mlp(dim, query_hidden_dim, embed_dim),
-    )
+    return {
+        "pixel_decoder": pixel_decoder,
+        "transformer_decoder": transformer_decoder,
+        "query_network": _mlp(dim, query_hidden_dim, embed_dim),
+    }
 
 
 def _mlp(*widths: int) -> nn.Sequential:

@@ -1,8 +1,8 @@
-"""The systems as detectron2's citizens: registered adapters over the plain half."""
+"""Registered adapters of the systems to detectron2."""
 
 from .backbones import OVSegCLIPBackbone, OVSegTimmBackbone
-from .build import build_text_bank, build_tower
 from .clip_fine_tune import CLIPFineTune
+from .clip_parts import build_text_bank, build_tower
 from .clip_pretrain import CLIPPretrain
 from .dense_head import (
     OVSegDeepLabV2Head,
@@ -18,8 +18,7 @@ from .open_vocabulary import OpenVocabularyModel
 from .ovseg import OVSeg
 from .ovseg_head import OVSegMaskFormerHead
 from .ovseg_maskformer import OVSegMaskFormer
-from .pixelclip import ClusterDescription, PixelCLIP
-from .pixelclip_head import OVSegPixelCLIPClusterHead
+from .pixelclip import ClusterDescription, OVSegPixelCLIPClusterHead, PixelCLIP
 from .registered import build_model
 
 __all__ = [

@@ -14,39 +14,50 @@ from ..d2.config import CfgNode, configurable
 from ..d2.layers import ShapeSpec
 from ..d2.modeling import BACKBONE_REGISTRY, Backbone
 from ..nets import SwinFeatures, TimmFeatures, build_swin_features, build_timm_features
-from .build import build_last_block, build_tower
+from .clip_parts import build_last_block, build_tower
 from .weights import check_pickled_weights
 
-__all__ = ["OVSegCLIPBackbone", "OVSegTimmBackbone", "parameters_behind"]
+__all__ = ["OVSegCLIPBackbone", "OVSegTimmBackbone", "parameters_behind", "pixel_statistics"]
 
 
 class _FeatureBackbone(Backbone):
-    """What both backbones share: names and shapes of their maps, and what of them is trained.
+    """Base class of both backbones: names and shapes of their maps, and frozen parameters.
 
-    A map of stride 2^n is called ``resn`` and may be asked for as ``pn``, one of another stride
+    A map of stride 2^n is called ``resn`` and may be selected as ``pn``, one of another stride
     ``strideN``. Images may have any size; a map of stride s is (B, C, ceil(H / s), ceil(W / s)).
     ``MODEL.BACKBONE.FREEZE_AT``, which counts the stages of detectron2's ResNet, is not read.
+
+    Attributes:
+        pixel_statistics: mean and standard deviation of R, G and B in [0, 1] that images are to be
+            normalised by.
     """
+
+    pixel_statistics: tuple[Sequence[float], Sequence[float]]
 
     def _describe(
         self, shapes: Mapping[str, tuple[int, int]], out_features: Sequence[str], divisibility: int
     ) -> None:
-        """Note the maps there are, as (channels, stride) by name, and those that are wanted.
+        """Set names, channels and strides of the selected maps.
+
+        Args:
+            shapes: (channels, stride) of all maps by name.
+            out_features: names of the selected maps; () selects all.
+            divisibility: see :attr:`size_divisibility`.
 
         Raises:
-            ValueError: a map is wanted that is not there, or wanted twice.
+            ValueError: an unknown map, or one map twice.
         """
-        found = {re.sub(r"^res(?=\d)", "p", name): name for name in shapes}
-        found |= {name: name for name in shapes}
+        sources = {re.sub(r"^res(?=\d)", "p", name): name for name in shapes}
+        sources |= {name: name for name in shapes}
         for name in out_features:
-            if name not in found:
+            if name not in sources:
                 raise ValueError(
                     f"out_features={list(out_features)} has {name!r}, and the maps are "
                     f"{', '.join(shapes)} (or p2 for res2 and so on); choose of them, or leave "
                     "OUT_FEATURES empty for all."
                 )
-        # What a map is called here, by what it is called there.
-        self._sources = {name: found[name] for name in out_features or shapes}
+        # From the name of each selected map to its name in `shapes`.
+        self._sources = {name: sources[name] for name in out_features or shapes}
         if len(set(self._sources.values())) < len(out_features):
             raise ValueError(
                 f"out_features={list(out_features)} has a map twice; leave one of them out."
@@ -57,7 +68,7 @@ class _FeatureBackbone(Backbone):
         self._divisibility = divisibility
 
     def _settle(self, frozen: bool, in_channels: int) -> None:
-        """Freeze all; or what no output depends on, for which DDP would wait in vain."""
+        """Freeze everything, or only parameters no output depends on (DDP would hang on them)."""
         self._frozen = frozen
         if not frozen:
             self.eval()
@@ -74,23 +85,23 @@ class _FeatureBackbone(Backbone):
 
     @property
     def size_divisibility(self) -> int:
-        """What padding a batch to avoids padding again: the coarsest stride, as a rule."""
+        """Pixels that batches are padded to multiples of, so that the network pads nothing."""
         return self._divisibility
 
     def train(self, mode: bool = True) -> nn.Module:
-        """As of any module; but a frozen backbone stays in evaluation mode."""
+        """Set the mode; a frozen backbone stays in evaluation mode."""
         return super().train(mode and not self._frozen)
 
 
 @BACKBONE_REGISTRY.register()
 class OVSegCLIPBackbone(_FeatureBackbone):
-    """The image half of a CLIP tower, for images of the tower's own statistics.
+    """The image half of a CLIP tower, for images normalised by the tower's own statistics.
 
     A ResNet and a ConvNeXt give ``res2`` to ``res5``; a ViT its last patches, normed and not
     projected, as ``clip_tokens``. All of them give ``clip_dense``, the features of the joint space.
 
-    The tower is whole, text included (:attr:`tower`, for a text bank and for ``mean`` and ``std``);
-    what no map depends on is not trained.
+    :attr:`tower` has the text half too, for a text bank. Parameters that no map depends on are
+    frozen.
     """
 
     @configurable
@@ -102,19 +113,20 @@ class OVSegCLIPBackbone(_FeatureBackbone):
         out_features: Sequence[str] = (),
         frozen: bool = False,
     ) -> None:
-        """Put built parts together.
+        """Build the backbone on a tower.
 
         Args:
             tower: of any kind.
             last_block: of ``clip_dense`` and ``clip_tokens``; MaskCLIP's value path by default.
-            out_features: names of the maps to give; () gives all.
+            out_features: names of the returned maps; () returns all.
             frozen: nothing is trained, and the tower stays in evaluation mode.
 
         Raises:
-            ValueError: a map is wanted that is not there, or the tower has no such last block.
+            ValueError: an unknown map, one map twice, or a tower without such a last block.
         """
         super().__init__()
         self.tower = tower
+        self.pixel_statistics = tower.mean, tower.std
         self._last_block = last_block or LastBlock()
         stages = stage_shapes(tower)
         self._stages = _level_names([stride for _, stride in stages])
@@ -155,10 +167,10 @@ class OVSegCLIPBackbone(_FeatureBackbone):
 
 @BACKBONE_REGISTRY.register()
 class OVSegTimmBackbone(_FeatureBackbone):
-    """A network of timm: a pyramid ``res2`` to ``res5``, or what its strides are.
+    """A network of timm: a pyramid ``res2`` to ``res5``, or maps of the network's other strides.
 
-    Maps of one stride, such as blocks of a ViT, are told apart by timm's number behind the name:
-    ``res4_9``, ``res4_11``. :attr:`network` has ``mean`` and ``std``.
+    Maps of equal stride, such as those of a ViT's blocks, have timm's number at the end of their
+    names: ``res4_9``, ``res4_11``.
     """
 
     @configurable
@@ -170,20 +182,21 @@ class OVSegTimmBackbone(_FeatureBackbone):
         out_features: Sequence[str] = (),
         frozen: bool = False,
     ) -> None:
-        """Put built parts together.
+        """Build the backbone on a network.
 
         Args:
             network: the plain module.
-            in_channels: of the images it was built for.
-            out_features: names of the maps to give; () gives all. What is left out is computed all
-                the same, unless the network was built without it.
+            in_channels: of the images that the network takes.
+            out_features: names of the returned maps; () returns all. Maps that are left out are
+                computed too, unless the network was built without them.
             frozen: nothing is trained, and the network stays in evaluation mode.
 
         Raises:
-            ValueError: a map is wanted that is not there.
+            ValueError: an unknown map, or one map twice.
         """
         super().__init__()
         self.network = network
+        self.pixel_statistics = network.mean, network.std
         self._maps = _level_names(network.strides, network.indices)
         shapes = zip(network.channels, network.strides, strict=True)
         named = dict(zip(self._maps, shapes, strict=True))
@@ -195,7 +208,7 @@ class OVSegTimmBackbone(_FeatureBackbone):
         """Read ``MODEL.TIMM``.
 
         Raises:
-            ValueError: another norm than there is.
+            ValueError: an unknown norm.
             WeightFileError: ``MODEL.WEIGHTS`` hold code, see `check_pickled_weights`.
         """
         check_pickled_weights(cfg)
@@ -224,7 +237,8 @@ class OVSegTimmBackbone(_FeatureBackbone):
                 output_stride=timm.OUTPUT_STRIDE,
             )
         if timm.NORM == "SyncBN":
-            network = convert_sync_batchnorm(network)  # timm's knows timm's norms with activations
+            # timm's converter, because torch's drops the activations of timm's norms.
+            network = convert_sync_batchnorm(network)
         return {
             "network": network,
             "in_channels": in_channels,
@@ -249,16 +263,42 @@ def _level_names(strides: Sequence[int], numbers: Sequence[int] | None = None) -
     return names
 
 
+def pixel_statistics(
+    cfg: CfgNode, backbone: Backbone, *, white: int
+) -> tuple[list[float], list[float], bool]:
+    """Return mean and standard deviation that a backbone's images are to be normalised by.
+
+    Args:
+        cfg: reads ``MODEL.PIXEL_MEAN``, ``MODEL.PIXEL_STD`` and ``INPUT.FORMAT`` for a backbone
+            without an attribute ``pixel_statistics``, such as detectron2's own.
+        backbone: any of detectron2's.
+        white: the largest pixel value, 1 or 255.
+
+    Returns:
+        Both in the backbone's order of channels; and whether that order is BGR.
+    """
+    known = getattr(backbone, "pixel_statistics", None)
+    if known is not None:
+        mean, std = ([white * value for value in values] for values in known)
+        return mean, std, False
+    scale = 255 / white
+    mean, std = (
+        [value / scale for value in values]
+        for values in (cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD)
+    )
+    return mean, std, cfg.INPUT.FORMAT == "BGR"
+
+
 def parameters_behind(outputs: Iterable[Tensor]) -> set[int]:
-    """Ids of the parameters that outputs depend on, found in their graph."""
+    """Ids of the parameters that outputs depend on, read from their graph."""
     pending = [output.grad_fn for output in outputs]
-    seen, found = set(), set()
+    seen, reached = set(), set()
     while pending:
         node = pending.pop()
         if node is None or node in seen:
             continue
         seen.add(node)
-        if hasattr(node, "variable"):  # it adds to a leaf's gradient
-            found.add(id(node.variable))
+        if hasattr(node, "variable"):  # the node that accumulates a leaf's gradient
+            reached.add(id(node.variable))
         pending += [parent for parent, _ in node.next_functions]
-    return found
+    return reached

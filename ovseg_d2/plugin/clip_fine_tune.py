@@ -1,4 +1,4 @@
-"""The fine-tuning that MaskCLIP+ argues against, as a meta-architecture."""
+"""CLIPFineTune as a meta-architecture: the fine-tuning that MaskCLIP+ argues against."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ from ..nets import TextClassifier
 from ..systems import CLIPFineTune as CLIPFineTuneSystem
 from ..systems import TextSegmenter
 from .backbones import OVSegCLIPBackbone
-from .build import build_tower
+from .clip_parts import build_tower
 from .dense_head import build_dense_network
 from .inputs import InputReader, build_inputs
-from .pixel_labels import LabelledTraining, check_labels_are_read, check_unseen
+from .label_training import LabelledTraining, check_labels_are_read, check_unseen
 from .registered import build_backbone
 
 __all__ = ["CLIPFineTune"]
@@ -24,10 +24,9 @@ __all__ = ["CLIPFineTune"]
 class CLIPFineTune(LabelledTraining):
     """A network on CLIP's image encoder, trained on labels of seen classes (adapter of the system).
 
-    It bears the system's name, as every meta-architecture does, and that says what is done: CLIP is
-    fine-tuned. (The method has no name of its own; [maskclip] calls it the conventional one.) The
-    backbone is CLIP's image half, `OVSegCLIPBackbone`, or one of timm that begins as it, such as
-    the dilated ``resnet50_clip.openai``.
+    [maskclip] calls the method conventional and gives it no name. The backbone is CLIP's image
+    half, `OVSegCLIPBackbone`, or a network of timm with its weights, such as the dilated
+    ``resnet50_clip.openai``.
     """
 
     @configurable
@@ -40,13 +39,13 @@ class CLIPFineTune(LabelledTraining):
         text_tower: CLIPTower | None = None,
         loss_weight: float = 1.0,
     ) -> None:
-        """Put built parts together.
+        """Build the adapter of its parts.
 
         Args:
             system: the plain module.
-            inputs: reads input dicts; the text half of its text bank's tower is never trained.
-            unseen: classes and class sets that are not trained.
-            text_tower: that tower, where it is not the backbone's.
+            inputs: reads input dicts; the text half of its text bank's tower is frozen.
+            unseen: classes and class sets that are not trained on.
+            text_tower: that tower, unless it is the backbone's.
             loss_weight: of the pixels' loss.
         """
         super().__init__(inputs, unseen=unseen)
@@ -59,8 +58,8 @@ class CLIPFineTune(LabelledTraining):
         """Read ``MODEL.FINE_TUNE`` and what network, tower and text bank read.
 
         Raises:
-            ValueError: nothing to train, a mapper that is none, unseen classes that a training set
-                does not have, or what the parts refuse.
+            ValueError: nothing to train, an unknown mapper, unseen classes that a training set does
+                not have, or a value that a part refuses.
         """
         options = cfg.MODEL.FINE_TUNE
         check_unseen(cfg)
@@ -88,7 +87,7 @@ class CLIPFineTune(LabelledTraining):
 
     @property
     def scorer(self) -> TextSegmenter:
-        """The network of the moment."""
+        """The trained network."""
         return self.system.segmenter
 
     def forward(
@@ -96,17 +95,18 @@ class CLIPFineTune(LabelledTraining):
     ) -> dict[str, Tensor] | list[dict[str, Tensor]]:
         """Losses in training, segmentations in evaluation.
 
-        Training reads ``image`` and ``sem_seg``, (H, W) int64 as
+        Training reads ``image`` (3, H, W) and ``sem_seg``, (H, W) int64 as
         :class:`~ovseg_d2.systems.CLIPFineTune` describes it.
 
         Raises:
-            ValueError: see the system; images without labels, or inputs of several vocabularies.
+            ValueError: images without labels, inputs of several vocabularies, or the system's
+                errors.
         """
         if not self.training:
             return super().forward(batched_inputs)
-        batched_inputs = self.padded(batched_inputs, self.system.segmenter, self.system.ignore)
-        images = self.rgb_batch(batched_inputs)
-        labels = self.labels_of(batched_inputs, self.system.ignore)
-        texts, unseen_ids = self.training_texts(batched_inputs)
+        samples = self.padded(batched_inputs, self.system.segmenter, self.system.ignore)
+        images = self.rgb_batch(samples)
+        labels = self.labels_of(samples, self.system.ignore)
+        texts, unseen_ids = self.training_texts(samples)
         losses = self.system(images, texts, labels, unseen_ids=unseen_ids)
         return {name: self._loss_weight * loss for name, loss in losses.items()}

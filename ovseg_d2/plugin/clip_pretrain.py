@@ -1,4 +1,4 @@
-"""CLIPPretrain as a meta-architecture: trains CLIP, answers as MaskCLIP."""
+"""CLIPPretrain as a meta-architecture: contrastive training of CLIP, inference as MaskCLIP."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from ..d2.config import CfgNode, configurable
 from ..d2.modeling import META_ARCH_REGISTRY
 from ..systems import CLIPPretrain as CLIPPretrainSystem
 from ..systems import MaskCLIP as MaskCLIPSystem
-from .build import build_tower
+from .clip_parts import build_tower
 from .fitting import ImageResizer
 from .inputs import InputReader, build_inputs, image_name
 from .maskclip import MaskCLIP, maskclip_options
@@ -19,7 +19,7 @@ __all__ = ["CLIPPretrain", "pretrain_options"]
 
 
 def pretrain_options(cfg: CfgNode) -> dict[str, Any]:
-    """Arguments of the plain CLIPPretrain from ``MODEL.CLIP_PRETRAIN``."""
+    """Return the plain CLIPPretrain's arguments from ``MODEL.CLIP_PRETRAIN``."""
     options = cfg.MODEL.CLIP_PRETRAIN
     return {
         "max_logit_scale": options.MAX_LOGIT_SCALE,
@@ -29,10 +29,10 @@ def pretrain_options(cfg: CfgNode) -> dict[str, Any]:
 
 @META_ARCH_REGISTRY.register()
 class CLIPPretrain(MaskCLIP):
-    """Contrastive training on pictures with captions (adapter of the system).
+    """Contrastive training on images with captions (adapter of the system).
 
-    In evaluation it segments as MaskCLIP on the current weights, so that training shows what they
-    are worth for dense prediction.
+    In evaluation it segments as MaskCLIP on the current weights, so that a training shows how good
+    they are for dense prediction.
     """
 
     @configurable
@@ -44,14 +44,14 @@ class CLIPPretrain(MaskCLIP):
         maskclip: MaskCLIPSystem,
         resize: bool = False,
     ) -> None:
-        """Put built parts together.
+        """Build the adapter of its parts.
 
         Args:
             system: the plain module.
             inputs: reads input dicts; its text bank is on the system's tower.
             maskclip: scores pixels, on the system's tower.
-            resize: training images that differ in size, or are larger than the tower's own, are
-                resized to that.
+            resize: training images that differ in size, or are larger than the tower's own size,
+                are resized to that.
         """
         super().__init__(system=system, inputs=inputs, maskclip=maskclip)
         self._resize = ImageResizer() if resize else None
@@ -60,7 +60,7 @@ class CLIPPretrain(MaskCLIP):
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         """Read ``MODEL.CLIP_PRETRAIN`` and what :class:`MaskCLIP` reads.
 
-        Images are resized where ``INPUT.CAPTION_CROP.SIZE`` gives them no size.
+        Images are resized unless ``INPUT.CAPTION_CROP.SIZE`` sets their size.
         """
         tower = build_tower(cfg)
         return {
@@ -72,7 +72,7 @@ class CLIPPretrain(MaskCLIP):
 
     @classmethod
     def build_system(cls, cfg: CfgNode, tower: CLIPTower) -> CLIPPretrainSystem:
-        """The plain module that a config describes, on a tower."""
+        """Build the plain module that a config describes, on a tower."""
         return CLIPPretrainSystem(tower, **pretrain_options(cfg))
 
     def forward(
@@ -80,23 +80,25 @@ class CLIPPretrain(MaskCLIP):
     ) -> dict[str, Tensor] | list[dict[str, Tensor]]:
         """Losses in training, segmentations in evaluation.
 
-        Training reads ``image``, ``drawn_captions`` and, where there are any, ``wrong_captions``.
+        Training reads ``image`` (3, H, W), ``drawn_captions``, a list of texts, as many for every
+        image, and optionally ``wrong_captions``, a list of texts that are wrong for the image.
 
         Raises:
-            ValueError: training images of different sizes.
+            ValueError: training images without captions, or of different sizes.
         """
         if not self.training:
             return super().forward(batched_inputs)
-        for each in batched_inputs:
-            if "drawn_captions" not in each:
+        for sample in batched_inputs:
+            if "drawn_captions" not in sample:
                 raise ValueError(
-                    f"{image_name(each)} comes without captions; set INPUT.TRAIN_MAPPER to captions"
+                    f"{image_name(sample)} comes without captions; set INPUT.TRAIN_MAPPER to "
+                    "captions"
                 )
         if self._resize is not None:
             size = self.system.tower.image_size
             images = torch.cat(self._resize([*map(self.rgb_image, batched_inputs)], size))
         else:
             images = self.rgb_batch(batched_inputs)
-        captions = [each["drawn_captions"] for each in batched_inputs]
-        wrong = [each.get("wrong_captions", ()) for each in batched_inputs]
+        captions = [sample["drawn_captions"] for sample in batched_inputs]
+        wrong = [sample.get("wrong_captions", ()) for sample in batched_inputs]
         return self.system(images, captions, wrong)

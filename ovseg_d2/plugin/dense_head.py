@@ -1,4 +1,4 @@
-"""Segmentation networks that end in features: heads by name, on backbones by name."""
+"""Heads that end in features of the joint space, and networks of such a head on a backbone."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -11,7 +11,8 @@ from ..d2.config import CfgNode, configurable
 from ..d2.layers import ShapeSpec, get_norm
 from ..d2.modeling import SEM_SEG_HEADS_REGISTRY, Backbone
 from ..nets import DeepLabV2Head, DeepLabV3PlusHead, DenseNetwork, PSPHead
-from .backbones import OVSegCLIPBackbone, OVSegTimmBackbone, parameters_behind
+from .backbones import parameters_behind, pixel_statistics
+from .registered import head_type
 
 __all__ = [
     "OVSegDeepLabV2Head",
@@ -23,21 +24,21 @@ __all__ = [
 
 
 class _DenseHead(nn.Module):
-    """Feature maps by name -> (B, D, h, w), the features of the joint space.
+    """Feature maps by name -> (B, D, h, w), features of the joint space.
 
-    Departs from detectron2's heads: they classify nothing, which the system does, and building them
-    takes the size of the joint embedding beside config and shapes.
+    Departs from detectron2's heads: the system classifies, not the head; the constructor takes D as
+    ``out_channels`` beside config and shapes.
     """
 
     @configurable
     def __init__(self, *, layers: nn.Module, in_features: tuple[str, ...], stride: int) -> None:
-        """Put built parts together.
+        """Build the head of its layers.
 
         Args:
-            layers: take maps in the order of their names reversed: the one the head stands on
+            layers: a module called with the maps of ``in_features`` in reversed order, the coarsest
                 first.
             in_features: names of the maps.
-            stride: of the answer, in pixels.
+            stride: of the output, in pixels.
         """
         super().__init__()
         self.layers = layers
@@ -122,7 +123,7 @@ class OVSegDeepLabV3PlusHead(_DenseHead):
 
 @SEM_SEG_HEADS_REGISTRY.register()
 class OVSegNoHead(_DenseHead):
-    """A map of the joint space as it is, such as ``clip_dense``: nothing is added to CLIP."""
+    """An unchanged map of the joint space, such as ``clip_dense``."""
 
     @classmethod
     def from_config(
@@ -131,7 +132,7 @@ class OVSegNoHead(_DenseHead):
         """Read ``MODEL.SEM_SEG_HEAD.IN_FEATURES``.
 
         Raises:
-            ValueError: the map is not of the joint embedding's size.
+            ValueError: the map does not have the joint embedding's number of channels.
         """
         shape = _one_map(cfg, input_shape)
         if shape.channels != out_channels:
@@ -144,56 +145,38 @@ class OVSegNoHead(_DenseHead):
 
 
 def build_dense_network(cfg: CfgNode, backbone: Backbone, embed_dim: int) -> DenseNetwork:
-    """The head that ``MODEL.SEM_SEG_HEAD`` describes on a backbone.
+    """Build the head that ``MODEL.SEM_SEG_HEAD`` describes, on a backbone.
 
-    What its features do not depend on is frozen, for `DistributedDataParallel` would wait for it.
+    Parameters that the features do not depend on are frozen, because `DistributedDataParallel`
+    would wait for their gradients.
 
     Args:
-        cfg: reads ``MODEL.SEM_SEG_HEAD``, ``MODEL.DENSE_HEAD``, ``INPUT.CROP`` and, for backbones
-            that know no statistics, ``MODEL.PIXEL_MEAN``, ``MODEL.PIXEL_STD`` and ``INPUT.FORMAT``.
+        cfg: reads ``MODEL.SEM_SEG_HEAD``, ``MODEL.DENSE_HEAD``, ``INPUT.CROP`` and what
+            `pixel_statistics` reads.
         backbone: any of detectron2's.
         embed_dim: D.
 
     Raises:
-        ValueError: a name that is not registered, or of another kind of head; maps that are not
-            there; or crops that the stride does not divide.
+        ValueError: a name that is not registered, or of another kind of head; maps that the
+            backbone does not have; or crops that the stride does not divide.
     """
-    name = cfg.MODEL.SEM_SEG_HEAD.NAME
-    kind = SEM_SEG_HEADS_REGISTRY.get(name) if name in SEM_SEG_HEADS_REGISTRY else None
-    if not (isinstance(kind, type) and issubclass(kind, _DenseHead)):
-        known = ", ".join(each.__name__ for each in _DenseHead.__subclasses__())
-        raise ValueError(
-            f"MODEL.SEM_SEG_HEAD.NAME {name!r} gives no features for text to classify; choose one "
-            f"of {known}"
-        )
+    known = ", ".join(kind.__name__ for kind in _DenseHead.__subclasses__())
+    remedy = f"gives no features for text to classify; choose one of {known}"
+    kind = head_type(cfg, _DenseHead, remedy)
     head = kind(cfg, backbone.output_shape(), out_channels=embed_dim)
     _check_crop(cfg, head.stride)
-    mean, std, bgr = _statistics(cfg, backbone)
+    mean, std, bgr = pixel_statistics(cfg, backbone, white=255)
     network = DenseNetwork(backbone, head, mean=mean, std=std, stride=head.stride, bgr=bgr)
     _freeze_unused(network, max(backbone.size_divisibility, head.stride))
     return network
 
 
-def _statistics(
-    cfg: CfgNode, backbone: Backbone
-) -> tuple[tuple[float, ...], tuple[float, ...], bool]:
-    """Mean and deviation of 0 to 255 in the backbone's order of channels; whether that is BGR."""
-    known: Any = None
-    if isinstance(backbone, OVSegCLIPBackbone):
-        known = backbone.tower
-    elif isinstance(backbone, OVSegTimmBackbone):
-        known = backbone.network
-    if known is None:
-        return tuple(cfg.MODEL.PIXEL_MEAN), tuple(cfg.MODEL.PIXEL_STD), cfg.INPUT.FORMAT == "BGR"
-    mean, std = (tuple(255 * value for value in each) for each in (known.mean, known.std))
-    return mean, std, False
-
-
 def _freeze_unused(network: DenseNetwork, side: int) -> None:
+    """Freeze parameters that the features do not depend on."""
     training = network.training
     network.eval()
     with torch.enable_grad():
-        # Of a single location, a group norm of single channels could make nothing.
+        # Two strides a side: a group norm of single channels fails on a single location.
         features = network(torch.zeros(1, 3, 2 * side, 2 * side))
     network.train(training)
     reached = parameters_behind([features])
@@ -203,7 +186,7 @@ def _freeze_unused(network: DenseNetwork, side: int) -> None:
 
 
 def _check_crop(cfg: CfgNode, stride: int) -> None:
-    """Refuse crops that are not whole strides, long before the first of them is made."""
+    """Refuse crops whose sides are not whole strides, before the training starts."""
     crop = cfg.INPUT.CROP
     if crop.ENABLED and crop.TYPE == "absolute" and any(side % stride for side in crop.SIZE):
         fitting = [math.ceil(side / stride) * stride for side in crop.SIZE]

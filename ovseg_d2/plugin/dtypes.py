@@ -10,13 +10,13 @@ __all__ = ["supported_dtype"]
 
 @contextmanager
 def supported_dtype(model: nn.Module) -> Iterator[None]:
-    """Say in a sentence where a device cannot compute in the dtype of a model's weights.
+    """Translate the error of a device that cannot compute in the dtype of a model's weights.
 
     Args:
-        model: that computes within the block.
+        model: the model that computes within the block.
 
     Raises:
-        ValueError: an operation that the device does not have for the dtype.
+        ValueError: the device lacks an operation for the dtype.
     """
     try:
         yield

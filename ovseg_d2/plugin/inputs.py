@@ -1,4 +1,4 @@
-"""`InputReader`: the images of a model's input dicts, and the words each is segmented with."""
+"""`InputReader`: image and vocabulary of a model's input dicts."""
 
 import copy
 from typing import Any
@@ -11,7 +11,7 @@ from ..d2.config import CfgNode
 from ..d2.data import DatasetCatalog, MetadataCatalog
 from ..text import TextBank
 from ..vocab import Vocabulary, Words, metadata_vocabulary, read_word_list, read_words
-from .build import build_text_bank
+from .clip_parts import build_text_bank
 from .weights import check_pickled_weights
 
 __all__ = [
@@ -25,10 +25,9 @@ __all__ = [
 
 
 def dataset_vocabulary(name: str) -> Vocabulary | None:
-    """The classes of a registered dataset, or None where its metadata has none.
+    """Return the classes of a registered dataset, or None if its metadata has none.
 
-    Raises:
-        ValueError: see :func:`~ovseg_d2.vocab.metadata_vocabulary`.
+    Errors are those of :func:`~ovseg_d2.vocab.metadata_vocabulary`.
     """
     if name not in MetadataCatalog.list():
         return None
@@ -36,7 +35,7 @@ def dataset_vocabulary(name: str) -> Vocabulary | None:
 
 
 def config_vocabulary(cfg: CfgNode) -> Vocabulary | None:
-    """``MODEL.TEXT.CLASSES``, or the classes of the first test dataset that is registered."""
+    """Return ``MODEL.TEXT.CLASSES``, or the classes of the first registered test dataset."""
     if cfg.MODEL.TEXT.CLASSES:
         return read_words(cfg.MODEL.TEXT.CLASSES, "MODEL.TEXT.CLASSES")
     for name in cfg.DATASETS.TEST:
@@ -46,20 +45,18 @@ def config_vocabulary(cfg: CfgNode) -> Vocabulary | None:
 
 
 def config_word_list(cfg: CfgNode) -> Vocabulary | None:
-    """``MODEL.TEXT.WORD_LIST``, a word list of the package or a text file; None without one.
+    """Read ``MODEL.TEXT.WORD_LIST``, a word list of the package or a text file; None for ''.
 
     Raises:
-        FileNotFoundError: a path that leads to no file.
-        ValueError: no word list of that name, or a file that is none.
+        FileNotFoundError: the file does not exist.
+        ValueError: an unknown word list, or a file that is no word list.
     """
     name = cfg.MODEL.TEXT.WORD_LIST
-    if not name:
-        return None
-    return read_word_list(name, "MODEL.TEXT.WORD_LIST")
+    return read_word_list(name, "MODEL.TEXT.WORD_LIST") if name else None
 
 
 def image_name(batched_input: dict[str, Any]) -> str:
-    """What an error calls an input: its file's name, or its size."""
+    """Return the name of an input for errors: its file's name, or its size."""
     if batched_input.get("file_name"):
         return str(batched_input["file_name"])
     if "image" not in batched_input:
@@ -69,20 +66,19 @@ def image_name(batched_input: dict[str, Any]) -> str:
 
 
 class InputReader:
-    """Reads input dicts: pixels as RGB, words as embeddings.
+    """Reads image and vocabulary of input dicts.
 
     The vocabulary of an input comes from, in this order, its ``"classes"`` entry,
-    :meth:`set_vocabulary`, the metadata of its ``"dataset_name"``, and the default given at
-    construction. A word list given there takes the place of a dataset's own words.
+    :meth:`set_vocabulary`, the metadata of its ``"dataset_name"``, and the default.
 
     Args:
-        text_bank: turns vocabularies into embeddings.
+        text_bank: encodes vocabularies.
         vocabulary: the default.
-        word_list: other words for the datasets' classes, in their order.
+        word_list: replaces the words of the datasets' classes, in the same order.
         image_format: order of the input's channels, RGB or BGR.
 
     Raises:
-        ValueError: another format.
+        ValueError: an unknown format.
     """
 
     def __init__(
@@ -93,7 +89,7 @@ class InputReader:
         word_list: Vocabulary | None = None,
         image_format: str = "RGB",
     ) -> None:
-        """Check the format."""
+        """Build a reader."""
         if image_format not in ("RGB", "BGR"):
             raise ValueError(f"INPUT.FORMAT {image_format!r} is not one of RGB, BGR")
         self.text_bank = text_bank
@@ -105,56 +101,56 @@ class InputReader:
 
     @property
     def default_vocabulary(self) -> Vocabulary | None:
-        """The vocabulary of an input that names neither classes nor a dataset."""
+        """The vocabulary of inputs without classes and dataset."""
         return self._set_vocabulary or self._default_vocabulary
 
     def set_vocabulary(self, classes: Words | None) -> None:
-        """Choose the words for all inputs that bring none of their own.
+        """Set the vocabulary of all inputs without a ``"classes"`` entry.
 
         Args:
-            classes: as :func:`~ovseg_d2.vocab.read_words` takes them; None goes back to the
-                datasets' own.
+            classes: as :func:`~ovseg_d2.vocab.read_words` takes them; None restores the datasets'
+                own classes.
         """
         self._set_vocabulary = None if classes is None else read_words(classes)
 
     def vocabulary_of(self, batched_input: dict[str, Any]) -> Vocabulary:
-        """The vocabulary that an input is segmented with.
+        """Return the vocabulary that an input is segmented with.
 
         Raises:
-            ValueError: nothing gives one, or a word list of another length than its dataset.
+            ValueError: there is none, or a word list of another length than its dataset.
         """
         if batched_input.get("classes") is not None:
             return read_words(batched_input["classes"])
         if self._set_vocabulary is not None:
             return self._set_vocabulary
         name = batched_input.get("dataset_name")
-        found = self._vocabulary_of_dataset(name) if name is not None else None
-        found = found or self._default_vocabulary
-        if found is None:
+        vocabulary = self._vocabulary_of_dataset(name) if name is not None else None
+        vocabulary = vocabulary or self._default_vocabulary
+        if vocabulary is None:
             raise ValueError(
                 "no vocabulary: give the input a 'classes' entry, call set_vocabulary(...), or set "
                 "MODEL.TEXT.CLASSES; at the demo's command line, --classes"
             )
-        return found
+        return vocabulary
 
     def _vocabulary_of_dataset(self, name: str) -> Vocabulary | None:
-        """A dataset's own words, or those of the word list for its classes."""
-        own = self.own_vocabulary(name)
-        if own is None or self._word_list is None:
-            return own
-        if len(self._word_list) != len(own):
+        """Return a dataset's classes, with the words of the word list if there is one."""
+        vocabulary = self.own_vocabulary(name)
+        if vocabulary is None or self._word_list is None:
+            return vocabulary
+        if len(self._word_list) != len(vocabulary):
             raise ValueError(
                 f"MODEL.TEXT.WORD_LIST has {len(self._word_list)} classes and dataset {name!r} has "
-                f"{len(own)}; choose a list of the same classes, or leave it empty"
+                f"{len(vocabulary)}; choose a list of the same classes, or leave it empty"
             )
         return self._word_list
 
     def own_vocabulary(self, name: str) -> Vocabulary | None:
-        """The classes of a registered dataset by its own names; None where it has none."""
+        """Return the classes of a registered dataset by its own names; None if it has none."""
         if name not in MetadataCatalog.list():
             return None
-        # Kept, for making one of hundreds of classes takes as long as small images do; but only
-        # as long as the metadata are what they were.
+        # Cached until the metadata change: building hundreds of classes takes as long as segmenting
+        # a small image.
         metadata = MetadataCatalog.get(name)
         content = tuple(metadata.get(key) for key in ("vocabulary", "stuff_classes", "class_sets"))
         kept = self._dataset_vocabularies.get(name)
@@ -172,17 +168,17 @@ class InputReader:
 
 
 def build_inputs(cfg: CfgNode, tower: CLIPTower) -> InputReader:
-    """The reader that ``MODEL.TEXT``, ``DATASETS.TEST`` and ``INPUT.FORMAT`` describe.
+    """Build the reader that ``MODEL.TEXT``, ``DATASETS.TEST`` and ``INPUT.FORMAT`` describe.
 
-    Refuses ``MODEL.WEIGHTS`` that hold code, too, before anything is loaded.
+    ``MODEL.WEIGHTS`` that hold code are refused here, before anything is loaded.
 
     Args:
         cfg: the config.
-        tower: whose text half reads the words.
+        tower: whose text half encodes the vocabularies.
 
     Raises:
-        ValueError: words or a format that cannot be used.
-        FileNotFoundError: a word list that is not there.
+        ValueError: invalid classes, or an unknown format.
+        FileNotFoundError: a word list that does not exist.
         WeightFileError: ``MODEL.WEIGHTS`` hold code, see `check_pickled_weights`.
     """
     check_pickled_weights(cfg)

@@ -1,4 +1,4 @@
-"""MaskAdaptedCLIP as a meta-architecture: trains on crops of masks, names crops of masks."""
+"""MaskAdaptedCLIP as a meta-architecture: training on crops of masks, classification of masks."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from ..ops import CropOptions
 from ..systems import MaskAdaptedCLIP as MaskAdaptedCLIPSystem
 from ..systems import OVSegClassifier
 from ..text import TextBank
-from .build import build_tower, named_or_listed
+from .clip_parts import build_tower, named_or_listed
 from .inputs import InputReader, build_inputs
 from .open_vocabulary import OpenVocabularyModel
 
@@ -23,8 +23,8 @@ __all__ = ["MaskAdaptedCLIP"]
 class MaskAdaptedCLIP(OpenVocabularyModel):
     """Adaptation of CLIP to masked crops (adapter of the system).
 
-    In evaluation it names the masks that inputs bring, as OVSeg's classifier does with the weights
-    of the moment. Its checkpoints are what ``MODEL.OVSEG.CLIP_WEIGHTS`` takes.
+    In evaluation it classifies the masks of its inputs, as OVSeg's classifier does, on the current
+    weights. ``MODEL.OVSEG.CLIP_WEIGHTS`` takes its checkpoints.
     """
 
     @configurable
@@ -35,7 +35,7 @@ class MaskAdaptedCLIP(OpenVocabularyModel):
         inputs: InputReader,
         crop: CropOptions | None = None,
     ) -> None:
-        """Put built parts together.
+        """Build the adapter of its parts.
 
         Args:
             system: the plain module, with a text bank for training.
@@ -45,7 +45,7 @@ class MaskAdaptedCLIP(OpenVocabularyModel):
         super().__init__(inputs)
         self.system = system
         crop = crop or CropOptions(fill=system.fill)
-        # In a tuple, for its parts are registered under the system already.
+        # In a tuple, because its weights are the system's.
         self._classifier = (OVSegClassifier(system.prompted, crop=crop),)
 
     @classmethod
@@ -57,8 +57,8 @@ class MaskAdaptedCLIP(OpenVocabularyModel):
         templates = named_or_listed(options.TEMPLATES or cfg.MODEL.TEXT.TEMPLATES)
         system = MaskAdaptedCLIPSystem(
             MaskPromptedTower(tower, depth=options.PROMPT_DEPTH),
-            # One by one: a vector that depended, in its last bits, on the nouns it was encoded
-            # with would differ in a resumed run, which meets them in another order.
+            # One by one: the last bits of a vector depend on its batch, and a resumed run encodes
+            # the nouns in another order.
             TextBank(tower, templates, batch_size=1),
             train=options.TRAIN,
             fill=crop.fill,
@@ -73,7 +73,7 @@ class MaskAdaptedCLIP(OpenVocabularyModel):
 
     @property
     def classifier(self) -> OVSegClassifier:
-        """Names masks by their crops, on the current weights."""
+        """The classifier of masks by their crops, on the current weights."""
         return self._classifier[0]
 
     def forward(
@@ -81,29 +81,29 @@ class MaskAdaptedCLIP(OpenVocabularyModel):
     ) -> dict[str, Tensor] | list[dict[str, Tensor]]:
         """The loss in training, classes of masks in evaluation.
 
-        Training reads ``image``, a crop with its background, ``mask`` (h, w) bool and ``noun``.
-        Evaluation reads ``image`` and ``masks``, (Q, H, W) bool of the image's size, and gives
+        Training reads ``image`` (3, h, w), a crop with its background, ``mask`` (h, w) bool and
+        ``noun``. Evaluation reads ``image`` (3, H, W) and ``masks``, (Q, H, W) bool, and returns
         ``mask_probs``, (Q, K) softmax probabilities; zeros for an empty mask.
 
         Raises:
-            ValueError: inputs without what is read.
+            ValueError: an input lacks one of these entries.
         """
         if self.training:
             losses = self.system(
-                [self.rgb_image(each)[0] for each in batched_inputs],
-                [_entry(each, "mask", "INPUT.TRAIN_MAPPER to pairs") for each in batched_inputs],
-                [_entry(each, "noun", "INPUT.TRAIN_MAPPER to pairs") for each in batched_inputs],
+                [self.rgb_image(pair)[0] for pair in batched_inputs],
+                [_entry(pair, "mask", "INPUT.TRAIN_MAPPER to pairs") for pair in batched_inputs],
+                [_entry(pair, "noun", "INPUT.TRAIN_MAPPER to pairs") for pair in batched_inputs],
             )
             if has_event_storage():
                 scale = self.system.log_scale.detach().exp().item()
                 get_event_storage().put_scalar("mask_adapted_clip/logit_scale", scale)
             return losses
-        classifier, found = self.classifier, []
-        for each in batched_inputs:
-            masks = _entry(each, "masks", "TEST.TASK to mask_crops").to(self.device)
-            classes = classifier(self.rgb_image(each)[0], masks, self.class_texts(each))
-            found.append({"mask_probs": classes.probs})
-        return found
+        results = []
+        for sample in batched_inputs:
+            masks = _entry(sample, "masks", "TEST.TASK to mask_crops").to(self.device)
+            image, texts = self.rgb_image(sample)[0], self.class_texts(sample)
+            results.append({"mask_probs": self.classifier(image, masks, texts).probs})
+        return results
 
 
 def _entry(batched_input: dict[str, Any], name: str, remedy: str) -> Any:

@@ -10,7 +10,7 @@ from ..d2.config import CfgNode, configurable
 from ..d2.modeling import META_ARCH_REGISTRY
 from ..ops import Background, Refinement
 from ..systems import MaskCLIP as MaskCLIPSystem
-from .build import build_last_block, build_tower
+from .clip_parts import build_last_block, build_tower
 from .inputs import InputReader, build_inputs
 from .open_vocabulary import PixelScoringModel
 
@@ -20,9 +20,9 @@ _logger = logging.getLogger(__name__)
 
 
 def maskclip_options(cfg: CfgNode, tower: CLIPTower) -> dict[str, Any]:
-    """Arguments of the plain MaskCLIP from ``MODEL.CLIP.LAST_BLOCK`` and ``MODEL.MASKCLIP``.
+    """Return the plain MaskCLIP's arguments from ``MODEL.CLIP.LAST_BLOCK`` and ``MODEL.MASKCLIP``.
 
-    A tower that is known to be poor at dense features draws a warning.
+    Logs a warning for a tower that is known to have poor dense features.
     """
     options = cfg.MODEL.MASKCLIP
     last_block = build_last_block(cfg)
@@ -52,23 +52,23 @@ class MaskCLIP(PixelScoringModel):
 
     @configurable
     def __init__(self, *, system: nn.Module, inputs: InputReader, maskclip: MaskCLIPSystem) -> None:
-        """Put built parts together.
+        """Build the adapter of its parts.
 
         Args:
-            system: the plain module; the MaskCLIP itself, or what trains its tower.
+            system: the MaskCLIP itself, or the system that trains its tower.
             inputs: reads input dicts; its text bank is on the same tower.
-            maskclip: scores pixels, on the system's parts.
+            maskclip: scores pixels, on the system's weights.
         """
         super().__init__(inputs)
         self.system = system
-        # In a tuple, for its parts are registered under the system already.
+        # In a tuple, because its weights are the system's.
         self._maskclip = (maskclip,)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         """Read ``MODEL.CLIP``, ``.TEXT``, ``.MASKCLIP``, ``DATASETS.TEST`` and ``INPUT.FORMAT``.
 
-        The tower is frozen: this system is not trained.
+        The tower is frozen.
         """
         tower = build_tower(cfg).requires_grad_(False)
         system = MaskCLIPSystem(tower, **maskclip_options(cfg, tower))
@@ -76,7 +76,7 @@ class MaskCLIP(PixelScoringModel):
 
     @property
     def maskclip(self) -> MaskCLIPSystem:
-        """Scores patches and pixels, on the current weights."""
+        """The MaskCLIP that scores patches and pixels, on the current weights."""
         return self._maskclip[0]
 
     @property

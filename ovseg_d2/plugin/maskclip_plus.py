@@ -1,4 +1,4 @@
-"""MaskCLIP+ as a meta-architecture: a frozen MaskCLIP labels what its student is trained on."""
+"""MaskCLIP+ as a meta-architecture: a frozen MaskCLIP labels the images its student trains on."""
 
 from typing import Any
 
@@ -13,22 +13,52 @@ from ..ops import UNLABELLED
 from ..systems import MaskCLIP as MaskCLIPSystem
 from ..systems import MaskCLIPPlus as MaskCLIPPlusSystem
 from ..systems import TextSegmenter
-from .build import build_tower
+from .clip_parts import build_tower
 from .dense_head import build_dense_network
 from .inputs import InputReader, build_inputs
+from .label_training import LabelledTraining, check_labels_are_read, check_unseen
 from .maskclip import maskclip_options
-from .pixel_labels import LabelledTraining, check_labels_are_read, check_unseen
 from .registered import build_backbone
 
 __all__ = ["MaskCLIPPlus"]
+
+
+def _check(cfg: CfgNode) -> None:
+    """Refuse options that contradict each other, before anything is built.
+
+    Raises:
+        ValueError: self-training or a teacher's background without a use, labels that the mapper
+            does not read, or unseen classes that a training set does not have.
+    """
+    options = cfg.MODEL.MASKCLIP_PLUS
+    if options.TARGET == "features" and options.SELF_TRAINING == "on":
+        raise ValueError(
+            "MODEL.MASKCLIP_PLUS.SELF_TRAINING on is about labels, and TARGET features has none; "
+            "set it to auto, or TARGET to labels"
+        )
+    if cfg.MODEL.MASKCLIP.BACKGROUND_THRESHOLD or cfg.MODEL.MASKCLIP.BACKGROUND_MIN_SHARE:
+        raise ValueError(
+            "MODEL.MASKCLIP.BACKGROUND_THRESHOLD and _MIN_SHARE find background in "
+            "segmentations, and MaskCLIP+ trains on its teacher's scores; set both to 0.0, and see "
+            "MODEL.MASKCLIP_PLUS.CONFIDENCE"
+        )
+    check_unseen(cfg)
+    if options.SETTING == "zero_shot":
+        check_labels_are_read(cfg)
+        if cfg.DATASETS.TRAIN and not cfg.INPUT.SEMANTIC.UNSEEN:
+            raise ValueError(
+                "INPUT.SEMANTIC.UNSEEN is empty, and the zero-shot setting is about classes "
+                "without labels; name classes or class sets, or set MODEL.MASKCLIP_PLUS.SETTING to "
+                "annotation_free"
+            )
 
 
 @META_ARCH_REGISTRY.register()
 class MaskCLIPPlus(LabelledTraining):
     """Training of a segmentation network on a frozen MaskCLIP's labels (adapter of the system).
 
-    It bears the system's name, as every meta-architecture does. In evaluation the student answers,
-    to any words. Checkpoints hold the teacher, too, whose text half embeds them.
+    In evaluation the student segments, with any classes. Checkpoints hold the teacher too, whose
+    text half encodes them.
     """
 
     @configurable
@@ -41,14 +71,14 @@ class MaskCLIPPlus(LabelledTraining):
         self_training_from: int | None = None,
         loss_weight: float = 1.0,
     ) -> None:
-        """Put built parts together.
+        """Build the adapter of its parts.
 
         Args:
             system: the plain module.
             inputs: reads input dicts; its text bank is on the teacher's tower.
             unseen: classes and class sets that have no labels.
-            self_training_from: the iteration from which on the student labels for itself; None
-                leaves it to the teacher throughout.
+            self_training_from: the iteration at which the student's labels replace the teacher's;
+                None for never.
             loss_weight: of the pixels' loss.
         """
         super().__init__(inputs, unseen=unseen)
@@ -61,30 +91,11 @@ class MaskCLIPPlus(LabelledTraining):
         """Read ``MODEL.MASKCLIP_PLUS``, what the network and :class:`MaskCLIP` read, and SOLVER.
 
         Raises:
-            ValueError: a value out of range, unseen classes that a training set does not have, or
-                what the parts refuse.
+            ValueError: options that contradict each other, unseen classes that a training set does
+                not have, or a value that a part refuses.
         """
+        _check(cfg)
         options = cfg.MODEL.MASKCLIP_PLUS
-        if options.TARGET == "features" and options.SELF_TRAINING == "on":
-            raise ValueError(
-                "MODEL.MASKCLIP_PLUS.SELF_TRAINING on is about labels, and with TARGET features "
-                "there are none to be had; set it to auto, or TARGET to labels"
-            )
-        if cfg.MODEL.MASKCLIP.BACKGROUND_THRESHOLD or cfg.MODEL.MASKCLIP.BACKGROUND_MIN_SHARE:
-            raise ValueError(
-                "MODEL.MASKCLIP.BACKGROUND_THRESHOLD and _MIN_SHARE find background in answers, "
-                "and MaskCLIP+ has none of its teacher's; set both to 0.0, and see "
-                "MODEL.MASKCLIP_PLUS.CONFIDENCE"
-            )
-        check_unseen(cfg)
-        if options.SETTING == "zero_shot":
-            check_labels_are_read(cfg)
-            if cfg.DATASETS.TRAIN and not cfg.INPUT.SEMANTIC.UNSEEN:
-                raise ValueError(
-                    "INPUT.SEMANTIC.UNSEEN is empty, and the zero-shot setting is about classes "
-                    "without labels; name classes or class sets, or set "
-                    "MODEL.MASKCLIP_PLUS.SETTING to annotation_free"
-                )
         tower = build_tower(cfg).requires_grad_(False)
         teacher = MaskCLIPSystem(tower, **maskclip_options(cfg, tower))
         network = build_dense_network(cfg, build_backbone(cfg), tower.embed_dim)
@@ -113,12 +124,12 @@ class MaskCLIPPlus(LabelledTraining):
 
     @property
     def scorer(self) -> TextSegmenter:
-        """The student of the moment."""
+        """The student."""
         return self.system.student
 
     @property
     def self_training(self) -> bool:
-        """Whether the step at hand is one of self-training; never outside of a training."""
+        """Whether the current training step is one of self-training; False outside of training."""
         if self._self_training_from is None or not has_event_storage():
             return False
         return get_event_storage().iter >= self._self_training_from
@@ -128,28 +139,31 @@ class MaskCLIPPlus(LabelledTraining):
     ) -> dict[str, Tensor] | list[dict[str, Tensor]]:
         """Losses in training, segmentations in evaluation.
 
-        Training reads ``image`` and ``sem_seg``, (H, W) int64 as
-        :class:`~ovseg_d2.systems.MaskCLIPPlus` describes it; annotation-free, no input needs the
-        latter.
+        Training reads ``image`` (3, H, W) and ``sem_seg``, (H, W) int64 as
+        :class:`~ovseg_d2.systems.MaskCLIPPlus` describes it, optional in the annotation-free
+        setting.
 
         Raises:
-            ValueError: see the system; or inputs of several vocabularies.
+            ValueError: inputs of several vocabularies, or the system's errors.
         """
         if not self.training:
             return super().forward(batched_inputs)
-        if self.system.setting == "annotation_free":
+        annotation_free = self.system.setting == "annotation_free"
+        if annotation_free:
             batched_inputs = [
-                {"sem_seg": torch.full(each["image"].shape[-2:], UNLABELLED), **each}
-                for each in batched_inputs
+                {"sem_seg": torch.full(sample["image"].shape[-2:], UNLABELLED), **sample}
+                for sample in batched_inputs
             ]
-        batched_inputs = self.padded(batched_inputs, self.system.student, self.system.ignore)
-        images = self.rgb_batch(batched_inputs)
-        labels = self.labels_of(batched_inputs, self.system.ignore)
-        texts, unseen_ids = self.training_texts(batched_inputs)
-        if self.system.setting == "annotation_free":
-            unseen_ids = ()
+        samples = self.padded(batched_inputs, self.system.student, self.system.ignore)
+        images = self.rgb_batch(samples)
+        labels = self.labels_of(samples, self.system.ignore)
+        texts, unseen_ids = self.training_texts(samples)
         losses = self.system(
-            images, texts, labels, unseen_ids=unseen_ids, self_training=self.self_training
+            images,
+            texts,
+            labels,
+            unseen_ids=() if annotation_free else unseen_ids,
+            self_training=self.self_training,
         )
         if has_event_storage():
             for name, value in self.system.statistics.numbers().items():
@@ -165,5 +179,5 @@ def _self_training_from(cfg: CfgNode) -> int | None:
     automatic = options.SELF_TRAINING == "auto" and options.SETTING == "zero_shot"
     if not (automatic or options.SELF_TRAINING == "on") or options.TARGET == "features":
         return None
-    # In the shortest of runs, too, the teacher has a step: the student's own are random then.
+    # At least one step of the teacher's comes first: the student starts from random weights.
     return max(round(share * cfg.SOLVER.MAX_ITER), 1) if share else 0

@@ -1,4 +1,4 @@
-"""MaskedDistillCLIP as a meta-architecture: CLIPPretrain, and guesses of hidden patches."""
+"""MaskedDistillCLIP as a meta-architecture: CLIPPretrain with masked self-distillation."""
 
 from typing import Any
 
@@ -18,20 +18,20 @@ __all__ = ["MaskedDistillCLIP"]
 
 @META_ARCH_REGISTRY.register()
 class MaskedDistillCLIP(CLIPPretrain):
-    """Contrastive training with guesses of hidden patches and words (adapter of the system).
+    """Contrastive training with prediction of masked patches and words (adapter of the system).
 
-    In evaluation it segments as MaskCLIP does on the student's weights of the moment. Checkpoints
-    hold the teacher too; without one, as in weights of `CLIPPretrain`, it starts as the student.
+    In evaluation it segments as MaskCLIP on the student's current weights. Checkpoints hold the
+    teacher too; weights without one, such as `CLIPPretrain`'s, start it as a copy of the student.
     """
 
     system: MaskedDistillCLIPSystem
 
     @classmethod
     def build_system(cls, cfg: CfgNode, tower: CLIPTower) -> MaskedDistillCLIPSystem:
-        """The plain module that ``MODEL.MASKED_DISTILL`` and ``MODEL.CLIP_PRETRAIN`` describe.
+        """Build the system that ``MODEL.MASKED_DISTILL`` and ``MODEL.CLIP_PRETRAIN`` describe.
 
         Raises:
-            ValueError: an unknown target, a value out of its range, or a tower that is no ViT.
+            ValueError: an unknown target, a value out of range, or a tower that is no ViT.
         """
         options = cfg.MODEL.MASKED_DISTILL
         return MaskedDistillCLIPSystem(
@@ -48,21 +48,21 @@ class MaskedDistillCLIP(CLIPPretrain):
     ) -> dict[str, Tensor] | list[dict[str, Tensor]]:
         """Losses in training, segmentations in evaluation; see :class:`CLIPPretrain`.
 
-        Training images are of the size that the tower was made for, ``vision_cfg.image_size``.
+        Training images have the tower's own size, ``vision_cfg.image_size``.
         """
-        found = super().forward(batched_inputs)
+        outputs = super().forward(batched_inputs)
         distillation = self.system.distillation
-        described = distillation is not None and distillation.statistics is not None
-        if self.training and described and has_event_storage():
-            storage, statistics = get_event_storage(), distillation.statistics
+        statistics = None if distillation is None else distillation.statistics
+        if self.training and statistics is not None and has_event_storage():
+            storage = get_event_storage()
             storage.put_scalar("masked_distill/codes_in_use", statistics.codes_in_use.item())
             storage.put_scalar("masked_distill/target_entropy", statistics.target_entropy.item())
-        return found
+        return outputs
 
 
 def _build_distillation(cfg: CfgNode, tower: CLIPTower) -> MaskedDistillation:
     options = cfg.MODEL.MASKED_DISTILL
-    heads = image_heads(tower)  # refuses what is no ViT
+    heads = image_heads(tower)  # refuses towers other than ViTs
     pixels = options.TARGET == "pixels"
     decoder = PatchDecoder(
         tower.width,

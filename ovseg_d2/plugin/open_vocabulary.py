@@ -1,4 +1,4 @@
-"""Base classes of the meta-architectures: any words for each input, scores of every pixel."""
+"""Base classes of the meta-architectures: a vocabulary per input, scores of every pixel."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -23,23 +23,27 @@ _logger = logging.getLogger(__name__)
 
 
 class OpenVocabularyModel(nn.Module):
-    """A model that takes detectron2's input dicts, each with a vocabulary of its own.
+    """Base class of models that take detectron2's input dicts, which may differ in vocabulary.
 
-    :class:`InputReader` says where the vocabulary of an input comes from.
+    :class:`InputReader` defines where the vocabulary of an input comes from.
+
+    Attributes:
+        inputs: the reader of input dicts.
+        may_answer: whether the model may predict: True once weights were loaded or trained, or
+            where a user sets it for random weights.
     """
 
     def __init__(self, inputs: InputReader) -> None:
-        """Keep the reader of input dicts."""
+        """Build the base of a reader of input dicts."""
         super().__init__()
         self.inputs = inputs
-        # Weights that were loaded or are being trained may answer, and random ones that are wanted.
         self.may_answer = False
         self._gave_image_advice = False
         self.register_load_state_dict_post_hook(_let_answer)
 
     @property
     def device(self) -> torch.device:
-        """Where the model's parameters are."""
+        """The device of the model's parameters."""
         return next(self.parameters()).device
 
     @property
@@ -48,14 +52,14 @@ class OpenVocabularyModel(nn.Module):
         return False
 
     def train(self, mode: bool = True) -> nn.Module:
-        """As of any module; a model that is being trained may answer in between."""
+        """Set the mode; a model that was in training mode once may predict."""
         self.may_answer = self.may_answer or mode
         return super().train(mode)
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> Any:
-        """Load weights, as of any module.
+        """Load weights; arguments and result are those of `torch.nn.Module`.
 
         Raises:
             ValueError: a weight is NaN or infinite.
@@ -69,29 +73,29 @@ class OpenVocabularyModel(nn.Module):
         return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
     def check_answers(self) -> None:
-        """Refuse to answer with random weights.
+        """Refuse to predict from random weights.
 
         Raises:
-            ValueError: the network that answers was neither loaded nor trained.
+            ValueError: the network was neither loaded nor trained.
         """
         if self.needs_weights and not self.may_answer:
             raise ValueError(
-                f"the network of this {type(self).__name__} that answers has random weights; set "
-                "MODEL.WEIGHTS to a checkpoint of its training, or set the model's may_answer to "
-                "True if the answers may mean nothing"
+                f"the network of this {type(self).__name__} has random weights; set MODEL.WEIGHTS "
+                "to a checkpoint of its training, or the model's may_answer to True to predict "
+                "from random weights"
             )
 
     @property
     def text_bank(self) -> TextBank:
-        """Turns vocabularies into embeddings."""
+        """The text bank of the inputs' reader."""
         return self.inputs.text_bank
 
     def set_vocabulary(self, classes: Words | None) -> None:
-        """Choose the words, see :meth:`InputReader.set_vocabulary`."""
+        """Set the default classes, see :meth:`InputReader.set_vocabulary`."""
         self.inputs.set_vocabulary(classes)
 
     def vocabulary_of(self, batched_input: dict[str, Any]) -> Vocabulary:
-        """The words of an input, see :meth:`InputReader.vocabulary_of`."""
+        """The vocabulary of an input, see :meth:`InputReader.vocabulary_of`."""
         return self.inputs.vocabulary_of(batched_input)
 
     def class_texts(self, batched_input: dict[str, Any]) -> ClassTexts:
@@ -101,11 +105,11 @@ class OpenVocabularyModel(nn.Module):
     def rgb_image(self, batched_input: dict[str, Any]) -> Tensor:
         """(1, 3, H, W) float RGB of 0 to 255 on the model's device.
 
-        The first image in evaluation whose file name shows that CLIP cannot know it draws a
+        In evaluation the first image that, by its file name, the CLIP was not trained for logs a
         warning.
 
         Raises:
-            ValueError: outside of training, pixels of another range, such as 0..1.
+            ValueError: in evaluation, pixels of another range, such as 0..1.
         """
         if not self.training:
             check_pixel_range(batched_input["image"])
@@ -118,60 +122,59 @@ class OpenVocabularyModel(nn.Module):
         return self.inputs.rgb_image(batched_input, self.device)
 
     def rgb_batch(self, batched_inputs: Sequence[dict[str, Any]]) -> Tensor:
-        """(B, 3, H, W) of training inputs, as :meth:`rgb_image` gives each.
+        """(B, 3, H, W) float RGB of 0 to 255 of training inputs, see :meth:`rgb_image`.
 
         Raises:
             ValueError: images of different sizes.
         """
-        shapes = {tuple(each["image"].shape) for each in batched_inputs}
+        shapes = {tuple(sample["image"].shape) for sample in batched_inputs}
         if len(shapes) > 1:
             raise ValueError(
                 f"training images must be of one size, got {sorted(shapes)}; crop them, see "
                 "INPUT.CROP"
             )
-        return torch.cat([self.rgb_image(each) for each in batched_inputs])
+        return torch.cat([self.rgb_image(sample) for sample in batched_inputs])
 
 
 class PixelScoringModel(OpenVocabularyModel):
-    """A model whose :attr:`scorer` segments single images with text embeddings."""
+    """Base class of models whose :attr:`scorer` segments single images for text classes."""
 
     @property
     def scorer(self) -> PixelScorer:
         """The system used for inference, on the current weights."""
-        raise NotImplementedError(f"{type(self).__name__} says nothing of its scorer")
+        raise NotImplementedError(f"{type(self).__name__} has no scorer")
 
     @torch.no_grad()
     def forward(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Tensor]]:
-        """Segment a batch; images may differ in size and in vocabulary.
+        """Score the pixels of a batch, whose images may differ in size and vocabulary.
 
         Args:
             batched_inputs: dicts with ``image`` (3, h, w) of 0 to 255, and optionally ``height``
                 and ``width`` of the result, ``classes``, ``dataset_name``.
 
         Returns:
-            For each, ``sem_seg``: (K, height, width) scores, the best of which is a pixel's label;
-            see the scorer's ``score_pixels``.
+            One dict per input with ``sem_seg``, (K, height, width) scores, whose argmax is the
+            label; see the scorer's ``score_pixels``.
 
         Raises:
             ImageTooLargeError: memory does not suffice for an image.
         """
         results = []
-        for each in batched_inputs:
-            with memory_for(image_name(each)), supported_dtype(self):
-                results.append({"sem_seg": self._score(each)})
+        for batched_input in batched_inputs:
+            with memory_for(image_name(batched_input)), supported_dtype(self):
+                results.append({"sem_seg": self._score(batched_input)})
         return results
 
     @torch.no_grad()
     def segment(self, batched_inputs: list[dict[str, Any]]) -> list[Tensor]:
-        """Labels alone, (height, width) long for each input; never holds all classes' scores.
+        """Label the pixels, (height, width) int64 per input, without holding all classes' scores.
 
-        Raises:
-            ImageTooLargeError: as :meth:`forward`.
+        Arguments and errors are those of :meth:`forward`.
         """
         results = []
-        for each in batched_inputs:
-            with memory_for(image_name(each)), supported_dtype(self):
-                results.append(self._label(each))
+        for batched_input in batched_inputs:
+            with memory_for(image_name(batched_input)), supported_dtype(self):
+                results.append(self._label(batched_input))
         return results
 
     def _score(self, batched_input: dict[str, Any]) -> Tensor:
@@ -190,5 +193,5 @@ class PixelScoringModel(OpenVocabularyModel):
 
 
 def _let_answer(module: OpenVocabularyModel, _: object) -> None:
-    """Note that weights were loaded; a hook of ``load_state_dict``."""
+    """Allow predictions after weights were loaded; a hook of ``load_state_dict``."""
     module.may_answer = True

@@ -1,4 +1,4 @@
-"""OVSeg as a meta-architecture: proposals, their crops as CLIP names them, and both together."""
+"""OVSeg as a meta-architecture: mask proposals, classified by the MaskFormer and by CLIP."""
 
 import functools
 from collections.abc import Iterator, Sequence
@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,27 +14,33 @@ from ..clip import MaskPromptedTower, load_prompted_tower
 from ..config import mask_options
 from ..d2.config import CfgNode, configurable
 from ..d2.modeling import META_ARCH_REGISTRY
-from ..masks import MaskSource, build_mask_source
+from ..masks import MaskFolder, MaskSource, build_mask_source, nearest_pixels
 from ..ops import CropOptions
-from ..systems import MaskFormerProposals, MaskProposals, OVSegClassifier, with_others
+from ..systems import (
+    GeneratedMasks,
+    MaskFormerProposals,
+    MaskProposals,
+    OVSegClassifier,
+    covering_proposals,
+    with_others,
+)
 from ..systems import OVSeg as OVSegSystem
 from ..text import ClassTexts
 from ..vocab import Vocabulary
-from .build import build_tower
+from .clip_parts import build_tower
 from .inputs import build_inputs, dataset_vocabulary
-from .mask_sources import propose_masks
+from .label_training import check_unseen
 from .ovseg_head import build_maskformer
 from .ovseg_maskformer import OVSegMaskFormer, seen_classes, training_options
-from .pixel_labels import check_unseen
 
 __all__ = ["OVSeg"]
 
 
 @META_ARCH_REGISTRY.register()
 class OVSeg(OVSegMaskFormer):
-    """Masks named by their maker and by CLIP (adapter of the system).
+    """Mask proposals classified by the MaskFormer and by CLIP (adapter of the system).
 
-    Training is that of its MaskFormer, and its checkpoints are interchangeable with that one's.
+    Training is that of `OVSegMaskFormer`, and checkpoints of both are interchangeable.
     """
 
     @configurable
@@ -46,22 +53,22 @@ class OVSeg(OVSegMaskFormer):
         keep_clip: bool = False,
         **parts: Any,
     ) -> None:
-        """Put built parts together.
+        """Build the adapter of its parts.
 
         Args:
             ovseg: the plain system, on the MaskFormer and CLIP among ``parts``; its demo mode
-                appends "others" to the words.
-            source: gives masks in place of the MaskFormer.
-            seen: the words that the MaskFormer was trained on, for the system's ``unseen_lam``.
-            keep_clip: whether weights that are loaded leave CLIP and its prompts as they are.
+                appends "others" to the vocabulary.
+            source: replaces the MaskFormer's masks.
+            seen: the classes that the MaskFormer was trained on, for the system's ``unseen_lam``.
+            keep_clip: whether loading weights leaves CLIP and its prompts unchanged.
             **parts: of `OVSegMaskFormer`.
 
         Raises:
-            ValueError: a lambda for unseen classes where nothing says which they are.
+            ValueError: a lambda for unseen classes without ``seen``.
         """
         super().__init__(**parts)
         self._source = source
-        # In a tuple, for its parts are registered under the model already.
+        # In a tuple, because its weights are registered under this module already.
         self._ovseg = (ovseg,)
         self._seen_words = None if seen is None else _words_of(seen)
         if ovseg.unseen_lam is not None and seen is None:
@@ -77,8 +84,8 @@ class OVSeg(OVSegMaskFormer):
         """Read ``MODEL.OVSEG`` and what :class:`OVSegMaskFormer` reads.
 
         Raises:
-            ValueError: options that mean nothing, or an adapted CLIP that does not fit.
-            FileNotFoundError: an adapted CLIP, or a checkpoint of SAM, that is not there.
+            ValueError: invalid options, or an adapted CLIP that does not fit.
+            FileNotFoundError: an adapted CLIP, or a checkpoint of SAM, that does not exist.
         """
         options = cfg.MODEL.OVSEG
         check_unseen(cfg)
@@ -125,7 +132,7 @@ class OVSeg(OVSegMaskFormer):
 
     @property
     def lam(self) -> float | None:
-        """The lambda of all classes; None where there is no such number to change."""
+        """The lambda of all classes; None if it is not one number, or not used."""
         plain = self.system is not None and self.ovseg.unseen_lam is None
         return self.ovseg.lam if plain and not self.ovseg.demo else None
 
@@ -136,13 +143,13 @@ class OVSeg(OVSegMaskFormer):
 
     def vocabulary_of(self, batched_input: dict[str, Any]) -> Vocabulary:
         """The input's vocabulary; demo mode appends "others" if missing."""
-        found = super().vocabulary_of(batched_input)
-        if not self.ovseg.demo or len(with_others(found.names)) == len(found):
-            return found
-        return found.union(Vocabulary.from_names(with_others([])))
+        vocabulary = super().vocabulary_of(batched_input)
+        if not self.ovseg.demo or len(with_others(vocabulary.names)) == len(vocabulary):
+            return vocabulary
+        return vocabulary.union(Vocabulary.from_names(with_others([])))
 
     def class_texts(self, batched_input: dict[str, Any]) -> ClassTexts:
-        """Text embeddings of an input's vocabulary, with the seen classes where they matter."""
+        """Text embeddings of an input's vocabulary, with ``seen`` if the system needs it."""
         texts = super().class_texts(batched_input)
         if self.ovseg.unseen_lam is None:
             return texts
@@ -153,17 +160,17 @@ class OVSeg(OVSegMaskFormer):
         """Mask proposals at image size, from the MaskFormer or the configured source."""
         image = self.rgb_image(batched_input)[0]
         if self._source is not None:
-            return propose_masks(self._source, image, batched_input)
+            return _propose(self._source, image, batched_input)
         return self.ovseg.source(image, self.class_texts(batched_input))
 
     @torch.no_grad()
     def score(self, batched_input: dict[str, Any], proposals: MaskProposals) -> Tensor:
-        """Scores (K, height, width) of one input with given masks, of its image's size."""
+        """Score an input's pixels, (K, height, width), with given masks at image size."""
         image, texts, size = self._arguments(batched_input)
         return self.ovseg.score_masks(image[0], proposals, texts, size)
 
     def sweep(self, batched_input: dict[str, Any], lams: Sequence[float]) -> Iterator[Tensor]:
-        """Scores (K, height, width) of one input for each lambda, see the plain system."""
+        """Yield the scores (K, height, width) of one input at each lambda, see the system."""
         image, texts, size = self._arguments(batched_input)
         return self.ovseg.sweep(image[0], self.propose(batched_input), texts, lams, size)
 
@@ -179,7 +186,7 @@ class OVSeg(OVSegMaskFormer):
         return self.ovseg.segment_masks(image[0], self.propose(batched_input), texts, size)
 
     def _seen(self, vocabulary: Vocabulary) -> Tensor:
-        """(K,) bool, the classes that share a word with those of the training."""
+        """Return which classes share a word with the training's classes, (K,) bool."""
         return torch.tensor(
             [
                 any(word.casefold() in self._seen_words for word in words)
@@ -188,12 +195,33 @@ class OVSeg(OVSegMaskFormer):
         )
 
 
+def _propose(source: MaskSource, image: Tensor, batched_input: dict[str, Any]) -> MaskProposals:
+    """Return a source's masks of an input, without classes, and one of the uncovered pixels.
+
+    Args:
+        source: makes masks of the image, or reads stored ones by its ``file_name``.
+        image: (3, H, W) RGB in 0..255.
+        batched_input: its dict. Stored masks have the file's own ``height`` and ``width``, and are
+            resized to the image by the nearest pixel.
+
+    Raises:
+        MaskFileError: masks that cannot be read, or have another size than their file.
+    """
+    height, width = image.shape[1:]
+    if not isinstance(source, MaskFolder):
+        return GeneratedMasks(source)(image)
+    size = batched_input.get("height", height), batched_input.get("width", width)
+    masks = source(np.zeros((*size, 3), np.uint8), batched_input.get("file_name", ""))
+    rows, columns = nearest_pixels(size[0], height), nearest_pixels(size[1], width)
+    masks = np.ascontiguousarray(masks[:, rows[:, None], columns])
+    return covering_proposals(torch.from_numpy(masks).to(image.device))
+
+
 def _keep_clip(module: OVSeg, state_dict: dict[str, Tensor], prefix: str, *_: Any) -> None:
-    """Put the module's own CLIP in the place of the one that is being loaded."""
-    own = module.prompted.state_dict(prefix=f"{prefix}prompted.")
+    """Replace the CLIP in loaded weights by the module's; a hook of ``load_state_dict``."""
     for key in [key for key in state_dict if key.startswith(f"{prefix}prompted.")]:
         del state_dict[key]
-    state_dict.update(own)
+    state_dict.update(module.prompted.state_dict(prefix=f"{prefix}prompted."))
 
 
 def _words_of(vocabulary: Vocabulary) -> frozenset[str]:
@@ -201,12 +229,11 @@ def _words_of(vocabulary: Vocabulary) -> frozenset[str]:
 
 
 def _seen_vocabulary(cfg: CfgNode) -> Vocabulary | None:
-    """The words of all training datasets that are registered, but for the unseen ones."""
-    found = {name: dataset_vocabulary(name) for name in cfg.DATASETS.TRAIN}
-    unseen = cfg.INPUT.SEMANTIC.UNSEEN
+    """Return the classes of all registered training datasets, without the unseen ones."""
+    vocabularies = {name: dataset_vocabulary(name) for name in cfg.DATASETS.TRAIN}
     seen = [
-        each.subset(seen_classes(each, unseen, name))
-        for name, each in found.items()
-        if each is not None
+        vocabulary.subset(seen_classes(cfg.INPUT.SEMANTIC.UNSEEN, vocabulary, name))
+        for name, vocabulary in vocabularies.items()
+        if vocabulary is not None
     ]
     return functools.reduce(Vocabulary.union, seen) if seen else None

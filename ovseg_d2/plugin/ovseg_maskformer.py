@@ -1,4 +1,4 @@
-"""OVSegMaskFormer as a meta-architecture: trains on labelled pictures, answers any words."""
+"""OVSegMaskFormer as a meta-architecture: training on labelled images, segmentation by text."""
 
 import logging
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ from ..d2.modeling import META_ARCH_REGISTRY
 from ..ops import split_labels
 from ..systems import OVSegMaskFormer as OVSegMaskFormerSystem
 from ..vocab import Vocabulary
-from .build import build_tower
+from .clip_parts import build_tower
 from .inputs import InputReader, build_inputs, dataset_vocabulary
+from .label_training import check_labels, check_unseen, unseen_classes
 from .open_vocabulary import PixelScoringModel
 from .ovseg_head import build_maskformer
-from .pixel_labels import check_labels, check_unseen, unseen_classes
 
 __all__ = ["OVSegMaskFormer", "seen_classes", "training_options"]
 
@@ -26,9 +26,9 @@ _logger = logging.getLogger(__name__)
 
 @META_ARCH_REGISTRY.register()
 class OVSegMaskFormer(PixelScoringModel):
-    """Proposals of masks named by text embeddings (adapter of the system).
+    """Mask proposals classified by text embeddings (adapter of the system).
 
-    CLIP is frozen; checkpoints hold it, so that they are whole.
+    CLIP is frozen, and checkpoints hold it.
     """
 
     @configurable
@@ -42,18 +42,15 @@ class OVSegMaskFormer(PixelScoringModel):
         unseen: Sequence[str] = (),
         ignore_label: int = 255,
     ) -> None:
-        """Put built parts together.
+        """Build the adapter of its parts.
 
         Args:
-            system: the plain module; None where masks come from elsewhere.
+            system: the plain module; None if masks come from another source.
             prompted: the CLIP, with or without mask prompts; it is frozen here.
-            inputs: reads input dicts; its text bank is on its tower.
-            leave_out_ignored: whether masks may say what they like of pixels without a class.
+            inputs: reads input dicts; its text bank is on the tower of ``prompted``.
+            leave_out_ignored: whether mask losses and matching leave out pixels without a class.
             unseen: classes and class sets of the training dataset that are not trained on.
-            ignore_label: of training pixels that are of no class.
-            vocabulary: the default words.
-            word_list: other words for the datasets' classes, in their order; not in training.
-            image_format: order of the input's channels, RGB or BGR.
+            ignore_label: of training pixels without a class.
         """
         super().__init__(inputs)
         self.system = system
@@ -62,14 +59,15 @@ class OVSegMaskFormer(PixelScoringModel):
         self._unseen = tuple(unseen)
         self._ignore_label = ignore_label
         self._training_words: dict[str, tuple[int, tuple[int, ...], Vocabulary]] = {}
-        self._told_of_no_object = False
+        self._warned_of_no_object = False
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         """Read ``MODEL.OVSEG.MASKFORMER``, ``INPUT.SEMANTIC.UNSEEN``, and the backbone's keys.
 
         Raises:
-            ValueError: what the parts refuse, or unseen classes that are none.
+            ValueError: a value that a part refuses, or unseen classes that a training set does not
+                have.
         """
         check_unseen(cfg)
         tower = build_tower(cfg)
@@ -81,14 +79,14 @@ class OVSegMaskFormer(PixelScoringModel):
         }
 
     def train(self, mode: bool = True) -> nn.Module:
-        """As of any module; but CLIP stays in evaluation mode."""
+        """Set the mode; CLIP stays in evaluation mode."""
         super().train(mode)
         self.prompted.eval()
         return self
 
     @property
     def needs_weights(self) -> bool:
-        """Whether masks are proposed by a MaskFormer, which nothing but a training makes."""
+        """Whether masks come from the MaskFormer, which starts from random weights."""
         return self.system is not None
 
     @property
@@ -102,12 +100,12 @@ class OVSegMaskFormer(PixelScoringModel):
         """Losses in training, segmentations in evaluation.
 
         Training reads ``image`` (3, H, W) and ``sem_seg`` (H, W), classes of the dataset, the
-        ignore label, or a negative number; images may differ in size. Those of unseen classes
-        count as ignored.
+        ignore label, or a negative number; images may differ in size. Labels of unseen classes
+        are ignored.
 
         Raises:
-            ValueError: training images without ``sem_seg``, of datasets with other classes than
-                each other, or with a label that is no class.
+            ValueError: training images without ``sem_seg``, of datasets with different classes, or
+                with a label that is no class.
         """
         return self._losses(batched_inputs) if self.training else super().forward(batched_inputs)
 
@@ -116,36 +114,34 @@ class OVSegMaskFormer(PixelScoringModel):
             raise ValueError(
                 "there is no MaskFormer to train; set MODEL.OVSEG.PROPOSALS to maskformer"
             )
-        if any("sem_seg" not in each for each in batched_inputs):
+        if any("sem_seg" not in sample for sample in batched_inputs):
             raise ValueError(
                 "training images come without sem_seg; set INPUT.TRAIN_MAPPER to semantic"
             )
         num_classes, seen_ids, seen = self._words_of(batched_inputs)
-        labels = [self._number(each, num_classes, seen_ids) for each in batched_inputs]
-        objects = [split_labels(each) for each in labels]
-        if not self._told_of_no_object and not any(len(ids) for ids, _ in objects):
-            self._told_of_no_object = True
+        labels = [self._number(sample, num_classes, seen_ids) for sample in batched_inputs]
+        objects = [split_labels(label_map) for label_map in labels]
+        if not self._warned_of_no_object and not any(len(ids) for ids, _ in objects):
+            self._warned_of_no_object = True
             _logger.warning(
-                "a training batch (%s) holds no pixel of a seen class, of which nothing is learnt; "
-                "with INPUT.TRAIN_MAPPER pictures or INPUT.SEMANTIC.ONLY_IGNORED True none ever "
+                "a training batch (%s) holds no pixel of a seen class, so nothing is learnt from "
+                "it; with INPUT.TRAIN_MAPPER pictures or INPUT.SEMANTIC.ONLY_IGNORED True no batch "
                 "does: set them to semantic and False",
-                ", ".join(str(each.get("file_name", "an image")) for each in batched_inputs),
+                ", ".join(str(sample.get("file_name", "an image")) for sample in batched_inputs),
             )
         return self.system(
-            [self.rgb_image(each)[0] for each in batched_inputs],
+            [self.rgb_image(sample)[0] for sample in batched_inputs],
             self.text_bank.class_texts(seen),
             [ids for ids, _ in objects],
             [masks for _, masks in objects],
-            ignored=[each < 0 for each in labels] if self._leave_out_ignored else None,
+            ignored=[label_map < 0 for label_map in labels] if self._leave_out_ignored else None,
         )
 
-    def _number(
-        self, batched_input: dict[str, Any], num_classes: int, seen_ids: Sequence[int]
-    ) -> Tensor:
-        """(H, W) labels numbered as the seen classes are; -1 where a pixel is of none of them."""
-        labels = batched_input["sem_seg"].to(self.device)
+    def _number(self, sample: dict[str, Any], num_classes: int, seen_ids: Sequence[int]) -> Tensor:
+        """Return the labels (H, W) as indices into the seen classes; -1 for all other pixels."""
+        labels = sample["sem_seg"].to(self.device)
         known = (labels >= 0) & (labels != self._ignore_label)
-        check_labels(batched_input, num_classes, self._ignore_label)
+        check_labels(sample, num_classes, self._ignore_label)
         table = labels.new_full((num_classes,), -1)
         table[list(seen_ids)] = torch.arange(len(seen_ids), device=labels.device)
         return torch.where(known, table[labels.where(known, 0)], -1)
@@ -153,8 +149,8 @@ class OVSegMaskFormer(PixelScoringModel):
     def _words_of(
         self, batched_inputs: list[dict[str, Any]]
     ) -> tuple[int, tuple[int, ...], Vocabulary]:
-        """How many classes a batch's dataset has, which of them are seen, and their words."""
-        names = {each.get("dataset_name", "") for each in batched_inputs}
+        """Return a batch's number of classes, its seen classes, and their vocabulary."""
+        names = {sample.get("dataset_name", "") for sample in batched_inputs}
         for name in names - self._training_words.keys():
             vocabulary = dataset_vocabulary(name)
             if vocabulary is None:
@@ -162,20 +158,20 @@ class OVSegMaskFormer(PixelScoringModel):
                     f"training images are of the dataset {name!r}, which has no stuff_classes; set "
                     "them in its metadata"
                 )
-            seen_ids = seen_classes(vocabulary, self._unseen, name)
-            words = len(vocabulary), seen_ids, vocabulary.subset(seen_ids)
-            self._training_words[name] = words
-        found = {self._training_words[name] for name in names}
-        if len(found) > 1:
+            seen_ids = seen_classes(self._unseen, vocabulary, name)
+            seen = vocabulary.subset(seen_ids)
+            self._training_words[name] = len(vocabulary), seen_ids, seen
+        classes = {self._training_words[name] for name in names}
+        if len(classes) > 1:
             raise ValueError(
                 f"training images are of {sorted(names)}, whose classes differ; train on datasets "
                 "of the same classes"
             )
-        return found.pop()
+        return classes.pop()
 
 
 def training_options(cfg: CfgNode) -> dict[str, Any]:
-    """What a config says of labels."""
+    """Return the adapter's arguments about labels from a config."""
     return {
         "leave_out_ignored": cfg.MODEL.OVSEG.MASKFORMER.LEAVE_OUT_IGNORED,
         "unseen": tuple(cfg.INPUT.SEMANTIC.UNSEEN),
@@ -183,11 +179,10 @@ def training_options(cfg: CfgNode) -> dict[str, Any]:
     }
 
 
-def seen_classes(vocabulary: Vocabulary, unseen: Sequence[str], name: str) -> tuple[int, ...]:
-    """The classes of a dataset of some name that are trained on.
+def seen_classes(unseen: Sequence[str], vocabulary: Vocabulary, dataset: str) -> tuple[int, ...]:
+    """Return the classes of a dataset that are trained on.
 
-    Raises:
-        ValueError: unseen ones that are none of it.
+    Arguments and errors are those of `unseen_classes`.
     """
-    left_out = unseen_classes(unseen, vocabulary, name)
+    left_out = unseen_classes(unseen, vocabulary, dataset)
     return tuple(i for i in range(len(vocabulary)) if i not in left_out)

@@ -1,4 +1,4 @@
-"""Weights that detectron2's own loader would read by running them, refused before it does."""
+"""Refusal of weight files that run code when detectron2's own loader reads them."""
 
 import os
 
@@ -12,9 +12,8 @@ __all__ = ["check_pickled_weights"]
 def check_pickled_weights(cfg: CfgNode) -> None:
     """Refuse ``MODEL.WEIGHTS`` that hold code.
 
-    `engine.Checkpointer` and the stand-in run nothing, but detectron2's ``DefaultPredictor`` loads
-    with detectron2's checkpointer, which unpickles files of this ending. It builds the model first,
-    so that a meta-architecture can look at the file before.
+    detectron2's ``DefaultPredictor`` builds the model and then loads with detectron2's
+    checkpointer, which unpickles ``.pkl`` files; `engine.Checkpointer` and the stand-in do not.
 
     Raises:
         WeightFileError: the file holds code, or cannot be read.

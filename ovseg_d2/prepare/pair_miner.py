@@ -17,7 +17,7 @@ from ..image_errors import ImageReadError, memory_for
 from ..masks import MaskFileError, MaskPair, encode_masks, masks_of_labels
 from ..mining import MaskMatcher, build_tagger, find_nouns, read_coco_captions
 from ..ops import CropOptions, size_remedy
-from ..plugin.build import build_text_bank, build_tower
+from ..plugin.clip_parts import build_text_bank, build_tower
 from ..systems import OVSegClassifier
 from ..vocab import read_class_names
 from .proposal_masks import ALL_MASK_SOURCES, build_source

@@ -25,7 +25,7 @@ from .ovseg_proposals import (
     truth_proposals,
 )
 from .pixel_scorer import PixelScorer
-from .pixelclip import PixelCLIP, PixelCLIPStatistics
+from .pixelclip import PixelCLIP, PixelCLIPStatistics, cluster_logits
 from .pixelclip_inference import PixelCLIPInference
 from .text_segmenter import TextSegmenter
 
@@ -56,6 +56,7 @@ __all__ = [
     "PixelScorer",
     "ProposalSource",
     "TextSegmenter",
+    "cluster_logits",
     "covering_proposals",
     "oracle_proposals",
     "truth_proposals",

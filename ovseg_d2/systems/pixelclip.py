@@ -37,7 +37,7 @@ from ovseg_d2.text import ClassPrompts, ClusterVectors
 
 from .pixelclip_inference import PixelCLIPInference, resize_images
 
-__all__ = ["PixelCLIP", "PixelCLIPStatistics"]
+__all__ = ["PixelCLIP", "PixelCLIPStatistics", "cluster_logits"]
 
 Size = tuple[int, int]
 
@@ -234,9 +234,8 @@ class PixelCLIP(nn.Module):
 
     def cluster_loss(self, feats: Tensor, cluster_embeds: Tensor, targets: Tensor) -> Tensor:
         """Loss of features (B, D, h, w), clusters (P, D) and targets (B, P, *mask_size)."""
-        maps = torch.einsum("bdhw,pd->bphw", _unit(feats), _unit(cluster_embeds))
-        covered = (targets > 0).any(dim=1)
-        return masked_bce_loss(self.decoder(maps, self.mask_size), targets, covered)
+        logits = cluster_logits(feats, cluster_embeds, self.decoder, self.mask_size)
+        return masked_bce_loss(logits, targets, (targets > 0).any(dim=1))
 
     def mask_loss(
         self, feats: Tensor, mask_feats: Tensor, masks: Tensor, image_ids: Tensor
@@ -266,10 +265,8 @@ class PixelCLIP(nn.Module):
         """
         if self.clusters is None:
             raise ValueError("clusters is None; give clusters, whose masks are predicted")
-        cluster_embeds = self.clusters(self.tower)
         feats = self._dense_feats(images)
-        maps = torch.einsum("bdhw,pd->bphw", _unit(feats), _unit(cluster_embeds))
-        return self.decoder(maps, self.mask_size)
+        return cluster_logits(feats, self.clusters(self.tower), self.decoder, self.mask_size)
 
     def _dense_feats(self, images: Tensor, visual: nn.Module | None = None) -> Tensor:
         if self.image_size is not None:
@@ -298,6 +295,26 @@ class PixelCLIP(nn.Module):
                 )
         if self.image_size is None:
             self._check_image_size((images.shape[2], images.shape[3]))
+
+
+def cluster_logits(
+    feats: Tensor, cluster_embeds: Tensor, decoder: PixelCLIPDecoder, size: Size
+) -> Tensor:
+    """Decode the cosine maps of features with clusters.
+
+    Paper: [pixelclip] Sec. 3.2, the decoder D.
+
+    Args:
+        feats: (B, D, h, w), of any length.
+        cluster_embeds: (P, D), of any length.
+        decoder: from cosine maps to logits.
+        size: (H, W) in pixels of the result.
+
+    Returns:
+        (B, P, H, W) logits of the clusters' masks.
+    """
+    maps = torch.einsum("bdhw,pd->bphw", _unit(feats), _unit(cluster_embeds))
+    return decoder(maps, size)
 
 
 def _unit(vectors: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from ovseg_d2.checkpoints import convert_ovseg, convert_proposal_head
 from ovseg_d2.clip import CLIPTower, MaskPromptedTower
 from ovseg_d2.config import load_config
 from ovseg_d2.d2.modeling import build_backbone
-from ovseg_d2.nets import build_proposal_head, build_swin_features
+from ovseg_d2.nets import ProposalHead, build_swin_features, proposal_head_parts
 from ovseg_d2.ops import CropOptions
 from ovseg_d2.systems import MaskFormerProposals, OVSeg, OVSegClassifier, OVSegMaskFormer
 from ovseg_d2.text import ClassTexts, TextBank
@@ -54,18 +54,20 @@ def official_model(about: dict[str, Any]) -> Whole:
     )
     system = OVSegMaskFormer(
         backbone=Backbone(network),
-        head=build_proposal_head(
-            network.channels,
-            head["embedding_dim"],
-            conv_channels=head["convs_dim"],
-            mask_channels=head["mask_dim"],
-            dim=head["hidden_dim"],
-            num_queries=head["num_queries"],
-            num_layers=head["dec_layers"],
-            num_heads=head["nheads"],
-            hidden_dim=head["dim_feedforward"],
-            query_hidden_dim=head["embed_hidden_dim"],
-            dropout=0.0,
+        head=ProposalHead(
+            **proposal_head_parts(
+                network.channels,
+                head["embedding_dim"],
+                conv_channels=head["convs_dim"],
+                mask_channels=head["mask_dim"],
+                dim=head["hidden_dim"],
+                num_queries=head["num_queries"],
+                num_layers=head["dec_layers"],
+                num_heads=head["nheads"],
+                hidden_dim=head["dim_feedforward"],
+                query_hidden_dim=head["embed_hidden_dim"],
+                dropout=0.0,
+            )
         ),
         embed_dim=head["embedding_dim"],
         mean=[value / 255 for value in _MEAN],
@@ -178,7 +180,7 @@ def test_convert_ovseg_maps_every_name(backbone: str) -> None:
     width = 768 if "vitl" in backbone else 512
     channels = (128, 256, 512, 1024) if "swin" in backbone else (256, 512, 1024, 2048)
     with torch.device("meta"):
-        head = build_proposal_head(channels, width)
+        head = ProposalHead(**proposal_head_parts(channels, width))
         network = published_backbone(backbone)
     shapes = {f"system.backbone.{k}": v.shape for k, v in network.state_dict().items()}
     prefix = "system.backbone."

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ovseg_d2.checkpoints import convert_proposal_head
-from ovseg_d2.nets import PixelDecoder, ProposalHead, TransformerDecoder, build_proposal_head
+from ovseg_d2.nets import PixelDecoder, ProposalHead, TransformerDecoder, proposal_head_parts
 
 LEVELS = ("res2", "res3", "res4", "res5")
 
@@ -16,7 +16,7 @@ LEVELS = ("res2", "res3", "res4", "res5")
 def tiny_head(**options: Any) -> ProposalHead:
     sizes = {"conv_channels": 32, "mask_channels": 6, "dim": 8, "num_queries": 5, "num_layers": 2}
     sizes |= {"num_heads": 2, "hidden_dim": 16, "query_hidden_dim": 12}
-    return build_proposal_head((3, 4, 5), 7, **{**sizes, **options})
+    return ProposalHead(**proposal_head_parts((3, 4, 5), 7, **{**sizes, **options}))
 
 
 def maps(batch: int = 2) -> list[torch.Tensor]:
@@ -29,18 +29,20 @@ def maps(batch: int = 2) -> list[torch.Tensor]:
 def official_head(case: Any) -> ProposalHead:
     """Build a head with the sizes of a parity case."""
     about = case.construct
-    head = build_proposal_head(
-        about["in_channels"],
-        about.get("embedding_dim", 1),
-        conv_channels=about["convs_dim"],
-        mask_channels=about["mask_dim"],
-        dim=about["hidden_dim"],
-        num_queries=about["num_queries"],
-        num_layers=about["dec_layers"],
-        encoder_layers=about["transformer_enc_layers"],
-        num_heads=about["nheads"],
-        hidden_dim=about["dim_feedforward"],
-        query_hidden_dim=about.get("embed_hidden_dim", 1),
+    head = ProposalHead(
+        **proposal_head_parts(
+            about["in_channels"],
+            about.get("embedding_dim", 1),
+            conv_channels=about["convs_dim"],
+            mask_channels=about["mask_dim"],
+            dim=about["hidden_dim"],
+            num_queries=about["num_queries"],
+            num_layers=about["dec_layers"],
+            encoder_layers=about["transformer_enc_layers"],
+            num_heads=about["nheads"],
+            hidden_dim=about["dim_feedforward"],
+            query_hidden_dim=about.get("embed_hidden_dim", 1),
+        )
     )
     if about["head"] == "MaskFormerHead":  # class scores in place of embeddings
         head.query_network = nn.Linear(about["hidden_dim"], about["num_classes"] + 1)
@@ -132,8 +134,10 @@ def test_proposal_head_has_gradients() -> None:
 
 
 def test_proposal_head_of_one_map() -> None:
-    head = build_proposal_head(
-        [5], 7, conv_channels=32, dim=8, num_heads=2, num_queries=3, num_layers=1
+    head = ProposalHead(
+        **proposal_head_parts(
+            [5], 7, conv_channels=32, dim=8, num_heads=2, num_queries=3, num_layers=1
+        )
     )
     (proposals,) = head([torch.randn(1, 5, 4, 6)])
     assert proposals.mask_logits.shape == (1, 3, 4, 6)

@@ -9,7 +9,13 @@ from torch import nn
 from torch.nn import functional as F
 
 from ovseg_d2.losses import SetCriterion
-from ovseg_d2.nets import HungarianMatcher, TimmFeatures, build_proposal_head, build_timm_features
+from ovseg_d2.nets import (
+    HungarianMatcher,
+    ProposalHead,
+    TimmFeatures,
+    build_timm_features,
+    proposal_head_parts,
+)
 from ovseg_d2.systems import ImageProposals, OVSegMaskFormer
 from ovseg_d2.text import ClassTexts
 
@@ -36,7 +42,7 @@ def system(backbone: nn.Module | None = None, channels: Any = (4, 5), **options:
     sizes |= {"num_heads": 2, "hidden_dim": 16, "query_hidden_dim": 12, "dropout": 0.0}
     return OVSegMaskFormer(
         backbone=backbone or Pyramid(),
-        head=build_proposal_head(channels, EMBED_DIM, **sizes),
+        head=ProposalHead(**proposal_head_parts(channels, EMBED_DIM, **sizes)),
         embed_dim=EMBED_DIM,
         mean=MEAN,
         std=STD,

@@ -27,14 +27,14 @@ _logger = logging.getLogger(__name__)
 
 
 def check_labels_are_read(cfg: CfgNode) -> None:
-    """Refuse a training on labels whose mapper would hand none on, before anything is built.
+    """Refuse a training on labels whose mapper reads none, before anything is built.
 
     Args:
-        cfg: reads ``INPUT.TRAIN_MAPPER`` and ``INPUT.SEMANTIC.ONLY_IGNORED``, where there is
-            something in ``DATASETS.TRAIN``.
+        cfg: reads ``INPUT.TRAIN_MAPPER`` and ``INPUT.SEMANTIC.ONLY_IGNORED`` unless
+            ``DATASETS.TRAIN`` is empty.
 
     Raises:
-        ValueError: another mapper than that of labels, or one that hides all of them.
+        ValueError: a mapper that reads no labels, or hides all of them.
     """
     if not cfg.DATASETS.TRAIN:
         return
@@ -62,11 +62,11 @@ def check_labels(batched_input: dict[str, Any], num_classes: int, ignore: int) -
         ValueError: a label is neither a class, nor ignored, nor negative.
     """
     labels = batched_input["sem_seg"]
-    strange = labels[(labels >= num_classes) & (labels != ignore)]
-    if strange.numel():
+    invalid = labels[(labels >= num_classes) & (labels != ignore)]
+    if invalid.numel():
         raise ValueError(
             f"the labels of {batched_input.get('file_name', 'an image')} hold "
-            f"{int(strange.max())}, and its dataset has {num_classes} classes; map them "
+            f"{int(invalid.max())}, and its dataset has {num_classes} classes; map them "
             f"to 0..{num_classes - 1}, or to MODEL.SEM_SEG_HEAD.IGNORE_VALUE"
         )
 
@@ -74,22 +74,22 @@ def check_labels(batched_input: dict[str, Any], num_classes: int, ignore: int) -
 def check_unseen(cfg: CfgNode) -> None:
     """Refuse unseen classes that a training set does not have, before anything is built.
 
-    A warning tells of names of class sets for a training set that has no class sets.
+    Names of class sets log a warning for a training set without class sets.
 
     Args:
-        cfg: reads ``INPUT.SEMANTIC.UNSEEN`` and ``DATASETS.TRAIN``; sets that are not registered
-            are left to the loader.
+        cfg: reads ``INPUT.SEMANTIC.UNSEEN`` and ``DATASETS.TRAIN``; the loader refuses sets that
+            are not registered.
 
     Raises:
-        ValueError: neither a class nor a class set of a training set.
+        ValueError: a name is neither a class nor a class set of a training set.
     """
+    unseen = cfg.INPUT.SEMANTIC.UNSEEN
     for name in cfg.DATASETS.TRAIN:
         vocabulary = dataset_vocabulary(name)
         if vocabulary is None:
             continue
-        unseen = cfg.INPUT.SEMANTIC.UNSEEN
-        found = unseen_classes(unseen, vocabulary, name)
-        if unseen and not found and not vocabulary.class_sets:
+        unseen_ids = unseen_classes(unseen, vocabulary, name)
+        if unseen and not unseen_ids and not vocabulary.class_sets:
             _logger.warning(
                 "dataset '%s' has no class sets, so that INPUT.SEMANTIC.UNSEEN %s hides none of "
                 "its %d classes: all of them are trained on",
@@ -100,32 +100,33 @@ def check_unseen(cfg: CfgNode) -> None:
 
 
 def unseen_classes(unseen: Sequence[str], vocabulary: Vocabulary, dataset: str) -> tuple[int, ...]:
-    """The classes of a dataset that ``INPUT.SEMANTIC.UNSEEN`` names, see `find_unseen`.
+    """Return the classes of a dataset that ``INPUT.SEMANTIC.UNSEEN`` names, see `find_unseen`.
 
     Args:
         unseen: classes and class sets.
         vocabulary: of the dataset.
-        dataset: its name.
+        dataset: its name, for errors.
 
     Raises:
-        ValueError: one of them is neither.
+        ValueError: a name is neither a class nor a class set.
     """
-    where = f"dataset {dataset!r}"
-    return _found(lambda: find_unseen(unseen, vocabulary.names, vocabulary.class_sets), where)
+    names, class_sets = vocabulary.names, vocabulary.class_sets
+    return _with_place(lambda: find_unseen(unseen, names, class_sets), f"dataset {dataset!r}")
 
 
-def _found(find: Callable[[], tuple[int, ...]], where: str) -> tuple[int, ...]:
+def _with_place(find: Callable[[], tuple[int, ...]], place: str) -> tuple[int, ...]:
+    """Call `find`, whose errors are raised with the key and the place of the unseen classes."""
     try:
         return find()
     except ValueError as error:
-        raise ValueError(f"INPUT.SEMANTIC.UNSEEN, {where}: {error}") from error
+        raise ValueError(f"INPUT.SEMANTIC.UNSEEN, {place}: {error}") from error
 
 
 class LabelledTraining(PixelScoringModel):
-    """What training on label maps takes of a batch: labels, words, and which words are unseen."""
+    """Base class of models that train on label maps: batches, labels and unseen classes."""
 
     def __init__(self, inputs: InputReader, *, unseen: tuple[str, ...] = ()) -> None:
-        """Keep the names of unseen classes.
+        """Build the base of its parts.
 
         Args:
             inputs: reads input dicts.
@@ -143,7 +144,7 @@ class LabelledTraining(PixelScoringModel):
     def padded(
         self, batched_inputs: Sequence[dict[str, Any]], segmenter: TextSegmenter, ignore: int
     ) -> list[dict[str, Any]]:
-        """A batch in whole strides of a network; what is added has the ignore label.
+        """Pad a batch to whole strides of a network; the padding has the ignore label.
 
         Args:
             batched_inputs: dicts with ``image`` and ``sem_seg``.
@@ -154,45 +155,47 @@ class LabelledTraining(PixelScoringModel):
         return self._pad(batched_inputs, stride, {"image": GREY, "sem_seg": ignore})
 
     def labels_of(self, batched_inputs: Sequence[dict[str, Any]], ignore: int) -> Tensor:
-        """(B, H, W) int64 of inputs with ``sem_seg``.
+        """Return the labels (B, H, W) int64 of inputs with ``sem_seg``.
 
         Args:
             batched_inputs: of a training step.
             ignore: label of pixels that do not count.
 
         Raises:
-            ValueError: one is without, or holds a label beyond its classes.
+            ValueError: an input is without labels, or has a label beyond its classes.
         """
-        if any("sem_seg" not in each for each in batched_inputs):
+        if any("sem_seg" not in sample for sample in batched_inputs):
             raise ValueError(
                 "training images come without sem_seg; set INPUT.TRAIN_MAPPER to semantic"
             )
-        for each in batched_inputs:
-            check_labels(each, len(self.vocabulary_of(each)), ignore)
-        return torch.stack([each["sem_seg"] for each in batched_inputs]).to(self.device)
+        for sample in batched_inputs:
+            check_labels(sample, len(self.vocabulary_of(sample)), ignore)
+        return torch.stack([sample["sem_seg"] for sample in batched_inputs]).to(self.device)
 
     def training_texts(
         self, batched_inputs: Sequence[dict[str, Any]]
     ) -> tuple[ClassTexts, tuple[int, ...]]:
-        """Texts of a batch's classes, one row each, and the classes that are unseen.
+        """Return the texts of a batch's classes, one row each, and the unseen classes.
 
         Raises:
-            ValueError: inputs of several vocabularies, unseen classes that are none of it, or
-                several vectors a class.
+            ValueError: inputs of several vocabularies, unseen classes that are not in it, or
+                several vectors per class.
         """
-        vocabularies = {self.vocabulary_of(each) for each in batched_inputs}
+        vocabularies = {self.vocabulary_of(sample) for sample in batched_inputs}
         if len(vocabularies) > 1:
             raise ValueError(
                 f"a training batch has {len(vocabularies)} vocabularies; train on datasets of the "
                 "same classes"
             )
         (vocabulary,) = vocabularies
-        if self.text_bank.synonyms == "max" and any(len(each) > 1 for each in vocabulary.synonyms):
+        if self.text_bank.synonyms == "max" and any(
+            len(words) > 1 for words in vocabulary.synonyms
+        ):
             raise ValueError(
                 "MODEL.TEXT.SYNONYMS max keeps several vectors a class, and pixels are trained on "
                 "one; set it to mean or joined"
             )
-        datasets = {each.get("dataset_name") for each in batched_inputs}
+        datasets = {sample.get("dataset_name") for sample in batched_inputs}
         unseen_ids = {self._unseen_ids_of(name, vocabulary) for name in datasets}
         if len(unseen_ids) > 1:
             raise ValueError(
@@ -202,9 +205,11 @@ class LabelledTraining(PixelScoringModel):
         return self.text_bank.class_texts(vocabulary), unseen_ids.pop()
 
     def _unseen_ids_of(self, dataset_name: str | None, vocabulary: Vocabulary) -> tuple[int, ...]:
-        """By the names that the dataset has for its classes, as its mapper goes by them."""
+        """Return the unseen classes by the dataset's own names, which its mapper uses too."""
         own = None if dataset_name is None else self.inputs.own_vocabulary(dataset_name)
         if dataset_name is None or own is None or len(own) != len(vocabulary):
             names, class_sets = vocabulary.names, vocabulary.class_sets
-            return _found(lambda: find_classes(self._unseen, names, class_sets), "the vocabulary")
+            return _with_place(
+                lambda: find_classes(self._unseen, names, class_sets), "the vocabulary"
+            )
         return unseen_classes(self._unseen, own, dataset_name)

@@ -1,4 +1,4 @@
-"""Parts of the plain half, built as a config describes them."""
+"""CLIP's tower, last block and text bank, built from a config."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,25 +20,25 @@ _QUICK_GELU: dict[str, bool | Literal["text"] | None] = {
 
 
 def build_tower(cfg: CfgNode) -> CLIPTower:
-    """The CLIP that ``MODEL.CLIP`` describes, on the CPU.
+    """Build the CLIP that ``MODEL.CLIP`` describes, on the CPU.
 
-    Every model of the plugin is built on it, so the whole config is checked here too: it may have
-    been changed after its loading, or never been loaded by ``load_config``.
+    The whole config is checked first, because it may have been changed since ``load_config``, or
+    built without it; every model of the plugin builds its tower here.
 
     Raises:
-        ValueError: a wrong value of any key, a ``MODEL.DEVICE`` that is not there, an unknown
-            model, or weights that do not fit.
+        ValueError: a wrong value of any key, an unavailable ``MODEL.DEVICE``, an unknown model, or
+            weights that do not fit.
         FileNotFoundError: a weight or config file that does not exist.
     """
     check_config(cfg)
     check_device(cfg.MODEL.DEVICE)
     clip = cfg.MODEL.CLIP
-    # A checkpoint of the whole model brings its CLIP along.
+    # A checkpoint of the whole model holds its CLIP.
     has_checkpoint = cfg.MODEL.WEIGHTS not in ("", "random")
-    without = "random" if has_checkpoint and clip.NAME != "ShapesCLIP" else None
+    default = "random" if has_checkpoint and clip.NAME != "ShapesCLIP" else None
     return load_clip(
         clip.NAME,
-        clip.PRETRAINED or without,
+        clip.PRETRAINED or default,
         quick_gelu=_QUICK_GELU[clip.QUICK_GELU],
         patch_dropout=clip.PATCH_DROPOUT,
         layer_norm_eps=clip.LAYER_NORM_EPS or None,
@@ -48,7 +48,7 @@ def build_tower(cfg: CfgNode) -> CLIPTower:
 
 
 def build_last_block(cfg: CfgNode) -> LastBlock:
-    """The last block that ``MODEL.CLIP.LAST_BLOCK`` describes."""
+    """Return the last block that ``MODEL.CLIP.LAST_BLOCK`` describes."""
     block = cfg.MODEL.CLIP.LAST_BLOCK
     return LastBlock(
         residual=block.RESIDUAL,
@@ -59,7 +59,7 @@ def build_last_block(cfg: CfgNode) -> LastBlock:
 
 
 def build_text_bank(cfg: CfgNode, tower: CLIPTower) -> TextBank:
-    """The text bank that ``MODEL.TEXT`` describes, on a tower."""
+    """Build the text bank that ``MODEL.TEXT`` describes, on a tower."""
     text = cfg.MODEL.TEXT
     return TextBank(
         tower,
@@ -71,6 +71,6 @@ def build_text_bank(cfg: CfgNode, tower: CLIPTower) -> TextBank:
 
 
 def named_or_listed(templates: Sequence[str]) -> str | Sequence[str]:
-    """The name of a template set where a config's list holds nothing else, or its templates."""
+    """Return the name of a template set if it is a config's only item, else the templates."""
     named = len(templates) == 1 and "{" not in templates[0]
     return templates[0] if named else templates

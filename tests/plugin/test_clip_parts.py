@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from ovseg_d2.plugin.build import build_last_block, build_text_bank, build_tower
+from ovseg_d2.plugin.clip_parts import build_last_block, build_text_bank, build_tower
 
 
 def test_keys_reach_the_tower(tiny_cfg):
