@@ -65,10 +65,26 @@ def test_the_head_is_built_as_heads_of_detectron2_are(tiny_cfg, pixelclip):
     tower = pixelclip().system.tower
     head = OVSegPixelCLIPClusterHead(cfg, {"clip_dense": ShapeSpec(channels=32)}, tower=tower)
     assert head.clusters.num_clusters == 5
+    assert not any(name.startswith("_tower") for name in head.state_dict())
     with pytest.raises(TypeError, match="tower"):
         SEM_SEG_HEADS_REGISTRY.get(cfg.MODEL.SEM_SEG_HEAD.NAME)(
             cfg, {"clip_dense": ShapeSpec(channels=32)}
         )
+
+
+def test_head_forward_gives_the_systems_cluster_maps(tiny_cfg, pixelclip):
+    system = pixelclip().system
+    shape = {"clip_dense": ShapeSpec(channels=32)}
+    head = OVSegPixelCLIPClusterHead(tiny_cfg(*OPTS), shape, tower=system.tower)
+    head.load_state_dict(system.state_dict(), strict=False)
+    images = torch.stack([sample["image"] for sample in batch()]).float()
+    features = system.tower.dense_feats(system.tower.normalize(images), system.last_block)
+    maps = head(features)
+    assert maps.shape == (2, 5, 16, 16)
+    torch.testing.assert_close(maps, system.predict_masks(images))
+    without = tiny_cfg(*OPTS, *key("CLUSTERING", "none"))
+    with pytest.raises(ValueError, match="clusters is None: cluster maps need clusters"):
+        OVSegPixelCLIPClusterHead(without, shape, tower=system.tower)(features)
 
 
 def test_a_head_of_ones_own(build):
