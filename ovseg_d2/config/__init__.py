@@ -1,8 +1,8 @@
-"""Every config key of the plugin: default, the values it takes, help, and who reads it.
+"""Every config key of the plugin: its default, its values, its help, and the module that reads it.
 
 A key is one line in a table, see :mod:`.keys`; :func:`load_config` checks all of them.
-detectron2's own keys keep their meaning and their defaults, but for those that :mod:`.detectron2`
-gives another default. Only ``from_config`` methods and the ``build_*`` functions of ``data``,
+detectron2's own keys keep their meaning, and their defaults unless :mod:`.detectron2` sets another
+one. Only ``from_config`` methods and the ``build_*`` functions of ``data``,
 ``evaluation`` and ``engine`` read a config.
 """
 

@@ -1,7 +1,6 @@
 """Keys of backbones: ``MODEL.TIMM`` and ``MODEL.CLIP_BACKBONE``.
 
-They are read by plugin.backbones, where MODEL.BACKBONE.NAME is OVSegTimmBackbone or
-OVSegCLIPBackbone.
+plugin.backbones reads them if MODEL.BACKBONE.NAME is OVSegTimmBackbone or OVSegCLIPBackbone.
 """
 
 from .keys import Key, below
@@ -47,7 +46,7 @@ _TIMM = below(
             "pixels from location to location of the coarsest map: later stages are dilated "
             "instead of halved, in networks that can; 0 leaves them as they are",
         ),
-        # Released weights are of this Swin; see ovseg_d2.nets.SwinFeatures.
+        # The Swin of released weights; see ovseg_d2.nets.SwinFeatures.
         "DETECTOR_SWIN": Key(
             False, flag(), "whether NAME is a Swin as detectors have it, with all its maps"
         ),

@@ -1,4 +1,4 @@
-"""Keys of what all systems share: the CLIP and the words."""
+"""Keys that all systems share: the CLIP and the text bank."""
 
 from .keys import Key, below
 from .values import either, empty, flag, list_of, name, number, one_of, text, whole
@@ -7,7 +7,7 @@ __all__ = ["CLIP_KEYS"]
 
 _COLOUR = "of RGB in [0, 1]; [] takes those that the weights were trained with"
 
-# The CLIP every system stands on. Read by plugin.clip_parts.build_tower.
+# Read by plugin.clip_parts.build_tower and build_last_block.
 _CLIP = below(
     "MODEL.CLIP",
     {
@@ -45,7 +45,7 @@ _CLIP = below(
         "PATCH_DROPOUT": Key(
             0.0, number(0, below=1), "share of an image's patches that training leaves out"
         ),
-        # The last block in dense features; see ovseg_d2.clip.LastBlock.
+        # See ovseg_d2.clip.LastBlock.
         "LAST_BLOCK.RESIDUAL": Key(
             "own",
             one_of("own", "class_token", "none"),
@@ -65,7 +65,7 @@ _CLIP = below(
     },
 )
 
-# Words into embeddings. Read by plugin.clip_parts.build_text_bank and plugin.inputs.
+# Read by plugin.clip_parts.build_text_bank and plugin.inputs.
 _TEXT = below(
     "MODEL.TEXT",
     {

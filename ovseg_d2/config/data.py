@@ -1,4 +1,4 @@
-"""Keys of images, labels and masks on their way to a model: ``INPUT``."""
+"""Keys of the data that models read, images, labels and masks: ``INPUT``."""
 
 from .keys import Key, below
 from .values import (
@@ -46,7 +46,7 @@ _TRAINING = below(
         "CAPTION_CROP.AREA": Key(
             [0.5, 1.0], _SHARES, "least and greatest share of the image that this part is"
         ),
-        # Crops of mask-category pairs, which tools/mine_pairs.py writes into files that
+        # Crops of the mask-category pairs that tools/mine_pairs.py writes, in files that
         # DATASETS.TRAIN names. Read by the pair mapper.
         "PAIRS.EXPAND_RATIO": Key(
             1.0, number(1, 1000), "factor by which the tight box of a mask is scaled"
@@ -56,7 +56,7 @@ _TRAINING = below(
             _SHARES,
             "least and greatest share of a crop's area that is seen; 1, 1 is all of it",
         ),
-        # What the mapper semantic leaves of labels. Read by it and by the models it feeds.
+        # Read by the mapper semantic and by the models that train on its labels.
         "SEMANTIC.UNSEEN": Key(
             [],
             list_of(name()),
@@ -69,7 +69,7 @@ _TRAINING = below(
             "whether all classes are hidden and what the dataset ignores is kept: MaskCLIP+'s "
             "official annotation-free way",
         ),
-        # Read by the mapper pictures, too.
+        # Read by the mapper pictures too.
         "SEMANTIC.DISTORT": Key(True, flag(), "whether colours are distorted as SSD does"),
         # Read by the mapper semantic.
         "CROP.SINGLE_CATEGORY_MAX_AREA": Key(
@@ -78,7 +78,7 @@ _TRAINING = below(
             "largest share of a crop that one class may take, where another place can be found; 1 "
             "takes any crop, and anything else needs labels",
         ),
-        # Read where MIN_SIZE_TRAIN is, by the mappers semantic, pictures and masks.
+        # Read by the mappers semantic, pictures and masks, like MIN_SIZE_TRAIN.
         "SCALE_TRAIN.SIZE": Key(
             [],
             either(size(), empty()),
@@ -94,7 +94,7 @@ _TRAINING = below(
 )
 
 # Unlabelled masks, and the two views that PixelCLIP trains on. Read by the mask mapper, which
-# resizes, crops and flips by detectron2's own keys.
+# resizes, crops and flips as detectron2's own keys set.
 _MASKS = below(
     "INPUT",
     {
@@ -142,7 +142,7 @@ _MASKS = below(
         "VIEWS.DISTORT_WEAK": Key(
             True, flag(), "whether the colours of both views are distorted as SSD does"
         ),
-        # The student's view alone.
+        # Of the student's view alone.
         "VIEWS.JITTER": Key(
             [0.5, 0.5, 0.5, 0.25],
             list_of(share(), 4),
@@ -166,7 +166,7 @@ _MASKS = below(
     },
 )
 
-# A corruption of every image that is evaluated. Read by data.mappers.TestMapper.
+# A corruption of every evaluated image. Read by data.mappers.TestMapper.
 _CORRUPTION = below(
     "INPUT.CORRUPTION",
     {

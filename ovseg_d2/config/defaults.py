@@ -1,4 +1,4 @@
-"""All keys together, with their defaults."""
+"""All keys with their defaults."""
 
 from ..d2.config import CfgNode
 from ..d2.projects.deeplab import add_deeplab_config
@@ -16,7 +16,7 @@ from .runs import RUN_KEYS
 
 __all__ = ["KEYS", "add_ovseg_config"]
 
-# By their full names: the plugin's keys, and those of detectron2 that it reads.
+# By full name: the plugin's keys, and those of detectron2 that it reads.
 KEYS: dict[str, Key] = {
     **DETECTRON2_KEYS,
     **CLIP_KEYS,
@@ -31,11 +31,7 @@ KEYS: dict[str, Key] = {
 
 
 def add_ovseg_config(cfg: CfgNode) -> None:
-    """Add the plugin's keys to a config of detectron2.
-
-    Args:
-        cfg: what ``get_cfg()`` gives; changed in place.
-    """
+    """Add the plugin's keys to a config from ``get_cfg()``, in place."""
     # Keys of detectron2's DeepLab project: the ResNet with the stem of three convolutions.
     add_deeplab_config(cfg)
     add_keys(cfg, KEYS)

@@ -1,10 +1,10 @@
-"""Keys of networks with text for a classifier: MaskCLIP+ and the fine-tuning it argues against.
+"""Keys of networks whose classifier is text: MaskCLIP+ and the fine-tuning it argues against.
 
-They are read by plugin.dense_head, plugin.maskclip_plus and plugin.clip_fine_tune. Of detectron2's
-keys, MODEL.BACKBONE.NAME names the backbone and MODEL.SEM_SEG_HEAD describes the head: NAME is
-OVSegDeepLabV2Head, OVSegDeepLabV3PlusHead, OVSegPSPHead or OVSegNoHead, IN_FEATURES ends in the map
-it stands on (of DeepLabv3+, a finer one comes first), NORM, IGNORE_VALUE and LOSS_WEIGHT are what
-they are elsewhere. Heads are as wide as the joint embedding.
+plugin.dense_head, plugin.maskclip_plus and plugin.clip_fine_tune read them. Of detectron2's keys,
+MODEL.BACKBONE.NAME names the backbone and MODEL.SEM_SEG_HEAD describes the head: NAME is
+OVSegDeepLabV2Head, OVSegDeepLabV3PlusHead, OVSegPSPHead or OVSegNoHead; the last of IN_FEATURES is
+the map that the head reads (DeepLabv3+ takes a finer one first); NORM, IGNORE_VALUE and
+LOSS_WEIGHT keep their meaning. Heads have the joint embedding's number of channels.
 """
 
 from .keys import Key, below
@@ -77,8 +77,7 @@ _MASKCLIP_PLUS = below(
     },
 )
 
-# Its backbone's FROZEN says whether the encoder is trained: MODEL.CLIP_BACKBONE.FROZEN or
-# MODEL.TIMM.FROZEN.
+# MODEL.CLIP_BACKBONE.FROZEN or MODEL.TIMM.FROZEN, by backbone, freezes the encoder.
 _FINE_TUNE = below(
     "MODEL.FINE_TUNE",
     {

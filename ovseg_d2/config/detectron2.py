@@ -1,7 +1,7 @@
-"""Keys of detectron2 that the plugin or its stand-in reads: what they take, and changed defaults.
+"""Keys of detectron2 that the plugin or its stand-in reads: their values and changed defaults.
 
-MODEL.DEVICE is looked at by :func:`~ovseg_d2.config.devices.resolve_device`. Keys that neither
-reads are left to detectron2.
+:func:`~ovseg_d2.config.devices.resolve_device` checks MODEL.DEVICE. Further keys of detectron2 are
+not checked.
 """
 
 from typing import Any
@@ -41,7 +41,7 @@ def _is_expectation(value: Any) -> bool:
 _RUN = {
     "VERSION": Key(THEIRS, one_of(2), "version of the config's format"),
     "OUTPUT_DIR": Key(THEIRS, name(), "folder of logs, checkpoints and results"),
-    # Every run can be repeated.
+    # Not detectron2's -1: every run can be repeated.
     "SEED": Key(0, whole(-1), "seed of everything random; -1 draws one"),
     "CUDNN_BENCHMARK": Key(THEIRS, flag(), "whether cuDNN looks for the fastest algorithms"),
     "FLOAT32_PRECISION": Key(
@@ -51,7 +51,7 @@ _RUN = {
     "DATASETS.TRAIN": _DATASETS,
     "DATASETS.TEST": _DATASETS,
     "DATALOADER.NUM_WORKERS": Key(0, whole(0, 1024), "processes that read data; 0: this process"),
-    # Grouping makes batches depend on the workers.
+    # Grouping would make batches depend on the number of workers.
     "DATALOADER.ASPECT_RATIO_GROUPING": Key(
         False, flag(), "whether detectron2's loader puts images of one orientation together"
     ),

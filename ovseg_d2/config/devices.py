@@ -1,22 +1,22 @@
-"""Devices that a config or a command names."""
+"""Checks of the devices that a config or a command names."""
 
 import torch
 
 __all__ = ["check_device", "resolve_device"]
 
-# What torch raises for a device type that this build of torch, or this machine, does not support.
+# Errors of torch for a device type that its build or the machine does not support.
 _UNSUPPORTED = (RuntimeError, AssertionError, ImportError)
 
 
 def resolve_device(name: str, *, argument: str = "MODEL.DEVICE") -> str:
-    """``auto`` becomes ``cuda`` where there is one and ``cpu`` elsewhere; all else stays.
+    """Return ``cuda`` or, without CUDA, ``cpu`` for ``auto``, and any other device unchanged.
 
     Args:
         name: of a device.
-        argument: the config key or option that holds it, for errors.
+        argument: its config key or option, for errors.
 
     Raises:
-        ValueError: no name of a device.
+        ValueError: the name of no device.
     """
     if isinstance(name, str) and name.lower() == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
@@ -30,13 +30,13 @@ def resolve_device(name: str, *, argument: str = "MODEL.DEVICE") -> str:
 
 
 def check_device(name: str, *, argument: str = "MODEL.DEVICE") -> None:
-    """Refuse a device that is not there, or that this build of torch does not support.
+    """Refuse a device that the machine, or this build of torch, does not have.
 
-    CUDA devices are counted and not touched: a process that has touched one cannot fork any more.
+    CUDA devices are only counted: a process that has used one cannot fork any more.
 
     Args:
-        name: of a device, without ``auto``.
-        argument: the config key or option that holds it, for errors.
+        name: of a device, not ``auto``.
+        argument: its config key or option, for errors.
 
     Raises:
         ValueError: the device cannot hold a tensor.
@@ -51,7 +51,7 @@ def check_device(name: str, *, argument: str = "MODEL.DEVICE") -> None:
             )
         return
     try:
-        torch.zeros(1, device=device).cpu()  # "meta" makes tensors, but they hold no values
+        torch.zeros(1, device=device).cpu()  # fails for "meta", whose tensors hold no values
     except _UNSUPPORTED as error:
         raise ValueError(
             f"{argument} {name!r} is not there: this torch or this machine does not support the "

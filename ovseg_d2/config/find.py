@@ -1,4 +1,4 @@
-"""Where a config file is, and what to say where it is not."""
+"""Paths of config files, and the error for a missing one."""
 
 import os
 from difflib import get_close_matches
@@ -6,22 +6,22 @@ from pathlib import Path
 
 __all__ = ["find_config"]
 
-# Of a checkout; an installed package has no configs beside it.
+# The checkout; an installed package has no configs beside it.
 _PROJECT = Path(__file__).resolve().parents[2]
 _FOLDER = "configs"
 
 
 def find_config(config_file: str | Path) -> Path:
-    """The path of a config file.
+    """Return the path of a config file.
 
-    A path that starts with ``configs/`` and does not lead to a file from the working folder is
-    looked for in the project's checkout, so that the commands of the README run in any folder.
+    A path that starts with ``configs/`` and is no file below the working folder is resolved in the
+    project's checkout, so that the README's commands run in any folder.
 
     Args:
         config_file: absolute, or relative to the working folder.
 
     Raises:
-        FileNotFoundError: there is no such file; the sentence names similar ones.
+        FileNotFoundError: the file does not exist; the message names similar ones.
     """
     path = Path(config_file)
     if os.path.isfile(path):  # unlike Path.is_file, False for names that are too long
@@ -43,8 +43,8 @@ def _where() -> str:
 def _names_near(path: Path) -> list[str]:
     """Names of the YAML files in the path's folder, and of the project's."""
     try:
-        beside = [str(found) for found in sorted(path.parent.glob("*.yaml"))]
+        beside = [str(file) for file in sorted(path.parent.glob("*.yaml"))]
     except (OSError, ValueError):
         beside = []
     project = (_PROJECT / _FOLDER).rglob("*.yaml")
-    return [*beside, *sorted(str(found.relative_to(_PROJECT)) for found in project)]
+    return [*beside, *sorted(str(file.relative_to(_PROJECT)) for file in project)]

@@ -1,11 +1,11 @@
-"""How keys are declared, put into a config and checked.
+"""Declaration of keys, their addition to a config, and their check.
 
-A key is added by one line in a table of this room::
+A key is one line in a table of this package::
 
     "MODEL.TEXT.BATCH_SIZE": Key(256, whole(1), "prompts encoded at once"),
 
-with its default, the values that it takes and its help; the config, its check and the sentence for
-a wrong value are made from it. ``tests/test_config_values.py`` tries wrong values for every key.
+with its default, its values and its help, from which the config, its check and the error for a
+wrong value are built. ``tests/test_config_values.py`` tries wrong values for every key.
 """
 
 import copy
@@ -28,7 +28,7 @@ class _Theirs:
 
 
 THEIRS = _Theirs()
-"""In place of a default: the key and its default are detectron2's."""
+"""The default of a key that is detectron2's, and keeps detectron2's default."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class Key:
     """A config key.
 
     Attributes:
-        default: its value where nothing sets it, or :data:`THEIRS`.
-        takes: the values that it may have.
-        help: what it does, its unit and what its special values mean; a phrase without a full stop.
+        default: the default value, or :data:`THEIRS`.
+        takes: the allowed values.
+        help: meaning, unit and special values; a phrase without a full stop.
     """
 
     default: Any
@@ -47,22 +47,17 @@ class Key:
 
 
 def below(section: str, keys: Mapping[str, Key]) -> dict[str, Key]:
-    """Keys by their full names.
+    """Return keys by their full names.
 
     Args:
-        section: what the keys lie in, such as ``MODEL.CLIP``.
-        keys: by their names below it; a name may have dots.
+        section: of the keys, such as ``MODEL.CLIP``.
+        keys: by name below the section; names may have dots.
     """
     return {f"{section}.{name}": key for name, key in keys.items()}
 
 
 def add_keys(cfg: CfgNode, keys: Mapping[str, Key]) -> None:
-    """Give a config the keys with their defaults, in place; sections are made where needed.
-
-    Args:
-        cfg: the whole config.
-        keys: by their full names.
-    """
+    """Add keys, by their full names, with their defaults and sections to a config, in place."""
     for full_name, key in keys.items():
         *sections, name = full_name.split(".")
         node = cfg
@@ -75,7 +70,7 @@ def add_keys(cfg: CfgNode, keys: Mapping[str, Key]) -> None:
 
 
 def value_of(cfg: CfgNode, full_name: str) -> Any:
-    """The value of a key by its full name."""
+    """Return the value of a key by its full name."""
     node = cfg
     for part in full_name.split("."):
         node = node[part]
@@ -83,25 +78,26 @@ def value_of(cfg: CfgNode, full_name: str) -> Any:
 
 
 def wrong_value(cfg: CfgNode, keys: Mapping[str, Key]) -> tuple[str, str] | None:
-    """The first key whose value it does not take.
+    """Return the first key with a wrong value.
 
     Args:
         cfg: the whole config; it has all the keys.
         keys: by their full names.
 
     Returns:
-        The key's full name, and a sentence with value, kind and help; None where all values fit.
+        The key's full name, and an error message with value, allowed values and help; None if all
+        values are right.
     """
     for full_name, key in keys.items():
         value = value_of(cfg, full_name)
         if not key.takes.fits(value):
             shown = _SHORT.repr(value)
-            return full_name, f"{full_name} is {shown}; it takes {key.takes.words} ({key.help})"
+            return full_name, f"{full_name} is {shown}; it takes {key.takes.phrase} ({key.help})"
     return None
 
 
 class _OneLine(reprlib.Repr):
-    """Short forms of values, without line breaks."""
+    """Shortened values, without line breaks."""
 
     def repr1(self, x: Any, level: int) -> str:
         return " ".join(super().repr1(x, level).split())

@@ -1,4 +1,4 @@
-"""The config of a run: defaults, a file, single keys; and sentences for what is wrong in them."""
+"""The config of a run: defaults, a file, single keys; and errors of one sentence for faults."""
 
 import re
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from .rules import check_together
 
 __all__ = ["check_config", "load_config"]
 
-# What reading and merging a file or an option raises when they are wrong, on either tier.
+# Errors of reading and merging a wrong file or option, in detectron2 and in the stand-in.
 _BAD_CONFIG = (
     KeyError,
     AttributeError,
@@ -29,22 +29,22 @@ _BAD_CONFIG = (
 
 
 def load_config(config_file: str | Path | None = None, opts: Sequence[str] = ()) -> CfgNode:
-    """Build the config of a run: defaults, a file, then single keys; and check all values.
-
-    Args:
-        config_file: YAML file, possibly with ``_BASE_``; None stays with the defaults, which are
-            MaskCLIP on ShapesCLIP. See :func:`~ovseg_d2.config.find.find_config`.
-        opts: keys and values in turn, as on a command line: ``["SOLVER.MAX_ITER", "20"]``.
+    """Build the config of a run from defaults, a file and single keys, and check all values.
 
     Files are read without the YAML tags that run code, which detectron2 itself would follow.
+
+    Args:
+        config_file: YAML file, possibly with ``_BASE_``; None keeps the defaults, MaskCLIP on
+            ShapesCLIP. See :func:`~ovseg_d2.config.find.find_config`.
+        opts: keys and values in turn, as on a command line: ``["SOLVER.MAX_ITER", "20"]``.
 
     Returns:
         The config, not frozen, its device resolved.
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: a file that cannot be read, an unknown key, a value that its key does not take,
-            no device, or keys without values.
+        ValueError: a file that cannot be read, an unknown key, a wrong value or device, or keys
+            without values.
     """
     cfg = get_cfg()
     add_ovseg_config(cfg)
@@ -56,7 +56,7 @@ def load_config(config_file: str | Path | None = None, opts: Sequence[str] = ())
             raise ValueError(f"config file {str(config_file)!r}: {_reason(error)}") from error
     _merge_options(cfg, opts)
     wrong = wrong_value(cfg, KEYS)
-    if wrong:
+    if wrong is not None:
         key, sentence = wrong
         from_file = config_file is not None and key not in opts[::2]
         raise ValueError(f"config file {str(config_file)!r}: {sentence}" if from_file else sentence)
@@ -66,16 +66,16 @@ def load_config(config_file: str | Path | None = None, opts: Sequence[str] = ())
 
 
 def check_config(cfg: CfgNode) -> None:
-    """Refuse values that their keys do not take, in a config that was changed after its loading.
+    """Refuse wrong values in a config that was changed after its loading.
 
     Args:
         cfg: the whole config.
 
     Raises:
-        ValueError: a wrong value, or values that do not go together.
+        ValueError: a wrong value, or values that contradict each other.
     """
     wrong = wrong_value(cfg, KEYS)
-    if wrong:
+    if wrong is not None:
         raise ValueError(wrong[1])
     check_together(cfg)
 
@@ -110,7 +110,7 @@ _EXAMPLES = {
 
 
 def _reason(error: Exception) -> str:
-    """One sentence of what is wrong and what to do."""
+    """Return the fault and its remedy as one sentence."""
     if isinstance(error, RecursionError):
         return "its _BASE_ leads back to the file itself, or a value is nested without end"
     if isinstance(error, OSError):
@@ -120,12 +120,12 @@ def _reason(error: Exception) -> str:
     text = str(error.args[0] if len(error.args) == 1 else error)
     mismatch = _MISMATCH.search(text)
     if mismatch:
-        expected, found, value, key = mismatch.groups()
-        value = repr(value) if found == "str" else value
+        expected, actual, value, key = mismatch.groups()
+        value = repr(value) if actual == "str" else value
         value = f"{value[:100]} ..." if len(value) > 100 else value
         about = f" ({KEYS[key].help})" if key in KEYS else ""
         kind = _EXAMPLES.get(expected, expected)
-        text = f"{key} is {value}, of type {found}; it takes {kind}{about}"
+        text = f"{key} is {value}, of type {actual}; it takes {kind}{about}"
     elif "on-existent" in text:
         text += "; ovseg_d2/config lists the plugin's keys, detectron2's defaults the others"
     return " ".join(text.split())

@@ -1,4 +1,4 @@
-"""Keys of MaskCLIP, of contrastive training and of MaskAdaptedCLIP."""
+"""Keys of MaskCLIP, CLIPPretrain, MaskedDistillCLIP and MaskAdaptedCLIP."""
 
 from .keys import Key, below
 from .values import flag, list_of, name, number, one_of, share, whole
@@ -67,8 +67,8 @@ _CLIP_PRETRAIN = below(
     },
 )
 
-# Guesses of hidden patches and words, beside contrastive training by MODEL.CLIP_PRETRAIN. Read by
-# plugin.masked_distill_clip.
+# Prediction of masked patches and words, beside MODEL.CLIP_PRETRAIN's contrastive training. Read
+# by plugin.masked_distill_clip.
 _MASKED_DISTILL = below(
     "MODEL.MASKED_DISTILL",
     {
@@ -119,7 +119,7 @@ _MASKED_DISTILL = below(
     },
 )
 
-# CLIP learns to name masked crops. Read by plugin.mask_adapted_clip and, when pairs are mined, by
+# Classification of masked crops. Read by plugin.mask_adapted_clip and, when pairs are mined, by
 # prepare.pair_job.
 _MASK_ADAPTED_CLIP = below(
     "MODEL.MASK_ADAPTED_CLIP",

@@ -1,8 +1,8 @@
-"""Keys of OVSeg: masks of a MaskFormer or of another source, named by their maker and by CLIP.
+"""Keys of OVSeg: masks of a MaskFormer or of another source, classified by it and by CLIP.
 
-They are read by plugin.ovseg, plugin.ovseg_maskformer and plugin.ovseg_head. Images are normalised
-by the backbone's own statistics, or by MODEL.PIXEL_MEAN and _STD, in the order of INPUT.FORMAT,
-where it has none.
+plugin.ovseg, plugin.ovseg_maskformer and plugin.ovseg_head read them. Images are normalised by the
+backbone's own statistics; for a backbone without any by MODEL.PIXEL_MEAN and _STD, in the order of
+INPUT.FORMAT.
 """
 
 from .keys import Key, below
@@ -23,7 +23,7 @@ _OVSEG = below(
         ),
         "SAM_CHECKPOINT": Key("", text(), "a weight file of SAM's authors, for 'sam'"),
         "LAMBDA": Key(
-            0.7, share(), "lambda: 0 is what the proposals say alone, 1 is what CLIP says"
+            0.7, share(), "lambda: 0 takes the classes of the proposals alone, 1 those of CLIP"
         ),
         "UNSEEN_LAMBDA": Key(
             -1.0,
@@ -43,8 +43,7 @@ _OVSEG = below(
             "",
             text(),
             "a checkpoint of MaskAdaptedCLIP or of a CLIP; its image half and, if it has some, "
-            "mask prompts take the place of MODEL.CLIP's, whatever MODEL.WEIGHTS holds; '' keeps "
-            "MODEL.CLIP",
+            "mask prompts replace those of MODEL.CLIP and of MODEL.WEIGHTS; '' keeps them",
         ),
         "PROMPT_DEPTH": Key(
             0, whole(0, 1024), "blocks that mask prompts enter; with CLIP_WEIGHTS it is the file's"
@@ -68,8 +67,8 @@ _OVSEG = below(
     },
 )
 
-# The MaskFormer, where MODEL.SEM_SEG_HEAD.NAME is OVSegMaskFormerHead. The weights of classes and
-# masks are the matcher's too.
+# Read if MODEL.SEM_SEG_HEAD.NAME is OVSegMaskFormerHead. The matcher has the same weights of
+# classes and masks as the loss.
 _MASKFORMER = below(
     "MODEL.OVSEG.MASKFORMER",
     {
@@ -95,23 +94,21 @@ _MASKFORMER = below(
         "LOGIT_SCALE": Key(
             100.0,
             number(above=0, most=10_000),
-            "factor of the cosines with texts, whatever CLIP's own is",
+            "factor of the cosines with texts; CLIP's own is not used",
         ),
         "SIZE_DIVISIBILITY": Key(
             32,
             whole(0, 4096),
             "pixels that images are padded to a multiple of, beside what the backbone needs",
         ),
-        "DEEP_SUPERVISION": Key(
-            True, flag(), "whether all layers of the decoder are trained to answer"
-        ),
+        "DEEP_SUPERVISION": Key(True, flag(), "whether the loss is of all layers of the decoder"),
         "CLASS_WEIGHT": Key(1.0, _WEIGHT, "weight of the loss of classes"),
         "MASK_WEIGHT": Key(20.0, _WEIGHT, "weight of the focal loss of masks"),
         "DICE_WEIGHT": Key(1.0, _WEIGHT, "weight of the dice loss of masks"),
         "NO_OBJECT_WEIGHT": Key(
             0.1, _WEIGHT, "weight of the queries without an object in the loss of classes"
         ),
-        # What lies in pixels without a class, unseen classes above all, may belong to a mask.
+        # Pixels without a class, above all those of unseen classes, may belong to a mask.
         "LEAVE_OUT_IGNORED": Key(
             True,
             flag(),

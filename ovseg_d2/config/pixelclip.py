@@ -1,8 +1,7 @@
-"""Keys of PixelCLIP: unlabelled masks teach the image encoder.
+"""Keys of PixelCLIP: training of the image encoder on unlabelled masks.
 
-They are read by plugin.pixelclip, where MODEL.SEM_SEG_HEAD.NAME is
-OVSegPixelCLIPClusterHead. The last block is MODEL.CLIP's, and images of a training are drawn every
-VIS_PERIOD iterations.
+plugin.pixelclip reads them if MODEL.SEM_SEG_HEAD.NAME is OVSegPixelCLIPClusterHead. The last block
+is MODEL.CLIP's, and training images are drawn every VIS_PERIOD iterations.
 """
 
 from .keys import Key, below
@@ -51,14 +50,14 @@ PIXELCLIP_KEYS = below(
             whole(0, 1000),
             "Sinkhorn's scalings of clusters and masks; 0 is each mask's softmax, without balance",
         ),
-        # A few masks for each cluster spread masks of one class over many.
+        # With few masks per cluster, the balance spreads masks of one class over many clusters.
         "QUEUE": Key(
             0,
             whole(0, 2**20),
             "masks of earlier batches that share in the balance; 0 for none, as in the paper, "
             "where a batch has thousands of masks",
         ),
-        "MASK_SIZE": Key([256, 256], size(4096), "pixels of masks and of the decoder's answer"),
+        "MASK_SIZE": Key([256, 256], size(4096), "pixels of masks and of the decoder's output"),
         "IMAGE_SIZE": Key(
             [],
             either(size(4096), empty()),

@@ -1,4 +1,4 @@
-"""Values that are right by themselves and do not go together."""
+"""Rules for values of several keys together."""
 
 from collections.abc import Iterator
 
@@ -8,13 +8,13 @@ __all__ = ["check_together"]
 
 
 def check_together(cfg: CfgNode) -> None:
-    """Refuse values that do not go together, where the config alone shows it.
+    """Refuse values that contradict each other.
 
     Args:
-        cfg: the whole config, each of whose values its key takes.
+        cfg: the whole config; every value is one that its key takes.
 
     Raises:
-        ValueError: the first of them.
+        ValueError: the first contradiction.
     """
     for sentence in _faults(cfg):
         raise ValueError(sentence)

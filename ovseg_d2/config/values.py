@@ -1,4 +1,4 @@
-"""What keys take: kinds of values, each with its name in a sentence and its test."""
+"""Kinds of values that keys take, each with a phrase for errors and a test."""
 
 import math
 from collections.abc import Callable
@@ -31,11 +31,11 @@ class Values:
     """A kind of values.
 
     Attributes:
-        words: the kind's name in a sentence, such as "a whole number from 1 to 5".
+        phrase: the kind in an error message, such as "a whole number from 1 to 5".
         fits: whether a value is of the kind.
     """
 
-    words: str
+    phrase: str
     fits: Callable[[Any], bool]
 
 
@@ -62,16 +62,16 @@ def number(
     """Finite numbers, whole ones among them.
 
     Args:
-        least: the smallest.
-        most: the largest.
-        above: all are larger than this.
-        below: all are smaller than this.
+        least: the smallest number.
+        most: the largest number.
+        above: an exclusive lower bound.
+        below: an exclusive upper bound.
     """
     if least is not None and most is not None:
-        words = [f"from {least} to {most}"]
+        limits = [f"from {least} to {most}"]
     else:
         bounds = {"of at least": least, "above": above, "of at most": most, "below": below}
-        words = [f"{word} {bound}" for word, bound in bounds.items() if bound is not None]
+        limits = [f"{kind} {bound}" for kind, bound in bounds.items() if bound is not None]
 
     def fits(value: Any) -> bool:
         return (
@@ -82,7 +82,7 @@ def number(
             and (below is None or value < below)
         )
 
-    return Values(f"a number {' and '.join(words)}".rstrip(), fits)
+    return Values(f"a number {' and '.join(limits)}".rstrip(), fits)
 
 
 def share() -> Values:
@@ -91,7 +91,7 @@ def share() -> Values:
 
 
 def text() -> Values:
-    """Text, also the empty one."""
+    """Text, possibly empty."""
     return Values("text", _is_text)
 
 
@@ -120,16 +120,16 @@ def list_of(item: Values, length: int | None = None, *, least: int = 0) -> Value
     """Lists, or tuples, of one kind of values.
 
     Args:
-        item: the kind.
-        length: of the list; None takes any.
-        least: items of the shortest list.
+        item: the kind of the items.
+        length: of the list; None allows any.
+        least: length of the shortest list.
     """
     if length is not None:
-        words = f"a list of {length}, each {item.words}"
+        phrase = f"a list of {length}, each {item.phrase}"
     else:
-        words = f"a list{f' of at least {least}' if least else ''}, each item {item.words}"
+        phrase = f"a list{f' of at least {least}' if least else ''}, each item {item.phrase}"
     return Values(
-        words,
+        phrase,
         lambda value: (
             isinstance(value, list | tuple)
             and len(value) >= least
@@ -147,16 +147,16 @@ def empty() -> Values:
 def ordered(values: Values) -> Values:
     """Lists whose items rise."""
     return Values(
-        f"{values.words}, each larger than the one before",
+        f"{values.phrase}, each larger than the one before",
         lambda value: values.fits(value) and list(value) == sorted(set(value)),
     )
 
 
 def span(values: Values) -> Values:
-    """Pairs of numbers, the smaller one first; both may be the same."""
+    """Pairs of numbers, the smaller one first; both may be equal."""
     pair = list_of(values, 2)
     return Values(
-        f"{pair.words}, the smaller one first",
+        f"{pair.phrase}, the smaller one first",
         lambda value: pair.fits(value) and value[0] <= value[1],
     )
 
@@ -172,7 +172,7 @@ def size(most: int = 16384) -> Values:
 def either(*kinds: Values) -> Values:
     """Values of any of the kinds."""
     return Values(
-        ", or ".join(kind.words for kind in kinds), lambda value: any(k.fits(value) for k in kinds)
+        ", or ".join(kind.phrase for kind in kinds), lambda value: any(k.fits(value) for k in kinds)
     )
 
 
@@ -181,14 +181,14 @@ def _is_whole(value: Any) -> bool:
 
 
 def _is_finite(value: Any) -> bool:
-    # A whole number may be too large for a float, and math.isfinite raises there.
+    # math.isfinite raises for whole numbers that are too large for a float.
     if _is_whole(value):
         return abs(value) <= _LARGEST
     return isinstance(value, float) and math.isfinite(value)
 
 
 def _is_text(value: Any) -> bool:
-    """Whether a value is text that a file can hold and a path can be."""
+    """Whether a value is text that files and paths can hold."""
     if not isinstance(value, str) or "\0" in value:
         return False
     return not any("\ud800" <= letter <= "\udfff" for letter in value)

@@ -78,7 +78,7 @@ class _Case:
 @cache
 def _words() -> tuple[str, ...]:
     """All values that some key takes as one of a few, and words that none does."""
-    found = {word for key in KEYS.values() for word in re.findall(r"'([^']*)'", key.takes.words)}
+    found = {word for key in KEYS.values() for word in re.findall(r"'([^']*)'", key.takes.phrase)}
     # Masks of DINO are of weights that are downloaded.
     names = [name for registry in _REGISTRIES for name, _ in registry if "ovseg" in name.lower()]
     names += ["ovseg_shapes_dev", "ovseg_shapes_val", "build_resnet_backbone", "MaskCLIP"]
