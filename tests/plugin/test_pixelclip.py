@@ -83,7 +83,7 @@ def test_head_forward_gives_the_systems_cluster_maps(tiny_cfg, pixelclip):
     assert maps.shape == (2, 5, 16, 16)
     torch.testing.assert_close(maps, system.predict_masks(images))
     without = tiny_cfg(*OPTS, *key("CLUSTERING", "none"))
-    with pytest.raises(ValueError, match="clusters is None: cluster maps need clusters"):
+    with pytest.raises(ValueError, match="clusters is None; give clusters, whose maps"):
         OVSegPixelCLIPClusterHead(without, shape, tower=system.tower)(features)
 
 
