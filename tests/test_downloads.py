@@ -186,7 +186,7 @@ def test_a_folder_with_a_clip_is_read_with_its_config(tiny_clip, cache, no_netwo
         assert tower.std == (0.25,) * 3
     (folder / "open_clip_config.json").write_text("[]")
     if form == "snapshot":
-        with pytest.raises(ValueError, match="open_clip_config.json is no config of open_clip"):
+        with pytest.raises(ValueError, match="open_clip_config.json is not a config of open_clip"):
             load_clip("tiny", folder)
 
 

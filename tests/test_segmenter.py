@@ -473,7 +473,7 @@ def test_shapes_clip_says_once_that_it_knows_no_photographs(tmp_path, rgb, caplo
     for method in (segment, segment.heatmaps, segment.attention, segment):
         method(photo, "red star, grass")
     segment(rgb, "red star, grass")
-    assert caplog.text.count("knows nothing else than its coloured shapes") == 1
+    assert caplog.text.count("knows only its coloured shapes") == 1
     assert "photo.png is not of the Shapes world" in caplog.text
     assert "MODEL.CLIP.NAME ViT-B-16 MODEL.CLIP.PRETRAINED openai" in caplog.text
 

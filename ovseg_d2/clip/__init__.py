@@ -1,4 +1,4 @@
-"""CLIP towers: loading, any resolution, global and dense features, text."""
+"""CLIP towers: loading, global and dense features at any resolution, text."""
 
 from .advice import image_advice, local_feature_advice
 from .attention_maps import attention_to_texts

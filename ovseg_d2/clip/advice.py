@@ -1,4 +1,4 @@
-"""Which towers are known to be poor at saying what stands where, and at which images."""
+"""Warnings about towers with poor dense features, and about images a tower does not know."""
 
 import hashlib
 import os
@@ -8,7 +8,7 @@ from open_clip.transformer import VisionTransformer
 from .last_block import LastBlock
 from .tower import CLIPTower
 
-_SHAPES_WORLD = "shapes://"  # names of its images begin so
+_SHAPES_WORLD = "shapes://"  # prefix of the names of its images
 # Bytes and SHA-256 of datasets/examples/shapes.png, an image of that world.
 _EXAMPLE = (19663, "be1f89daa6c73cdd8650ab6c37670cb2d7c50a334a5c4f0cb868b6fea0776501")
 _COARSE_PATCH = 32
@@ -16,7 +16,7 @@ _DEEP = 24  # blocks of a ViT-L
 
 
 def local_feature_advice(tower: CLIPTower, last_block: LastBlock | None = None) -> str | None:
-    """Say what is wrong with a tower's dense features, where that is known.
+    """Return a warning if a tower is known for poor dense features.
 
     Sources: plain MaskCLIP on ViT-L falls to 30.1 mIoU on VOC-20 and 12.6 on Context-59 in the
     table of ClearCLIP, whose own last block (query-query, no residual, no MLP) avoids that; SCLIP's
@@ -25,50 +25,50 @@ def local_feature_advice(tower: CLIPTower, last_block: LastBlock | None = None) 
 
     Args:
         tower: the tower.
-        last_block: what its last block is going to do; MaskCLIP's value path by default.
+        last_block: its last block; MaskCLIP's value path by default.
 
     Returns:
-        A warning that names the better variant, or None. "full" attention is the baseline and
-        taken as wanted.
+        A warning that names a better variant, or None. The baseline, "full" attention, gets no
+        warning about its residual.
     """
     last_block = last_block or LastBlock()
     visual = tower.model.visual
     if not isinstance(visual, VisionTransformer):
         return None
-    found = []
+    warnings = []
     if max(tower.patch_size) >= _COARSE_PATCH:
-        found.append(
+        warnings.append(
             f"this ViT has patches of {tower.patch_size[0]}x{tower.patch_size[1]} pixels, and such "
-            "towers are known for poor dense features; take one with patches of 16, ViT-B-16."
+            "towers are known for poor dense features; choose ViT-B-16, with patches of 16 pixels."
         )
     depth = len(visual.transformer.resblocks)
     if depth >= _DEEP and last_block.residual != "none" and last_block.attention != "full":
-        found.append(
-            f"this ViT has {depth} blocks, and in towers as deep the last block's residual is "
-            "known to drown what stands where; leave it and the MLP out, as ClearCLIP does with "
-            "LastBlock(residual='none', mlp=False, attention='qq'), or take ViT-B-16."
+        warnings.append(
+            f"this ViT has {depth} blocks, and at this depth the last block's residual is "
+            "known to hide local features; leave it and the MLP out, as ClearCLIP does with "
+            "LastBlock(residual='none', mlp=False, attention='qq'), or choose ViT-B-16."
         )
-    return " ".join(found) or None
+    return " ".join(warnings) or None
 
 
 def image_advice(tower: CLIPTower, name: str | os.PathLike[str]) -> str | None:
-    """Say that a tower does not know the kind of an image, where that is certain.
+    """Return a warning if the tower is ShapesCLIP and the image is not of the Shapes world.
 
     Args:
         tower: the tower.
-        name: file name of the image; "" for one without.
+        name: file name of the image; "" if it has none.
 
     Returns:
-        A warning that says how to get a CLIP for photographs, or None: for every tower but
-        ShapesCLIP, for images of the Shapes world and for the example of this project.
+        A warning that names a CLIP for photographs, or None; the example image of this project
+        counts as one of the Shapes world.
     """
     name = os.fspath(name)
     if not tower.knows_shapes_only or name.startswith(_SHAPES_WORLD) or _is_example(name):
         return None
     return (
         f"{name or 'an image without a file name'} is not of the Shapes world, and ShapesCLIP "
-        "knows nothing else than its coloured shapes, patterns and grounds: the answer may mean "
-        "nothing (this is said once); for photographs name a CLIP that knows them: MODEL.CLIP.NAME "
+        "knows only its coloured shapes, patterns and backgrounds: predictions may be meaningless "
+        "(logged once); for photographs choose another CLIP: MODEL.CLIP.NAME "
         "ViT-B-16 MODEL.CLIP.PRETRAINED openai INPUT.MIN_SIZE_TEST 448, as in configs/photos.yaml"
     )
 

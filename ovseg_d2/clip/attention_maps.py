@@ -1,4 +1,4 @@
-"""Where a ViT's class token looks, and what of it speaks for a text."""
+"""Attention of a ViT's class token for texts."""
 
 import torch
 from open_clip.transformer import VisionTransformer
@@ -13,32 +13,30 @@ from .vit_blocks import project, reads_class_token_alone, run_blocks
 
 
 def attention_to_texts(tower: CLIPTower, image: Tensor, text_embeds: Tensor) -> Tensor:
-    """Where an image's class token looks in the last block for the sake of each text.
+    """Attention of the class token in the last block for each text.
 
-    The attention of each head, times how much the cosine of image and text would rise with it,
-    where that is positive; the mean over the heads. A patch that is looked at much and speaks for
-    the text is bright; one that is looked at and speaks against it is dark.
+    The mean over the heads of max(0, A * dc/dA), with A the attention and c the cosine of image
+    and text: high at patches that are attended to and raise the cosine.
 
-    Source: [chefer] Eq. 5, for the last block alone, whose attention is the one that CLIP's loss
-    reaches directly.
+    Source: [chefer] Eq. 5, for the last block only, whose attention CLIP's loss reaches directly.
 
     Args:
-        tower: the CLIP; read only.
+        tower: the CLIP; only read.
         image: (1, 3, H, W) normalised.
         text_embeds: (R, D) unit norm.
 
     Returns:
-        (R, h, w) float of at least 0, in the unit of cosines; no gradient.
+        (R, h, w) float, at least 0, in units of the cosine; no gradient.
 
     Raises:
-        ValueError: an image half that reads no class token by an ordinary attention.
+        ValueError: the image tower does not pool by a class token with ordinary attention.
     """
     visual = tower.model.visual
     if not isinstance(visual, VisionTransformer) or not reads_class_token_alone(visual):
         raise ValueError(
-            f"the image tower is a {type(visual).__name__} without a class token that the last "
-            "block gathers the image in, so there is no attention to show; choose a ViT that pools "
-            "by its class token, or heat maps of cosines"
+            f"the image tower, a {type(visual).__name__}, does not pool by a class token in its "
+            "last block, so there is no attention to show; choose a ViT that pools by its class "
+            "token, or heat maps of cosines"
         )
     with torch.no_grad():
         tokens, grid = vit_tokens(visual, image)
@@ -59,8 +57,8 @@ def attention_to_texts(tower: CLIPTower, image: Tensor, text_embeds: Tensor) -> 
         gradients = [
             torch.autograd.grad(cosine, weights, retain_graph=True)[0] for cosine in cosines
         ]
-    speaks = (torch.stack(gradients) * weights.detach()).clamp(min=0)  # (R, 1, heads, 1, 1 + N)
-    return speaks.mean(dim=2)[:, 0, 0, 1:].unflatten(1, grid)
+    positive = (torch.stack(gradients) * weights.detach()).clamp(min=0)  # (R, 1, heads, 1, 1 + N)
+    return positive.mean(dim=2)[:, 0, 0, 1:].unflatten(1, grid)
 
 
 def attention_at_pixels(

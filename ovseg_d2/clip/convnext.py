@@ -1,6 +1,6 @@
 """Global and dense features of timm's ConvNeXt inside open_clip's TimmModel, at any resolution.
 
-Pure functions over the tower's own modules; nothing is patched, and the tower's state is only read.
+Pure functions over the tower's modules; nothing is patched or changed.
 
 Shape shorthand: B images, C channels of the last stage, D joint embedding.
 """
@@ -14,29 +14,29 @@ from .last_block import LastBlock, require_attention
 
 
 def check_convnext(visual: TimmModel) -> None:
-    """Refuse other trunks of timm, and heads that have no meaning for a single location.
+    """Refuse other trunks of timm, and heads that cannot be applied to a single location.
 
     Raises:
-        ValueError: the tower is one of those.
+        ValueError: the tower is not supported.
     """
     if not isinstance(visual.trunk, ConvNeXt):
         raise ValueError(
             f"the image tower is a TimmModel with a {type(visual.trunk).__name__}, and ConvNeXt is "
-            "the one trunk of timm that is supported; choose a model such as 'convnext_base_w'."
+            "the only supported trunk of timm; choose a model such as 'convnext_base_w'."
         )
     pool = visual.trunk.head.global_pool
     if "pool" in dict(visual.head.named_children()) or not pool.pool_type:
         raise ValueError(
-            "the image tower pools its ConvNeXt with attention, or not at all, and has no dense "
+            "the image tower pools its ConvNeXt with attention or not at all, so it has no dense "
             "features; choose a model whose timm_pool is '' or 'avg', such as 'convnext_base_w'."
         )
 
 
 def convnext_geometry(visual: TimmModel) -> TowerGeometry:
-    """Sizes of the tower; a patch is what one location of the last stage strides over."""
+    """Sizes of the tower; the patch size is the stride of the last stage."""
     last = visual.trunk.feature_info[-1]
     stride, width = last["reduction"], last["num_chs"]
-    # The last linear layer gives the joint embedding, whichever of the two heads it is in.
+    # The last linear layer of the two heads gives the joint embedding.
     layers = [*visual.trunk.head.modules(), *visual.head.modules()]
     sizes = [layer.out_features for layer in layers if isinstance(layer, nn.Linear)]
     height, wide = visual.image_size
@@ -59,23 +59,23 @@ def convnext_dense(
 ) -> Tensor:
     """Encode each location of each image as a vector of the joint space.
 
-    Each location of the last stage goes through the tower's heads as if it were a picture's mean:
-    norm and projection, pooling aside. With the norm after the pooling, as in all of open_clip's
-    models, the mean of these vectors is not the picture's own vector.
+    Each location of the last stage passes the norm and projection of the tower's heads, without
+    the pooling. If the norm follows the pooling, as in all of open_clip's models, the mean of
+    these vectors is not the image's vector.
 
     Paper: [pixelclip], whose second tower this is.
 
     Args:
         visual: the image tower.
-        images: (B, 3, H, W) normalised; any H and W from 32 pixels. Nothing is padded: what is
-            left over at the bottom and right has no location of its own.
-        last_block: the default; there is no attention to choose.
+        images: (B, 3, H, W) normalised; H and W at least 32. There is no padding: the remainder
+            at the bottom and right gets no location.
+        last_block: only the default, as there is no attention.
 
     Returns:
-        (B, D, h, w) float, raw; h = H / 32 where that is whole.
+        (B, D, h, w) float, raw; h = H / 32 for multiples of 32.
 
     Raises:
-        ValueError: `last_block` asks for what a tower without attention does not have.
+        ValueError: `last_block` is not the default.
     """
     _require_no_attention(last_block or LastBlock())
     return _project(visual, visual.trunk.forward_features(images))
@@ -84,18 +84,12 @@ def convnext_dense(
 def convnext_stages(
     visual: TimmModel, images: Tensor, last_block: LastBlock
 ) -> tuple[list[Tensor], Tensor]:
-    """Give the maps of all stages and, from the same pass, the dense features.
+    """Return the maps of all stages and, from the same pass, the dense features.
 
-    Args:
-        visual: the image tower.
-        images: as for `convnext_dense`.
-        last_block: as for `convnext_dense`.
+    Arguments and errors are those of `convnext_dense`.
 
     Returns:
-        Maps (B, C_i, h_i, w_i) float, finest first, and what `convnext_dense` gives.
-
-    Raises:
-        ValueError: as `convnext_dense`.
+        Maps (B, C_i, h_i, w_i) float, finest first, and the result of `convnext_dense`.
     """
     _require_no_attention(last_block)
     last, stages = visual.trunk.forward_intermediates(images)
@@ -112,9 +106,9 @@ def _require_no_attention(last_block: LastBlock) -> None:
 
 
 def _project(visual: TimmModel, stage: Tensor) -> Tensor:
-    """From the last stage (B, C, h, w) to the joint space (B, D, h, w)."""
+    """Project the last stage (B, C, h, w) to the joint space (B, D, h, w)."""
     locations = stage.permute(0, 2, 3, 1)  # (B, h, w, C)
-    # Pooling a picture of one location gives that location.
-    pictures = locations.flatten(0, 2)[:, :, None, None]
-    feats = visual.head(visual.trunk.forward_head(pictures))
+    # Pooling an image of one location returns that location.
+    images = locations.flatten(0, 2)[:, :, None, None]
+    feats = visual.head(visual.trunk.forward_head(images))
     return feats.unflatten(0, locations.shape[:3]).permute(0, 3, 1, 2)

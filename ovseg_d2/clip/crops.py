@@ -1,4 +1,4 @@
-"""From crops as they were cut to what a tower reads."""
+"""Preparation of crops for a tower."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from .tower import CLIPTower
 
 
 def fill_color(tower: CLIPTower, fill: MaskFill) -> Tensor | None:
-    """The colour of the background of normalised crops: (3,), or None where it is left in."""
+    """Background colour of normalised crops: (3,), or None to keep the background."""
     if fill == "none":
         return None
     if fill == "mean":
@@ -30,20 +30,20 @@ def prepare_crops(
     """Normalise crops, fill their background and bring them to one size.
 
     Args:
-        tower: whose pixel statistics and device they are brought to.
-        crops: Q of (3, h, w), RGB in 0..255, at least one.
-        masks: Q of (h, w), bool or weights of the crop in [0, 1].
-        size: (h, w) in pixels of all of them.
-        fill: what the background becomes, see `ops.CropOptions`.
+        tower: its pixel statistics and device are used.
+        crops: Q crops (3, h, w), RGB in 0..255, Q at least 1.
+        masks: Q masks (h, w), bool or weights in [0, 1].
+        size: (h, w) of the result in pixels.
+        fill: of the background, see `ops.CropOptions`.
 
     Returns:
-        (Q, 3, h, w) normalised, and (Q, h, w) masks of the type that was given.
+        (Q, 3, h, w) normalised, and (Q, h, w) masks of the given dtype.
 
     Raises:
-        ValueError: other numbers or sizes of masks than of crops.
+        ValueError: number or sizes of masks and crops differ.
     """
     if len(crops) != len(masks):
-        raise ValueError(f"{len(masks)} masks for {len(crops)} crops; give one for each")
+        raise ValueError(f"{len(masks)} masks for {len(crops)} crops; give one for each crop")
     color = fill_color(tower, fill)
     masks = [mask.to(tower.device) for mask in masks]
     filled = [

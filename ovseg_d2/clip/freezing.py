@@ -1,4 +1,4 @@
-"""Which of a tower's weights are trained on dense features: named policies."""
+"""Policies that name the weights of a tower to train on dense features."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, get_args
@@ -16,7 +16,7 @@ Names = Iterator[str]
 
 
 def set_trainable(tower: CLIPTower, policy: TrainPolicy) -> list[str]:
-    """Freeze a tower but for the weights of its image half that a policy names.
+    """Freeze a tower except the weights of its image half that a policy names.
 
     ===========  ================================  ==========================  ==================
     policy       ViT                               ResNet                      ConvNeXt
@@ -29,22 +29,21 @@ def set_trainable(tower: CLIPTower, policy: TrainPolicy) -> list[str]:
     none         nothing                           nothing                     nothing
     ===========  ================================  ==========================  ==================
 
-    What a ResNet's pooling compares and where it stands has no part in dense features: it would
-    never get a gradient, which `DistributedDataParallel` takes for an error.
+    Queries, keys and positions of a ResNet's pooling do not enter dense features: they would never
+    get a gradient, which is an error in `DistributedDataParallel`.
 
     Source: the official code of [pixelclip], which trains a ViT with "attention" and a ConvNeXt
-    with "full". Its policies "prompt" and "none" both leave the image half alone: "none" here.
+    with "full". Its policies "prompt" and "none" both freeze the image half: "none" here.
 
     Args:
-        tower: its parameters' gradient flags are set, all of them; the text half is frozen.
+        tower: the gradient flags of all its parameters are set; the text half is frozen.
         policy: one of the names.
 
     Returns:
-        Names of the parameters that stay trainable, in the tower's order, as in
-        ``tower.named_parameters()``.
+        Names of the trainable parameters, in the order of ``tower.named_parameters()``.
 
     Raises:
-        ValueError: an unknown policy, or one that this kind of tower has no weights for.
+        ValueError: an unknown policy, or one without weights in this kind of tower.
     """
     if policy not in get_args(TrainPolicy):
         raise ValueError(f"policy {policy!r} is not one of {get_args(TrainPolicy)}")
@@ -56,7 +55,7 @@ def set_trainable(tower: CLIPTower, policy: TrainPolicy) -> list[str]:
     chosen = set(choose(visual, policy))
     if not chosen:
         raise ValueError(
-            f"policy {policy!r} trains nothing of this image tower, a {type(visual).__name__}; "
+            f"policy {policy!r} names no weights of this image tower, a {type(visual).__name__}; "
             "choose 'full' or 'conv'"
         )
     parameters = dict(visual.named_parameters())

@@ -1,18 +1,18 @@
-"""The sizes of an image tower, whatever its kind."""
+"""Sizes of an image tower."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class TowerGeometry:
-    """What an image tower measures; sizes are (h, w).
+    """Sizes of an image tower, as (h, w).
 
     Attributes:
-        patch_size: pixels of one location of the dense features: a ViT's patch, the stride of a
-            tower of convolutions.
-        image_size: pixels the tower was trained at.
-        grid: locations at that size.
-        width: channels of the dense features before they are projected.
+        patch_size: pixels of one location of the dense features: a ViT's patch, or the stride of
+            a convolutional tower.
+        image_size: pixels of the images the tower was trained on.
+        grid: locations at ``image_size``.
+        width: channels of the dense features before projection.
         embed_dim: D, the size of the joint embedding.
     """
 

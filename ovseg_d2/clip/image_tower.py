@@ -1,6 +1,6 @@
-"""The kinds of image towers: one entry of a table each, so that no one else has to tell them apart.
+"""Table of the kinds of image towers; other modules do not distinguish them.
 
-To add a kind, write its functions in a module of their own and enter them here.
+To add a kind, write its functions in a new module and enter them here.
 """
 
 from collections.abc import Callable
@@ -44,23 +44,22 @@ from .vit import (
 
 @dataclass(frozen=True)
 class ImageTowerKind:
-    """What `CLIPTower` asks of an image tower, which is the first argument of each function.
+    """Functions of `CLIPTower` for one kind of image tower, which is their first argument.
 
     Attributes:
-        geometry: its sizes.
+        geometry: sizes of the tower.
         encode: images -> (B, D).
         dense: images, last block -> (B, D, h, w).
         dense_and_keys: images, last block, whether keys have the release's form -> (B, D, h, w)
-            and (B, C, h, w). None where there are no keys.
-        stages: images, last block -> the maps (B, C_i, h_i, w_i) on the way, finest first, and what
-            `dense` gives.
-        stage_shapes: channels and stride of each of them.
-        encode_attention: images, which of them by the last attention alone (B,) -> (B, D). None
-            where there is no class token to leave out.
-        dense_bytes: (H, W) of an image -> bytes that its dense features need, roughly.
-        pads: whether these functions add zeros up to whole patches by themselves.
-        check: raises ValueError for towers of this class that would be read wrongly. None where
-            there are none.
+            and (B, C, h, w); None without keys.
+        stages: images, last block -> the stages' maps (B, C_i, h_i, w_i), finest first, and the
+            result of `dense`.
+        stage_shapes: channels and stride of each map.
+        encode_attention: images, and (B,) bool of those encoded by the last attention only ->
+            (B, D); None without a class token.
+        dense_bytes: (H, W) of an image -> estimated bytes of its dense features.
+        pads: whether these functions add zeros up to whole patches.
+        check: raises ValueError for unsupported towers of this class; None if there are none.
     """
 
     geometry: Callable[[Any], TowerGeometry]
@@ -92,7 +91,7 @@ _KINDS: dict[type[nn.Module], ImageTowerKind] = {
         geometry=resnet_geometry,
         encode=resnet_global,
         dense=resnet_dense,
-        # Their keys have one form only.
+        # Keys of a ResNet have only one form.
         dense_and_keys=lambda visual, images, last_block, _: resnet_dense_and_keys(
             visual, images, last_block
         ),
@@ -119,13 +118,13 @@ def image_tower_kind(visual: nn.Module) -> ImageTowerKind:
     """Find the kind of an image tower.
 
     Raises:
-        ValueError: the tower is of no known class.
+        ValueError: the class of the tower is not supported.
     """
     for known, kind in _KINDS.items():
         if isinstance(visual, known):
             return kind
     names = ", ".join(known.__name__ for known in _KINDS)
     raise ValueError(
-        f"the image tower is a {type(visual).__name__}, and those of open_clip that are supported "
-        f"are {names}; choose a ViT such as 'ViT-B-16'."
+        f"the image tower is a {type(visual).__name__}, and the supported ones of open_clip are "
+        f"{names}; choose a ViT such as 'ViT-B-16'."
     )

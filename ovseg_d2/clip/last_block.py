@@ -1,7 +1,7 @@
-"""What a tower's last block does when dense features are wanted.
+"""The last block of a tower for dense features.
 
-CLIP's last attention layer gathers the picture into one token and blurs what stands where. Every
-training-free dense method replaces it; they differ in three choices, which `LastBlock` names.
+CLIP's last attention layer pools the image into one token and blurs local features. Training-free
+dense methods replace it; they differ in three choices, which `LastBlock` names.
 """
 
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ Attention = Literal["value", "full", "qq", "kk", "qq+kk", "neighbourhood_kk"]
 
 @dataclass(frozen=True)
 class LastBlock:
-    """The three choices of the last block, and the published methods they spell.
+    """Options of the last block; published methods are combinations of them.
 
     ============  ==========================================================================
-    method        spelling
+    method        options
     ============  ==========================================================================
     CLIP          ``LastBlock(attention="full")``, the baseline of [maskclip]
     MaskCLIP      ``LastBlock()``
@@ -30,19 +30,18 @@ class LastBlock:
     `LastBlock()` is the code. In "qq", "kk", "qq+kk" and "neighbourhood_kk" patches attend to
     patches only; the releases keep the class token among the keys.
 
-    This is the last block of a ViT. CLIP's ResNets end in attention pooling and know the attentions
-    "value" and "full" alone; a ConvNeXt has no attention and knows the default alone.
+    These are options of a ViT. CLIP's ResNets end in attention pooling and take only the attentions
+    "value" and "full"; a ConvNeXt has no attention and takes only the default.
 
     Attributes:
-        residual: what is added to the attention's output at each location: its own token, the
-            class token (the same vector everywhere), or nothing.
-        mlp: whether the block's MLP, with its own residual, follows.
-        attention: "value": every location keeps its own value vector, as if it attended to
-            itself alone. "full": CLIP's ordinary block, class token included, nothing changed.
-            "qq", "kk": softmax of query-query or key-key similarities. "qq+kk": the sum of the
-            two softmaxes (rows sum to 2). "neighbourhood_kk": key-key similarities plus a
-            Gaussian of the distance between the patches, before the softmax.
-        neighbourhood_std: standard deviation of that Gaussian, in patches; its peak is 1.
+        residual: added to the attention's output at each location: "own", the location's token;
+            "class_token", the same vector everywhere; or "none".
+        mlp: whether the block's MLP, with its residual, follows.
+        attention: "value": each location keeps its value vector. "full": CLIP's unchanged block,
+            class token included. "qq", "kk": softmax of query-query or key-key similarities.
+            "qq+kk": the sum of the two softmaxes (rows sum to 2). "neighbourhood_kk": key-key
+            similarities plus a Gaussian of the distance between patches, before the softmax.
+        neighbourhood_std: standard deviation of this Gaussian, in patches; its peak is 1.
     """
 
     residual: Residual = "own"
@@ -51,7 +50,7 @@ class LastBlock:
     neighbourhood_std: float = 5.0
 
     def __post_init__(self) -> None:
-        """Refuse values that name no method."""
+        """Check the values and their combination."""
         if self.residual not in get_args(Residual):
             raise ValueError(f"residual={self.residual!r}; choose one of {get_args(Residual)}.")
         if self.attention not in get_args(Attention):
@@ -68,20 +67,20 @@ class LastBlock:
 
 
 def require_attention(last_block: LastBlock, known: tuple[Attention, ...], reason: str) -> None:
-    """Refuse what has no meaning in a tower that is no transformer.
+    """Refuse options that a tower other than a ViT does not have.
 
     Args:
-        last_block: the choices.
-        known: the attentions that have one.
-        reason: what the tower is, for the error.
+        last_block: the options.
+        known: the attentions of the tower.
+        reason: clause about the tower, for the error.
 
     Raises:
-        ValueError: another attention, or a residual or MLP that is not at its default.
+        ValueError: another attention, or a residual or MLP that is not the default.
     """
     if last_block.attention in known and last_block.residual == "own" and last_block.mlp:
         return
     raise ValueError(
         f"attention={last_block.attention!r}, residual={last_block.residual!r} and "
-        f"mlp={last_block.mlp} are choices of a ViT's last block, but {reason}; choose attention "
-        f"from {known} and leave residual and mlp at their defaults, or take a ViT."
+        f"mlp={last_block.mlp} are options of a ViT's last block, but {reason}; choose attention "
+        f"from {known} and leave residual and mlp at their defaults, or choose a ViT."
     )

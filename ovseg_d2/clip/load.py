@@ -1,4 +1,4 @@
-"""Build a tower from a name or a config, and from weights of many formats."""
+"""Loading of a tower from a model name or config, and weights in many formats."""
 
 import copy
 import difflib
@@ -26,7 +26,7 @@ _WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 
 @dataclass(frozen=True)
 class _Source:
-    """Where weights come from and how they were trained; None is "nothing said about it"."""
+    """A weight file and how its weights were trained; None is unknown."""
 
     path: Path | None = None
     quick_gelu: bool | None = None
@@ -51,32 +51,30 @@ def load_clip(
         model: a model name of open_clip, such as "ViT-B-16" or "ViT-B/16"; or the path of a model
             config in open_clip's JSON format, with or without its wrapper
             `{"model_cfg": ..., "preprocess_cfg": {"mean": ..., "std": ...}}`; or "ShapesCLIP",
-            the small model that comes with this package.
-        pretrained: a tag of open_clip, such as "openai" (downloaded by open_clip, or taken from
-            its cache); or a weight file, see `read_weights`; or a folder with one, such as a
-            snapshot of the Hugging Face hub; or "random". None means the packaged
-            weights of "ShapesCLIP", and is refused for every other model.
-        quick_gelu: the activation x * sigmoid(1.702 x) instead of GELU. None takes what the
-            weights were trained with, as far as it is known: the tag says so, OpenAI's own format
-            implies it; otherwise what the config says. "text" has it in the text tower alone, as
-            the release of [maskclip] does.
-        patch_dropout: share in [0, 1) of the patches that training leaves out of each picture
-            ([flip] 2212.00794); dense features keep them all. None takes what the config says.
-            Only a ViT has any.
-        layer_norm_eps: epsilon of the image tower's norms; None takes what the config says. Only
-            a ViT takes another.
-        mean: of RGB in [0, 1], in place of what the weights were trained with.
-        std: likewise.
-        device: where the tower shall live.
+            the small model of this package.
+        pretrained: a tag of open_clip, such as "openai" (from open_clip's cache, or downloaded);
+            or a weight file, see `read_weights`; or a folder with one, such as a snapshot of the
+            Hugging Face hub; or "random". None is the packaged weights of "ShapesCLIP", and an
+            error for other models.
+        quick_gelu: the activation x * sigmoid(1.702 x) instead of GELU. None takes that of the
+            weights' training if known, by the tag or by OpenAI's format, else that of the config.
+            "text" uses it in the text tower only, as the release of [maskclip] does.
+        patch_dropout: share in [0, 1) of the patches that training drops from each image
+            ([flip] 2212.00794); dense features keep all. None takes the config's. ViTs only.
+        layer_norm_eps: epsilon of the image tower's norms; None takes the config's. Other values
+            for ViTs only.
+        mean: of RGB in [0, 1]; None takes that of the weights' training.
+        std: standard deviation of RGB, see ``mean``.
+        device: of the tower.
 
     Returns:
-        The tower, float32 whatever the file's type.
+        The tower in float32, for files of any dtype.
 
     Raises:
-        FileNotFoundError: a config or weight file that does not exist.
-        DownloadError: a tag whose weights are in no cache, and there is no network.
-        ValueError: an unknown name or tag, no weights, a kind of tower that is not supported, or
-            weights of another architecture.
+        FileNotFoundError: a config or weight file does not exist.
+        DownloadError: the weights of a tag are not cached and cannot be downloaded.
+        ValueError: an unknown name or tag, no weights, an unsupported kind of tower, or weights of
+            another architecture.
     """
     if model.replace("/", "-") in open_clip.list_models():  # OpenAI's spelling: "ViT-B/16"
         model = model.replace("/", "-")
@@ -96,7 +94,7 @@ def load_clip(
         _require_vit(config, f"layer_norm_eps={layer_norm_eps}")
         config["vision_cfg"]["norm_kwargs"] = {"eps": layer_norm_eps}
     _refuse_unsupported(config)
-    tokenizer = _build_tokenizer(config["text_cfg"])  # which may ask the network: before the model
+    tokenizer = _build_tokenizer(config["text_cfg"])  # may download: before the slow model
     built = _build_model(config)
     if quick_gelu == "text":
         built.visual = _build_model({**config, "quick_gelu": False}).visual
@@ -110,13 +108,15 @@ def load_clip(
 
 
 def _read_config(model: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Config of the model and of its pixels (empty when nothing is known)."""
+    """Config of the model, and of its pixel statistics ({} if unknown)."""
     if model == _PACKAGED:
         text = (_assets() / "shapes_clip.json").read_text(encoding="utf-8")
     elif model.endswith(".json"):
         path = Path(model)
         if not path.is_file():
-            raise FileNotFoundError(f"model={model!r}: there is no such config file.")
+            raise FileNotFoundError(
+                f"model={model!r}: the config file does not exist; correct the path."
+            )
         text = path.read_text(encoding="utf-8")
     else:
         return _named_config(model)
@@ -125,7 +125,7 @@ def _read_config(model: str) -> tuple[dict[str, Any], dict[str, Any]]:
     config = config.get("model_cfg", config)
     absent = {"embed_dim", "vision_cfg", "text_cfg"} - config.keys()
     if absent:
-        raise ValueError(f"model={model!r}: the config lacks {sorted(absent)}.")
+        raise ValueError(f"model={model!r}: the config lacks {sorted(absent)}; add them.")
     return config, preprocess
 
 
@@ -135,10 +135,10 @@ def _named_config(model: str) -> tuple[dict[str, Any], dict[str, Any]]:
         near = difflib.get_close_matches(model, [*names, _PACKAGED], n=3, cutoff=0.4)
         hint = f"did you mean {' or '.join(near)}? " if near else ""
         raise ValueError(
-            f"model={model!r} is no model name of open_clip; {hint}A model of your own is given by "
-            "the path of its config, ending in .json, and ShapesCLIP lies in the package"
+            f"model={model!r} is not a model name of open_clip; {hint}for another model give the "
+            "path of its config, ending in .json; ShapesCLIP is part of this package"
         )
-    # Where all published weights of a name share their statistics, a file of that name does too.
+    # Statistics shared by all published weights of a name are also those of a weight file.
     tags = open_clip.list_pretrained_tags_by_model(model)
     known = {
         (tuple(cfg["mean"]), tuple(cfg["std"]))
@@ -149,7 +149,7 @@ def _named_config(model: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _resolve_weights(model: str, pretrained: str | Path | None) -> _Source:
-    """Find the weight file; downloads it if a tag is asked for."""
+    """Find the weight file; that of a tag may be downloaded."""
     if pretrained == "random":
         return _Source()
     if pretrained is None:
@@ -157,7 +157,7 @@ def _resolve_weights(model: str, pretrained: str | Path | None) -> _Source:
             tags = open_clip.list_pretrained_tags_by_model(model)
             tag = f"a tag of open_clip such as {tags[0]!r}, " if tags else ""
             raise ValueError(
-                f"pretrained is empty, and {model!r} has no weights of its own; give {tag}a weight "
+                f"pretrained is empty, and {model!r} has no packaged weights; give {tag}a weight "
                 "file, or the word random (in a config: MODEL.CLIP.PRETRAINED)"
             )
         return _packaged_weights()
@@ -182,20 +182,20 @@ def _resolve_weights(model: str, pretrained: str | Path | None) -> _Source:
 
 
 def _folder_weights(folder: Path) -> _Source:
-    """The weights of a folder, and what the open_clip config beside them says of their training."""
+    """The weight file of a folder, with the open_clip config beside it."""
     path = weights_in_folder(folder, OPEN_CLIP_FILES)
     config = path.with_name("open_clip_config.json")
     if not config.is_file():
         return _Source(path)
     try:
         content = json.loads(config.read_text(encoding="utf-8"))
-        about, pixels = content["model_cfg"], content.get("preprocess_cfg", {})
-        quick_gelu = bool(about.get("quick_gelu", False))
+        model_cfg, pixels = content["model_cfg"], content.get("preprocess_cfg", {})
+        quick_gelu = bool(model_cfg.get("quick_gelu", False))
         return _Source(path, quick_gelu, pixels.get("mean"), pixels.get("std"))
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise ValueError(
-            f"pretrained={str(folder)!r}: {config.name} is no config of open_clip ({error}); "
-            "correct it, or name the weight file itself"
+            f"pretrained={str(folder)!r}: {config.name} is not a config of open_clip ({error}); "
+            "correct it, or give the weight file"
         ) from error
 
 
@@ -204,7 +204,7 @@ def _packaged_weights() -> _Source:
     if not path.is_file():
         raise FileNotFoundError(
             f"the weights of {_PACKAGED} are not in this installation ({path}); train them with "
-            "configs/clip.yaml, or ask for random ones with pretrained='random'."
+            "configs/clip.yaml, or set pretrained='random'."
         )
     return _Source(path)
 
@@ -214,12 +214,12 @@ def _assets() -> Any:
 
 
 def _refuse_unsupported(config: dict[str, Any]) -> None:
-    """Refuse kinds of towers that are not supported, before they are built: they are large."""
+    """Refuse unsupported kinds of towers before they are built, which is slow."""
     vision = config["vision_cfg"]
     timm_name = vision.get("timm_model_name")
     unsupported = {
         "CoCa": "multimodal_cfg" in config,
-        "TimmModel that is no ConvNeXt": timm_name
+        "TimmModel other than a ConvNeXt": timm_name
         and not is_model_in_modules(timm_name, "convnext"),
         "HFTextEncoder": "hf_model_name" in config["text_cfg"],
     }
@@ -238,7 +238,7 @@ def _build_model(config: dict[str, Any]) -> nn.Module:
     vision = config["vision_cfg"]
     if vision.get("patch_dropout"):
         _require_vit(config, f"patch_dropout={vision['patch_dropout']}")
-    # Weights come from a file or are random; timm shall not fetch its own first.
+    # Weights come from a file or are random: timm does not download its own.
     vision["timm_model_pretrained"] = False
     custom_text = config.pop("custom_text", False)
     return (open_clip.CustomTextCLIP if custom_text else open_clip.CLIP)(**config)
@@ -249,13 +249,13 @@ def _require_vit(config: dict[str, Any], option: str) -> None:
     vision = config["vision_cfg"]
     if vision.get("timm_model_name") or not isinstance(vision.get("layers", 12), int):
         raise ValueError(
-            f"{option}, but this image tower is made of convolutions and has no such thing; leave "
-            "it at its default or choose a ViT."
+            f"{option}, which convolutional image towers do not have; leave it at its default or "
+            "choose a ViT."
         )
 
 
 def _build_tokenizer(text_cfg: dict[str, Any]) -> SimpleTokenizer | HFTokenizer:
-    """Build the tokenizer a text tower was trained with."""
+    """Build the tokenizer of a text tower."""
     context_length = text_cfg.get("context_length", open_clip.CLIPTextCfg.context_length)
     arguments = text_cfg.get("tokenizer_kwargs") or {}
     name = text_cfg.get("hf_tokenizer_name")

@@ -1,4 +1,4 @@
-"""Mask prompt tuning: a CLIP tower that looks at masked crops.
+"""Mask prompt tuning: a CLIP tower for masked crops.
 
 Shape shorthand: B crops, N = h*w patches, C width of the tower, D joint embedding.
 """
@@ -21,29 +21,29 @@ _INIT_STD = 0.02
 
 
 class MaskPromptedTower(nn.Module):
-    """A CLIP tower whose patches without foreground are learnt prompts.
+    """A CLIP tower that replaces patches without foreground by learnt prompts.
 
     Paper: [ovseg] Sec. 3.3: the tokens that enter the transformer are T * M + P * (1 - M), with T
-    the patches, M the mask of patches and P the prompts; deep prompts take those places again
-    before each of the first ``depth`` blocks.
+    the patches, M the mask of patches and P the prompts; deep prompts replace the same patches
+    again before each of the first ``depth`` blocks.
     Source: as in the official code, prompts enter before class token and position embedding, and
-    deeper ones without any position.
+    deeper ones without positions.
 
-    The tower is run, never changed or patched: its weights are those of other methods too, and
-    without prompts it gives what `CLIPTower.encode_image` does. Patch dropout is not applied to
-    crops whose patches are replaced.
+    The tower is not changed or patched, and its weights stay usable by other methods. Without
+    prompts the result is that of `CLIPTower.encode_image`. Patch dropout is not applied to prompted
+    crops.
     """
 
     def __init__(self, tower: CLIPTower, *, depth: int = 3) -> None:
-        """Draw the prompts, N(0, 0.02), for the tower's own grid.
+        """Draw the prompts from N(0, 0.02) for the tower's native grid.
 
         Args:
-            tower: used as it is, its parameters' gradient flags included.
-            depth: blocks that prompts enter; 0 for none, which every tower knows.
+            tower: unchanged, including the gradient flags of its parameters.
+            depth: number of blocks that prompts enter; 0, no prompts, for towers other than a ViT.
 
         Raises:
-            ValueError: a depth below 0 or of more blocks than there are; prompts for a tower
-                that is no ViT.
+            ValueError: a depth below 0 or above the number of blocks, or prompts for a tower other
+                than a ViT.
         """
         super().__init__()
         visual = tower.model.visual
@@ -55,7 +55,7 @@ class MaskPromptedTower(nn.Module):
         most = len(visual.transformer.resblocks) if depth > 0 else 0
         if not 0 <= depth <= most:
             raise ValueError(
-                f"depth is {depth}; give 0 for no prompts, or up to the number of blocks"
+                f"depth is {depth}; give 0 for no prompts, or at most the number of blocks"
                 + (f", {most} here" if depth > 0 else "")
             )
         self.tower = tower
@@ -67,12 +67,12 @@ class MaskPromptedTower(nn.Module):
 
     @property
     def depth(self) -> int:
-        """Blocks that prompts enter."""
+        """Number of blocks that prompts enter."""
         return 0 if self.prompts is None else len(self.prompts)
 
     @property
     def crop_size(self) -> tuple[int, int]:
-        """Pixels (h, w) of the crops: the tower's native size, in whole patches."""
+        """Pixels (h, w) of crops: the tower's native size, in whole patches."""
         (grid_h, grid_w), (patch_h, patch_w) = self.tower.grid, self.tower.patch_size
         return grid_h * patch_h, grid_w * patch_w
 
@@ -82,23 +82,23 @@ class MaskPromptedTower(nn.Module):
         """Encode each crop as one vector.
 
         Args:
-            crops: (B, 3, H, W) normalised; of `crop_size` where prompts are used.
-            masks: (B, H, W) bool, or soft ones whose values above 0 are foreground; None uses no
-                prompts, and without prompts masks are not looked at.
-            unit_norm: False leaves the vectors at their own length.
+            crops: (B, 3, H, W) normalised; with prompts of `crop_size`.
+            masks: (B, H, W) bool, or soft masks whose values above 0 are foreground; None uses no
+                prompts. Ignored without prompts.
+            unit_norm: False returns vectors that are not normalised.
 
         Returns:
             (B, D) float, unit norm.
 
         Raises:
-            ValueError: prompts learnt for another grid of patches, or masks of another size.
+            ValueError: the prompts are for another grid of patches, or masks of another size.
         """
         if masks is None or self.prompts is None:
             return self.tower.encode_image(crops, unit_norm=unit_norm)
         if masks.shape != (len(crops), *crops.shape[-2:]):
             raise ValueError(
                 f"masks {tuple(masks.shape)} for crops {tuple(crops.shape)}; give (B, H, W), one "
-                "for each crop and of its size"
+                "mask of the same size for each crop"
             )
         kept = patch_masks(masks, self.tower.patch_size)
         if tuple(kept.shape[1:]) != tuple(self.tower.grid):
@@ -113,18 +113,18 @@ class MaskPromptedTower(nn.Module):
 
 
 def load_prompted_tower(tower: CLIPTower, path: Path) -> MaskPromptedTower:
-    """Load a mask-adapted CLIP: a tower's weights, and the prompts that were learnt with them.
+    """Load a mask-adapted CLIP: a tower's weights and its mask prompts.
 
     Args:
-        tower: gets the weights, all of them or none; of the model that was adapted.
-        path: a training checkpoint of `MaskAdaptedCLIP`, what tools/convert_weights.py has made of
-            one, or a release of [ovseg]. Weights without prompts give a tower without any.
+        tower: of the adapted model; all its weights are replaced, or none after an error.
+        path: a training checkpoint of `MaskAdaptedCLIP`, its conversion by
+            tools/convert_weights.py, or a release of [ovseg]. The file may have no prompts.
 
     Returns:
         The tower with prompts of the file's depth.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: the file does not exist.
         ValueError: weights of another model, or prompts for another grid of patches.
     """
     weights, _ = read_weights(path)
@@ -135,7 +135,7 @@ def load_prompted_tower(tower: CLIPTower, path: Path) -> MaskPromptedTower:
         raise ValueError(
             f"the mask prompts of {str(path)!r} are {tuple(prompts.shape)}, and this tower of "
             f"{tower.grid[0]} x {tower.grid[1]} patches and width {tower.width} takes "
-            f"{tuple(own.shape)}; choose the model that they were learnt with"
+            f"{tuple(own.shape)}; choose the model that they were trained with"
         )
     load_weights(tower.model, weights, str(path))
     if prompts is not None and own is not None:
@@ -146,13 +146,13 @@ def load_prompted_tower(tower: CLIPTower, path: Path) -> MaskPromptedTower:
 def vit_prompted(
     visual: VisionTransformer, images: Tensor, kept: Tensor, prompts: Tensor
 ) -> Tensor:
-    """Encode each image as one vector, with prompts in the place of patches.
+    """Encode each image as one vector, with prompts in place of some patches.
 
     Args:
         visual: the image tower.
         images: (B, 3, H, W) normalised, of N patches.
-        kept: (B, N) bool, the patches that stay.
-        prompts: (depth, N, C), of at most as many as there are blocks.
+        kept: (B, N) bool, patches that are not replaced.
+        prompts: (depth, N, C), depth at most the number of blocks.
 
     Returns:
         (B, D) float, projected, not normalised.

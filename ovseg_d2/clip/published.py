@@ -1,4 +1,4 @@
-"""Weights and tokenizers that open_clip downloads, from the cache or with one sentence."""
+"""Weights and tokenizers that open_clip downloads: from the cache first, else checked downloads."""
 
 import os
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from ..downloads import (
 
 __all__ = ["find_published", "find_tokenizer"]
 
-# Where open_clip and OpenAI's own code keep what they download by its URL.
+# Where open_clip and OpenAI's code keep files downloaded by URL.
 _URL_CACHE = "~/.cache/clip"
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "spiece.model")
 
@@ -27,11 +27,11 @@ def find_published(what: str, cfg: Mapping[str, Any]) -> Path:
     """Find the weights of a tag in a cache, or download them.
 
     Args:
-        what: they are, for the error.
-        cfg: of ``open_clip.get_pretrained_cfg``.
+        what: name of the weights, for the error.
+        cfg: from ``open_clip.get_pretrained_cfg``.
 
     Raises:
-        DownloadError: they are in no cache and cannot be downloaded.
+        DownloadError: they are not cached and cannot be downloaded.
     """
     if "file" in cfg:
         return Path(cfg["file"])
@@ -39,10 +39,10 @@ def find_published(what: str, cfg: Mapping[str, Any]) -> Path:
     safe = Path(name).with_suffix(".safetensors").name if name else ""
     names = (safe, name) if name else OPEN_CLIP_FILES
     url = cfg.get("url") or ""
-    found = cached_file(repo, names) if repo else None
-    found = found or cached_download(url, _URL_CACHE)
-    if found is not None:
-        return found
+    path = cached_file(repo, names) if repo else None
+    path = path or cached_download(url, _URL_CACHE)
+    if path is not None:
+        return path
     what = f"the CLIP {what} ({repo or url})"
     remedy = (
         "give its file or folder instead of the tag (MODEL.CLIP.PRETRAINED), or copy the cache of "
@@ -54,19 +54,19 @@ def find_published(what: str, cfg: Mapping[str, Any]) -> Path:
 
 
 def find_tokenizer(name: str) -> str:
-    """The folder of a tokenizer in the cache of the Hugging Face hub, or its name to download.
+    """Return the folder of a tokenizer in the Hugging Face cache, or its name for a download.
 
     Args:
-        name: of a repository, or a folder.
+        name: a repository or a folder.
 
     Raises:
-        DownloadError: it is not in the cache and cannot be downloaded.
+        DownloadError: it is not cached and cannot be downloaded.
     """
     if os.path.isdir(name):
         return name
-    found = cached_file(name, _TOKENIZER_FILES)
-    if found is not None:
-        return str(found.parent)
+    path = cached_file(name, _TOKENIZER_FILES)
+    if path is not None:
+        return str(path.parent)
     remedy = (
         "give a folder with it (hf_tokenizer_name of the model's config), or copy the cache of a "
         f"machine that has it to {constants.HF_HOME}, which HF_HOME moves"

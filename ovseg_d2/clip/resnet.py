@@ -1,13 +1,13 @@
 """Global and dense features of open_clip's ModifiedResNet, at any resolution.
 
-The last step of CLIP's ResNets is an attention pooling: the mean of all locations asks, and gets a
+CLIP's ResNets end in attention pooling: the query is the mean of all locations, the result a
 weighted mean of their values. As values are projected linearly,
 
     embedding = c_proj(sum_i a_i v_proj(x_i)) = sum_i a_i c_proj(v_proj(x_i)),   sum_i a_i = 1,
 
-each c_proj(v_proj(x_i)) is a vector of the joint space on its own: the dense feature of [maskclip].
+each c_proj(v_proj(x_i)) is a vector of the joint space: the dense feature of [maskclip].
 
-Pure functions over the tower's own modules; nothing is patched, and the tower's state is only read.
+Pure functions over the tower's modules; nothing is patched or changed.
 
 Shape shorthand: B images, N = h*w locations, C channels of the last stage, D joint embedding.
 """
@@ -29,7 +29,7 @@ _STRIDE = 32
 
 
 def resnet_geometry(visual: ModifiedResNet) -> TowerGeometry:
-    """Sizes of the tower; a patch is what one location of the last stage strides over."""
+    """Sizes of the tower; the patch size is the stride of the last stage."""
     return TowerGeometry(
         patch_size=(_STRIDE, _STRIDE),
         image_size=(visual.image_size, visual.image_size),
@@ -40,11 +40,11 @@ def resnet_geometry(visual: ModifiedResNet) -> TowerGeometry:
 
 
 def resnet_global(visual: ModifiedResNet, images: Tensor) -> Tensor:
-    """Encode each image as one vector, as CLIP was trained to.
+    """Encode each image as one vector, as in CLIP's training.
 
     Args:
         visual: the image tower.
-        images: (B, 3, H, W) normalised; any H and W from 32 pixels. Nothing is padded.
+        images: (B, 3, H, W) normalised; H and W at least 32. There is no padding.
 
     Returns:
         (B, D) float, projected, not normalised.
@@ -55,7 +55,7 @@ def resnet_global(visual: ModifiedResNet, images: Tensor) -> Tensor:
     grid = (stage.shape[-2], stage.shape[-1])
     positions = resample_positions(pool.positional_embedding, _native_grid(visual), grid)
     tokens = tokens + positions.to(tokens.dtype)
-    # Only the mean's answer is read, so only the mean asks.
+    # Only the mean is a query: the results at locations are not used.
     return _attend(pool, tokens[:, :1], tokens)[:, 0]
 
 
@@ -64,23 +64,23 @@ def resnet_dense(
 ) -> Tensor:
     """Encode each location of each image as a vector of the joint space.
 
-    With attention "value", c_proj(v_proj(x)) at every location of the last stage; with "full",
-    every location asks all of them and their mean, which is the baseline of [maskclip]. Both leave
-    the positions out, as the release of [maskclip] does.
+    Attention "value" gives c_proj(v_proj(x)) at every location of the last stage; with "full" every
+    location attends to all locations and their mean, the baseline of [maskclip]. Both leave the
+    positions out, as the release of [maskclip] does.
 
     Paper: [maskclip] Sec. 3.2.
 
     Args:
         visual: the image tower.
-        images: (B, 3, H, W) normalised; any H and W from 32 pixels. Nothing is padded: what is
-            left over at the bottom and right has no location of its own.
-        last_block: "value" or "full"; there is no residual and no MLP to choose.
+        images: (B, 3, H, W) normalised; H and W at least 32. There is no padding: the remainder
+            at the bottom and right gets no location.
+        last_block: attention "value" or "full"; no residual and no MLP exist.
 
     Returns:
-        (B, D, h, w) float, raw; h = H / 32 where that is whole.
+        (B, D, h, w) float, raw; h = H / 32 for multiples of 32.
 
     Raises:
-        ValueError: `last_block` asks for what only a transformer has.
+        ValueError: `last_block` has options that only a ViT has.
     """
     last_block = last_block or LastBlock()
     _require_pooling(last_block)
@@ -90,20 +90,15 @@ def resnet_dense(
 def resnet_dense_and_keys(
     visual: ModifiedResNet, images: Tensor, last_block: LastBlock | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Give the dense features and, from the same pass, the attention pooling's key per location.
+    """Return the dense features and, from the same pass, the attention pooling's keys.
 
-    Departs: the release of [maskclip] has no keys with full attention; they are the same there.
+    Departs: the release of [maskclip] has no keys with full attention; here they do not depend on
+    `last_block`.
 
-    Args:
-        visual: the image tower.
-        images: as for `resnet_dense`.
-        last_block: as for `resnet_dense`; plays no part in the keys.
+    Arguments and errors are those of `resnet_dense`.
 
     Returns:
-        What `resnet_dense` gives, and keys (B, C, h, w) float, k_proj(x), without positions.
-
-    Raises:
-        ValueError: as `resnet_dense`.
+        The result of `resnet_dense`, and keys (B, C, h, w) float, k_proj(x) without positions.
     """
     last_block = last_block or LastBlock()
     _require_pooling(last_block)
@@ -115,18 +110,12 @@ def resnet_dense_and_keys(
 def resnet_stages(
     visual: ModifiedResNet, images: Tensor, last_block: LastBlock
 ) -> tuple[list[Tensor], Tensor]:
-    """Give the maps of all four stages and, from the same pass, the dense features.
+    """Return the maps of all four stages and, from the same pass, the dense features.
 
-    Args:
-        visual: the image tower.
-        images: as for `resnet_dense`.
-        last_block: as for `resnet_dense`.
+    Arguments and errors are those of `resnet_dense`.
 
     Returns:
-        Maps (B, C_i, h_i, w_i) float, finest first, and what `resnet_dense` gives.
-
-    Raises:
-        ValueError: as `resnet_dense`.
+        Maps (B, C_i, h_i, w_i) float, finest first, and the result of `resnet_dense`.
     """
     _require_pooling(last_block)
     stages = list(_stages(visual, images))
@@ -137,7 +126,7 @@ def resnet_stage_shapes(visual: ModifiedResNet) -> list[tuple[int, int]]:
     """Channels and stride of each map of `resnet_stages`."""
     layers = (visual.layer1, visual.layer2, visual.layer3, visual.layer4)
     channels = [layer[-1].conv3.out_channels for layer in layers]
-    return [(each, _STRIDE >> (3 - stage)) for stage, each in enumerate(channels)]
+    return [(count, _STRIDE >> (3 - stage)) for stage, count in enumerate(channels)]
 
 
 def _require_pooling(last_block: LastBlock) -> None:
@@ -168,7 +157,7 @@ def _mean_and_locations(stage: Tensor) -> Tensor:
 
 
 def _project(pool: AttentionPool2d, stage: Tensor, last_block: LastBlock) -> Tensor:
-    """From the last stage (B, C, h, w) to the joint space (B, D, h, w)."""
+    """Project the last stage (B, C, h, w) to the joint space (B, D, h, w)."""
     if last_block.attention == "value":
         feats = pool.c_proj(pool.v_proj(stage.permute(0, 2, 3, 1)))
         return feats.permute(0, 3, 1, 2)
@@ -177,11 +166,11 @@ def _project(pool: AttentionPool2d, stage: Tensor, last_block: LastBlock) -> Ten
     return feats.transpose(1, 2).unflatten(2, stage.shape[-2:])
 
 
-def _attend(pool: AttentionPool2d, asking: Tensor, tokens: Tensor) -> Tensor:
-    """Pool's attention: asking (B, M, C) and tokens (B, N, C) give (B, M, D)."""
+def _attend(pool: AttentionPool2d, queries: Tensor, tokens: Tensor) -> Tensor:
+    """Attention of the pooling: queries (B, M, C) and tokens (B, N, C) -> (B, M, D)."""
     q, k, v = (
         layer(x).unflatten(2, (pool.num_heads, -1)).transpose(1, 2)  # (B, heads, ., C / heads)
-        for layer, x in ((pool.q_proj, asking), (pool.k_proj, tokens), (pool.v_proj, tokens))
+        for layer, x in ((pool.q_proj, queries), (pool.k_proj, tokens), (pool.v_proj, tokens))
     )
     mixed = F.scaled_dot_product_attention(q, k, v)
     return pool.c_proj(mixed.transpose(1, 2).flatten(2))

@@ -1,4 +1,4 @@
-"""Feature maps of all stages of an image tower, as a pyramid network wants them."""
+"""Feature maps of all stages of an image tower, for pyramid networks."""
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -13,11 +13,10 @@ __all__ = ["encode_stages", "stage_shapes"]
 def stage_shapes(tower: CLIPTower) -> list[tuple[int, int]]:
     """Channels and stride in pixels of each stage of a tower, finest first.
 
-    A ViT has one: the patches that are projected last, of the tower's width. A ResNet and a
-    ConvNeXt have four.
+    A ViT has one, its last patch tokens before projection; a ResNet and a ConvNeXt have four.
 
     Raises:
-        ValueError: a ViT's patches are not square, and so have no one stride.
+        ValueError: a ViT's patches are not square.
     """
     visual = tower.model.visual
     return image_tower_kind(visual).stage_shapes(visual)
@@ -26,22 +25,22 @@ def stage_shapes(tower: CLIPTower) -> list[tuple[int, int]]:
 def encode_stages(
     tower: CLIPTower, images: Tensor, last_block: LastBlock | None = None
 ) -> tuple[list[Tensor], Tensor]:
-    """Give the maps of all stages and, from the same pass, the dense features of the joint space.
+    """Return the maps of all stages and, from the same pass, the dense features.
 
-    Zeros are added at the bottom and right up to whole patches; what of a map covers nothing but
-    them is cut off again.
+    Images are padded with zeros at the bottom and right to whole patches; parts of a map that cover
+    only padding are cut off.
 
     Args:
         tower: of any kind.
         images: (B, 3, H, W) normalised; any H and W.
-        last_block: what the last block does; MaskCLIP's value path by default.
+        last_block: MaskCLIP's value path by default.
 
     Returns:
-        Maps (B, C_i, ceil(H / s_i), ceil(W / s_i)) float, raw, with C_i and the stride s_i of
-        `stage_shapes`; and what `CLIPTower.dense_feats` gives, (B, D, h, w).
+        Maps (B, C_i, ceil(H / s_i), ceil(W / s_i)) float, raw, with channels C_i and strides s_i of
+        `stage_shapes`; and the result of `CLIPTower.dense_feats`, (B, D, h, w).
 
     Raises:
-        ValueError: the tower has no such last block, or no one stride.
+        ValueError: the tower does not support the last block, or its patches are not square.
     """
     visual, (height, width) = tower.model.visual, images.shape[-2:]
     patch_h, patch_w = tower.patch_size

@@ -1,7 +1,7 @@
 """Text features of open_clip's text towers, from token ids or from token embeddings.
 
-open_clip keeps the text tower's modules either on the model itself (`CLIP`) or under `model.text`
-(`CustomTextCLIP`); both are read here in one way.
+open_clip keeps the modules of the text tower on the model (`CLIP`) or under `model.text`
+(`CustomTextCLIP`); both are supported here.
 
 Shape shorthand: N texts, L tokens, C width of the text tower, D joint embedding.
 """
@@ -16,17 +16,17 @@ _TEXTS_TOGETHER = 128  # large enough to keep an accelerator busy
 
 
 def text_tower(model: CLIP | CustomTextCLIP) -> CLIP | TextTransformer:
-    """The module of an open_clip model that holds the text tower's parts."""
+    """The module of an open_clip model that holds the text tower."""
     return getattr(model, "text", model)
 
 
 def text_pool_type(tower: CLIP | TextTransformer) -> str:
-    """Which token stands for the text: "argmax", "eos", "first" or "last"."""
+    """The token that represents the text: "argmax", "eos", "first" or "last"."""
     return tower.pool_type if hasattr(tower, "pool_type") else tower.text_pool_type
 
 
 def embed_tokens(tower: CLIP | TextTransformer, token_ids: Tensor) -> Tensor:
-    """Look token ids (N, L) up: (N, L, C), without positions."""
+    """Embeddings (N, L, C) of token ids (N, L), without positions."""
     return tower.token_embedding(token_ids).to(tower.transformer.get_cast_dtype())
 
 
@@ -35,14 +35,13 @@ def encode_token_embeds(
 ) -> Tensor:
     """Encode texts given as token embeddings.
 
-    Under a causal mask no token sees a later one, so what lies behind the pooled token is cut off,
-    texts of similar length being run together; the result is the same, and short texts cost what
-    short texts should.
+    Under a causal mask no token sees a later one, so tokens after the pooled one are cut off, in
+    batches of texts of similar length: the result is the same, and short texts cost less.
 
     Args:
         tower: the text tower.
         token_embeds: (N, L, C) without positions.
-        token_ids: (N, L) long, the ids that say where each text ends.
+        token_ids: (N, L) long, which mark the end of each text.
 
     Returns:
         (N, D) float, not normalised.
@@ -61,10 +60,10 @@ def encode_token_embeds(
 def _encode_pooled(
     tower: CLIP | TextTransformer, token_embeds: Tensor, positions: Tensor
 ) -> Tensor:
-    """(N, D) of embeddings (N, L, C) whose pooled tokens lie at ``positions`` (N,)."""
+    """Encode embeddings (N, L, C) with pooled tokens at ``positions`` (N,) as (N, D)."""
     x = run_text_blocks(tower, token_embeds)
     x = x[torch.arange(len(x), device=x.device), positions]
-    # LayerNorm works token by token, so the pooled tokens alone are normalised.
+    # LayerNorm works per token: only the pooled tokens are normalised.
     x = tower.ln_final(x)
     projection = tower.text_projection
     if projection is None:
@@ -81,9 +80,9 @@ def run_text_blocks(tower: CLIP | TextTransformer, token_embeds: Tensor) -> Tens
 
 
 def pooled_positions(tower: CLIP | TextTransformer, token_ids: Tensor) -> Tensor:
-    """Index of the token that stands for each text: (N,) long."""
+    """Index of the pooled token of each text: (N,) long."""
     pool_type = text_pool_type(tower)
-    if pool_type == "argmax":  # the end token has the highest id of CLIP's vocabulary
+    if pool_type == "argmax":  # CLIP's end token has the highest id
         return token_ids.argmax(dim=-1)
     if pool_type == "eos":
         eos_id = tower.eos_id if hasattr(tower, "eos_id") else tower.text_eos_id

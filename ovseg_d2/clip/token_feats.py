@@ -1,6 +1,6 @@
-"""What a tower's two halves give for each token, not for the image or the text as a whole.
+"""Features of a tower per token, for images and texts.
 
-Shape shorthand: B images, N texts, L tokens, C width of the half in question.
+Shape shorthand: B images, N texts, L tokens, C width of the image or text tower.
 """
 
 import torch
@@ -16,20 +16,20 @@ from .vit_blocks import run_blocks
 def encode_image_tokens(
     visual: nn.Module, images: Tensor, kept_ids: Tensor | None = None
 ) -> tuple[Tensor, tuple[int, int]]:
-    """Encode images, or what is left of them, as their class token and patches.
+    """Encode images, or some of their patches, as class token and patch tokens.
 
     Args:
         visual: the image half of a tower, a ViT.
         images: (B, 3, H, W) normalised.
-        kept_ids: (B, n) long, the patches that are left, by their place in reading order; all
-            others are not there for the tower. None keeps all.
+        kept_ids: (B, n) long, indices in reading order of the patches that the tower sees; None
+            keeps all.
 
     Returns:
-        (B, 1 + n, C), class token first, after the last block and its norm, not projected, and the
+        (B, 1 + n, C), class token first, after the last block and its norm, not projected; and the
         grid (h, w) of the whole images.
 
     Raises:
-        ValueError: the image half is no ViT.
+        ValueError: the image half is not a ViT.
     """
     vit = _require_vit(visual)
     tokens, grid = vit_tokens(vit, images)
@@ -40,16 +40,16 @@ def encode_image_tokens(
 
 
 def image_heads(tower: CLIPTower) -> int:
-    """How many heads the last attention of the image half has.
+    """Number of heads of the image half's last attention.
 
     Raises:
-        ValueError: the image half is no ViT.
+        ValueError: the image half is not a ViT.
     """
     return _require_vit(tower.model.visual).transformer.resblocks[-1].attn.num_heads
 
 
 def text_heads(tower: CLIPTower) -> int:
-    """How many heads the last attention of the text half has."""
+    """Number of heads of the text half's last attention."""
     return text_tower(tower.model).transformer.resblocks[-1].attn.num_heads
 
 
@@ -59,16 +59,16 @@ def token_table(tower: CLIPTower) -> nn.Parameter:
 
 
 def word_tokens(tower: CLIPTower, token_ids: Tensor) -> Tensor:
-    """Which tokens are words: (N, L) bool, those between a text's start and its end.
+    """Mask (N, L) bool of the tokens between a text's start and end.
 
     Raises:
-        ValueError: the tower reads its texts at their first or last token, so that no end is known.
+        ValueError: the tower pools at the first or last token, so the end of a text is unknown.
     """
     of_text = text_tower(tower.model)
     if text_pool_type(of_text) not in ("argmax", "eos"):
         raise ValueError(
-            f"the text tower pools by {text_pool_type(of_text)!r}, and where its texts end is "
-            "not known; choose one that pools at the end token, as CLIP's own"
+            f"the text tower pools by {text_pool_type(of_text)!r}, so the end of its texts is "
+            "unknown; choose one that pools at the end token, as CLIP's"
         )
     places = torch.arange(token_ids.shape[1], device=token_ids.device)
     ends = pooled_positions(of_text, token_ids)
@@ -76,15 +76,15 @@ def word_tokens(tower: CLIPTower, token_ids: Tensor) -> Tensor:
 
 
 def encode_text_tokens(tower: CLIPTower, token_embeds: Tensor) -> Tensor:
-    """Encode each token of texts that are given as embeddings, as `CLIPTower.embed_tokens` does.
+    """Encode each token of texts.
 
     Args:
         tower: the CLIP.
-        token_embeds: (N, L, C), without positions.
+        token_embeds: (N, L, C) from `CLIPTower.embed_tokens`, without positions.
 
     Returns:
-        (N, L, C), after the last block and its norm. Under a causal mask, as CLIP's, a token knows
-        those before it.
+        (N, L, C), after the last block and its norm. Under a causal mask, as CLIP's, a token
+        depends on itself and those before it.
     """
     of_text = text_tower(tower.model)
     return of_text.ln_final(run_text_blocks(of_text, token_embeds))
@@ -93,7 +93,7 @@ def encode_text_tokens(tower: CLIPTower, token_embeds: Tensor) -> Tensor:
 def _require_vit(visual: nn.Module) -> VisionTransformer:
     if not isinstance(visual, VisionTransformer):
         raise ValueError(
-            f"the image tower is a {type(visual).__name__}, from which no patches can be left out; "
+            f"the image tower is a {type(visual).__name__}, which has no patch tokens; "
             "choose a ViT such as 'ViT-B-16'"
         )
     return visual

@@ -18,10 +18,10 @@ _MASKCLIP = LastBlock()
 
 
 class CLIPTower(nn.Module):
-    """An open_clip model seen the way open-vocabulary segmentation needs it.
+    """An open_clip model with the features that open-vocabulary segmentation needs.
 
     The model is never patched, and its state dict stays open_clip's, with the prefix `model.`.
-    Letters: B images, N texts, L tokens, D joint embedding, HxW pixels, hxw patches.
+    Shape shorthand: B images, N texts, L tokens, D joint embedding, HxW pixels, hxw patches.
     """
 
     def __init__(
@@ -31,29 +31,28 @@ class CLIPTower(nn.Module):
         mean: Sequence[float],
         std: Sequence[float],
     ) -> None:
-        """Put built parts together.
+        """Check that the model is supported.
 
         Args:
             model: open_clip `CLIP` or `CustomTextCLIP` with a `VisionTransformer`, a
                 `ModifiedResNet`, or a `TimmModel` whose trunk is a ConvNeXt.
-            tokenizer: open_clip's `SimpleTokenizer` or `HFTokenizer` that belongs to it.
-            mean: of RGB in [0, 1], what the image tower was trained with.
-            std: likewise.
+            tokenizer: the model's `SimpleTokenizer` or `HFTokenizer` of open_clip.
+            mean: of RGB in [0, 1], from the image tower's training.
+            std: standard deviation of RGB, see ``mean``.
 
         Raises:
-            ValueError: a tower of a kind that is not supported, or statistics that are not three
-                numbers.
+            ValueError: an unsupported kind of tower, or statistics of other than three numbers.
         """
         super().__init__()
         _check_image_tower(model)
         _check_text_tower(model)
         if len(mean) != 3 or len(std) != 3:
-            raise ValueError(f"mean={mean}, std={std}; give three numbers each, for R, G and B.")
+            raise ValueError(f"mean={mean}, std={std}; give three numbers for each, of R, G and B.")
         self.model: CLIP | CustomTextCLIP = model
         self.tokenizer = tokenizer
         self._mean = tuple(float(value) for value in mean)
         self._std = tuple(float(value) for value in std)
-        self.knows_shapes_only = False  # True of ShapesCLIP with the weights of this package
+        self.knows_shapes_only = False  # True for ShapesCLIP with the packaged weights
 
     @property
     def mean(self) -> tuple[float, ...]:
@@ -67,17 +66,17 @@ class CLIPTower(nn.Module):
 
     @property
     def patch_size(self) -> tuple[int, int]:
-        """Pixels (h, w) of one location: a ViT's patch, the stride of other towers."""
+        """Pixels (h, w) of one location: a ViT's patch, or the stride of other towers."""
         return self._geometry.patch_size
 
     @property
     def image_size(self) -> tuple[int, int]:
-        """Pixels (h, w) the tower was trained at."""
+        """Pixels (h, w) of the images the tower was trained on."""
         return self._geometry.image_size
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Patches (h, w) at that size."""
+        """Patches (h, w) at `image_size`."""
         return self._geometry.grid
 
     @property
@@ -92,7 +91,7 @@ class CLIPTower(nn.Module):
 
     @property
     def has_keys(self) -> bool:
-        """Whether `dense_feats_and_keys` has keys to give; a ConvNeXt has none."""
+        """Whether `dense_feats_and_keys` works; a ConvNeXt has no keys."""
         return self._kind.dense_and_keys is not None
 
     @property
@@ -102,21 +101,21 @@ class CLIPTower(nn.Module):
 
     @property
     def logit_scale(self) -> Tensor:
-        """0-dim factor of cosine similarities (the inverse temperature, not its logarithm)."""
+        """0-dim factor of cosine similarities: the inverse temperature, not its logarithm."""
         return self.model.logit_scale.exp().reshape(())
 
     @property
     def device(self) -> torch.device:
-        """Where the image tower's weights are."""
+        """Device of the image tower's weights."""
         return self._first_weight.device
 
     @property
     def dtype(self) -> torch.dtype:
-        """Type of the image tower's weights."""
+        """Dtype of the image tower's weights."""
         return self._first_weight.dtype
 
     def normalize(self, images: Tensor) -> Tensor:
-        """Bring pixels to the statistics the image tower was trained with.
+        """Normalise pixels with the statistics of the image tower's training.
 
         Args:
             images: (B, 3, H, W) or (3, H, W), RGB in 0..255; integers become the tower's dtype.
@@ -136,18 +135,18 @@ class CLIPTower(nn.Module):
         """Encode each image as one vector.
 
         Args:
-            images: (B, 3, H, W) normalised; any H and W, from one patch for towers of convolutions
-                (positions are interpolated; a ViT adds zeros at the bottom and right up to whole
-                patches).
-            unit_norm: False leaves the vectors at their own length.
-            attention_only: (B,) bool, images whose vector is what the last attention gathers from
-                the values, a residual and an MLP behind it left out; ViTs only. For training.
+            images: (B, 3, H, W) normalised; any H and W, at least one patch for convolutional
+                towers (positions are interpolated; a ViT adds zeros at the bottom and right up to
+                whole patches).
+            unit_norm: False returns vectors that are not normalised.
+            attention_only: (B,) bool, images whose vector is the output of the last attention,
+                without the residual and MLP that follow; ViTs only. For training.
 
         Returns:
             (B, D) float, unit norm.
 
         Raises:
-            ValueError: images smaller than a patch, for a tower of convolutions; or
+            ValueError: images smaller than a patch, for a convolutional tower; or
                 ``attention_only`` for a tower without a class token.
         """
         images = self._fit(images, pad=False)
@@ -155,8 +154,8 @@ class CLIPTower(nn.Module):
             embeds = self._kind.encode(self.model.visual, images)
         elif self._kind.encode_attention is None:
             raise ValueError(
-                "attention_only leaves a class token out, and this image tower has none; leave it "
-                "None, or choose a ViT"
+                "attention_only needs a class token, and this image tower has none; leave it None, "
+                "or choose a ViT"
             )
         else:
             embeds = self._kind.encode_attention(self.model.visual, images, attention_only)
@@ -172,24 +171,24 @@ class CLIPTower(nn.Module):
     ) -> Tensor:
         """Encode each location of each image as a vector of the joint space.
 
-        Departs: the releases of [maskclip] and [pixelclip] give towers of convolutions the image
-        as it is, so that what is left over at the bottom and right has no location of its own.
-        Here zeros are added up to whole patches, as for a ViT, and the grid covers every pixel.
+        Departs: in the releases of [maskclip] and [pixelclip] convolutional towers do not pad the
+        image, so the remainder at the bottom and right gets no location. Here zeros are added up
+        to whole patches, as for a ViT, and the grid covers every pixel.
 
         Args:
             images: (B, 3, H, W) normalised; any H and W.
-            last_block: what the last block does; MaskCLIP's value path by default.
-            official: no zeros for towers of convolutions; their grid, h = about H / patch, is then
-                to be spread over the image itself. Changes nothing for a ViT.
-            visual: an image half of the same kind and sizes in place of the tower's own, such as
-                its moving average.
+            last_block: MaskCLIP's value path by default.
+            official: no padding for convolutional towers; their grid, h = about H / patch, then
+                stands for the whole image. Changes nothing for a ViT.
+            visual: image half of the same kind and sizes that replaces the tower's, such as its
+                moving average.
 
         Returns:
             (B, D, h, w) float, raw, h = ceil(H / patch).
 
         Raises:
-            ValueError: the tower has no such last block; or, with `official`, images smaller than
-                a patch.
+            ValueError: the tower does not support the last block; or, with `official`, images
+                smaller than a patch.
         """
         visual = self.model.visual if visual is None else visual
         return self._kind.dense(visual, self._fit(images, not official), last_block)
@@ -197,39 +196,32 @@ class CLIPTower(nn.Module):
     def dense_feats_and_keys(
         self, images: Tensor, last_block: LastBlock = _MASKCLIP, *, official: bool = False
     ) -> tuple[Tensor, Tensor]:
-        """Give `dense_feats` and, from the same pass, the key of each location: for key smoothing.
+        """Return `dense_feats` and, from the same pass, the keys of all locations for smoothing.
 
-        Departs: in the release of [maskclip] a ViT's keys have passed the attention's output
-        projection, which was trained on values; here they are what the attention compares.
+        Departs: in the release of [maskclip] a ViT's keys pass the attention's output projection,
+        which was trained on values; here they are the attention's keys.
 
         Args:
             images: as for `dense_feats`.
-            last_block: as for `dense_feats`; plays no part in the keys.
-            official: as for `dense_feats`; and a ViT's keys are the release's.
+            last_block: as for `dense_feats`; has no effect on keys.
+            official: as for `dense_feats`; a ViT's keys are then those of the release.
 
         Returns:
             Features (B, D, h, w) and keys (B, C, h, w), float, raw; C is the tower's width.
 
         Raises:
-            ValueError: as `dense_feats`; or the tower has no keys, see `has_keys`.
+            ValueError: those of `dense_feats`; or the tower has no keys, see `has_keys`.
         """
         if self._kind.dense_and_keys is None:
             raise ValueError(
-                "this image tower has no attention and so no keys; do without key smoothing, or "
-                "take a ViT or a ResNet."
+                "this image tower has no attention and so no keys; leave key smoothing out, or "
+                "choose a ViT or a ResNet."
             )
         images = self._fit(images, not official)
         return self._kind.dense_and_keys(self.model.visual, images, last_block, official)
 
     def dense_bytes(self, size: tuple[int, int]) -> int:
-        """Estimate what the dense features of one image need.
-
-        Args:
-            size: (H, W) of the image in pixels.
-
-        Returns:
-            Bytes in float32 of what grows fastest with the image, see `memory`.
-        """
+        """Estimated bytes of the dense features of an image of (H, W) pixels, see `memory`."""
         return self._kind.dense_bytes(self.model.visual, size)
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
@@ -243,7 +235,7 @@ class CLIPTower(nn.Module):
 
         Raises:
             TypeError: `texts` is a single string.
-            ValueError: a text does not fit (open_clip would cut it off silently).
+            ValueError: a text is too long (open_clip would truncate it silently).
         """
         if isinstance(texts, str):
             raise TypeError(f"texts={texts!r} is one string; give a list of strings.")
@@ -263,7 +255,7 @@ class CLIPTower(nn.Module):
 
         Args:
             token_ids: (N, L) long, from `tokenize`.
-            unit_norm: False leaves the vectors at their own length.
+            unit_norm: False returns vectors that are not normalised.
 
         Returns:
             (N, D) float, unit norm.
@@ -273,24 +265,24 @@ class CLIPTower(nn.Module):
         )
 
     def embed_tokens(self, token_ids: Tensor) -> Tensor:
-        """Look up the embeddings of token ids (N, L): (N, L, width of the text tower)."""
+        """Embeddings of token ids (N, L): (N, L, width of the text tower), without positions."""
         return text.embed_tokens(text.text_tower(self.model), token_ids)
 
     def encode_token_embeds(
         self, embeds: Tensor, token_ids: Tensor, *, unit_norm: bool = True
     ) -> Tensor:
-        """Encode texts whose token embeddings are given: the seam for learnable prompts.
+        """Encode texts from token embeddings, which may be learnable prompts.
 
         Args:
             embeds: (N, L, width of the text tower), without positions.
-            token_ids: (N, L) long; says where each text ends.
-            unit_norm: False leaves the vectors at their own length.
+            token_ids: (N, L) long, which mark the end of each text.
+            unit_norm: False returns vectors that are not normalised.
 
         Returns:
             (N, D) float, unit norm.
 
         Raises:
-            ValueError: the two disagree in N or L.
+            ValueError: their sizes N or L differ.
         """
         if embeds.shape[:2] != token_ids.shape:
             raise ValueError(
@@ -310,12 +302,12 @@ class CLIPTower(nn.Module):
 
     @property
     def _first_weight(self) -> Tensor:
-        """The weight that pixels meet first."""
+        """Weight of the first convolution."""
         modules = self.model.visual.modules()
         return next(module.weight for module in modules if isinstance(module, nn.Conv2d))
 
     def _fit(self, images: Tensor, pad: bool) -> Tensor:
-        """Images as the tower takes them: of its dtype, and padded with zeros or large enough."""
+        """Cast images to the tower's dtype, and pad them or check their size."""
         images = images.to(self.dtype)
         if self._kind.pads:
             return images
@@ -325,7 +317,7 @@ class CLIPTower(nn.Module):
             return F.pad(images, (0, -width % patch_w, 0, -height % patch_h))
         if height < patch_h or width < patch_w:
             raise ValueError(
-                f"images of {height}x{width} pixels are smaller than the {patch_h}x{patch_w} that "
+                f"images of {height}x{width} pixels are smaller than {patch_h}x{patch_w}, which "
                 "this tower's convolutions need; enlarge them."
             )
         return images
@@ -338,24 +330,26 @@ class CLIPTower(nn.Module):
 
 
 def _check_image_tower(model: CLIP | CustomTextCLIP) -> None:
-    """Refuse models whose images would be read wrongly."""
+    """Refuse unsupported image towers."""
     kind = image_tower_kind(model.visual)
     if kind.check is not None:
         kind.check(model.visual)
 
 
 def _check_text_tower(model: CLIP | CustomTextCLIP) -> None:
-    """Refuse models whose text would be read wrongly."""
+    """Refuse unsupported text towers."""
     tower = text.text_tower(model)
     if tower is not model and not isinstance(tower, TextTransformer):
         raise ValueError(
             f"the text tower is a {type(tower).__name__}, and only open_clip's TextTransformer is "
-            "supported; choose a model whose text tower is CLIP's own."
+            "supported; choose a model with CLIP's text tower."
         )
     if getattr(tower, "cls_emb", None) is not None or getattr(tower, "use_pad_mask", False):
         raise ValueError(
             "the text tower appends a class token or masks its padding (CoCa), which is not "
-            "supported; choose a model whose text is pooled at its end token."
+            "supported; choose a model that pools texts at their end token."
         )
     if text.text_pool_type(tower) == "none":
-        raise ValueError("the text tower has pool_type='none' and gives no vector for a text.")
+        raise ValueError(
+            "the text tower has pool_type='none', so a text has no vector; choose another model."
+        )

@@ -1,6 +1,6 @@
 """Global and dense features of open_clip's VisionTransformer, at any resolution.
 
-Pure functions over the tower's own modules; nothing is patched, and the tower's state is only read.
+Pure functions over the tower's modules; nothing is patched or changed.
 
 Shape shorthand: B images, N = h*w patches, C width of the tower, D joint embedding.
 """
@@ -19,19 +19,19 @@ from .vit_blocks import class_token_block, project, reads_class_token_alone, run
 
 
 def check_vit(visual: VisionTransformer) -> None:
-    """Refuse a tower that gives no vector for an image.
+    """Refuse a tower without a vector for the image.
 
     Raises:
         ValueError: the tower does not pool.
     """
     if visual.pool_type not in ("tok", "avg") and visual.attn_pool is None:
         raise ValueError(
-            f"the image tower has pool_type={visual.pool_type!r}; 'tok' and 'avg' are known."
+            f"the image tower has pool_type={visual.pool_type!r}; choose one with 'tok' or 'avg'."
         )
 
 
 def vit_geometry(visual: VisionTransformer) -> TowerGeometry:
-    """Sizes of the tower; image size and grid are those the positions were learnt for."""
+    """Sizes of the tower; image size and grid are those of its position embeddings."""
     patch_h, patch_w = visual.patch_size
     image_h, image_w = visual.image_size
     grid_h, grid_w = visual.grid_size
@@ -52,9 +52,9 @@ def vit_tokens(
 
     Args:
         visual: the image tower.
-        images: (B, 3, H, W) normalised, of any floating type; any H and W. Zeros are added at the
+        images: (B, 3, H, W) normalised, of any floating dtype; any H and W. Zeros are added at the
             bottom and right up to whole patches.
-        replace: what becomes of the patches (B, N, C), before class token and positions.
+        replace: maps the patches (B, N, C) to others before class token and positions are added.
 
     Returns:
         (B, 1 + N, C) tokens, class token first, positions added and `ln_pre` applied, and the
@@ -76,22 +76,22 @@ def vit_tokens(
 def vit_global(
     visual: VisionTransformer, images: Tensor, attention_only: Tensor | None = None
 ) -> Tensor:
-    """Encode each image as one vector, as CLIP was trained to.
+    """Encode each image as one vector, as in CLIP's training.
 
     Args:
         visual: the image tower.
         images: (B, 3, H, W) normalised; any H and W.
-        attention_only: (B,) bool, images whose vector is what the last block's attention gathers
-            from the values, without the class token's own residual and without the MLP.
+        attention_only: (B,) bool, images whose vector is the output of the last block's attention,
+            without the class token's residual and the MLP.
 
     Returns:
         (B, D) float, projected, not normalised.
 
     Raises:
-        ValueError: ``attention_only`` for a tower that does not read its class token alone.
+        ValueError: ``attention_only`` for a tower that does not pool by its class token.
     """
     tokens, _ = vit_tokens(visual, images)
-    # After ln_pre instead of before it, as open_clip has it: LayerNorm works token by token.
+    # After ln_pre, unlike in open_clip: the same, as LayerNorm works per token.
     tokens = visual.patch_dropout(tokens)
     *blocks, last = visual.transformer.resblocks
     tokens = run_blocks(visual, tokens, blocks)
@@ -99,8 +99,8 @@ def vit_global(
         tokens = class_token_block(last, tokens, attention_only)
     elif attention_only is not None:
         raise ValueError(
-            "attention_only leaves the class token's residual out, and this tower's vector is not "
-            "its class token; leave it None, or choose a ViT that pools by its class token"
+            "attention_only needs a tower that pools by its class token; leave it None, or choose "
+            "such a ViT"
         )
     else:
         tokens = run_blocks(visual, tokens, [last])
@@ -113,23 +113,22 @@ def vit_dense(
 ) -> Tensor:
     """Encode each location of each image as a vector of the joint space.
 
-    All blocks but the last run as CLIP has them, class token included (patch dropout does not:
-    it would leave holes). The last one is `last_block`; then `ln_post` and the projection are
-    applied at every location.
+    All blocks but the last run as in CLIP, class token included, without patch dropout. The last
+    one is `last_block`; then `ln_post` and the projection are applied at every location.
 
     Paper: [maskclip] Sec. 3.2 (value path), [pixelclip] (class token's residual).
 
     Args:
         visual: the image tower.
         images: (B, 3, H, W) normalised; any H and W.
-        last_block: what happens in the last block; MaskCLIP's value path by default.
+        last_block: MaskCLIP's value path by default.
 
     Returns:
         (B, D, h, w) float, raw, h = ceil(H / patch).
 
     Raises:
-        ValueError: the tower pools with attention, so its projection has no meaning for a single
-            location; or its last block is not the ordinary one and `last_block` takes it apart.
+        ValueError: the tower pools with attention, so its projection does not apply to single
+            locations; or its last block is of an unknown class and `last_block` is not "full".
     """
     tokens, grid = _enter_last_block(visual, images)
     return _dense(visual, tokens, grid, last_block or LastBlock())
@@ -141,22 +140,22 @@ def vit_dense_and_keys(
     last_block: LastBlock | None = None,
     project_keys: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Give the dense features and, from the same pass, the last block's key of each location.
+    """Return the dense features and, from the same pass, the last block's keys.
 
-    Departs: the release of [maskclip] sends keys through the attention's output projection, which
-    was trained on values; `project_keys` does so too.
+    Departs: the release of [maskclip] applies the attention's output projection, which was trained
+    on values, to keys; here only `project_keys` does.
 
     Args:
         visual: the image tower.
         images: as for `vit_dense`.
-        last_block: as for `vit_dense`; plays no part in the keys.
-        project_keys: keys as the release has them, weights and bias of the projection applied.
+        last_block: as for `vit_dense`; has no effect on keys.
+        project_keys: apply weights and bias of the output projection to keys.
 
     Returns:
-        What `vit_dense` gives, and keys (B, C, h, w) float, all heads side by side.
+        The result of `vit_dense`, and keys (B, C, h, w) float, heads concatenated.
 
     Raises:
-        ValueError: as `vit_dense`; or the last block is not the ordinary one.
+        ValueError: those of `vit_dense`; or the last block is of an unknown class.
     """
     last = _ordinary(visual.transformer.resblocks[-1], "asking for keys", "do without keys")
     tokens, grid = _enter_last_block(visual, images)
@@ -172,23 +171,17 @@ def vit_dense_and_keys(
 def vit_stages(
     visual: VisionTransformer, images: Tensor, last_block: LastBlock
 ) -> tuple[list[Tensor], Tensor]:
-    """Give the one map that `vit_dense` projects, and what it gives, from one pass.
+    """Return the map that `vit_dense` projects, and its result, from one pass.
 
-    Args:
-        visual: the image tower.
-        images: as for `vit_dense`.
-        last_block: as for `vit_dense`.
+    Arguments and errors are those of `vit_dense`.
 
     Returns:
         A list of one map (B, C, h, w) float, `ln_post` applied, and the features (B, D, h, w).
-
-    Raises:
-        ValueError: as `vit_dense`.
     """
     tokens, grid = _enter_last_block(visual, images)
     patches = _last_patches(visual, tokens, grid, last_block)
     stage, dense = (
-        each.transpose(1, 2).unflatten(2, grid) for each in (patches, project(visual, patches))
+        feats.transpose(1, 2).unflatten(2, grid) for feats in (patches, project(visual, patches))
     )
     return [stage], dense
 
@@ -197,7 +190,7 @@ def vit_stage_shapes(visual: VisionTransformer) -> list[tuple[int, int]]:
     """Channels and stride of the map of `vit_stages`.
 
     Raises:
-        ValueError: patches are not square, and so have no one stride.
+        ValueError: patches are not square.
     """
     patch_h, patch_w = visual.patch_size
     if patch_h != patch_w:
@@ -213,7 +206,7 @@ def _enter_last_block(visual: VisionTransformer, images: Tensor) -> tuple[Tensor
     if visual.attn_pool is not None:
         raise ValueError(
             "this image tower pools with attention (attentional_pool) and its projection follows "
-            "the pooling, so it has no dense features; take a tower with pool_type 'tok' or 'avg'."
+            "the pooling, so it has no dense features; choose one with pool_type 'tok' or 'avg'."
         )
     tokens, grid = vit_tokens(visual, images)
     *blocks, _ = visual.transformer.resblocks
@@ -223,7 +216,7 @@ def _enter_last_block(visual: VisionTransformer, images: Tensor) -> tuple[Tensor
 def _dense(
     visual: VisionTransformer, tokens: Tensor, grid: tuple[int, int], last_block: LastBlock
 ) -> Tensor:
-    """From the tokens (B, 1 + N, C) before the last block to features (B, D, h, w)."""
+    """Features (B, D, h, w) of the tokens (B, 1 + N, C) before the last block."""
     feats = project(visual, _last_patches(visual, tokens, grid, last_block))
     return feats.transpose(1, 2).unflatten(2, grid)  # (B, N, D) -> (B, D, h, w)
 
@@ -231,7 +224,7 @@ def _dense(
 def _last_patches(
     visual: VisionTransformer, tokens: Tensor, grid: tuple[int, int], last_block: LastBlock
 ) -> Tensor:
-    """From the tokens (B, 1 + N, C) before the last block to patches (B, N, C) after `ln_post`."""
+    """Patches (B, N, C) after `ln_post` of the tokens (B, 1 + N, C) before the last block."""
     last = visual.transformer.resblocks[-1]
     if last_block.attention == "full":
         patches = run_blocks(visual, tokens, [last])[:, 1:]
@@ -243,7 +236,7 @@ def _last_patches(
 def _last_block(
     block: nn.Module, tokens: Tensor, grid: tuple[int, int], last_block: LastBlock
 ) -> Tensor:
-    """Apply a `LastBlock` other than "full" to tokens (B, 1 + N, C); returns patches (B, N, C)."""
+    """Apply a `LastBlock` other than "full" to tokens (B, 1 + N, C): patches (B, N, C)."""
     known = _ordinary(block, f"attention={last_block.attention!r}", "use attention='full'")
     class_token, patches = tokens[:, :1], tokens[:, 1:]
     out = known.ls_1(_mix_values(known.attn, known.ln_1(patches), grid, last_block))
@@ -257,11 +250,11 @@ def _last_block(
 
 
 def _ordinary(block: nn.Module, what: str, remedy: str) -> ResidualAttentionBlock:
-    """The block, if its parts are where they are looked for."""
+    """Return the block, or refuse blocks of other classes."""
     if not isinstance(block, ResidualAttentionBlock):
         raise ValueError(
-            f"{what} takes the last block apart, which is known for open_clip's "
-            f"ResidualAttentionBlock, not for {type(block).__name__}; {remedy}."
+            f"{what} needs a last block of open_clip's class ResidualAttentionBlock, not "
+            f"{type(block).__name__}; {remedy}."
         )
     return block
 
@@ -269,7 +262,7 @@ def _ordinary(block: nn.Module, what: str, remedy: str) -> ResidualAttentionBloc
 def _mix_values(
     attn: nn.MultiheadAttention, patches: Tensor, grid: tuple[int, int], last_block: LastBlock
 ) -> Tensor:
-    """Value vectors of normalised patches (B, N, C), mixed and projected; returns (B, N, C)."""
+    """Mix and project the value vectors of normalised patches (B, N, C): (B, N, C)."""
     width = attn.embed_dim
     if last_block.attention == "value":
         values = F.linear(patches, attn.in_proj_weight[2 * width :], attn.in_proj_bias[2 * width :])
@@ -290,9 +283,9 @@ def _mix_values(
 
 
 def _neighbourhood(grid: tuple[int, int], std: float, like: Tensor) -> Tensor:
-    """Gaussian (peak 1) of the distance between any two patches of a grid: (N, N)."""
+    """Gaussian (peak 1) of the distance between all pairs of patches of a grid: (N, N)."""
     h, w = grid
-    # In float32 at least: squared distances of large grids are no half-precision numbers.
+    # At least float32: squared distances of large grids overflow half precision.
     dtype = torch.promote_types(like.dtype, torch.float32)
     row = torch.arange(h, dtype=dtype, device=like.device)
     column = torch.arange(w, dtype=dtype, device=like.device)

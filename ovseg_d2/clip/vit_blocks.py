@@ -1,4 +1,4 @@
-"""The blocks of open_clip's VisionTransformer: run as the tower has them, or for its class token.
+"""Running the blocks of open_clip's VisionTransformer, for all tokens or the class token.
 
 Shape shorthand: B images, N patches, C width of the tower, D joint embedding.
 """
@@ -16,10 +16,10 @@ from .memory import attention_bytes, vit_heads
 
 
 def run_blocks(visual: VisionTransformer, tokens: Tensor, blocks: Iterable[nn.Module]) -> Tensor:
-    """Run tokens (B, N, C) through blocks the way the tower's own transformer would.
+    """Run tokens (B, N, C) through blocks as the tower's transformer does.
 
     Raises:
-        ImageTooLargeError: without gradients, attention weights that memory does not suffice for.
+        ImageTooLargeError: without gradients, if memory does not suffice for attention weights.
     """
     transformer = visual.transformer
     if not torch.is_grad_enabled():
@@ -40,7 +40,7 @@ def run_blocks(visual: VisionTransformer, tokens: Tensor, blocks: Iterable[nn.Mo
 
 
 def reads_class_token_alone(visual: VisionTransformer) -> bool:
-    """Whether the patches leaving the last block are never looked at."""
+    """Whether the tower does not use the patches after its last block."""
     return (
         visual.pool_type == "tok"
         and visual.attn_pool is None
@@ -52,10 +52,10 @@ def reads_class_token_alone(visual: VisionTransformer) -> bool:
 def class_token_block(
     block: ResidualAttentionBlock, tokens: Tensor, attention_only: Tensor | None = None
 ) -> Tensor:
-    """Run an ordinary block for the class token alone: (B, 1 + N, C) -> (B, 1, C).
+    """Run an ordinary block for the class token only: (B, 1 + N, C) -> (B, 1, C).
 
-    The patches are keys and values, and their own way through the block is left out: most of the
-    last block's work, a fifth of a four-layer tower's.
+    Patches are keys and values only, which saves most of the last block's work, a fifth of the
+    work of a tower of four layers.
     """
     normed, class_token = block.ln_1(tokens), tokens[:, :1]
     gathered = block.ls_1(block.attention(normed[:, :1], normed, normed))
@@ -67,5 +67,5 @@ def class_token_block(
 
 
 def project(visual: VisionTransformer, feats: Tensor) -> Tensor:
-    """Project (..., C) to (..., D); towers without a projection stay as they are."""
+    """Project (..., C) to (..., D); the identity for towers without a projection."""
     return feats if visual.proj is None else feats @ visual.proj

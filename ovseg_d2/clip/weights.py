@@ -1,4 +1,4 @@
-"""Weights of CLIP models on disk: one way to read them all, one error when they do not fit."""
+"""Reading and writing of CLIP weights in files."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,36 +10,36 @@ from torch import Tensor, nn
 from ovseg_d2.files import write_atomically
 from ovseg_d2.weight_files import WeightFileError, describe_method, read_state_dict
 
-# Entries of OpenAI's own state dicts that are not weights; their presence tells the origin.
+# Entries of OpenAI's state dicts that are not weights; they identify the origin.
 _OPENAI_ENTRIES = ("input_resolution", "context_length", "vocab_size")
-# Mask prompts in a state dict of CLIP, as the official code of [ovseg] calls them; and beside the
-# tower in our training checkpoints.
+# Mask prompts in a state dict of CLIP, by their name in the official code of [ovseg]; and beside
+# the tower in our training checkpoints.
 _MASK_PROMPTS = "visual.mask_embedding"
 _BESIDE_TOWER = ("tower.model.", "prompts")
-# Ends of what stands before the names of a CLIP model that is a part of another module.
+# Ends of prefixes of a CLIP model inside of other modules.
 _WRAPPERS = ("model.", "module.", "clip.", "backbone.")
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], bool]:
     """Read the state dict of an open_clip model from a file.
 
-    Known are the formats of `read_weight_file`, with a state dict as `read_state_dict` finds it.
-    Its names may carry a prefix that ends in `model.`, `module.`, `clip.` or `backbone.` (wrappers,
-    and the training checkpoints of systems that own a tower; what lies outside the prefix is not
-    the tower's and is left out). OpenAI's TorchScript archives are known too. Nothing in a file is
-    executed. Mask prompts are left out too: `read_mask_prompts` gives them.
+    The formats are those of `read_weight_file`, with a state dict as in `read_state_dict`, and
+    OpenAI's TorchScript archives. Names may have a prefix that ends in `model.`, `module.`, `clip.`
+    or `backbone.` (wrappers, and training checkpoints of systems with a tower); weights outside
+    the prefix are not the tower's and are left out. No code of a file is executed. Mask prompts
+    are left out, see `read_mask_prompts`.
 
     Args:
         path: the file.
 
     Returns:
-        Names as in open_clip, and whether the weights are in OpenAI's own format, hence trained
-        with QuickGELU.
+        Weights under open_clip's names, and whether they are in OpenAI's format, hence trained with
+        QuickGELU.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        WeightFileError: the file is none of the above, damaged, holds values that are not finite,
-            or several towers.
+        FileNotFoundError: the file does not exist.
+        WeightFileError: the file is of another format or damaged, or holds values that are not
+            finite, or several towers.
     """
     content = read_state_dict(path)
     prefix = _find_prefix(content, path)
@@ -54,20 +54,18 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], bool]:
 
 
 def read_mask_prompts(path: Path) -> Tensor | None:
-    """Read the mask prompts that a file holds beside a tower's weights.
-
-    Known are the training checkpoints of `MaskAdaptedCLIP`, what `save_weights` has made of one,
-    and the releases of [ovseg].
+    """Read the mask prompts beside a tower's weights.
 
     Args:
-        path: of a kind that `read_weights` reads.
+        path: a training checkpoint of `MaskAdaptedCLIP`, a file of `save_weights`, a release of
+            [ovseg], or another file of `read_weights`.
 
     Returns:
-        (depth, N, C) for N patches and the tower's width C; None where there are none.
+        (depth, N, C) for N patches and the tower's width C; None if the file has no prompts.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        WeightFileError: as for `read_weights`.
+        FileNotFoundError: the file does not exist.
+        WeightFileError: that of `read_weights`.
     """
     content = read_state_dict(path)
     prefix = _find_prefix(content, path)
@@ -82,12 +80,12 @@ def read_mask_prompts(path: Path) -> Tensor | None:
 
 
 def load_weights(model: nn.Module, weights: dict[str, Tensor], source: str) -> None:
-    """Copy weights into a model, all of them or none; types are converted to the model's.
+    """Copy weights into a model, all or none, converted to the model's dtypes.
 
     Args:
         model: the open_clip model; changed in place.
-        weights: its state dict, names as in open_clip.
-        source: where they come from, for the error.
+        weights: state dict with open_clip's names.
+        source: name of the file, for the error.
 
     Raises:
         ValueError: names or shapes differ; lists up to five of each kind.
@@ -107,17 +105,17 @@ def load_weights(model: nn.Module, weights: dict[str, Tensor], source: str) -> N
             if weights[key].shape != own[key].shape
         ],
     }
-    found = [
+    clauses = [
         f"{len(keys)} {kind}: {', '.join(keys[:5])}{', ...' if len(keys) > 5 else ''}"
         for kind, keys in problems.items()
         if keys
     ]
-    if found:
+    if clauses:
         method = describe_method(weights)
         raise ValueError(
-            f"the weights of {source} do not fit the model: {'; '.join(found)}. "
-            + (f"By their names they are of {method}. " if method else "")
-            + "Choose the model name or config they were trained with."
+            f"the weights of {source} do not fit the model: {'; '.join(clauses)}. "
+            + (f"Their names are those of {method}. " if method else "")
+            + "Choose the model name or config that they were trained with."
         )
     model.load_state_dict(weights)
 
@@ -134,13 +132,13 @@ def save_weights(
 
     Args:
         model: the open_clip model.
-        path: the file; it appears whole or not at all.
+        path: the file; it is written completely or not at all.
         dtype: of the floating-point weights in the file.
-        note: kept in the file's metadata: how the weights came about.
-        mask_prompts: (depth, N, C), kept beside the weights; open_clip does not read such a file.
+        note: how the weights were made, kept in the file's metadata.
+        mask_prompts: (depth, N, C), kept beside the weights; open_clip cannot read such a file.
 
     Raises:
-        ValueError: a weight that the type cannot hold (it would become infinite).
+        ValueError: a weight overflows ``dtype``.
         WriteError: the file cannot be written.
     """
     weights = {}
@@ -159,8 +157,8 @@ def save_weights(
 
 
 def _find_prefix(content: Mapping[str, object], path: Path) -> str:
-    """What stands before the names of the one CLIP model in a state dict."""
-    anchor = "logit_scale"  # every CLIP model has it at its top
+    """Find the prefix of the names of the one CLIP model in a state dict."""
+    anchor = "logit_scale"  # at the top of every CLIP model
     weights = [key for key, value in content.items() if isinstance(value, Tensor)]
     prefixes = {
         key.removesuffix(anchor)
@@ -172,6 +170,6 @@ def _find_prefix(content: Mapping[str, object], path: Path) -> str:
         raise WeightFileError(
             str(path),
             f"it holds several CLIP models, under {sorted(prefixes)}",
-            "save the one that is wanted on its own",
+            "save the wanted one in a file of its own",
         )
     return prefixes.pop() if prefixes else ""

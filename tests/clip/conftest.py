@@ -1,4 +1,4 @@
-"""A tiny CLIP tower with weights that hide nothing: every bias and scale is random."""
+"""A tiny CLIP tower whose biases and scales are all random, so that none is a no-op."""
 
 from collections.abc import Callable
 from pathlib import Path

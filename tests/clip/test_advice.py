@@ -36,7 +36,7 @@ def published(tokenizer):
         ("convnext_tiny", None, None),
     ],
 )
-def test_published_towers(published, name, last_block, expected):
+def test_local_feature_advice_for_published_towers(published, name, last_block, expected):
     advice = local_feature_advice(published(name), last_block)
     if expected is None:
         assert advice is None
@@ -45,7 +45,7 @@ def test_published_towers(published, name, last_block, expected):
         assert "ViT-B-16" in advice
 
 
-def test_both_faults_are_told(build_tower):
+def test_local_feature_advice_names_both_problems(build_tower):
     vision = {"patch_size": 32, "image_size": 64, "layers": 24}
     advice = local_feature_advice(build_tower(vision=vision))
     assert PATCHES in advice

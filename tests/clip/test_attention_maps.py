@@ -1,4 +1,4 @@
-"""Attention to texts: the tower's own weights, and how the cosine answers when they change."""
+"""Attention to texts against finite differences of the cosine."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def tower(tiny_clip_config: dict[str, Any]) -> CLIPTower:
 
 @torch.no_grad()
 def by_differences(tower: CLIPTower, image: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
-    """The same of one text, by moving each weight of each head a little."""
+    """The expected map of one text, by finite differences of each attention weight."""
     visual = tower.model.visual
     seen = {}
     last = visual.transformer.resblocks[-1]
@@ -55,7 +55,7 @@ def by_differences(tower: CLIPTower, image: torch.Tensor, text: torch.Tensor) ->
     return speaks.mean(dim=0)[1:]
 
 
-def test_equals_what_differences_tell(tower):
+def test_attention_to_texts_equals_finite_differences(tower):
     image = torch.randn(1, 3, 32, 32).double()
     texts = F.normalize(torch.randn(2, 32).double(), dim=1)
     found = attention_to_texts(tower, image, texts)
@@ -65,7 +65,7 @@ def test_equals_what_differences_tell(tower):
         torch.testing.assert_close(own, expected, rtol=1e-4, atol=1e-9)
 
 
-def test_it_works_without_gradients_and_leaves_none(tower):
+def test_attention_to_texts_leaves_no_gradients(tower):
     tower.requires_grad_(False)
     with torch.no_grad():
         found = attention_to_texts(tower, torch.randn(1, 3, 32, 32).double(), torch.eye(32)[:1])
@@ -73,9 +73,11 @@ def test_it_works_without_gradients_and_leaves_none(tower):
     assert all(parameter.grad is None for parameter in tower.parameters())
 
 
-def test_towers_without_a_class_token_are_refused(tiny_clip_config):
+def test_attention_to_texts_refuses_towers_without_class_token(tiny_clip_config):
     vision = tiny_clip_config["vision_cfg"] | {"pool_type": "avg"}
     model = open_clip.CLIP(**(tiny_clip_config | {"vision_cfg": vision}))
     tower = CLIPTower(model, open_clip.SimpleTokenizer(), mean=(0.5,) * 3, std=(0.25,) * 3)
-    with pytest.raises(ValueError, match="VisionTransformer without a class token .*no attention"):
+    with pytest.raises(
+        ValueError, match="VisionTransformer, does not pool by a class token .*no attention"
+    ):
         attention_to_texts(tower, torch.zeros(1, 3, 32, 32), torch.eye(32)[:1])

@@ -74,7 +74,7 @@ def test_dense_equals_a_computation_by_location(build_visual, head):
 
 
 @pytest.mark.parametrize("changes", HEADS.values(), ids=HEADS)
-def test_a_picture_of_one_location_has_its_own_vector_there(build_visual, changes):
+def test_dense_of_one_location_equals_global(build_visual, changes):
     visual = build_visual(**changes)
     images = torch.randn(3, 3, 32, 32)
     feats = convnext_dense(visual, images)
@@ -82,7 +82,7 @@ def test_a_picture_of_one_location_has_its_own_vector_there(build_visual, change
     torch.testing.assert_close(feats[..., 0, 0], visual(images), rtol=1e-5, atol=1e-5)
 
 
-def test_norm_before_pooling_makes_the_picture_the_mean_of_its_locations(visual):
+def test_norm_before_pooling_makes_global_the_mean_of_dense(visual):
     images = torch.randn(2, 3, 64, 96)
     mean = convnext_dense(visual, images).mean(dim=(2, 3))
     assert not torch.allclose(mean, visual(images), atol=1e-2)
@@ -91,7 +91,7 @@ def test_norm_before_pooling_makes_the_picture_the_mean_of_its_locations(visual)
     torch.testing.assert_close(mean, visual(images), rtol=1e-4, atol=1e-5)
 
 
-def test_locations_stand_where_they_are_in_the_picture(visual):
+def test_dense_locations_are_in_image_order(visual):
     """A change in the bottom right corner moves the feature there most."""
     images = torch.randn(1, 3, 96, 160)
     changed = images.clone()
@@ -101,18 +101,18 @@ def test_locations_stand_where_they_are_in_the_picture(visual):
     assert moved.argmax() == 14
 
 
-def test_images_of_a_batch_do_not_mix(visual):
+def test_convnext_images_of_a_batch_are_independent(visual):
     images = torch.randn(3, 3, 64, 96)
     alone = torch.cat([convnext_dense(visual, image[None]) for image in images])
     torch.testing.assert_close(convnext_dense(visual, images), alone, rtol=1e-5, atol=1e-5)
 
 
-def test_no_images_give_no_features(visual):
+def test_convnext_of_an_empty_batch(visual):
     assert convnext_dense(visual, torch.zeros(0, 3, 64, 96)).shape == (0, 32, 2, 3)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
-def test_dtype_is_kept(visual, dtype):
+def test_convnext_keeps_the_dtype(visual, dtype):
     images = torch.randn(2, 3, 64, 96)
     exact = convnext_dense(visual, images), convnext_global(visual, images)
     visual.to(dtype)
@@ -124,12 +124,12 @@ def test_dtype_is_kept(visual, dtype):
         assert (out.float() - expected).abs().max() < tolerance * expected.abs().max()
 
 
-def test_device_comes_from_the_inputs(visual):
+def test_convnext_runs_on_the_device_of_inputs(visual):
     feats = convnext_dense(visual.to("meta"), torch.randn(2, 3, 96, 64, device="meta"))
     assert feats.device.type == "meta"
 
 
-def test_gradient_reaches_every_parameter(visual):
+def test_convnext_gradient_reaches_every_parameter(visual):
     convnext_dense(visual, torch.randn(2, 3, 64, 96)).square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in visual.parameters())
 
@@ -144,7 +144,7 @@ def test_gradient_reaches_every_parameter(visual):
     ],
     ids=lambda last_block: f"{last_block.attention}, {last_block.residual}, {last_block.mlp}",
 )
-def test_choices_of_a_vit_are_refused(visual, last_block):
+def test_convnext_refuses_options_of_a_vit(visual, last_block):
     with pytest.raises(ValueError, match=r"a ConvNeXt has no attention; choose .*\('value',\)"):
         convnext_dense(visual, torch.randn(1, 3, 64, 64), last_block)
 
@@ -182,8 +182,8 @@ class TestRefusals:
         ],
         ids=str,
     )
-    def test_pooling_that_leaves_no_vector_to_a_location(self, changes):
-        with pytest.raises(ValueError, match="pools its ConvNeXt with attention, or not at all"):
+    def test_other_poolings(self, changes):
+        with pytest.raises(ValueError, match="pools its ConvNeXt with attention or not at all"):
             check_convnext(TimmModel("test_convnext", 16, 64, **changes))
 
 

@@ -19,7 +19,7 @@ COUNTS = {
 
 
 @pytest.mark.parametrize(("kind", "policy"), COUNTS)
-def test_counts(build_tower, vision_kinds, kind, policy):
+def test_set_trainable_counts(build_tower, vision_kinds, kind, policy):
     tower = build_tower(vision=vision_kinds[kind])
     names = set_trainable(tower, policy)
     assert len(names) == COUNTS[kind, policy]
@@ -29,7 +29,7 @@ def test_counts(build_tower, vision_kinds, kind, policy):
     assert all(name.startswith("model.visual.") for name in names)
 
 
-def test_full_is_the_whole_image_half(build_tower, vision_kinds):
+def test_full_policy_is_the_whole_image_half(build_tower, vision_kinds):
     for kind in ("vit", "convnext"):
         tower = build_tower(vision=vision_kinds[kind])
         assert len(set_trainable(tower, "full")) == len(list(tower.model.visual.parameters()))
@@ -39,7 +39,7 @@ def test_full_is_the_whole_image_half(build_tower, vision_kinds):
     assert len(names) == len(list(tower.model.visual.parameters())) - 5
 
 
-def test_convolutions(build_tower, vision_kinds):
+def test_conv_policy_is_convolutions(build_tower, vision_kinds):
     resnet = build_tower(vision=vision_kinds["resnet"])
     convs = [m for m in resnet.model.visual.modules() if isinstance(m, nn.Conv2d)]
     assert len(set_trainable(resnet, "conv")) == len(convs)
@@ -68,15 +68,17 @@ def test_dense_features_read_every_trainable_weight(build_tower, vision_kinds, k
     assert all(p.grad is None for n, p in parameters.items() if n not in names)
 
 
-def test_a_policy_follows_another(tower):
+def test_set_trainable_replaces_the_policy_before(tower):
     set_trainable(tower, "full")
     names = set_trainable(tower, "conv")
     assert names == ["model.visual.conv1.weight"]
     assert [n for n, p in tower.named_parameters() if p.requires_grad] == names
 
 
-def test_refuses(tower, build_tower, vision_kinds):
+def test_set_trainable_refuses_bad_policies(tower, build_tower, vision_kinds):
     with pytest.raises(ValueError, match="policy 'attn' is not one of"):
         set_trainable(tower, "attn")
-    with pytest.raises(ValueError, match="trains nothing of this image tower, a TimmModel; choose"):
+    with pytest.raises(
+        ValueError, match="names no weights of this image tower, a TimmModel; choose"
+    ):
         set_trainable(build_tower(vision=vision_kinds["convnext"]), "attention")

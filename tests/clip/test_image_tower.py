@@ -5,7 +5,7 @@ from torch import nn
 from ovseg_d2.clip.image_tower import image_tower_kind
 
 
-def test_each_kind_answers_for_its_own_towers(build_model, vision_kind):
+def test_image_tower_kind_by_class(build_model, vision_kind):
     visual = build_model(vision=vision_kind).visual
     kind = image_tower_kind(visual)
     geometry = kind.geometry(visual)
@@ -13,14 +13,14 @@ def test_each_kind_answers_for_its_own_towers(build_model, vision_kind):
     assert kind.encode(visual, images).shape == (2, geometry.embed_dim)
 
 
-def test_classes_derived_from_a_known_one_are_of_its_kind(build_model):
+def test_image_tower_kind_of_derived_classes(build_model):
     visual = build_model().visual
     kind = image_tower_kind(visual)
     visual.__class__ = type("Derived", (type(visual),), {})
     assert image_tower_kind(visual) is kind
 
 
-def test_unknown_classes_are_refused_by_name():
+def test_image_tower_kind_refuses_unknown_classes():
     message = "is a Conv2d, and .* VisionTransformer, ModifiedResNet, TimmModel; choose a ViT"
     with pytest.raises(ValueError, match=message):
         image_tower_kind(nn.Conv2d(3, 4, 1))

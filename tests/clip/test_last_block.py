@@ -15,17 +15,17 @@ from ovseg_d2.clip.last_block import require_attention
         ({"attention": "full", "mlp": False}, "mlp=False"),
     ],
 )
-def test_impossible_choices_are_refused(values, message):
+def test_last_block_refuses_impossible_options(values, message):
     with pytest.raises(ValueError, match=message):
         LastBlock(**values)
 
 
-def test_default_is_the_value_path_of_maskclip_and_can_be_a_key():
+def test_last_block_default_is_maskclips_and_hashable():
     assert LastBlock() == LastBlock("own", True, "value")
     assert len({LastBlock(), LastBlock(), LastBlock(residual="none")}) == 2
 
 
-def test_choices_without_a_meaning_are_refused_with_the_reason():
+def test_require_attention_names_the_reason():
     require_attention(LastBlock(attention="full"), ("value", "full"), "it is round")
     require_attention(LastBlock(neighbourhood_std=2.0), ("value",), "it is round")
     for changes in ({"attention": "qq"}, {"residual": "none"}, {"mlp": False}):

@@ -80,7 +80,7 @@ class TestConfigs:
         assert tower.tokenize(["a cat"]).shape == (1, 9)
 
     def test_missing_config(self, tmp_path):
-        with pytest.raises(FileNotFoundError, match="absent.json'.*no such config"):
+        with pytest.raises(FileNotFoundError, match="absent.json'.*config file does not exist"):
             load_clip(str(tmp_path / "absent.json"))
 
     def test_incomplete_config(self, tmp_path):
@@ -90,7 +90,7 @@ class TestConfigs:
             load_clip(str(path), "random")
 
     def test_unknown_name_suggests_near_ones(self):
-        with pytest.raises(ValueError, match="'VitB16' is no model name.*mean ViT-B-16 or"):
+        with pytest.raises(ValueError, match="'VitB16' is not a model name.*mean ViT-B-16 or"):
             load_clip("VitB16")
 
     def test_names_may_have_openais_slash(self, monkeypatch, tiny_clip_config):
@@ -101,12 +101,12 @@ class TestConfigs:
     @pytest.mark.parametrize(
         ("name", "kind"),
         [
-            ("ViT-B-16-SigLIP", "TimmModel that is no ConvNeXt"),
+            ("ViT-B-16-SigLIP", "TimmModel other than a ConvNeXt"),
             ("coca_ViT-B-32", "CoCa"),
             ("roberta-ViT-B-32", "HFTextEncoder"),
         ],
     )
-    def test_unsupported_kinds_are_named_before_anything_is_built(self, name, kind):
+    def test_unsupported_kinds_are_refused_before_building(self, name, kind):
         with pytest.raises(ValueError, match=f"contains a {kind}, which is not supported"):
             load_clip(name, "random")
 
@@ -170,8 +170,8 @@ class TestWeights:
             load_clip(named, "openia")
 
 
-class TestTrainedWith:
-    """Activation and statistics are those the weights were trained with."""
+class TestTrainingOptions:
+    """Activation and statistics are those of the weights' training."""
 
     def test_tag_says_quick_gelu(self, named):
         tower = load_clip(named, "openai")
@@ -262,19 +262,17 @@ class TestPatchDropout:
         assert isinstance(none.model.visual.patch_dropout, nn.Identity)
 
     @pytest.mark.parametrize("patch_dropout", [-0.1, 1.0])
-    def test_impossible_shares_are_refused(self, config_path, patch_dropout):
+    def test_bad_shares_are_refused(self, config_path, patch_dropout):
         with pytest.raises(ValueError, match=f"patch_dropout={patch_dropout}; give a share"):
             load_clip(str(config_path), "random", patch_dropout=patch_dropout)
 
     @pytest.mark.parametrize("kind", ["resnet", "convnext"])
-    def test_towers_of_convolutions_have_no_patches(
-        self, tmp_path, tiny_clip_config, vision_kinds, kind
-    ):
+    def test_convolutional_towers_refuse_it(self, tmp_path, tiny_clip_config, vision_kinds, kind):
         tiny_clip_config["vision_cfg"].update(vision_kinds[kind])
         path = tmp_path / "convolutions.json"
         path.write_text(json.dumps(tiny_clip_config))
         assert load_clip(str(path), "random", patch_dropout=0.0).grid == (2, 2)
-        with pytest.raises(ValueError, match=r"patch_dropout=0\.5, but .* convolutions.*default"):
+        with pytest.raises(ValueError, match=r"patch_dropout=0\.5, which convolutional .*default"):
             load_clip(str(path), "random", patch_dropout=0.5)
 
 

@@ -1,4 +1,4 @@
-"""Mask prompts: what they replace, what they leave alone, and the official numbers."""
+"""Mask prompts: their effect, loading, and official numbers."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ def _crops(count: int = 3, size: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _by_hand(visual, crop, mask, prompts):
-    """One crop, token by token, as the release is described."""
+    """Encode one crop token by token, as the release does."""
     patches = F.conv2d(crop[None], visual.conv1.weight, visual.conv1.bias, stride=8)[0]
     grid = patches.shape[1]
     outside = [
@@ -40,7 +40,7 @@ def _by_hand(visual, crop, mask, prompts):
 
 @torch.no_grad()
 @pytest.mark.parametrize("depth", [1, 2])
-def test_a_crop_is_read_token_by_token(tower: CLIPTower, depth: int) -> None:
+def test_encode_crops_equals_a_slow_computation(tower: CLIPTower, depth: int) -> None:
     prompted = MaskPromptedTower(tower, depth=depth)
     crops, masks = _crops()
     found = prompted.encode_crops(crops, masks, unit_norm=False)
@@ -50,7 +50,7 @@ def test_a_crop_is_read_token_by_token(tower: CLIPTower, depth: int) -> None:
 
 
 @torch.no_grad()
-def test_a_mask_that_is_everywhere_foreground_changes_nothing(tower: CLIPTower) -> None:
+def test_full_masks_change_nothing(tower: CLIPTower) -> None:
     prompted = MaskPromptedTower(tower, depth=2)
     crops, masks = _crops()
     full = torch.ones_like(masks)
@@ -61,7 +61,7 @@ def test_a_mask_that_is_everywhere_foreground_changes_nothing(tower: CLIPTower) 
 
 
 @torch.no_grad()
-def test_what_lies_in_masked_patches_is_not_seen(tower: CLIPTower) -> None:
+def test_masked_patches_have_no_effect(tower: CLIPTower) -> None:
     prompted = MaskPromptedTower(tower, depth=1)
     crops, masks = _crops(1)
     other = crops.clone()
@@ -69,7 +69,7 @@ def test_what_lies_in_masked_patches_is_not_seen(tower: CLIPTower) -> None:
     assert torch.equal(prompted.encode_crops(crops, masks), prompted.encode_crops(other, masks))
 
 
-def test_training_prompts_leaves_every_weight_of_the_tower_as_it_was(tower: CLIPTower) -> None:
+def test_training_prompts_changes_no_weight_of_the_tower(tower: CLIPTower) -> None:
     tower.requires_grad_(False)
     before = {name: value.clone() for name, value in tower.state_dict().items()}
     prompted = MaskPromptedTower(tower, depth=2)
@@ -85,14 +85,14 @@ def test_training_prompts_leaves_every_weight_of_the_tower_as_it_was(tower: CLIP
     assert (prompted.prompts - start).abs().amax(dim=(1, 2)).min() > 0.01
 
 
-def test_prompts_are_small_normal_numbers_of_the_towers_grid(build_tower) -> None:
+def test_prompts_start_normal_on_the_towers_grid(build_tower) -> None:
     tower = build_tower(vision={"image_size": 64})
     prompts = MaskPromptedTower(tower, depth=2).prompts
     assert prompts.shape == (2, 64, 32)
     assert prompts.std().item() == pytest.approx(0.02, rel=0.1)
 
 
-def test_towers_that_pool_all_their_tokens_are_prompted_too(build_tower) -> None:
+def test_prompts_work_in_towers_that_pool_all_tokens(build_tower) -> None:
     tower = build_tower(vision={"pool_type": "avg"})
     crops, masks = _crops()
     found = MaskPromptedTower(tower, depth=2).encode_crops(crops, masks)
@@ -100,7 +100,7 @@ def test_towers_that_pool_all_their_tokens_are_prompted_too(build_tower) -> None
 
 
 @torch.no_grad()
-def test_other_towers_encode_crops_without_prompts(build_tower, vision_kind) -> None:
+def test_other_towers_work_without_prompts(build_tower, vision_kind) -> None:
     tower = build_tower(vision=vision_kind)
     prompted = MaskPromptedTower(tower, depth=0)
     crops, masks = _crops(2, prompted.crop_size[0])
@@ -113,28 +113,28 @@ def test_other_towers_encode_crops_without_prompts(build_tower, vision_kind) -> 
 
 
 @pytest.mark.parametrize("depth", [-1, 3])
-def test_a_depth_of_no_blocks_is_refused(tower: CLIPTower, depth: int) -> None:
+def test_prompts_refuse_a_bad_depth(tower: CLIPTower, depth: int) -> None:
     with pytest.raises(ValueError, match=f"depth is {depth}"):
         MaskPromptedTower(tower, depth=depth)
 
 
-def test_crops_of_another_grid_are_refused(tower: CLIPTower) -> None:
+def test_encode_crops_refuses_another_grid(tower: CLIPTower) -> None:
     prompted = MaskPromptedTower(tower, depth=1)
     with pytest.raises(ValueError, match=r"were made for \(4, 4\)"):
         prompted.encode_crops(*_crops(2, 48))
     crops, masks = _crops(2)
-    with pytest.raises(ValueError, match="one for each crop"):
+    with pytest.raises(ValueError, match="mask of the same size for each crop"):
         prompted.encode_crops(crops, masks[:1])
 
 
 def _checkpoint(prompted: MaskPromptedTower) -> dict[str, object]:
-    """What a training of MaskAdaptedCLIP leaves."""
+    """A training checkpoint of MaskAdaptedCLIP."""
     state = {f"system.prompted.{k}": v for k, v in prompted.state_dict().items()}
     return {"model": state | {"system.log_scale": torch.zeros(())}, "iteration": 3}
 
 
 def _release(prompted: MaskPromptedTower) -> dict[str, object]:
-    """The names that the official code of [ovseg] gives them."""
+    """A checkpoint with the names of the official code of [ovseg]."""
     prefix = "clip_adapter.clip_model."
     state = {prefix + k: v for k, v in prompted.tower.model.state_dict().items()}
     return {"model": state | {f"{prefix}visual.mask_embedding": prompted.prompts.detach()}}
@@ -142,7 +142,7 @@ def _release(prompted: MaskPromptedTower) -> dict[str, object]:
 
 @torch.no_grad()
 @pytest.mark.parametrize("pack", [_checkpoint, _release, None])
-def test_an_adapted_tower_is_loaded_with_its_prompts(build_tower, tmp_path, pack) -> None:
+def test_load_prompted_tower_loads_weights_and_prompts(build_tower, tmp_path, pack) -> None:
     prompted = MaskPromptedTower(build_tower(), depth=2)
     path = tmp_path / ("weights.pth" if pack else "weights.safetensors")
     if pack:
@@ -161,7 +161,7 @@ def test_an_adapted_tower_is_loaded_with_its_prompts(build_tower, tmp_path, pack
     assert read_weights(path)[0].keys() == tower.model.state_dict().keys()
 
 
-def test_weights_without_prompts_give_a_tower_without_any(build_tower, tmp_path) -> None:
+def test_load_prompted_tower_of_a_file_without_prompts(build_tower, tmp_path) -> None:
     prompted = MaskPromptedTower(build_tower(), depth=0)
     torch.save(_checkpoint(prompted), tmp_path / "weights.pth")
     tower = build_tower()
@@ -170,7 +170,7 @@ def test_weights_without_prompts_give_a_tower_without_any(build_tower, tmp_path)
     assert torch.equal(tower.model.visual.proj, prompted.tower.model.visual.proj)
 
 
-def test_prompts_for_another_grid_are_refused_and_nothing_is_loaded(build_tower, tmp_path) -> None:
+def test_load_prompted_tower_refuses_another_grid(build_tower, tmp_path) -> None:
     content = _checkpoint(MaskPromptedTower(build_tower(), depth=2))
     content["model"]["system.prompted.prompts"] = torch.zeros(2, 9, 32)
     torch.save(content, tmp_path / "weights.pth")

@@ -32,7 +32,7 @@ def slow_bicubic(grid: torch.Tensor, new_h: int, new_w: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("new_grid", [(5, 3), (2, 7), (1, 1), (8, 8)])
-def test_equals_a_slow_bicubic_interpolation(new_grid):
+def test_positions_equal_a_slow_bicubic_interpolation(new_grid):
     pos_embed = torch.randn(1 + 3 * 4, 6, dtype=torch.float64)
     resampled = resample_positions(pos_embed, (3, 4), new_grid)
     expected = slow_bicubic(pos_embed[1:].reshape(3, 4, 6), *new_grid).reshape(-1, 6)
@@ -40,12 +40,12 @@ def test_equals_a_slow_bicubic_interpolation(new_grid):
     assert torch.equal(resampled[0], pos_embed[0])
 
 
-def test_same_shape_is_the_identity():
+def test_positions_of_the_same_grid_are_unchanged():
     pos_embed = torch.randn(1 + 6, 5)
     assert resample_positions(pos_embed, (2, 3), (2, 3)) is pos_embed
 
 
-def test_equal_count_of_another_shape_is_resampled():
+def test_positions_of_another_shape_are_resampled():
     pos_embed = torch.randn(1 + 16, 5)
     resampled = resample_positions(pos_embed, (2, 8), (4, 4))
     expected = slow_bicubic(pos_embed[1:].reshape(2, 8, 5), 4, 4).reshape(16, 5)
@@ -76,6 +76,6 @@ def test_gradient_reaches_every_position():
     assert (pos_embed.grad.abs().sum(dim=1) > 0).all()
 
 
-def test_wrong_grid_is_refused():
-    with pytest.raises(ValueError, match=r"17 rows.*old_grid=\(3, 5\).*asks for 16"):
+def test_positions_refuse_a_wrong_grid():
+    with pytest.raises(ValueError, match=r"17 rows.*old_grid=\(3, 5\).*needs 16"):
         resample_positions(torch.randn(17, 5), (3, 5), (4, 4))

@@ -163,7 +163,7 @@ class TestDense:
             expected += feats @ (weights[head, 1:] + weights[head, 0] / len(locations))
         torch.testing.assert_close(resnet_global(visual, images)[0], expected)
 
-    def test_positions_play_no_part(self, visual):
+    def test_dense_does_not_depend_on_positions(self, visual):
         images = torch.randn(1, 3, 64, 64)
         before = {name: resnet_dense(visual, images, block) for name, block in BLOCKS.items()}
         nn.init.normal_(visual.attnpool.positional_embedding)
@@ -172,7 +172,7 @@ class TestDense:
         assert not torch.allclose(before["value"], before["full"], atol=1e-2)
 
     @ALL_BLOCKS
-    def test_images_of_a_batch_do_not_mix(self, visual, last_block):
+    def test_images_of_a_batch_are_independent(self, visual, last_block):
         images = torch.randn(3, 3, 64, 96)
         feats = resnet_dense(visual, images, last_block)
         alone = torch.cat([resnet_dense(visual, image[None], last_block) for image in images])
@@ -190,7 +190,7 @@ class TestDense:
         ids=lambda last_block: f"{last_block.attention}, {last_block.residual}, {last_block.mlp}",
     )
     @pytest.mark.parametrize("function", [resnet_dense, resnet_dense_and_keys])
-    def test_choices_of_a_vit_are_refused(self, visual, function, last_block):
+    def test_resnet_refuses_options_of_a_vit(self, visual, function, last_block):
         message = (
             f"attention='{last_block.attention}', residual='{last_block.residual}' and "
             rf"mlp={last_block.mlp} .* a ResNet ends in attention pooling; choose attention from "
@@ -216,7 +216,7 @@ class TestKeys:
 
 
 @ALL_BLOCKS
-def test_no_images_give_no_features(visual, last_block):
+def test_resnet_of_an_empty_batch(visual, last_block):
     feats, keys = resnet_dense_and_keys(visual, torch.zeros(0, 3, 64, 96), last_block)
     assert feats.shape == (0, 32, 2, 3)
     assert keys.shape == (0, 128, 2, 3)
@@ -225,7 +225,7 @@ def test_no_images_give_no_features(visual, last_block):
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 @ALL_BLOCKS
-def test_dtype_is_kept(visual, last_block, dtype):
+def test_resnet_keeps_the_dtype(visual, last_block, dtype):
     images = torch.randn(2, 3, 64, 96)
     exact = (*resnet_dense_and_keys(visual, images, last_block), resnet_global(visual, images))
     visual.to(dtype)
@@ -238,7 +238,7 @@ def test_dtype_is_kept(visual, last_block, dtype):
 
 
 @ALL_BLOCKS
-def test_device_comes_from_the_inputs(visual, last_block):
+def test_resnet_runs_on_the_device_of_inputs(visual, last_block):
     """On the meta device anything that is made on another one is an error."""
     visual.to("meta")
     images = torch.randn(2, 3, 96, 64, device="meta")

@@ -22,7 +22,7 @@ def tower(kind, build_tower, vision_kinds):
 
 
 def stages_by_hand(visual, kind, images):
-    """The maps of the tower's own modules, one after the other."""
+    """The maps of the tower's modules, run one by one."""
     found = []
     names = [f"layer{n}" for n in range(1, 5)]
     layers = [getattr(visual, n) for n in names] if kind == "resnet" else visual.trunk.stages
@@ -35,9 +35,7 @@ def stages_by_hand(visual, kind, images):
 
 @torch.no_grad()
 @pytest.mark.parametrize("size", SIZES)
-def test_maps_have_the_shapes_that_are_told_and_dense_features_are_the_towers_own(
-    tower, kind, size
-):
+def test_encode_stages_has_the_shapes_of_stage_shapes(tower, kind, size):
     assert stage_shapes(tower) == SHAPES[kind]
     images = torch.randn(2, 3, *size)
     stages, dense = encode_stages(tower, images)
@@ -49,12 +47,12 @@ def test_maps_have_the_shapes_that_are_told_and_dense_features_are_the_towers_ow
 
 @torch.no_grad()
 @pytest.mark.parametrize("kind", ["resnet", "convnext"], indirect=True)
-def test_stages_are_the_towers_own_layers(tower, kind):
+def test_encode_stages_equals_the_towers_layers(tower, kind):
     images = torch.randn(2, 3, 64, 96)
     expected = stages_by_hand(tower.model.visual, kind, images)
     for stage, other in zip(encode_stages(tower, images)[0], expected, strict=True):
         assert torch.equal(stage, other)
-    # What lies beyond the picture is padding, and nothing of it is left.
+    # Nothing of the padding beyond the image is left.
     padded = torch.zeros(2, 3, 64, 96)
     padded[..., :40, :70] = images[..., :40, :70]
     expected = stages_by_hand(tower.model.visual, kind, padded)
@@ -66,7 +64,7 @@ def test_stages_are_the_towers_own_layers(tower, kind):
 @torch.no_grad()
 @pytest.mark.parametrize("kind", ["vit"], indirect=True)
 @pytest.mark.parametrize("last_block", [LastBlock(), LastBlock(attention="full")])
-def test_projecting_a_vits_patches_gives_its_dense_features(tower, last_block):
+def test_projected_stage_of_a_vit_is_its_dense_features(tower, last_block):
     visual = tower.model.visual
     images = torch.randn(2, 3, 30, 44)
     (patches,), dense = encode_stages(tower, images, last_block)
@@ -82,7 +80,7 @@ def test_projecting_a_vits_patches_gives_its_dense_features(tower, last_block):
 
 @torch.no_grad()
 @pytest.mark.parametrize("kind", ["vit"], indirect=True)
-def test_a_vits_patches_are_open_clips_with_full_attention(tower):
+def test_stage_of_a_vit_equals_open_clip_with_full_attention(tower):
     visual = tower.model.visual
     images = torch.randn(2, 3, *tower.image_size)
     hidden = visual.forward_intermediates(images, normalize_intermediates=True)
@@ -92,12 +90,12 @@ def test_a_vits_patches_are_open_clips_with_full_attention(tower):
 
 
 @pytest.mark.parametrize("kind", ["convnext"], indirect=True)
-def test_a_last_block_that_is_not_there_is_refused(tower):
+def test_encode_stages_refuses_an_unsupported_last_block(tower):
     with pytest.raises(ValueError, match="a ConvNeXt has no attention"):
         encode_stages(tower, torch.randn(1, 3, 64, 64), LastBlock(attention="full"))
 
 
-def test_oblong_patches_have_no_one_stride(build_tower):
+def test_stage_shapes_refuses_oblong_patches(build_tower):
     tower = build_tower(vision={"patch_size": (8, 16)})
     with pytest.raises(ValueError, match="patches are 8x16 pixels.*choose a tower of square"):
         stage_shapes(tower)

@@ -34,7 +34,7 @@ def encode(model, token_ids):
 
 
 @pytest.mark.parametrize("config", TEXT_CONFIGS.values(), ids=TEXT_CONFIGS)
-def test_equals_open_clip(build_model, tokenizer, config):
+def test_text_equals_open_clip(build_model, tokenizer, config):
     model = build_model(**config)
     token_ids = tokenizer(SENTENCES)
     expected = model.encode_text(token_ids)
@@ -47,9 +47,7 @@ def test_equals_open_clip(build_model, tokenizer, config):
     [("CLIP", 12), ("end token by id", 12), ("first token", 1), ("last token", 77)]
     + [("both directions", 77)],
 )
-def test_reads_no_further_than_the_longest_text_where_order_allows(
-    build_model, tokenizer, config, length
-):
+def test_causal_texts_are_cut_at_the_longest_text(build_model, tokenizer, config, length):
     model = build_model(**TEXT_CONFIGS[config])
     seen = []
     model.transformer.resblocks[0].register_forward_pre_hook(
@@ -86,7 +84,7 @@ def test_gradient_checkpointing_and_sequence_first_change_nothing(build_model, t
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
-def test_dtype_is_kept(build_model, tokenizer, dtype):
+def test_text_keeps_the_dtype(build_model, tokenizer, dtype):
     model = build_model()
     token_ids = tokenizer(SENTENCES)
     exact = encode(model, token_ids)
@@ -96,7 +94,7 @@ def test_dtype_is_kept(build_model, tokenizer, dtype):
     assert (embeds.float() - exact).abs().max() < tolerance * exact.abs().max()
 
 
-def test_no_texts_give_no_embeddings(build_model):
+def test_text_of_an_empty_batch(build_model):
     assert encode(build_model(), torch.zeros(0, 77, dtype=torch.long)).shape == (0, 32)
 
 

@@ -1,4 +1,4 @@
-"""Tokens of both halves: equal to open_clip's own, and to nothing but what was left of an image."""
+"""Tokens of both halves equal open_clip's; dropped patches have no effect."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def tower(tiny_clip_config: dict[str, Any]) -> CLIPTower:
     return CLIPTower(model, open_clip.SimpleTokenizer(), mean=(0.5,) * 3, std=(0.25,) * 3)
 
 
-def test_all_tokens_are_open_clips(tower):
+def test_image_tokens_equal_open_clip(tower):
     images = torch.randn(2, 3, 32, 32)
     tokens, grid = encode_image_tokens(tower.model.visual, images)
     assert grid == (4, 4) and tokens.shape == (2, 17, 32)
@@ -33,7 +33,7 @@ def test_all_tokens_are_open_clips(tower):
     torch.testing.assert_close(tokens[:, 0] @ tower.model.visual.proj, pooled)
 
 
-def test_patches_that_are_left_out_do_not_exist(tower):
+def test_dropped_patches_have_no_effect(tower):
     images = torch.randn(2, 3, 32, 32)
     kept_ids = torch.tensor([[0, 5, 6], [2, 3, 15]])
     tokens, grid = encode_image_tokens(tower.model.visual, images, kept_ids)
@@ -53,14 +53,14 @@ def test_patches_that_are_left_out_do_not_exist(tower):
     torch.testing.assert_close(shuffled[:, 1:], whole[:, 1:][:, order[0]])
 
 
-def test_images_of_other_halves_are_refused(tiny_clip_config):
+def test_encode_image_tokens_refuses_other_towers(tiny_clip_config):
     vision = {"layers": [1, 1, 1, 1], "width": 4, "head_width": 32, "image_size": 64}
     config = tiny_clip_config | {"vision_cfg": tiny_clip_config["vision_cfg"] | vision}
-    with pytest.raises(ValueError, match="is a ModifiedResNet, from which no patches can be left"):
+    with pytest.raises(ValueError, match="is a ModifiedResNet, which has no patch tokens"):
         encode_image_tokens(open_clip.CLIP(**config).visual, torch.zeros(1, 3, 64, 64))
 
 
-def test_text_tokens_are_those_that_are_pooled(tower):
+def test_pooled_text_token_equals_encode_text(tower):
     token_ids = tower.tokenize(["a red star", "grass"])
     feats = encode_text_tokens(tower, tower.embed_tokens(token_ids))
     assert feats.shape == (2, 77, 32)
@@ -69,15 +69,15 @@ def test_text_tokens_are_those_that_are_pooled(tower):
     torch.testing.assert_close(pooled, tower.encode_text(token_ids, unit_norm=False))
 
 
-def test_words_lie_between_start_and_end(tower):
+def test_word_tokens_lie_between_start_and_end(tower):
     words = word_tokens(tower, tower.tokenize(["a red star", "", "grass"]))
     assert words.sum(dim=1).tolist() == [3, 0, 1]
     assert words[0, :5].tolist() == [False, True, True, True, False]
 
 
-def test_texts_without_an_end_are_refused(tower):
+def test_word_tokens_refuses_towers_without_an_end(tower):
     tower.model.text_pool_type = "last"
-    with pytest.raises(ValueError, match="pools by 'last', and where its texts end is not known"):
+    with pytest.raises(ValueError, match="pools by 'last', so the end of its texts is unknown"):
         word_tokens(tower, tower.tokenize(["grass"]))
 
 

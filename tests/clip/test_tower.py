@@ -93,7 +93,7 @@ def test_copies_are_independent(build_tower, vision_kind):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_gpu_gives_what_the_cpu_gives(build_tower, vision_kind):
+def test_gpu_equals_cpu(build_tower, vision_kind):
     tower = build_tower(vision=vision_kind)
     is_vit = not vision_kind
     last_block = LastBlock(attention="neighbourhood_kk") if is_vit else LastBlock()
@@ -155,7 +155,7 @@ class TestImages:
 
 
 class TestKinds:
-    """What holds for every kind of image tower; a location is 8 pixels of the tiny ViT, else 32."""
+    """Facts of every kind of image tower; a location is 8 pixels of the tiny ViT, else 32."""
 
     @pytest.mark.parametrize(
         ("kind", "size"),
@@ -182,7 +182,7 @@ class TestKinds:
         assert torch.equal(feats, tower.dense_feats(padded))
         assert tower.encode_image(padded).shape == (2, tower.embed_dim)
 
-    def test_official_gives_convolutions_the_image_as_it_is(self, build_tower, vision_kind):
+    def test_official_does_not_pad_for_convolutions(self, build_tower, vision_kind):
         tower = build_tower(vision=vision_kind)
         images = torch.randn(1, 3, 70, 100)
         feats = tower.dense_feats(images, official=True)
@@ -194,7 +194,7 @@ class TestKinds:
         assert ours.shape == (1, 32, 3, 4)
         assert not torch.allclose(feats, ours[..., :2, :3], atol=1e-3)
 
-    def test_images_smaller_than_convolutions_need(self, build_tower, vision_kind):
+    def test_convolutions_refuse_small_images(self, build_tower, vision_kind):
         tower = build_tower(vision=vision_kind)
         images = torch.randn(1, 3, 64, 20)
         assert tower.dense_feats(images).shape[-1] == (3 if tower.patch_size == (8, 8) else 1)
@@ -206,7 +206,7 @@ class TestKinds:
                 encode(images)
 
     @pytest.mark.parametrize("official", [False, True])
-    def test_keys_come_with_the_features_of_the_same_call(self, build_tower, vision_kind, official):
+    def test_keys_and_features_are_of_the_same_grid(self, build_tower, vision_kind, official):
         tower = build_tower(vision=vision_kind)
         images = torch.randn(2, 3, 70, 100)
         if not tower.has_keys:
@@ -253,12 +253,12 @@ class TestTokenize:
         assert token_ids.dtype == torch.long
         assert torch.equal(token_ids, open_clip.tokenize(texts))
 
-    def test_a_text_that_just_fits_is_read_whole(self, tower):
+    def test_longest_text_is_not_truncated(self, tower):
         token_ids = tower.tokenize(["dog " * 75])
         assert (token_ids != 0).all()
         assert token_ids[0, -1] == END
 
-    def test_a_text_that_does_not_fit_is_refused(self, tower):
+    def test_longer_text_is_refused(self, tower):
         texts = ["a cat", "dog " * 76]
         with pytest.raises(ValueError, match=r"'dog dog .* has 78 tokens.*reads 77; shorten"):
             tower.tokenize(texts)
@@ -269,7 +269,7 @@ class TestTokenize:
         with pytest.raises(ValueError, match="has 6 tokens"):
             tower.tokenize(["four words do not"])
 
-    def test_tokenizers_of_transformers_are_asked_for_their_count(self, build_model):
+    def test_hf_tokenizers_count_tokens(self, build_model):
         tower = CLIPTower(build_model(), WordTokenizer(), (0.5,) * 3, (0.5,) * 3)
         assert tower.tokenize(["a b", "word " * 76]).shape == (2, 77)
         with pytest.raises(ValueError, match="has 78 tokens"):
@@ -286,7 +286,7 @@ class TestTokenize:
 
 
 class WordTokenizer:
-    """The surface of open_clip's HFTokenizer, one token per word and one for the end."""
+    """The interface of open_clip's HFTokenizer, one token per word and one for the end."""
 
     class _Transformers:
         def __call__(self, text):
@@ -346,7 +346,7 @@ class TestRefusals:
     def test_other_trunks_of_timm(self, build_model, tokenizer):
         model = build_model()
         model.visual = TimmModel("test_vit", 32, 160, pool="avg", proj="linear")
-        with pytest.raises(ValueError, match="ConvNeXt is the one trunk of timm"):
+        with pytest.raises(ValueError, match="ConvNeXt is the only supported trunk of timm"):
             CLIPTower(model, tokenizer, (0.5,) * 3, (0.5,) * 3)
 
     def test_other_text_towers(self, build_model, tokenizer):
@@ -363,7 +363,7 @@ class TestRefusals:
             ({"vision": {"pool_type": "none"}}, "image tower has pool_type='none'"),
         ],
     )
-    def test_ways_of_pooling_that_give_no_vector(self, build_tower, changes, message):
+    def test_poolings_without_a_vector_are_refused(self, build_tower, changes, message):
         with pytest.raises(ValueError, match=message):
             build_tower(**changes)
 
@@ -374,7 +374,7 @@ class TestRefusals:
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_pixels_follow_the_dtype_of_the_weights(build_tower, vision_kind, dtype):
-    """Of every kind of tower, and of every way in."""
+    """For every kind of tower and every method."""
     tower = build_tower(vision=vision_kind).eval()
     images = tower.normalize(torch.randint(0, 256, (1, 3, 64, 96)).float())
     with torch.no_grad():

@@ -25,7 +25,7 @@ VISION_CONFIGS = {
     "norm after pool": {"pool_type": "avg", "final_ln_after_pool": True},
     "norm after class token": {"final_ln_after_pool": True},
     "one block": {"layers": 1},
-    "wide picture": {"image_size": (16, 40)},
+    "wide image": {"image_size": (16, 40)},
     "custom block": {"qk_norm": True},
 }
 
@@ -135,7 +135,7 @@ def test_full_dense_equals_open_clips_tokens(build_model, vision):
     torch.testing.assert_close(feats, expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("vision", ["plain", "layer scale", "wide picture", "norm after pool"])
+@pytest.mark.parametrize("vision", ["plain", "layer scale", "wide image", "norm after pool"])
 @pytest.mark.parametrize("mlp", [True, False])
 @pytest.mark.parametrize("residual", ["own", "class_token", "none"])
 def test_value_path_equals_a_computation_by_location(build_model, residual, mlp, vision):
@@ -189,9 +189,9 @@ def test_keys_equal_a_computation_by_location(build_model, last_block, project_k
             torch.testing.assert_close(own_keys.flatten(1)[:, place], key)
 
 
-def test_keys_of_custom_blocks_are_not_known(build_model):
+def test_keys_refuse_custom_blocks(build_model):
     visual = build_model(vision={"qk_norm": True}).visual
-    with pytest.raises(ValueError, match="asking for keys takes .* do without keys"):
+    with pytest.raises(ValueError, match="asking for keys needs .* do without keys"):
         vit_dense_and_keys(visual, torch.randn(1, 3, 32, 32), LastBlock(attention="full"))
 
 
@@ -224,7 +224,7 @@ def test_other_sizes_equal_a_tower_built_for_them(build_model, size):
 
 
 @pytest.mark.parametrize("last_block", PUBLISHED.values(), ids=PUBLISHED)
-def test_sides_that_are_no_whole_patches_are_padded_with_zeros(build_model, last_block):
+def test_vit_pads_to_whole_patches_with_zeros(build_model, last_block):
     visual = build_model().visual
     images = torch.randn(2, 3, 21, 33)
     padded = torch.zeros(2, 3, 24, 40)
@@ -243,7 +243,7 @@ def test_tokens_come_with_their_grid(build_model):
 
 
 @pytest.mark.parametrize("last_block", PUBLISHED.values(), ids=PUBLISHED)
-def test_images_of_a_batch_do_not_mix(build_model, last_block):
+def test_vit_images_of_a_batch_are_independent(build_model, last_block):
     visual = build_model().visual
     images = torch.randn(3, 3, 32, 40)
     feats = vit_dense(visual, images, last_block)
@@ -252,7 +252,7 @@ def test_images_of_a_batch_do_not_mix(build_model, last_block):
 
 
 @pytest.mark.parametrize("last_block", PUBLISHED.values(), ids=PUBLISHED)
-def test_no_images_give_no_features(build_model, last_block):
+def test_vit_of_an_empty_batch(build_model, last_block):
     visual = build_model().visual
     assert vit_dense(visual, torch.zeros(0, 3, 32, 40), last_block).shape == (0, 32, 4, 5)
     assert vit_global(visual, torch.zeros(0, 3, 32, 40)).shape == (0, 32)
@@ -260,7 +260,7 @@ def test_no_images_give_no_features(build_model, last_block):
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 @pytest.mark.parametrize("last_block", PUBLISHED.values(), ids=PUBLISHED)
-def test_dtype_is_kept(build_model, last_block, dtype):
+def test_vit_keeps_the_dtype(build_model, last_block, dtype):
     visual = build_model().visual
     images = torch.randn(2, 3, 40, 24)
     exact, exact_global = vit_dense(visual, images, last_block), vit_global(visual, images)
@@ -278,7 +278,7 @@ def test_dtype_is_kept(build_model, last_block, dtype):
 
 
 @pytest.mark.parametrize("last_block", PUBLISHED.values(), ids=PUBLISHED)
-def test_device_comes_from_the_inputs(build_model, last_block):
+def test_vit_runs_on_the_device_of_inputs(build_model, last_block):
     """On the meta device anything that is made on another one is an error."""
     visual = build_model().visual.to("meta")
     feats = vit_dense(visual, torch.randn(2, 3, 40, 24, device="meta"), last_block)
@@ -286,7 +286,7 @@ def test_device_comes_from_the_inputs(build_model, last_block):
     assert feats.shape == (2, 32, 5, 3)
 
 
-def test_works_under_autocast(build_model):
+def test_vit_works_under_autocast(build_model):
     visual = build_model().visual
     images = torch.randn(2, 3, 40, 24)
     exact = vit_dense(visual, images)
@@ -369,9 +369,9 @@ def test_tower_without_projection_keeps_its_width(build_model):
     assert vit_global(visual, torch.randn(1, 3, 16, 24)).shape == (1, 48)
 
 
-def test_custom_blocks_are_not_taken_apart(build_model):
+def test_dense_refuses_custom_blocks(build_model):
     visual = build_model(vision={"qk_norm": True}).visual
-    with pytest.raises(ValueError, match="not for CustomResidualAttentionBlock; use attention"):
+    with pytest.raises(ValueError, match="not CustomResidualAttentionBlock; use attention"):
         vit_dense(visual, torch.randn(1, 3, 32, 32))
 
 
@@ -443,7 +443,7 @@ def _official_tower(case, heads, activation, eps):
     return visual.eval()
 
 
-def test_the_last_attention_alone_is_a_mean_of_projected_values():
+def test_attention_only_is_a_mean_of_projected_values():
     torch.manual_seed(0)
     visual = VisionTransformer(16, 8, 32, 2, 4, 4.0, output_dim=12).eval()
     images = torch.randn(2, 3, 16, 16)

@@ -73,7 +73,7 @@ def test_openai_state_dict(tmp_path, model):
     assert is_openai
 
 
-def test_several_towers_are_refused(tmp_path, model):
+def test_read_weights_refuses_several_towers(tmp_path, model):
     path = tmp_path / "weights.pt"
     state = model.state_dict()
     both = {f"{who}.model.{k}": v for k, v in state.items() for who in ("student", "teacher")}
@@ -82,7 +82,7 @@ def test_several_towers_are_refused(tmp_path, model):
         read_weights(path)
 
 
-def test_other_prefixes_are_left_for_the_error_to_show(tmp_path, model):
+def test_other_prefixes_are_kept(tmp_path, model):
     path = tmp_path / "weights.pt"
     torch.save({f"encoder.{key}": value for key, value in model.state_dict().items()}, path)
     weights, _ = read_weights(path)
@@ -97,7 +97,7 @@ def test_missing_file(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "weights.pt", "empty.pt"])
-def test_files_that_are_no_weights(tmp_path, name):
+def test_read_weights_refuses_other_files(tmp_path, name):
     path = tmp_path / name
     path.write_bytes(b"" if name == "empty.pt" else b"<html>404 Not Found</html>")
     problem = "it is empty" if name == "empty.pt" else "it is an HTML page"
@@ -105,7 +105,7 @@ def test_files_that_are_no_weights(tmp_path, name):
         read_weights(path)
 
 
-def test_pickled_code_is_not_executed(tmp_path, model):
+def test_read_weights_executes_no_code(tmp_path, model):
     path = tmp_path / "weights.pt"
     torch.save(model, path)
     with pytest.raises(
@@ -114,7 +114,7 @@ def test_pickled_code_is_not_executed(tmp_path, model):
         read_weights(path)
 
 
-def test_a_file_of_something_else(tmp_path):
+def test_read_weights_refuses_images(tmp_path):
     path = tmp_path / "weights.pt"
     torch.save([1, 2], path)
     with pytest.raises(ValueError, match="holds a list, not a state dict"):
@@ -122,7 +122,7 @@ def test_a_file_of_something_else(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_types_become_the_models(build_model, dtype):
+def test_load_weights_converts_dtypes(build_model, dtype):
     model, other = build_model(), build_model()
     weights = {key: value.to(dtype) for key, value in other.state_dict().items()}
     load_weights(model, weights, "file")
@@ -132,13 +132,13 @@ def test_types_become_the_models(build_model, dtype):
 
 
 @pytest.mark.parametrize("nonscalar", [True, False])
-def test_logit_scale_may_be_a_scalar_or_a_vector_of_one(build_model, nonscalar):
+def test_load_weights_reshapes_logit_scale(build_model, nonscalar):
     model, other = (build_model(nonscalar_logit_scale=flag) for flag in (nonscalar, not nonscalar))
     load_weights(model, other.state_dict(), "file")
     assert model.logit_scale.item() == other.logit_scale.item()
 
 
-def test_all_that_does_not_fit_is_listed_and_nothing_is_loaded(build_model):
+def test_load_weights_lists_all_problems_and_loads_nothing(build_model):
     model = build_model()
     before = {key: value.clone() for key, value in model.state_dict().items()}
     weights = build_model().state_dict()
@@ -160,7 +160,7 @@ def test_all_that_does_not_fit_is_listed_and_nothing_is_loaded(build_model):
         assert torch.equal(value, before[key])
 
 
-def test_saved_weights_are_read_back_and_fit(model, tmp_path):
+def test_save_weights_round_trip(model, tmp_path):
     path = tmp_path / "clip.safetensors"
     save_weights(model, path, note="how")
     weights, is_openai = read_weights(path)
@@ -174,7 +174,7 @@ def test_saved_weights_are_read_back_and_fit(model, tmp_path):
         assert file.metadata() == {"note": "how"}
 
 
-def test_a_weight_too_large_for_the_file_is_refused(model, tmp_path):
+def test_save_weights_refuses_overflow(model, tmp_path):
     with torch.no_grad():
         model.visual.proj[0, 0] = 1e6
     with pytest.raises(ValueError, match=r"visual\.proj does not fit torch\.float16"):

@@ -85,7 +85,7 @@ def test_train_resume_and_evaluate(run, tmp_path, toy_dataset, capsys):
         ({"DATASETS__TEST": "('nowhere',)"}, "dataset 'nowhere' is not registered"),
         ({"MODEL__WEIGHTS": "gone.pth"}, "MODEL.WEIGHTS 'gone.pth' does not exist"),
         ({"MODEL__CLIP__PRETRAINED": "gone.pt"}, "there is no weight file 'gone.pt'"),
-        ({"MODEL__CLIP__NAME": "ViT-B-61"}, "'ViT-B-61' is no model name of open_clip"),
+        ({"MODEL__CLIP__NAME": "ViT-B-61"}, "'ViT-B-61' is not a model name of open_clip"),
         ({"MODEL__DEVICE": "cuda:64"}, "MODEL.DEVICE 'cuda:64' is not there"),
         ({"SOLVER__IMS_PER_BATCH": 0}, "SOLVER.IMS_PER_BATCH is 0; it takes a whole number from 1"),
         (
