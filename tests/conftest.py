@@ -7,12 +7,15 @@ import random
 import runpy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import open_clip
 import pytest
 import torch
+from open_clip.tokenizer import SimpleTokenizer
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -28,6 +31,15 @@ _PARITY_FOLDERS = (_ROOT / "tests" / "data" / "parity", *_SHARED_CASES)
 
 # The tensors of the tests are tiny: more threads only fight each other, and those of parallel runs.
 torch.set_num_threads(min(2, torch.get_num_threads()))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_tokenizer() -> Iterator[None]:
+    """Let all towers of the tests share CLIP's tokenizer, whose table takes 0.2 s to read."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SimpleTokenizer, "__deepcopy__", lambda self, memo: self, raising=False)
+        patch.setattr(open_clip, "SimpleTokenizer", cache(SimpleTokenizer))
+        yield
 
 
 @pytest.fixture(autouse=True)

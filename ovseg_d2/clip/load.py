@@ -5,6 +5,7 @@ import difflib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -260,7 +261,13 @@ def _build_tokenizer(text_cfg: dict[str, Any]) -> SimpleTokenizer | HFTokenizer:
     arguments = text_cfg.get("tokenizer_kwargs") or {}
     name = text_cfg.get("hf_tokenizer_name")
     if not name:
-        return SimpleTokenizer(context_length=context_length, **arguments)
+        return SimpleTokenizer(**arguments) if arguments else _clip_tokenizer()
     mode = text_cfg.get("tokenizer_mode")
     name = find_tokenizer(name)
     return HFTokenizer(name, context_length=context_length, tokenizer_mode=mode, **arguments)
+
+
+@cache
+def _clip_tokenizer() -> SimpleTokenizer:
+    """Return CLIP's tokenizer; reading its table takes longer than building a small model."""
+    return SimpleTokenizer()
