@@ -1,4 +1,4 @@
-"""Pictures of results: colours, overlays with a legend, heat maps of words, label files."""
+"""Results as images and files: colours, overlays with a legend, heat maps, label files, plots."""
 
 from ovseg_d2.viz.clusters import draw_clusters
 from ovseg_d2.viz.colors import class_colors

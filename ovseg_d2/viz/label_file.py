@@ -1,4 +1,4 @@
-"""Label maps as PNG files that any tool reads back unchanged."""
+"""Label maps as PNG files."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ __all__ = ["save_labels"]
 def save_labels(
     path: str | Path, labels: NDArray[np.integer] | Tensor, *, num_classes: int | None = None
 ) -> None:
-    """Write class indices as a PNG: the pixel's value is the label.
+    """Write class indices as a PNG whose pixel values are the labels.
 
-    Up to 256 classes it has 8 bits and a palette, so that viewers show colours (those of
-    `class_colors`, and white for 255 where that is no class); above that, 16 bits in grey.
+    A file of up to 256 classes has 8 bits and a palette for viewers (`class_colors`, and white for
+    255 if that is not a class); a file of more classes has 16 bits in grey.
 
     Args:
-        path: file to write, ending in ``.png``; it appears complete or not at all.
+        path: file to write, ending in ``.png``; it is written whole or not at all.
         labels: (H, W) integers, 0..65535.
-        num_classes: number of classes K, which makes all files of one data set alike. None: the
-            largest label decides.
+        num_classes: number of classes K, so that all files of a dataset have the same form; None:
+            the largest label decides.
 
     Raises:
-        ValueError: another ending, shape or dtype, or labels that no PNG holds.
+        ValueError: another ending, shape or dtype, or labels outside 0..65535.
         OSError: the file cannot be written.
     """
     if Path(path).suffix.lower() != ".png":
-        raise ValueError(f"path is {str(path)!r}; labels are written as PNG, let it end in .png")
+        raise ValueError(f"path is {str(path)!r}; give a path that ends in .png")
     array = labels.cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
     if array.ndim != 2 or array.size == 0 or not np.issubdtype(array.dtype, np.integer):
         raise ValueError(
@@ -47,13 +47,11 @@ def save_labels(
             "map ignored pixels to 255 or 65535 first"
         )
     highest = max(high, 0 if num_classes is None else num_classes - 1)
-    if highest > 255:
-        picture = Image.fromarray(array.astype(np.uint16))
-    else:
-        picture = Image.fromarray(array.astype(np.uint8))
-        palette = class_colors([""] * 256).copy()
+    image = Image.fromarray(array.astype(np.uint16 if highest > 255 else np.uint8))
+    if highest <= 255:
+        palette = class_colors([""] * 256)
         if num_classes is None or num_classes < 256:
             palette[255] = 255
-        picture.putpalette(palette.tobytes())
+        image.putpalette(palette.tobytes())
     with write_atomically(path) as file:
-        picture.save(file, format="PNG")
+        image.save(file, format="PNG")

@@ -1,4 +1,4 @@
-"""Curves over a number that grows, as a picture: one panel for each measure."""
+"""Plot curves as a PNG file, one panel per measure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ovseg_d2.files import write_atomically
 
 __all__ = ["plot_curves"]
 
-_COLORS = 10  # matplotlib's, after which they come again
+_COLORS = 10  # number of matplotlib's colours
 _STYLES = ("-", "--", ":")
 
 
@@ -23,19 +23,19 @@ def plot_curves(
     """Draw curves into a PNG file.
 
     Args:
-        path: the file; it appears whole or not at all.
-        panels: what y is, with its unit -> name of a curve -> (x, y) points, in any order. Curves
-            of one name look alike in all panels.
-        x_label: what x is, with its unit.
-        title: above it all.
+        path: the file; it is written whole or not at all.
+        panels: y label with its unit -> name of a curve -> (x, y) points, in any order. Curves of
+            one name have the same colour and style in all panels.
+        x_label: x label with its unit.
+        title: title of the figure.
 
     Raises:
         ValueError: no panel, or one without a curve.
         WriteError: the file cannot be written.
     """
     if not panels or not all(panels.values()):
-        raise ValueError(f"panels {list(panels)}: one is empty, or all; give each a curve")
-    # Here and not above: loading matplotlib takes most of a second, and few runs draw.
+        raise ValueError(f"panels are {list(panels)}, and one has no curve; give each a curve")
+    # Imported here, because loading matplotlib takes most of a second and few runs draw.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -8,12 +8,12 @@ from ovseg_d2.viz.colors import _to_lab
 from ovseg_d2.vocab import Vocabulary
 
 
-def test_lab_agrees_with_another_library() -> None:
+def test_to_lab_equals_another_library() -> None:
     rgb = np.random.default_rng(0).integers(0, 256, (500, 3), dtype=np.uint8)
     np.testing.assert_allclose(_to_lab(rgb), rgb2lab(rgb), atol=0.05)
 
 
-def test_a_colour_depends_on_the_index_alone() -> None:
+def test_class_colors_depend_on_the_index_only() -> None:
     many = class_colors([str(i) for i in range(600)])
     assert many.shape == (600, 3)
     assert many.dtype == np.uint8
@@ -22,7 +22,7 @@ def test_a_colour_depends_on_the_index_alone() -> None:
         np.testing.assert_array_equal(few, many[:count])
 
 
-def test_colours_are_told_apart() -> None:
+def test_class_colors_are_far_apart() -> None:
     lab = rgb2lab(class_colors([""] * 150))
     distance = np.linalg.norm(lab[:, None] - lab[None], axis=-1)
     np.fill_diagonal(distance, np.inf)
@@ -33,13 +33,13 @@ def test_colours_are_told_apart() -> None:
     assert lab[:, 0].max() < 95
 
 
-def test_a_vocabulary_and_very_many_classes() -> None:
+def test_class_colors_of_a_vocabulary_and_of_5000_classes() -> None:
     vocabulary = Vocabulary.parse("a, b, c")
     np.testing.assert_array_equal(class_colors(vocabulary), class_colors(["x", "y", "z"]))
     assert class_colors([""] * 5000).shape == (5000, 3)
 
 
-def test_the_result_can_be_written_to_without_harm() -> None:
+def test_class_colors_returns_a_copy() -> None:
     first = class_colors(["a"])
     kept = first.copy()
     first[:] = 0

@@ -1,4 +1,4 @@
-"""Heat maps: colours by hand, a colour bar that tells the truth, a file of its own for any word."""
+"""Heat maps: colours, colour bar, layout and file names."""
 
 import json
 import unicodedata
@@ -7,28 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from ovseg_d2.viz import Heatmaps, draw_heatmap
 
 # The ends and the middle of inferno, as published with it: #000004, #bc3754, #fcffa4.
 LOWEST, MIDDLE, HIGHEST = (0, 0, 4), (188, 55, 84), (252, 255, 164)
-
-
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple[float, ...], str]]:
-    """Give the texts that get drawn, with their boxes (x0, y0, x1, y1) on the strip."""
-    texts = []
-    original = ImageDraw.ImageDraw.text
-
-    def record(
-        self: Any, xy: Any, text: str, fill: Any, font: Any, anchor: str, **kwargs: Any
-    ) -> None:
-        texts.append((self.textbbox(xy, text, font, anchor), text))
-        original(self, xy, text, fill, font, anchor, **kwargs)
-
-    monkeypatch.setattr(ImageDraw.ImageDraw, "text", record)
-    return texts
 
 
 def image_of(height: int, width: int, color: tuple[int, int, int] = (100, 50, 200)) -> np.ndarray:
@@ -40,92 +24,85 @@ def quarters(side: int = 256) -> np.ndarray:
     return np.array([[0, 0.5], [0.25, 1]]).repeat(side // 2, 0).repeat(side // 2, 1)
 
 
-def pixel(picture: Image.Image, x: int, y: int) -> tuple[int, ...]:
-    return tuple(np.asarray(picture)[y, x].tolist())
+def pixel(canvas: Image.Image, x: int, y: int) -> tuple[int, ...]:
+    return tuple(np.asarray(canvas)[y, x].tolist())
 
 
-def test_the_ends_and_the_middle_bear_their_colours():
-    picture = draw_heatmap(image_of(256, 256), quarters(), "word", alpha=1.0)
-    assert pixel(picture, 0, 0) == LOWEST
-    assert pixel(picture, 127, 127) == LOWEST
-    assert pixel(picture, 128, 128) == HIGHEST
-    assert pixel(picture, 255, 255) == HIGHEST
-    np.testing.assert_allclose(pixel(picture, 255, 0), MIDDLE, atol=3)
+def test_draw_heatmap_colours_of_ends_and_middle():
+    canvas = draw_heatmap(image_of(256, 256), quarters(), "word", alpha=1.0)
+    assert pixel(canvas, 0, 0) == LOWEST
+    assert pixel(canvas, 127, 127) == LOWEST
+    assert pixel(canvas, 128, 128) == HIGHEST
+    assert pixel(canvas, 255, 255) == HIGHEST
+    np.testing.assert_allclose(pixel(canvas, 255, 0), MIDDLE, atol=3)
 
 
-def test_the_picture_is_seen_through_the_colours():
-    picture = draw_heatmap(image_of(256, 256), quarters(), "word", alpha=0.5)
-    np.testing.assert_allclose(pixel(picture, 0, 0), (50, 25, 102), atol=1)
-    np.testing.assert_allclose(pixel(picture, 255, 255), (176, 152.5, 182), atol=1)
+def test_draw_heatmap_blends_by_alpha():
+    canvas = draw_heatmap(image_of(256, 256), quarters(), "word", alpha=0.5)
+    np.testing.assert_allclose(pixel(canvas, 0, 0), (50, 25, 102), atol=1)
+    np.testing.assert_allclose(pixel(canvas, 255, 255), (176, 152.5, 182), atol=1)
     clear = draw_heatmap(image_of(256, 256), quarters(), "word", alpha=0.0)
     np.testing.assert_array_equal(np.asarray(clear)[:256], image_of(256, 256))
 
 
-def test_values_outside_the_span_get_its_ends(drawn):
-    picture = draw_heatmap(image_of(256, 256), quarters(), "word", span=(0.25, 0.5), alpha=1.0)
-    assert pixel(picture, 0, 0) == LOWEST  # 0
-    assert pixel(picture, 0, 255) == LOWEST  # 0.25
-    assert pixel(picture, 255, 0) == HIGHEST  # 0.5
-    assert pixel(picture, 255, 255) == HIGHEST  # 1
+def test_draw_heatmap_clips_to_the_span(drawn):
+    canvas = draw_heatmap(image_of(256, 256), quarters(), "word", span=(0.25, 0.5), alpha=1.0)
+    assert pixel(canvas, 0, 0) == LOWEST  # 0
+    assert pixel(canvas, 0, 255) == LOWEST  # 0.25
+    assert pixel(canvas, 255, 0) == HIGHEST  # 0.5
+    assert pixel(canvas, 255, 255) == HIGHEST  # 1
     assert [text for _, text in drawn] == ["word", "0.25", "0.5"]
 
 
-def test_a_span_is_no_matter_of_what_occurs():
+def test_draw_heatmap_span_exceeds_the_values():
     low = draw_heatmap(image_of(256, 256), quarters() / 2, "word", span=(0, 1), alpha=1.0)
     np.testing.assert_allclose(pixel(low, 255, 255), MIDDLE, atol=3)
 
 
 @pytest.mark.parametrize("value", [-3.0, 0.0, 0.7])
-def test_of_a_constant_map_nothing_stands_out(value, drawn):
+def test_draw_heatmap_of_a_constant_map(value, drawn):
     confidence = np.full((256, 300), value, np.float32)
-    picture = np.asarray(draw_heatmap(image_of(256, 300), confidence, "word", alpha=1.0))
-    np.testing.assert_array_equal(picture[:256], image_of(256, 300, LOWEST))
+    canvas = np.asarray(draw_heatmap(image_of(256, 300), confidence, "word", alpha=1.0))
+    np.testing.assert_array_equal(canvas[:256], image_of(256, 300, LOWEST))
     assert [text for _, text in drawn][1:] == [f"{value:.3g}"] * 2
 
 
-def test_the_colour_bar_runs_between_its_numbers(drawn):
-    picture = draw_heatmap(image_of(256, 400), np.eye(256, 400) * 0.123456, "a", label="cosine")
+def test_draw_heatmap_colour_bar_lies_between_its_values(drawn):
+    canvas = draw_heatmap(image_of(256, 400), np.eye(256, 400) * 0.123456, "a", label="cosine")
     assert [text for _, text in drawn] == ["a", "cosine", "0", "0.123"]
     (_, _, left, _), (right, _, _, _) = drawn[2][0], drawn[3][0]
-    row = np.asarray(picture)[256 + round(np.mean([drawn[3][0][1], drawn[3][0][3]]))]
+    row = np.asarray(canvas)[256 + round(np.mean([drawn[3][0][1], drawn[3][0][3]]))]
     row = row[int(left) + 1 : int(right)]
     bar = row[(row != 255).any(axis=1)]
     assert len(bar) > 0.8 * len(row)
     assert tuple(bar[0]) == LOWEST and tuple(bar[-1]) == HIGHEST
     lightness = bar.astype(int) @ [299, 587, 114]
-    assert (np.diff(lightness) >= -600).all()  # brighter and brighter, up to rounding
+    assert (np.diff(lightness) >= -600).all()  # brightness rises, up to rounding
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 700), (700, 1), (96, 96), (300, 600), (40, 2600)])
 @pytest.mark.parametrize(
     "title", ["sky", "a very long word " * 30, "two\nlines", "", "\u706f\u7b3c"]
 )
-def test_every_text_lies_inside_and_none_on_another(size, title, drawn):
+def test_draw_heatmap_texts_lie_inside_without_overlap(size, title, drawn, check_layout):
     confidence = np.linspace(-1.23e-5, 1.5e6, size[0] * size[1]).reshape(size)
-    picture = draw_heatmap(image_of(*size), confidence, title, label="what it is " * 20)
-    boxes = np.array([box for box, text in drawn if text])
-    assert boxes.min() >= 0
-    assert boxes[:, 2].max() <= picture.width
-    assert boxes[:, 3].max() <= picture.height
-    for i, (x0, y0, x1, y1) in enumerate(boxes):
-        rest = np.delete(boxes, i, axis=0)
-        apart = (rest[:, 0] >= x1) | (rest[:, 2] <= x0) | (rest[:, 1] >= y1) | (rest[:, 3] <= y0)
-        assert apart.all(), drawn[i]
+    canvas = draw_heatmap(image_of(*size), confidence, title, label="what it is " * 20)
+    check_layout(canvas)
     if len(title) > 100:
         assert drawn[0][1].endswith("…") and title.startswith(drawn[0][1][:-1])
     assert "\n" not in drawn[0][1]
 
 
-def test_a_picture_one_pixel_wide_is_widened():
+def test_draw_heatmap_widens_an_image_of_one_pixel():
     confidence = np.zeros((300, 1), np.float32)
     confidence[299] = 1
-    picture = draw_heatmap(image_of(300, 1), confidence, "word", alpha=1.0)
-    assert pixel(picture, 23, 298) == LOWEST
-    assert pixel(picture, 23, 299) == HIGHEST
-    assert pixel(picture, 24, 299) == (255, 255, 255)
+    canvas = draw_heatmap(image_of(300, 1), confidence, "word", alpha=1.0)
+    assert pixel(canvas, 23, 298) == LOWEST
+    assert pixel(canvas, 23, 299) == HIGHEST
+    assert pixel(canvas, 24, 299) == (255, 255, 255)
 
 
-def test_arguments_stay_as_they_are():
+def test_draw_heatmap_does_not_change_its_arguments():
     image, confidence = image_of(8, 8), np.eye(8, dtype=np.float32)
     before = image.copy(), confidence.copy()
     draw_heatmap(image, confidence, "word")
@@ -148,7 +125,7 @@ def test_arguments_stay_as_they_are():
         ({"alpha": -0.1}, "alpha is -0.1"),
     ],
 )
-def test_refuses(changes, message):
+def test_draw_heatmap_refuses(changes, message):
     arguments = {"image": image_of(4, 4), "confidence": np.zeros((4, 4)), "title": "word"}
     with pytest.raises(ValueError, match=message):
         draw_heatmap(**(arguments | changes))
@@ -159,7 +136,7 @@ def maps_of(*words: str, measure: Any = "probability") -> Heatmaps:
     return Heatmaps(image_of(2, 2), dict.fromkeys(words, values), measure)
 
 
-def test_probabilities_span_0_to_1_and_cosines_what_occurs(drawn):
+def test_heatmaps_draw_spans_of_probabilities_and_cosines(drawn):
     maps_of("sky", "sea").draw("sky")
     assert [text for _, text in drawn] == ["sky", "probability among 2 words", "0", "1"]
     drawn.clear()
@@ -169,20 +146,20 @@ def test_probabilities_span_0_to_1_and_cosines_what_occurs(drawn):
         maps_of("sky").draw("tree")
 
 
-def test_attention_spans_0_to_the_most_and_has_files_of_its_own(tmp_path, drawn):
+def test_heatmaps_of_attention(tmp_path, drawn):
     values = np.full((4, 6), 0.25, np.float32)
     values[0, 0] = 0.5
     for confidence, end in ((values, "0.5"), (np.zeros_like(values), "0")):
-        found = Heatmaps(image_of(4, 6), {"a red star": confidence}, "attention")
+        heatmaps = Heatmaps(image_of(4, 6), {"a red star": confidence}, "attention")
         drawn.clear()
-        assert [path.name for path in found.save(tmp_path, "x").values()] == [
+        assert [path.name for path in heatmaps.save(tmp_path, "x").values()] == [
             "x_attention_a-red-star.png"
         ]
         assert [text for _, text in drawn][1:] == ["attention, up to the most here", "0", end]
-    assert found.summary("x")["words"]["a red star"]["file"] == "x_attention_a-red-star.png"
+    assert heatmaps.summary("x")["words"]["a red star"]["file"] == "x_attention_a-red-star.png"
 
 
-def test_summary_and_saved_files(tmp_path):
+def test_heatmaps_summary_and_files(tmp_path):
     heatmaps = maps_of("red star", "sea")
     paths = heatmaps.save(tmp_path / "new", "name")
     assert {word: path.name for word, path in paths.items()} == {
@@ -200,7 +177,7 @@ def test_summary_and_saved_files(tmp_path):
     }
 
 
-def test_words_of_any_kind_have_files_of_their_own(tmp_path):
+def test_heatmaps_save_gives_every_word_its_own_file(tmp_path):
     words = [
         *("a b", "a-b", "a/b", "a  B!", "../a b", "A_b", "a b-2"),
         *("\u706f\u7b3c", "\u043a\u043e\u0442", "\u0915\u093f\u0924\u093e\u092c", "½", "ﬁn"),
@@ -222,7 +199,9 @@ def test_words_of_any_kind_have_files_of_their_own(tmp_path):
     assert paths["😀"].name == "p_heatmap_word.png"
 
 
-def test_a_failing_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_heatmaps_save_keeps_the_old_file_after_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     path = maps_of("sky").save(tmp_path)["sky"]
     before = path.read_bytes()
 

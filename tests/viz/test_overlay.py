@@ -1,33 +1,15 @@
-"""Overlays: the tint by hand, and a legend that says the right things and stays readable."""
+"""`draw_overlay`: tint, legend, layout and errors."""
 
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageDraw
 
 from ovseg_d2.viz import class_colors, draw_overlay
 from ovseg_d2.vocab import Vocabulary
 
 _Drawn = list[tuple[tuple[float, float, float, float], str]]
-
-
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> _Drawn:
-    """Give the texts that get drawn, with their boxes (x0, y0, x1, y1) on the legend."""
-    texts: _Drawn = []
-    original = ImageDraw.ImageDraw.text
-
-    def record(
-        self: Any, xy: Any, text: str, fill: Any, font: Any, anchor: str, **kwargs: Any
-    ) -> None:
-        if text:
-            texts.append((self.textbbox(xy, text, font, anchor), text))
-        original(self, xy, text, fill, font, anchor, **kwargs)
-
-    monkeypatch.setattr(ImageDraw.ImageDraw, "text", record)
-    return texts
 
 
 def _image(height: int, width: int) -> np.ndarray:
@@ -38,7 +20,7 @@ def _stripes(height: int, width: int, num_classes: int) -> np.ndarray:
     return np.broadcast_to(np.arange(width) % num_classes, (height, width)).copy()
 
 
-def test_the_tint_is_the_weighted_mean() -> None:
+def test_draw_overlay_tint_is_the_weighted_mean() -> None:
     image, labels = _image(300, 260), _stripes(300, 260, 3)
     labels[:50] = 255
     canvas = np.asarray(draw_overlay(image, labels, ["a", "b", "c"], alpha=0.25))
@@ -48,14 +30,14 @@ def test_the_tint_is_the_weighted_mean() -> None:
 
 
 @pytest.mark.parametrize("alpha", [0.0, 1.0])
-def test_the_ends_of_alpha(alpha: float) -> None:
+def test_draw_overlay_at_alpha_0_and_1(alpha: float) -> None:
     image, labels = _image(256, 256), _stripes(256, 256, 2)
     canvas = np.asarray(draw_overlay(image, labels, ["a", "b"], alpha=alpha))
     expected = image if alpha == 0 else class_colors(["a", "b"])[labels]
     np.testing.assert_array_equal(canvas[:256, :256], expected)
 
 
-def test_legend_lists_what_is_there_largest_first(drawn: _Drawn) -> None:
+def test_draw_overlay_legend_lists_classes_largest_first(drawn: _Drawn) -> None:
     labels = np.full((300, 400), 255)
     labels[:, :100] = 2  # 30000 pixels
     labels[:, 100:110] = 0  # 3000 pixels
@@ -65,20 +47,20 @@ def test_legend_lists_what_is_there_largest_first(drawn: _Drawn) -> None:
     assert [text for _, text in drawn] == ["sea", "90.9 %", "sky", "9.1 %", "red star", "<0.1 %"]
 
 
-def test_swatches_bear_the_class_colours() -> None:
+def test_draw_overlay_swatches_have_the_class_colours() -> None:
     canvas = np.asarray(draw_overlay(_image(256, 256), _stripes(256, 256, 4), list("abcd")))
     legend = {tuple(color) for color in canvas[256:].reshape(-1, 3).tolist()}
     assert {tuple(color) for color in class_colors(list("abcd")).tolist()} <= legend
 
 
-def test_nothing_labelled_says_so(drawn: _Drawn) -> None:
+def test_draw_overlay_without_labelled_pixels(drawn: _Drawn) -> None:
     image = _image(256, 300)
     canvas = draw_overlay(image, np.full((256, 300), 255), ["sky"])
     assert [text for _, text in drawn] == ["no labelled pixel"]
     np.testing.assert_array_equal(np.asarray(canvas)[:256], image)
 
 
-def test_long_names_are_shortened_and_line_breaks_removed(drawn: _Drawn) -> None:
+def test_draw_overlay_shortens_names_and_removes_line_breaks(drawn: _Drawn) -> None:
     name = "a very long name " * 20
     draw_overlay(_image(256, 256), _stripes(256, 256, 2), [name, "two\nlines"])
     names = [text for _, text in drawn if "%" not in text]
@@ -100,28 +82,19 @@ def test_long_names_are_shortened_and_line_breaks_removed(drawn: _Drawn) -> None
         ((1200, 2600), 40),
     ],
 )
-def test_every_text_lies_inside_and_none_on_another(
-    size: tuple[int, int], num_classes: int, drawn: _Drawn
+def test_draw_overlay_texts_lie_inside_without_overlap(
+    size: tuple[int, int], num_classes: int, check_layout: Any
 ) -> None:
     names = [f"class number {i}" + " with a tail" * (i % 7) for i in range(num_classes)]
     labels = _stripes(*size, num_classes)
-    canvas = draw_overlay(_image(*size), labels, names)
-    assert isinstance(canvas, Image.Image)
-    boxes = np.array([box for box, _ in drawn])
-    assert boxes.min() >= 0
-    assert boxes[:, 2].max() <= canvas.width
-    assert boxes[:, 3].max() <= canvas.height
-    for i, (x0, y0, x1, y1) in enumerate(boxes):
-        rest = np.delete(boxes, i, axis=0)
-        apart = (rest[:, 0] >= x1) | (rest[:, 2] <= x0) | (rest[:, 1] >= y1) | (rest[:, 3] <= y0)
-        assert apart.all(), drawn[i][1]
+    check_layout(draw_overlay(_image(*size), labels, names))
 
 
-def test_many_classes_do_not_explode(drawn: _Drawn) -> None:
+def test_draw_overlay_legend_of_many_classes_is_bounded(drawn: _Drawn) -> None:
     canvas = draw_overlay(_image(300, 600), _stripes(300, 600, 150), [f"n{i}" for i in range(150)])
     assert canvas.width == 600
     assert canvas.height <= 2 * 300 + 20
-    # Three columns of 16 rows, as tall as the image; the last place of all is for the rest.
+    # Three columns of 16 rows, as tall as the image; the last place is for the rest.
     assert len(drawn) % 2 == 0
     listed = len(drawn) // 2 - 1
     assert listed == 3 * 16 - 1
@@ -129,7 +102,7 @@ def test_many_classes_do_not_explode(drawn: _Drawn) -> None:
     assert drawn[-1][1] == f"{100 * (150 - listed) / 150:.1f} %"
 
 
-def test_the_rest_is_summed_up(drawn: _Drawn) -> None:
+def test_draw_overlay_legend_sums_up_the_smallest_classes(drawn: _Drawn) -> None:
     draw_overlay(_image(1, 40), _stripes(1, 40, 40), [f"a longer name {i}" for i in range(40)])
     texts = [text for _, text in drawn]
     assert texts[:2] == ["a longer name 0", "2.5 %"]
@@ -142,9 +115,7 @@ def test_the_rest_is_summed_up(drawn: _Drawn) -> None:
 @pytest.mark.parametrize(
     ("size", "shown"), [((96, 64), (192, 128)), ((300, 20), (300, 40)), ((1, 500), (24, 500))]
 )
-def test_small_images_are_enlarged_by_whole_factors(
-    size: tuple[int, int], shown: tuple[int, int]
-) -> None:
+def test_draw_overlay_enlarges_small_images(size: tuple[int, int], shown: tuple[int, int]) -> None:
     image = _image(*size)
     canvas = np.asarray(draw_overlay(image, np.zeros(size, int), ["a"], alpha=0))
     factor_h, factor_w = shown[0] // size[0], shown[1] // size[1]
@@ -152,7 +123,7 @@ def test_small_images_are_enlarged_by_whole_factors(
     np.testing.assert_array_equal(canvas[: shown[0], : shown[1]], expected)
 
 
-def test_more_classes_than_255() -> None:
+def test_draw_overlay_of_300_classes() -> None:
     labels = np.full((256, 256), 255)
     canvas = draw_overlay(
         _image(256, 256), labels, [f"n{i}" for i in range(300)], alpha=1, ignore_label=None
@@ -174,7 +145,7 @@ def test_more_classes_than_255() -> None:
         ({"ignore_label": 1}, "ignore_label is 1, which is also the class 'b'"),
     ],
 )
-def test_refuses(changes: dict[str, Any], message: str) -> None:
+def test_draw_overlay_refuses(changes: dict[str, Any], message: str) -> None:
     arguments = {
         "image": np.zeros((4, 4, 3), np.uint8),
         "labels": np.zeros((4, 4), int),

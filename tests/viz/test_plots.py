@@ -1,4 +1,4 @@
-"""Plots are files that hold curves."""
+"""`plot_curves`."""
 
 import numpy as np
 import pytest
@@ -14,22 +14,21 @@ def draw(path, points):
     return np.asarray(Image.open(path).convert("RGB")).astype(int)
 
 
-def test_a_curve_is_drawn_where_its_points_are(tmp_path):
+def test_plot_curves_draws_the_points(tmp_path):
     rising = draw(tmp_path / "up.png", [(0, 0), (10, 10)])
     falling = draw(tmp_path / "down.png", [(0, 10), (10, 0)])
     assert rising.shape == falling.shape
     assert (rising != falling).any()
 
 
-def test_the_order_of_points_does_not_matter(tmp_path):
+def test_plot_curves_sorts_points(tmp_path):
     one = draw(tmp_path / "a.png", [(0, 0), (5, 9), (10, 3)])
     other = draw(tmp_path / "b.png", [(10, 3), (0, 0), (5, 9)])
     assert (one == other).all()
 
 
 @pytest.mark.parametrize("first", [("one",), ("one", "two")])
-def test_a_name_has_its_color_in_all_panels(tmp_path, first):
-    """Neither the first again for another name, nor a third for one that had its own."""
+def test_plot_curves_keep_colours_across_panels(tmp_path, first):
     points = {"one": [(0, 0), (10, 0)], "two": [(0, 5), (10, 5)]}
     panels = {"a": {name: points[name] for name in first}, "b": {"two": points["two"]}}
     plot_curves(tmp_path / "two.png", panels, x_label="x")
@@ -40,7 +39,7 @@ def test_a_name_has_its_color_in_all_panels(tmp_path, first):
 
 
 @pytest.mark.parametrize("panels", [{}, {"mIoU (%)": {}}])
-def test_nothing_to_draw_is_refused(tmp_path, panels):
+def test_plot_curves_refuses_empty_panels(tmp_path, panels):
     with pytest.raises(ValueError, match="give each a curve"):
         plot_curves(tmp_path / "none.png", panels, x_label="x")
     assert not list(tmp_path.iterdir())
