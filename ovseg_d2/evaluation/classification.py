@@ -9,8 +9,9 @@ import numpy as np
 from ..d2.data import MetadataCatalog
 from ..d2.evaluation import DatasetEvaluator
 from ..d2.utils import comm
+from .sem_seg import harmonic_mean
 
-__all__ = ["ClassificationEvaluator", "accuracy_of_sets", "harmonic_mean"]
+__all__ = ["ClassificationEvaluator", "accuracy_of_sets"]
 
 _TOP = 5
 
@@ -122,11 +123,6 @@ def accuracy_of_sets(
             pair = (numbers[f"accuracy_{known}"], numbers[f"accuracy_{new}"])
             numbers["harmonic_accuracy"] = harmonic_mean(*pair)
     return numbers
-
-
-def harmonic_mean(first: float, second: float) -> float:
-    """Harmonic mean of two numbers of at least 0; 0 if both are 0."""
-    return 0.0 if first + second == 0 else 2 * first * second / (first + second)
 
 
 def _cautions_of(dataset_name: str, num_classes: int) -> list[str]:

@@ -16,7 +16,13 @@ from ..ops import size_remedy
 from ..vocab import IGNORED, LabelCodes, label_codes, read_class_names, tell_apart
 from .cautions import cautions_of_classes
 
-__all__ = ["OVSegSemSegEvaluator", "check_labelled", "mean_of_present", "means_of_sets"]
+__all__ = [
+    "OVSegSemSegEvaluator",
+    "check_labelled",
+    "harmonic_mean",
+    "mean_of_present",
+    "means_of_sets",
+]
 
 
 class OVSegSemSegEvaluator(SemSegEvaluator):
@@ -264,11 +270,16 @@ def means_of_sets(
         if not {known, new} <= set(class_sets):
             continue
         first, second = means[f"{measure}_{known}"], means[f"{measure}_{new}"]
-        means[harmonic] = 0.0 if first + second == 0 else 2 * first * second / (first + second)
+        means[harmonic] = harmonic_mean(first, second)
         # The mean over all classes of both sets is not the mean of the two means.
         both = [*class_sets[known], *class_sets[new]]
         means[f"{measure}_{known}_{new}"] = mean_of_present(values[both])
     return means
+
+
+def harmonic_mean(first: float, second: float) -> float:
+    """Harmonic mean of two numbers of at least 0; 0 if both are 0, NaN if one is NaN."""
+    return 0.0 if first + second == 0 else 2 * first * second / (first + second)
 
 
 def mean_of_present(values: np.ndarray) -> float:

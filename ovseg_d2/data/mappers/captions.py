@@ -14,25 +14,11 @@ from ..images import ImageReadError
 from ..readers import read_captions, read_image_of
 from ..sampler import Draw, sample_rng
 from ..views import draw_part
+from .geometry import check_area, flipped_axis
 
-__all__ = ["FLIPPED_AXIS", "CaptionMapper", "check_flip"]
+__all__ = ["CaptionMapper"]
 
 _logger = logging.getLogger(__name__)
-# INPUT.RANDOM_FLIP -> axis of (H, W) that is flipped.
-FLIPPED_AXIS = {"none": None, "horizontal": 1, "vertical": 0}
-
-
-def check_flip(flip: str) -> str:
-    """Check that ``flip`` is a key of `FLIPPED_AXIS` and return it.
-
-    Raises:
-        ValueError: another value.
-    """
-    if flip not in FLIPPED_AXIS:
-        raise ValueError(
-            f"flip={flip!r}; set INPUT.RANDOM_FLIP to one of {', '.join(FLIPPED_AXIS)}"
-        )
-    return flip
 
 
 class CaptionMapper:
@@ -81,14 +67,9 @@ class CaptionMapper:
                 f"crop_size={list(crop_size)}; set INPUT.CAPTION_CROP.SIZE to height and width in "
                 "pixels, or to [] to keep whole images"
             )
-        if len(crop_area) != 2 or not 0 < crop_area[0] <= crop_area[1] <= 1:
-            raise ValueError(
-                f"crop_area={list(crop_area)}; set INPUT.CAPTION_CROP.AREA to two shares above 0 "
-                "and up to 1, the smaller one first"
-            )
         self._crop_size = tuple(crop_size)
-        self._crop_area = (float(crop_area[0]), float(crop_area[1]))
-        self._flipped_axis = FLIPPED_AXIS[check_flip(flip)]
+        self._crop_area = check_area("INPUT.CAPTION_CROP.AREA", crop_area)
+        self._flipped_axis = flipped_axis(flip)
         self._image_format = check_image_format(image_format)
 
     @classmethod

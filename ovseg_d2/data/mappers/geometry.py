@@ -21,7 +21,10 @@ from ...d2.data.transforms import (
 )
 from ...masks import nearest_pixels
 
-__all__ = ["geometry_from_config", "transform_masks"]
+__all__ = ["check_area", "flipped_axis", "geometry_from_config", "transform_masks"]
+
+# INPUT.RANDOM_FLIP -> axis of (H, W) that is flipped.
+_FLIPPED_AXIS = {"none": None, "horizontal": 1, "vertical": 0}
 
 
 def geometry_from_config(cfg: CfgNode, *, balance: bool = False) -> list[Augmentation]:
@@ -52,12 +55,37 @@ def geometry_from_config(cfg: CfgNode, *, balance: bool = False) -> list[Augment
         )
     elif crop.ENABLED:
         geometry.append(RandomCrop(crop.TYPE, crop.SIZE))
-    flip = cfg.INPUT.RANDOM_FLIP
-    if flip not in ("none", "horizontal", "vertical"):
-        raise ValueError(f"INPUT.RANDOM_FLIP {flip!r} is not one of none, horizontal, vertical")
-    if flip != "none":
-        geometry.append(RandomFlip(horizontal=flip == "horizontal", vertical=flip == "vertical"))
+    axis = flipped_axis(cfg.INPUT.RANDOM_FLIP)
+    if axis is not None:
+        geometry.append(RandomFlip(horizontal=axis == 1, vertical=axis == 0))
     return geometry
+
+
+def flipped_axis(flip: str) -> int | None:
+    """Axis of (H, W) that a value of INPUT.RANDOM_FLIP flips, or None.
+
+    Raises:
+        ValueError: an unknown value.
+    """
+    if flip not in _FLIPPED_AXIS:
+        raise ValueError(
+            f"flip={flip!r}; set INPUT.RANDOM_FLIP to one of {', '.join(_FLIPPED_AXIS)}"
+        )
+    return _FLIPPED_AXIS[flip]
+
+
+def check_area(key: str, area: Sequence[float]) -> tuple[float, float]:
+    """Check that a config key holds two rising shares of an area and return them.
+
+    Raises:
+        ValueError: other values.
+    """
+    if len(area) != 2 or not 0 < area[0] <= area[1] <= 1:
+        raise ValueError(
+            f"the area is {list(area)}; set {key} to two shares above 0 and up to 1, the smaller "
+            "one first"
+        )
+    return float(area[0]), float(area[1])
 
 
 def transform_masks(masks: np.ndarray, transforms: Sequence[Transform]) -> np.ndarray:

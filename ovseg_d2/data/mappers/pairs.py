@@ -14,7 +14,7 @@ from ..arrays import check_image_format, image_tensor, order_channels
 from ..readers import LabelFileError, read_image_of
 from ..sampler import Draw, sample_rng
 from ..views import draw_part
-from .captions import FLIPPED_AXIS, check_flip
+from .geometry import check_area, flipped_axis
 from .label_pairs import LabelPairs
 
 __all__ = ["PairMapper"]
@@ -52,13 +52,8 @@ class PairMapper:
             ValueError: an option out of its range.
         """
         self._expand_ratio = CropOptions(expand_ratio=expand_ratio).expand_ratio
-        if len(part_area) != 2 or not 0 < part_area[0] <= part_area[1] <= 1:
-            raise ValueError(
-                f"part_area={tuple(part_area)}; set INPUT.PAIRS.PART_AREA to two shares above 0 "
-                "and up to 1, the smaller one first"
-            )
-        self._part_area = (float(part_area[0]), float(part_area[1]))
-        self._flipped_axis = FLIPPED_AXIS[check_flip(flip)]
+        self._part_area = check_area("INPUT.PAIRS.PART_AREA", part_area)
+        self._flipped_axis = flipped_axis(flip)
         self._image_format = check_image_format(image_format)
         self._label_pairs = LabelPairs()
 

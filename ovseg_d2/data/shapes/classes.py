@@ -40,13 +40,8 @@ NUM_OBJECT_CLASSES = len(COLORS) * len(KINDS)
 CLASSES: tuple[str, ...] = tuple(f"{c} {k}" for c in COLORS for k in KINDS) + GROUNDS
 
 
-def object_class_id(color: int, kind: int) -> int:
-    """Class id of a colour and a kind, given by their numbers."""
-    return color * len(KINDS) + kind
-
-
 def split_object_class(class_id: int) -> tuple[int, int]:
-    """Colour and kind numbers of an object class, the inverse of `object_class_id`."""
+    """Colour and kind numbers of an object class."""
     return divmod(class_id, len(KINDS))
 
 

@@ -17,7 +17,6 @@ from ovseg_d2.data.shapes.classes import (
     OUTLINES,
     PATTERNS,
     article,
-    object_class_id,
     split_object_class,
     training_label_map,
 )
@@ -37,11 +36,9 @@ def test_classes_are_72_pairs_and_8_grounds():
     assert CLASSES[NUM_OBJECT_CLASSES:] == GROUNDS
 
 
-def test_object_class_id_and_its_inverse():
+def test_split_object_class():
     for (c, color), (k, kind) in itertools.product(enumerate(COLORS), enumerate(KINDS)):
-        class_id = object_class_id(c, k)
-        assert CLASSES[class_id] == f"{color} {kind}"
-        assert split_object_class(class_id) == (c, k)
+        assert split_object_class(CLASSES.index(f"{color} {kind}")) == (c, k)
 
 
 def test_class_sets_hold_60_25_and_15_percent():
