@@ -186,28 +186,29 @@ def clone(tmp_path):
 INSTALL = "-m|pip|install|"
 
 
-def test_make_installs_on_the_first_run_only(clone):
+def test_make_installs_once_and_after_changes(clone):
+    """An editable install points to its folder, so a moved clone is installed again."""
     assert clone.run("make", "test").returncode == 0
-    order = [
-        clone.calls.index(clone.called(words)[0]) for words in (INSTALL, "check_setup", "pytest")
-    ]
+    steps = (INSTALL, "check_setup", "pytest")
+    order = [clone.calls.index(clone.called(words)[0]) for words in steps]
     assert order == sorted(order)
     assert clone.called(INSTALL)[0].split("|")[-3:-1] == ["-e", ".[dev]"]
     for target in ("test", "demo"):
         assert clone.run("make", target).returncode == 0
         assert clone.called(INSTALL) == clone.called("venv") == []
     assert len(clone.called("tools/demo.py")) == 1
-
-
-@pytest.mark.parametrize("name", ["setup.py", "pyproject.toml"])
-def test_make_installs_changed_requirements(clone, name):
-    clone.run("make", "test")
-    stamp = clone.folder / ".venv/.ovseg_d2-installed"
-    later = stamp.stat().st_mtime + 10
-    os.utime(clone.folder / name, (later, later))
-    clone.run("make", "test")
+    for name in ("setup.py", "pyproject.toml"):
+        later = (clone.folder / ".venv/.ovseg_d2-installed").stat().st_mtime + 10
+        os.utime(clone.folder / name, (later, later))
+        clone.run("make", "test")
+        assert len(clone.called(INSTALL)) == 1 and clone.called("venv") == []
+        os.utime(clone.folder / name, (1, 1))
+    moved = clone.folder.rename(clone.folder.with_name("moved"))
+    clone.folder, clone.python = moved, moved / "fake python"
+    assert clone.run("make", "test").returncode == 0
     assert len(clone.called(INSTALL)) == 1
-    assert clone.called("venv") == []
+    clone.run("make", "test")
+    assert clone.called(INSTALL) == []
 
 
 @pytest.mark.parametrize("failure", ["FAKE_PIP", "FAKE_PAIR"])
@@ -233,19 +234,6 @@ def test_make_keeps_an_environment_unless_it_is_broken(clone):
     (clone.folder / ".venv/.ovseg_d2-installed").unlink()
     clone.run("make", "test")
     assert len(clone.called("-m|venv|--clear|.venv")) == 1
-
-
-def test_make_installs_a_moved_clone_again(clone):
-    """An editable install points to the folder it was made in."""
-    clone.run("make", "test")
-    moved = clone.folder.with_name("moved")
-    clone.folder.rename(moved)
-    clone.folder = moved
-    clone.python = moved / "fake python"
-    assert clone.run("make", "test").returncode == 0
-    assert len(clone.called(INSTALL)) == 1
-    clone.run("make", "test")
-    assert clone.called(INSTALL) == []
 
 
 @pytest.mark.parametrize("target", ["setup", "demo", "test", "lint"])
@@ -278,46 +266,26 @@ def test_make_test_takes_a_d2_path_with_spaces(clone):
     assert clone.run("make", "test", "D2=../my d2", PYTHONPATH="/before").returncode == 0
     assert clone.called("pytest")[0].endswith(f"PYTHONPATH={checkout}:/before")
     assert clone.called(INSTALL) == []
-    # And without it, nothing of it.
     clone.run("make", "test")
     assert clone.called("pytest")[0].endswith("PYTHONPATH=")
-
-
-def test_make_test_refuses_a_folder_without_detectron2(clone):
     result = clone.run("make", "test", "D2=/a b/c")
-    assert result.returncode != 0
+    assert result.returncode != 0 and clone.calls == []
     assert "D2=/a b/c is no checkout of detectron2" in result.stderr
-    assert clone.calls == []
-
-
-def test_make_dry_run_shows_no_expanded_path(clone):
     result = clone.run("make", "-n", "test", "D2=/a b/c")
-    assert '$(cd -- "$D2" && pwd)' in result.stdout
-    assert "/a b/c" not in result.stdout
+    assert '$(cd -- "$D2" && pwd)' in result.stdout and "/a b/c" not in result.stdout
 
 
-def test_make_demo_hands_words_and_image_on_unchanged(clone):
+def test_make_hands_words_image_and_arguments_on_unchanged(clone):
     words, image = 'bob\'s "red" star, grün, $HOME & co', "my images/a b.png"
     # make reads a lone dollar as the start of a variable; two stand for one.
     result = clone.run(
         "make", "demo", f"PICTURE={image}", "WORDS=" + words.replace("$", "$$"), WORDS="other"
     )
     assert result.returncode == 0
-    arguments = clone.called("tools/demo.py")[0].split("|")
-    assert arguments[:-1] == [
-        "tools/demo.py",
-        "--config-file",
-        "configs/maskclip.yaml",
-        "--input",
-        image,
-        "--classes",
-        words,
-        "--output",
-        "output/demo",
+    assert clone.called("tools/demo.py")[0].split("|")[:-1] == [
+        *("tools/demo.py", "--config-file", "configs/maskclip.yaml", "--input", image),
+        *("--classes", words, "--output", "output/demo"),
     ]
-
-
-def test_make_test_hands_arguments_to_pytest(clone):
     clone.run("make", "test", "ARGS=-k 'a or b' -x")
     assert clone.called("-m|pytest|-k|a or b|-x|")
 
@@ -325,9 +293,8 @@ def test_make_test_hands_arguments_to_pytest(clone):
 def test_make_refuses_an_old_or_missing_python(clone):
     result = clone.run("make", "test", FAKE_OLD="1")
     assert result.returncode != 0
-    assert "Python 3.10 or later is needed" in result.stderr
-    assert "Python 3.8.1" in result.stderr
-    assert "make PYTHON=" in result.stderr
+    for words in ("Python 3.10 or later is needed", "Python 3.8.1", "make PYTHON="):
+        assert words in result.stderr
     assert not (clone.folder / ".venv").exists()
     result = clone.run("make", "test", PYTHON="no-such-python")
     assert result.returncode != 0

@@ -208,14 +208,18 @@ def test_loss_is_the_criterions_on_the_padded_batch():
     model, rows = system().eval(), texts()
     images = pictures((13, 20), (24, 9), (8, 8))
     ids, masks = objects(images, 2, 3, 0)
+    batches = []
+    hook = model.backbone.register_forward_pre_hook(lambda _, args: batches.append(args[0]))
     losses = model(images, ClassTexts(rows), ids, masks)
+    hook.remove()
     assert sorted(losses) == sorted(
         f"loss_{name}{suffix}" for name in ("ce", "mask", "dice") for suffix in ("", "_0")
     )
-    batch, _ = model._batch(images)
     padded = [torch.zeros(len(each), 24, 24, dtype=torch.bool) for each in masks]
     for whole, part in zip(padded, masks, strict=True):
         whole[:, : part.shape[1], : part.shape[2]] = part
+    (batch,) = batches
+    assert batch.shape == (3, 3, 24, 24)
     layers = model.head(model.backbone(batch), all_layers=True)
     predictions = [
         (model.class_logits(p.query_feats, ClassTexts(rows)), p.mask_logits) for p in layers
