@@ -1,6 +1,6 @@
-"""Weight files of any format, read without running anything that is in them.
+"""Readers of weight files of many formats that execute nothing in the files.
 
-The package imports nothing of ours, and every other module may import it.
+This package imports no other room of the project, and every room may import it.
 """
 
 from .checkpoint import read_checkpoint, read_last_checkpoint

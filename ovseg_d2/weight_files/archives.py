@@ -1,4 +1,4 @@
-"""zip archives of PyTorch: those of `torch.save`, and TorchScript, whose code is not run."""
+"""PyTorch's zip archives, of `torch.save` and of TorchScript; their code is not executed."""
 
 import io
 import os
@@ -21,10 +21,10 @@ _MOST_CODE = 2**24  # bytes of one source file
 
 
 def read_archive(path: Path) -> Any:
-    """Read the content of an archive: what was saved, or the state dict of a TorchScript module.
+    """Read the saved object of an archive, or the state dict of a TorchScript module.
 
     Raises:
-        UnreadableError: it is no archive of PyTorch, or damaged.
+        UnreadableError: the file is not an archive of PyTorch, or damaged.
     """
     with zipfile.ZipFile(path) as archive:
         return _Archive(archive, os.path.getsize(path)).read()
@@ -58,37 +58,38 @@ class _Archive:
         return self._entries.get(self._root + name)
 
     def _bytes(self, info: zipfile.ZipInfo) -> bytearray:
-        """Read an entry that is stored as it is; a packed one could unpack to any size."""
+        """Read an entry that is not compressed; a compressed one could unpack to any size."""
         if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
             raise UnreadableError(
-                f"its part {info.filename[:100]!r} is packed, which PyTorch does not do",
+                f"its part {info.filename[:100]!r} is compressed, which PyTorch does not do",
                 "give the file that torch.save wrote",
             )
         data = bytearray(info.file_size)
         with self._zip.open(info) as file:
-            # To the end, where the checksum is compared.
+            # Reading to the end compares the checksum.
             if cast(io.BufferedIOBase, file).readinto(data) != len(data) or file.read(1):
                 raise UnreadableError("it is truncated")
         return data
 
     def _storage(self, pid: Any) -> Storage:
-        about = parse_storage_id(pid)
-        info = self._entry(f"data/{about.key}")
-        if info is None or info.file_size != about.num_bytes:
+        storage_id = parse_storage_id(pid)
+        key = storage_id.key
+        info = self._entry(f"data/{key}")
+        if info is None or info.file_size != storage_id.num_bytes:
             raise UnreadableError(
-                f"its part {'data/' + about.key[:100]!r} has {info.file_size if info else 'no'} "
-                f"bytes instead of {about.num_bytes}"
+                f"its part {'data/' + key[:100]!r} has {info.file_size if info else 'no'} "
+                f"bytes instead of {storage_id.num_bytes}"
             )
-        if about.key not in self._storages:
+        if key not in self._storages:
             data = self._bytes(info)
             # An empty buffer cannot be viewed.
             empty = torch.empty(0, dtype=torch.uint8)
             values = torch.frombuffer(data, dtype=torch.uint8) if data else empty
-            self._storages[about.key] = Storage(values)
-        return Storage(self._storages[about.key].values.view(about.dtype))
+            self._storages[key] = Storage(values)
+        return Storage(self._storages[key].values.view(storage_id.dtype))
 
     def _source(self, module: str) -> str:
-        """Source of a module of TorchScript, such as ``__torch__.torch.nn``; "" without one."""
+        """Source of a TorchScript module, such as ``__torch__.torch.nn``; "" if missing."""
         info = self._entry(f"code/{module.replace('.', '/')}.py")
         if info is None or info.file_size > _MOST_CODE:
             return ""
@@ -97,13 +98,16 @@ class _Archive:
 
 
 def _describe(names: list[str]) -> tuple[str, str]:
-    """Say what a zip archive is that holds no weights, and what to do."""
+    """Return what a zip archive without weights is, and the remedy."""
     weights = [name for name in names if name.endswith((".pth", ".pt", ".pkl", ".safetensors"))]
     if any(name.endswith(".npy") for name in names):
         return "it is an archive of numpy's arrays (.npz)", "give weights of PyTorch"
     if any(name.endswith("pickle_module_info.txt") for name in names):
-        return "it is an archive of torch.package, which holds code", "save its state dict alone"
+        return "it is an archive of torch.package, which holds code", "save only its state dict"
     if weights:
-        return f"it is a zip archive that holds {weights[0][:100]!r}", "unpack it and give that one"
+        return (
+            f"it is a zip archive that holds {weights[0][:100]!r}",
+            "unpack it and give that file",
+        )
     first = f" and begins with {names[0][:100]!r}" if names else " and is empty"
-    return f"it is a zip archive, which is not of PyTorch{first}", "give a file of weights"
+    return f"it is a zip archive, but not of PyTorch{first}", "give a file of weights"

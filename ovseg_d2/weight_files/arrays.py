@@ -1,4 +1,4 @@
-"""numpy's arrays and Python's containers in pickles."""
+"""Pickled numpy arrays and Python containers."""
 
 import math
 import re
@@ -18,33 +18,33 @@ _NUMBERS = re.compile(r"[?bhilqBHILQefdFD]|b1|[iu][1248]|f[248]|c(8|16)")
 
 
 class _DType(Restorable):
-    """A type of numpy. It is made from its name alone: numpy's own way accepts broken types."""
+    """A numpy dtype, built from its name only: numpy's unpickling accepts broken dtypes."""
 
     def __init__(self, name: Any, *_: Any) -> None:
-        """Take a name such as "f4"."""
+        """Store a name such as "f4"."""
         self._name = _text(name)
         self._order: Literal["<", ">", "="] = "="
 
     def restore(self, state: Any) -> None:
-        """Take the byte order; records and subarrays are no numbers."""
+        """Store the byte order; records and subarrays are not numbers."""
         _version, order, *parts = state
         if any(part is not None for part in parts[:3]):
             self._name = "record"
-        found = _text(order)
-        self._order = "<" if found == "<" else ">" if found == ">" else "="
+        sign = _text(order)
+        self._order = "<" if sign == "<" else ">" if sign == ">" else "="
 
     def find(self) -> np.dtype[Any] | None:
-        """The type; None where it is not one of numbers."""
+        """Return the dtype; None if it is not one of numbers."""
         if not _NUMBERS.fullmatch(self._name):
             return None
         return np.dtype(self._name).newbyteorder(self._order)
 
 
 class _Array(Restorable):
-    """An array whose content comes later."""
+    """An array whose content follows in the pickle."""
 
     def __init__(self, kind: Any, *_: Any) -> None:
-        """Start without content; only arrays themselves are made."""
+        """Start without content; subclasses of arrays are refused."""
         if kind != Name(ARRAY):
             raise UnreadableError(
                 f"it holds an array of the kind {getattr(kind, 'full', '')[:100]}"
@@ -52,27 +52,27 @@ class _Array(Restorable):
         self.value: Any = None
 
     def restore(self, state: Any) -> None:
-        """Take shape, type and bytes."""
+        """Build the array from shape, dtype and bytes."""
         _version, shape, dtype, is_fortran, data = state
         self.value = _build_array(data, dtype, shape, "F" if is_fortran else "C")
 
 
 def _build_array(data: Any, dtype: Any, shape: Any, order: Any = "C") -> Any:
-    found = dtype.find() if isinstance(dtype, _DType) else None
-    if found is None:
-        return Instance(ARRAY)  # of objects or texts: no weights
+    number = dtype.find() if isinstance(dtype, _DType) else None
+    if number is None:
+        return Instance(ARRAY)  # of objects or texts, not weights
     if not all(type(side) is int and side >= 0 for side in shape):
         raise UnreadableError("the shape of an array is damaged")
     data = data.encode("latin1") if isinstance(data, str) else data
-    if len(data) != math.prod(shape) * found.itemsize:
+    if len(data) != math.prod(shape) * number.itemsize:
         raise UnreadableError(f"an array of shape {tuple(shape)} has {len(data)} bytes")
-    flat = np.frombuffer(data, found).astype(found.newbyteorder("="))
+    flat = np.frombuffer(data, number).astype(number.newbyteorder("="))
     return flat.reshape(shape, order="F" if order == "F" else "C")
 
 
 def _build_scalar(dtype: Any, data: Any = b"") -> Any:
-    found = _build_array(data, dtype, (1,))
-    return found if isinstance(found, Instance) else found[0]
+    array = _build_array(data, dtype, (1,))
+    return array if isinstance(array, Instance) else array[0]
 
 
 def _text(value: Any) -> str:
@@ -80,18 +80,18 @@ def _text(value: Any) -> str:
 
 
 def _encode(text: str, encoding: str) -> bytes:
-    if encoding != "latin1":  # the one that pickles of bytes use
+    if encoding != "latin1":  # used by pickles of bytes
         raise UnreadableError("its bytes are damaged")
     return text.encode("latin1")
 
 
 def _build_ordered(pairs: Any = ()) -> OrderedDict[Any, Any]:
-    found: OrderedDict[Any, Any] = OrderedDict()
+    ordered: OrderedDict[Any, Any] = OrderedDict()
     for key, value in pairs:
         if not isinstance(key, str | int):
             raise UnreadableError(f"a key of its dicts is a {type(key).__name__}")
-        found[key] = value
-    return found
+        ordered[key] = value
+    return ordered
 
 
 def _build_bytes(*parts: Any) -> bytes:
@@ -104,23 +104,18 @@ def _build_bytes(*parts: Any) -> bytes:
     raise UnreadableError("its bytes are damaged")
 
 
-def _build_set(items: Any = ()) -> list[Any]:
-    """Give a list: nothing that is read here needs the other."""
-    return list(items)
-
-
 _Functions = dict[str, Callable[..., Any]]
 _NUMPY: _Functions = {
     "multiarray._reconstruct": _Array,
     "multiarray.scalar": _build_scalar,
     "numeric._frombuffer": _build_array,
 }
-# Full name -> what is called in its place.
+# Full name -> function called in its place.
 PLAIN_FUNCTIONS: _Functions = {
     "collections.OrderedDict": _build_ordered,
     "collections.defaultdict": lambda *_: {},
     "collections.Counter": lambda counts=(): dict(counts),
-    "builtins.set": _build_set,
+    "builtins.set": lambda items=(): list(items),
     "builtins.bytes": _build_bytes,
     "builtins.bytearray": _build_bytes,
     "_codecs.encode": _encode,
@@ -132,7 +127,7 @@ PLAIN_FUNCTIONS: _Functions = {
 
 
 def resolve_arrays(value: Any) -> Any:
-    """Put the arrays themselves in the places of what stood for them while a pickle was read."""
+    """Replace the placeholders of arrays and dtypes in the content of a pickle."""
     return _resolve(value, {})
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints as detectron2 lays them out: weights under "model", and further entries."""
+"""Checkpoints in detectron2's layout: weights under "model", and other entries."""
 
 import os
 from pathlib import Path
@@ -13,30 +13,30 @@ _LONGEST_NAME = 4096  # bytes
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read a checkpoint, whatever its weights are wrapped in.
+    """Read a checkpoint, with its weights under any of the entries of `find_weights`.
 
     Returns:
         The entries of the file, with the state dict under "model".
 
     Raises:
-        FileNotFoundError: there is no such file.
-        WeightFileError: it holds no weights that can be used.
+        FileNotFoundError: the file does not exist.
+        WeightFileError: it holds no usable weights.
     """
     weights, others = find_weights(read_weight_file(path), path)
     return {**others, "model": weights}
 
 
 def read_last_checkpoint(folder: str | os.PathLike[str]) -> str:
-    """Read which checkpoint of a folder is the last.
+    """Read the path of a folder's last checkpoint.
 
     Args:
-        folder: has a file ``last_checkpoint`` with a name.
+        folder: contains a file ``last_checkpoint`` with the name.
 
     Returns:
-        Path of the checkpoint; "" where there is no ``last_checkpoint``.
+        Path of the checkpoint; "" if there is no ``last_checkpoint``.
 
     Raises:
-        ValueError: the name leads out of the folder.
+        ValueError: the name is not that of a file in the folder.
     """
     path = Path(folder) / "last_checkpoint"
     try:
@@ -46,7 +46,7 @@ def read_last_checkpoint(folder: str | os.PathLike[str]) -> str:
         return ""
     if name in (".", "..") or any(sign in name for sign in "/\\\0"):
         raise ValueError(
-            f"{path} names {name[:100]!r}, which is no file of its own folder; write the name of a "
-            "checkpoint there into it, or start anew without --resume"
+            f"{path} names {name[:100]!r}, which is not a file name; write the name of a "
+            "checkpoint in its folder into it, or start anew without --resume"
         )
     return os.path.join(folder, name)

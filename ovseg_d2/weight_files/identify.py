@@ -1,4 +1,4 @@
-"""What a file is that is no weight file, from its first bytes."""
+"""Description of a file that is not a weight file, from its first bytes."""
 
 import string
 
@@ -29,13 +29,13 @@ _PRINTABLE = frozenset(string.printable.encode())
 
 
 def identify(head: bytes) -> tuple[str, str]:
-    """Say what a file is.
+    """Describe a file.
 
     Args:
-        head: its first bytes; some thousand are enough.
+        head: its first bytes, a few thousand.
 
     Returns:
-        What it is, such as "it is empty", and the remedy.
+        A clause such as "it is empty", and the remedy.
     """
     if not head:
         return "it is empty", "download it again"
@@ -60,11 +60,11 @@ def identify(head: bytes) -> tuple[str, str]:
     if start.startswith((b'{"metadata"', b"{")) and b"weight_map" in head:
         return (
             "it is an index of weights in several files",
-            "give one file that holds them all",
+            "give one file that holds all weights",
         )
     if sum(byte in _PRINTABLE for byte in head) > 0.95 * len(head):
         words = " ".join(head[:200].decode("ascii", "replace").split())[:40]
         return f"it is a text that begins with {words!r}", "download the file itself"
-    return "it is damaged, or of no format that is known", (
+    return "it is damaged, or of an unknown format", (
         "give a file of torch.save, a .safetensors or detectron2's .pkl"
     )

@@ -1,4 +1,4 @@
-"""Single pickles, and the files of `torch.save` before PyTorch 1.6: pickles, then storages."""
+"""Plain pickles, and files of `torch.save` before PyTorch 1.6: pickles followed by storages."""
 
 import mmap
 from typing import Any
@@ -20,23 +20,19 @@ def read_pickle(file: mmap.mmap) -> Any:
     """Read a pickle of arrays and plain containers, or an old file of `torch.save`.
 
     Args:
-        file: at its start; never reads more than there is.
+        file: at its start.
 
     Raises:
-        UnreadableError: it holds code, or is damaged.
+        UnreadableError: the file holds code, or is damaged.
     """
     first = resolve_arrays(PlainUnpickler(file, TORCH_FUNCTIONS).load())
     return _LegacyFile(file).read() if first == _MAGIC_NUMBER else first
 
 
 def foreign_names(file: mmap.mmap) -> list[str]:
-    """List the names in a pickle that Python's own unpickler would import, but for numpy's arrays.
+    """List the names in a pickle that Python's unpickler would import, except numpy's arrays.
 
-    Args:
-        file: at its start.
-
-    Raises:
-        UnreadableError: as for `read_pickle`.
+    Arguments and errors are those of `read_pickle`.
     """
     unpickler = PlainUnpickler(file, PLAIN_FUNCTIONS)
     unpickler.load()
@@ -52,9 +48,9 @@ class _LegacyFile:
 
     def read(self) -> Any:
         if self._load() != _PROTOCOL:
-            raise UnreadableError("it is of a format of torch.save that is unknown")
-        about = self._load()
-        if not isinstance(about, dict) or not about.get("little_endian"):
+            raise UnreadableError("it is of an unknown format of torch.save")
+        system = self._load()
+        if not isinstance(system, dict) or not system.get("little_endian"):
             raise UnreadableError("it was written on a machine of another byte order")
         content = resolve_arrays(PlainUnpickler(self._file, TORCH_FUNCTIONS, self._storage).load())
         keys = self._load()
@@ -68,27 +64,28 @@ class _LegacyFile:
         return PlainUnpickler(self._file, TORCH_FUNCTIONS).load()
 
     def _storage(self, pid: Any) -> Storage:
-        about = parse_storage_id(pid)
-        known = self._ids.setdefault(about.key, about)
-        if (known.dtype, known.numel) != (about.dtype, about.numel):
+        storage_id = parse_storage_id(pid)
+        key, dtype, numel = storage_id.key, storage_id.dtype, storage_id.numel
+        known = self._ids.setdefault(key, storage_id)
+        if (known.dtype, known.numel) != (dtype, numel):
             raise UnreadableError("it is damaged")
-        if about.key not in self._values:
-            self._bytes_left -= about.num_bytes
+        if key not in self._values:
+            self._bytes_left -= storage_id.num_bytes
             if self._bytes_left < 0:
                 raise UnreadableError("it is truncated: it has fewer bytes than its tensors")
-            self._values[about.key] = torch.zeros(about.numel, dtype=about.dtype)
-        values = self._values[about.key]
-        if about.view is not None:
-            _key, offset, numel = about.view
+            self._values[key] = torch.zeros(numel, dtype=dtype)
+        values = self._values[key]
+        if storage_id.view is not None:
+            _key, offset, numel = storage_id.view
             values = values.narrow(0, offset, numel)
         return Storage(values)
 
     def _fill(self, key: str) -> None:
-        about, values = self._ids[key], self._values[key]
-        if int.from_bytes(self._file.read(8), "little") != about.numel:
+        storage_id, values = self._ids[key], self._values[key]
+        if int.from_bytes(self._file.read(8), "little") != storage_id.numel:
             raise UnreadableError("it is damaged")
-        data = bytearray(self._file.read(about.num_bytes))
-        if len(data) != about.num_bytes:
+        data = bytearray(self._file.read(storage_id.num_bytes))
+        if len(data) != storage_id.num_bytes:
             raise UnreadableError("it is truncated: it has fewer bytes than its tensors")
         if data:
-            values.copy_(torch.frombuffer(data, dtype=about.dtype))
+            values.copy_(torch.frombuffer(data, dtype=storage_id.dtype))

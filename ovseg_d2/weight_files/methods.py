@@ -1,10 +1,10 @@
-"""Which method a state dict is of, from the names in it; for errors about wrong weights."""
+"""The method of a state dict by its names, for errors about wrong weights."""
 
 from collections.abc import Iterable
 
 __all__ = ["describe_method"]
 
-# What the names of a method contain, the most particular first.
+# Parts of the names of a method's weights, the most specific method first.
 _SIGNS = (
     (
         "OVSeg's release (convert it by tools/convert_weights.py --release ovseg)",
@@ -24,11 +24,7 @@ _SIGNS = (
 
 
 def describe_method(names: Iterable[str]) -> str:
-    """Say what weights are of, such as "SAM"; "" where the names tell nothing.
-
-    Args:
-        names: of the state dict.
-    """
+    """Return the method of a state dict's names, such as "SAM"; "" if unknown."""
     names = list(names)
     for method, signs in _SIGNS:
         if all(any(sign in name for name in names) for sign in signs):

@@ -1,4 +1,4 @@
-"""Reading a weight file of any format."""
+"""Reading of a weight file of any known format."""
 
 import json
 import mmap
@@ -24,11 +24,11 @@ __all__ = ["check_plain_pickle", "read_weight_file"]
 
 _Result = TypeVar("_Result")
 
-_HEAD = 4096  # bytes that tell what a file is
+_HEAD = 4096  # bytes that identify a file
 _END_OF_ZIP = b"PK\x05\x06"
 _LONGEST_TAIL = 2**16 + 22  # bytes: the end of a zip archive and its comment
 _LONGEST_HEADER = 100_000_000  # bytes, of safetensors
-# What unpickling, unzipping and building tensors raise on damaged bytes.
+# Errors of unpickling, unzipping and building tensors on damaged bytes.
 _DAMAGE = (
     *(pickle.UnpicklingError, zipfile.BadZipFile, zlib.error, struct.error, SafetensorError),
     *(ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError, AssertionError),
@@ -37,10 +37,10 @@ _DAMAGE = (
 
 
 def check_plain_pickle(path: str | os.PathLike[str]) -> None:
-    """Refuse a pickle that Python's own unpickler would import or call anything for, but arrays.
+    """Refuse a pickle that makes Python's unpickler import or call anything except arrays.
 
     Raises:
-        WeightFileError: it is one, or no pickle.
+        WeightFileError: the file is such a pickle, or not a pickle.
     """
     with _sentences(Path(path)):
         names = _with_pickle(Path(path), foreign_names)
@@ -49,19 +49,19 @@ def check_plain_pickle(path: str | os.PathLike[str]) -> None:
 
 
 def read_weight_file(path: str | os.PathLike[str]) -> Any:
-    """Read what a weight file holds; nothing that is in it is run.
+    """Read the content of a weight file; nothing in it is executed.
 
-    The format is told by the content, whatever the name: safetensors, archives and old files of
-    `torch.save`, TorchScript (whose state dict is taken out without running it), and pickles of
-    arrays, as detectron2 and MaskFormer publish them. Types of tensors and arrays stay as they are,
-    all on the CPU. Objects of other classes are placeholders without behaviour.
+    The format is identified by the content: safetensors, archives and old files of `torch.save`,
+    TorchScript (its state dict, read without executing it), and pickles of arrays, as published by
+    detectron2 and MaskFormer. Tensors and arrays keep their dtypes and are on the CPU. Objects of
+    other classes become placeholders without behaviour.
 
     Args:
         path: the file.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        WeightFileError: it is something else, damaged, or holds code.
+        FileNotFoundError: the file does not exist.
+        WeightFileError: the file is of another format, damaged, or holds code.
     """
     path = Path(path)
     if not path.is_file():
@@ -79,7 +79,7 @@ def read_weight_file(path: str | os.PathLike[str]) -> Any:
 
 @contextmanager
 def _sentences(path: Path) -> Iterator[None]:
-    """Name the file in errors about its content."""
+    """Turn errors about the content into `WeightFileError`."""
     try:
         yield
     except UnreadableError as error:
@@ -89,7 +89,7 @@ def _sentences(path: Path) -> Iterator[None]:
 
 
 def _with_pickle(path: Path, read: Callable[[mmap.mmap], _Result]) -> _Result:
-    """Read a pickle from memory that the file is mapped to."""
+    """Read a pickle from a memory map of the file."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         return read(data)
 
@@ -99,7 +99,7 @@ def _read(path: Path, head: bytes) -> Any:
         return read_archive(path)
     if _is_safetensors(head) or (path.suffix == ".safetensors" and head[8:9] == b"{"):
         return load_file(path)
-    # The first is of protocols from 2 on; older ones are texts.
+    # Protocols from 2 on begin with 0x80; older ones are texts.
     if head.startswith(b"\x80") or (path.suffix == ".pkl" and head[:1] in b"(}]c" and head):
         return _with_pickle(path, read_pickle)
     raise UnreadableError(*identify(head))
@@ -111,7 +111,7 @@ def _is_safetensors(head: bytes) -> bool:
 
 
 def _describe_damage(path: Path) -> str:
-    """Say more than "damaged" where the file's own directory tells its size."""
+    """Describe damage; truncation if the file's directory is missing or names a larger size."""
     with path.open("rb") as file:
         head = file.read(_HEAD)
     if head.startswith(b"PK") and _END_OF_ZIP not in _tail(path):
@@ -130,13 +130,13 @@ def _tail(path: Path) -> bytes:
 
 
 def _safetensors_size(path: Path) -> int:
-    """Bytes that the header of a safetensors file promises; at least those of the header."""
+    """Size in bytes according to the header of a safetensors file; at least the header's."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         header = file.read(length)
     try:
         entries = json.loads(header)
-        ends = [each["data_offsets"][1] for key, each in entries.items() if key != "__metadata__"]
+        ends = [entry["data_offsets"][1] for key, entry in entries.items() if key != "__metadata__"]
         return 8 + length + max(map(int, ends), default=0)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
         return 8 + length

@@ -1,4 +1,4 @@
-"""The state dict of a TorchScript module, taken from its pickle; none of its code is run."""
+"""The state dict of a TorchScript module, from its pickle; none of its code is executed."""
 
 import re
 from collections import OrderedDict
@@ -14,7 +14,7 @@ __all__ = ["script_state"]
 
 _HEADER = r"^class {name}\(Module\):\n((?:  (?!def ).*\n)*)"
 _LIST = r"^  {name} = \[(.*)\]$"
-# No network has as many, but modules that hold each other twice make any number.
+# More than any network has; modules that contain each other twice give any number.
 _MOST_MODULES = 100_000
 _MOST_LEVELS = 64
 
@@ -23,32 +23,29 @@ def script_state(root: Any, source_of: Callable[[str], str]) -> OrderedDict[str,
     """Collect parameters and buffers, with the names and in the order of ``state_dict()``.
 
     Args:
-        root: the module, as its pickle describes it.
-        source_of: gives the source of a module of TorchScript, or "" where it is missing.
+        root: the pickled module.
+        source_of: returns the source of a TorchScript module, or "" if missing.
 
     Raises:
-        UnreadableError: no module, or one that is restored by code of its own.
+        UnreadableError: not a module, or one that is restored by its own code.
     """
     if not isinstance(root, Instance):
-        raise UnreadableError("it is TorchScript, but of no module")
-    found: OrderedDict[str, Tensor] = OrderedDict()
-    for name, value in _entries(root, "", 0, _Registered(source_of)):
-        found[name] = value
-    return found
+        raise UnreadableError("it is TorchScript, but not of a module")
+    return OrderedDict(_entries(root, "", 0, _Registered(source_of)))
 
 
 class _Registered:
-    """Names of parameters, then buffers, of a class; other tensors are constants."""
+    """Looks up the parameters, then buffers, of a class; its other tensors are constants."""
 
     def __init__(self, source_of: Callable[[str], str]) -> None:
         self._source_of = source_of
         self._known: dict[str, list[str] | None] = {}
-        self._asked = 0
+        self._calls = 0
 
     def __call__(self, kind: str) -> list[str] | None:
-        """The names; None where the source does not say that the class is a module."""
-        self._asked += 1
-        if self._asked > _MOST_MODULES:
+        """Return the names; None if the class is not a module by its source."""
+        self._calls += 1
+        if self._calls > _MOST_MODULES:
             raise UnreadableError(f"it has more than {_MOST_MODULES} modules")
         if kind not in self._known:
             self._known[kind] = self._read(kind)
@@ -73,11 +70,11 @@ def _entries(
 ) -> Iterator[tuple[str, Tensor]]:
     names = registered(module.kind)
     if names is None:
-        return  # a class that is no module has no parameters
+        return  # only modules have parameters
     if not isinstance(module.state, dict) or level > _MOST_LEVELS:
         raise UnreadableError(
-            f"its class {module.kind[:100]} is restored by code of its own, which is not run",
-            "save the state_dict() of the module alone",
+            f"its class {module.kind[:100]} is restored by its own code, which is not executed",
+            "save only the state_dict() of the module",
         )
     for name in names:
         value = module.state.get(name)

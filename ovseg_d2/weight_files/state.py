@@ -1,4 +1,4 @@
-"""The state dict in the content of a weight file: found under its wrappers, and checked."""
+"""Search for the state dict in the content of a weight file, and its checks."""
 
 import os
 from collections import OrderedDict
@@ -15,14 +15,14 @@ from .unpickler import Instance
 
 __all__ = ["below_wrappers", "find_weights", "first_not_finite", "read_state_dict"]
 
-# Entries under which trainers keep a state dict, the first that is there counts.
+# Entries under which trainers store a state dict; the first one present is used.
 _PLAIN = (
     *("state_dict", "model_state_dict", "model_state", "model", "weights", "params", "teacher"),
 )
 _EMA = ("state_dict_ema", "model_ema", "ema_state_dict")
 _MOST_WRAPPERS = 4
 _LONGEST_NAME = 1000  # letters
-# What wrappers put before the names of a network, or between their parts.
+# Parts that wrappers add before the names of a network, or inside of them.
 _COMPILED = "_orig_mod."
 _PARALLEL = "module."
 _AROUND_NETWORK = (_PARALLEL, "model.", "backbone.", "encoder.", "clip.")
@@ -32,8 +32,8 @@ def read_state_dict(path: str | os.PathLike[str], *, ema_first: bool = False) ->
     """Read the state dict in a file, see `find_weights`.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        WeightFileError: it holds no weights that can be used.
+        FileNotFoundError: the file does not exist.
+        WeightFileError: it holds no usable weights.
     """
     return find_weights(read_weight_file(path), path, ema_first=ema_first)[0]
 
@@ -41,22 +41,22 @@ def read_state_dict(path: str | os.PathLike[str], *, ema_first: bool = False) ->
 def find_weights(
     content: Any, path: str | os.PathLike[str], *, ema_first: bool = False
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Find the state dict in what a file holds, under the entries that trainers put it in.
+    """Find the state dict in the content of a file, under the entries that trainers use.
 
-    Arrays become tensors. "module." before all names, as DataParallel writes it, and "_orig_mod."
-    anywhere, as torch.compile does, are left out.
+    Arrays become tensors. "module." before all names (DataParallel) and "_orig_mod." anywhere
+    (torch.compile) are removed.
 
     Args:
         content: from `read_weight_file`.
         path: the file, for the error.
-        ema_first: prefer the moving average of weights where there are both.
+        ema_first: prefer the moving average of the weights if the file has both.
 
     Returns:
-        The state dict, and the other entries of the file. Values of the state dict that are no
-        tensors are as they are in the file.
+        The state dict, and the other entries of the file. Values of the state dict other than
+        tensors and arrays are unchanged.
 
     Raises:
-        WeightFileError: there is none, its names are no texts, or a value is not finite.
+        WeightFileError: there is no state dict, a name is not a text, or a value is not finite.
     """
     path = os.fspath(path)
     others: dict[str, Any] = {}
@@ -81,7 +81,7 @@ def find_weights(
     return _checked(state, path), others
 
 
-_SAVE_STATE = "save the state_dict() of the model alone"
+_SAVE_STATE = "save only the state_dict() of the model"
 
 
 def _kind(value: Any) -> str:
@@ -99,33 +99,33 @@ def _checked(state: dict[Any, Any], path: str) -> dict[str, Any]:
     strange = [name for name in state if not _is_name(name)]
     if strange:
         shown = f"{strange[0]!r:.60}" if isinstance(strange[0], str) else _kind(strange[0])
-        problem = f"one of its entries is named by {shown}, which is no name of a weight"
+        problem = f"the key of one of its entries is {shown}, which is not the name of a weight"
         raise WeightFileError(path, problem, _SAVE_STATE)
     diverged = first_not_finite(state)
     if diverged is not None:
         problem = f"its entry {diverged!r} has values that are not finite (NaN or infinity)"
-        raise WeightFileError(path, problem, "take weights from before the training diverged")
-    found: OrderedDict[str, Any] = OrderedDict()
+        raise WeightFileError(path, problem, "give weights from before the training diverged")
+    checked: OrderedDict[str, Any] = OrderedDict()
     plain = {name: name.replace(_COMPILED, "") for name in state}
     is_parallel = all(name.startswith(_PARALLEL) for name in plain.values())
     for name, value in state.items():
         if isinstance(value, np.ndarray):
             value = torch.from_numpy(value)
-        found[plain[name].removeprefix(_PARALLEL) if is_parallel else plain[name]] = value
-    if len(found) < len(state):
+        checked[plain[name].removeprefix(_PARALLEL) if is_parallel else plain[name]] = value
+    if len(checked) < len(state):
         twice = next(name for name in state if plain[name] != name)
         problem = f"it has the weight {plain[twice]!r} twice, once as {twice!r}"
         raise WeightFileError(path, problem, _SAVE_STATE)
     if hasattr(state, "_metadata") and not is_parallel:
-        found._metadata = state._metadata  # type: ignore[attr-defined]
-    return found
+        checked._metadata = state._metadata  # type: ignore[attr-defined]
+    return checked
 
 
 def first_not_finite(state: Mapping[str, Any]) -> str | None:
-    """Name the first tensor or array that holds NaN or infinity; None where all are finite.
+    """Return the name of the first tensor or array with NaN or infinity; None if all are finite.
 
     Args:
-        state: names and weights; values of other kinds are passed over.
+        state: names and weights; values of other types are ignored.
     """
     for name, value in state.items():
         tensor = torch.from_numpy(value) if isinstance(value, np.ndarray) else value
@@ -134,7 +134,7 @@ def first_not_finite(state: Mapping[str, Any]) -> str | None:
         ):
             continue
         if tensor.itemsize == 1:
-            tensor = tensor.float()  # types of 8 bits have few operations
+            tensor = tensor.float()  # 8-bit dtypes have few operations
         if not torch.isfinite(tensor).all():
             return name
     return None
@@ -143,16 +143,15 @@ def first_not_finite(state: Mapping[str, Any]) -> str | None:
 def below_wrappers(
     state: dict[str, Any], own_names: Callable[[], Collection[str]]
 ) -> dict[str, Any]:
-    """Take a network's weights out of a state dict that names them below "backbone." and the like.
+    """Take a network's weights out of a state dict with a prefix such as "backbone.".
 
     Args:
         state: names and weights.
-        own_names: gives the names of the network's own weights; called where there is a prefix. One
-            that the network has too stays.
+        own_names: returns the names of the network's weights; called only if there is a prefix. A
+            prefix that they have too is kept.
 
     Returns:
-        The weights below the prefix that most names have, without it; all of them where there is
-        none.
+        The weights below the prefix that most names have, without it; ``state`` if there is none.
     """
     for prefix in _AROUND_NETWORK:
         below = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}

@@ -1,4 +1,4 @@
-"""PyTorch's tensors in pickles, as views of storages that lie elsewhere in the file."""
+"""Pickled tensors of PyTorch, as views of storages elsewhere in the file."""
 
 import math
 from collections.abc import Callable
@@ -20,20 +20,20 @@ _STORAGES = {
     **{"Char": torch.int8, "Byte": torch.uint8, "Bool": torch.bool},
     **{"ComplexFloat": torch.complex64, "ComplexDouble": torch.complex128, "Untyped": torch.uint8},
 }
-# A tensor may repeat the values of its storage, but a small file shall not fill the memory.
+# A tensor may repeat values of its storage, but a small file must not fill the memory.
 _MOST_REPEATED = 2**26
 
 
 @dataclass(frozen=True)
 class Storage:
-    """Values that tensors view; (N,) of any type."""
+    """Values that tensors view, (N,) of any dtype."""
 
     values: Tensor
 
 
 @dataclass(frozen=True)
 class StorageId:
-    """What a pickle says of a storage: number of values, their type, and the key of its place."""
+    """A pickled reference to a storage: its key in the file, dtype and number of values."""
 
     key: str
     dtype: torch.dtype
@@ -42,15 +42,15 @@ class StorageId:
 
     @property
     def num_bytes(self) -> int:
-        """Bytes of all values."""
+        """Size of the storage in bytes."""
         return self.numel * self.dtype.itemsize
 
 
 def parse_storage_id(pid: Any) -> StorageId:
-    """Read a persistent id of `torch.save`.
+    """Parse a persistent id of `torch.save`.
 
     Raises:
-        UnreadableError: it is none, or of a type that weights do not have.
+        UnreadableError: not such an id, or a dtype that weights do not have.
     """
     if not isinstance(pid, tuple) or not 5 <= len(pid) <= 6 or pid[0] != "storage":
         raise UnreadableError("it refers to data in a way that torch.save does not")
@@ -69,7 +69,7 @@ def parse_storage_id(pid: Any) -> StorageId:
 def _build_view(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tensor:
     if not isinstance(storage, Storage):
         raise UnreadableError("it is damaged")
-    if not all(type(each) is int and each >= 0 for each in (offset, *size, *stride)):
+    if not all(type(number) is int and number >= 0 for number in (offset, *size, *stride)):
         raise UnreadableError("the shape of a tensor is damaged")
     numel, has = math.prod(size), len(storage.values)
     last = offset + sum((side - 1) * step for side, step in zip(size, stride, strict=True))
@@ -94,7 +94,7 @@ def _first(value: Any, *_: Any) -> Any:
 
 def _rebuild_from_type(function: Any, _kind: Any, arguments: Any, _state: Any) -> Any:
     if not isinstance(function, Name) or function.full not in _REBUILD:
-        raise UnreadableError("it holds tensors of a kind of their own")
+        raise UnreadableError("it holds tensors of an unknown subclass")
     return _REBUILD[function.full](*arguments)
 
 
@@ -105,7 +105,7 @@ _REBUILD: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_parameter": _first,
     "torch._utils._rebuild_parameter_with_state": _first,
 }
-# Full name -> what is called in its place.
+# Full name -> function called in its place.
 TORCH_FUNCTIONS: dict[str, Callable[..., Any]] = {
     **PLAIN_FUNCTIONS,
     **_REBUILD,

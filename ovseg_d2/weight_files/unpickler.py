@@ -1,8 +1,8 @@
 """An unpickler that imports nothing and calls only functions from a table.
 
-A pickle is a program for a small machine, whose instructions import and call any function of
-Python. Here a name stays a name (`Name`), an object of a class stays data (`Instance`), and a call
-of a function that is not in the table is refused.
+A pickle is a program whose instructions import and call any function of Python. Here names stay
+names (`Name`), objects stay data (`Instance`), and calls of functions outside of the table are
+refused.
 """
 
 import pickle
@@ -23,18 +23,18 @@ _ATOMS = (str, bytes, int, float, bool, type(None))
 
 @dataclass(frozen=True)
 class Name:
-    """A name of a module that a pickle refers to; the module is not imported."""
+    """Full name of a global in a pickle; its module is not imported."""
 
     full: str
 
 
 @dataclass
 class Instance:
-    """An object of a class that is not imported.
+    """An object whose class is not imported.
 
     Attributes:
         kind: full name of the class.
-        state: what the object consists of.
+        state: content of the object.
     """
 
     kind: str
@@ -42,22 +42,22 @@ class Instance:
 
 
 class Restorable:
-    """An object that a pickle makes in two steps."""
+    """An object that a pickle builds in two steps."""
 
     def restore(self, state: Any) -> None:
-        """Take the object's content."""
+        """Set the object's content."""
         raise NotImplementedError
 
 
 class PlainUnpickler(pickle._Unpickler):
     """Reads one pickle of a file.
 
-    Python's own unpickler in Python is extended: it never allocates more than the file holds, which
-    the one in C does. The instructions that import, call or change objects are replaced.
+    It extends Python's unpickler that is written in Python: unlike the one in C, it never allocates
+    more than the file holds. Instructions that import, call or change objects are replaced.
     """
 
     dispatch: ClassVar[dict[int, Callable[..., None]]] = dict(pickle._Unpickler.dispatch)
-    # Of the base class, which is not in the published interface.
+    # Undocumented attributes of the base class.
     stack: list[Any]
     append: Callable[[Any], None]
     read: Callable[[int], bytes]
@@ -69,34 +69,34 @@ class PlainUnpickler(pickle._Unpickler):
         functions: Mapping[str, Callable[..., Any]],
         find_storage: Callable[[Any], Any] | None = None,
     ) -> None:
-        """Read a file.
+        """Prepare to read a file.
 
         Args:
             file: has ``read`` and ``readline``.
-            functions: full name -> what is called in its place.
-            find_storage: gives the object of a persistent id; None where there are none.
+            functions: full name -> function called in its place.
+            find_storage: returns the object of a persistent id; None refuses such ids.
         """
-        super().__init__(file, encoding="latin1")  # Python 2's bytes, as arrays need them
-        self.names: set[str] = set()  # all that were met, in full
+        super().__init__(file, encoding="latin1")  # bytes of Python 2, as in arrays
+        self.names: set[str] = set()  # full names in the pickle so far
         self._functions = functions
         self._find_storage = find_storage
 
     def find_class(self, module: str, name: str) -> Any:
-        """Give the name itself, or the constant that a type of tensors is."""
+        """Return the name as a `Name`, or a dtype of torch."""
         if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
             return getattr(torch, name)
-        found = Name(f"{_RENAMED.get(module, module)}.{name}")
-        self.names.add(found.full)
-        return found
+        full = f"{_RENAMED.get(module, module)}.{name}"
+        self.names.add(full)
+        return Name(full)
 
     def persistent_load(self, pid: Any) -> Any:
-        """Give the storage of tensors that an id stands for."""
+        """Return the storage of a persistent id."""
         if self._find_storage is None:
             raise UnreadableError("it refers to data outside of the file")
         return self._find_storage(pid)
 
     def get_extension(self, code: int) -> None:
-        """Refuse names that were registered by a number."""
+        """Refuse names registered under a number."""
         raise UnreadableError(f"it refers to an object by number {code}")
 
     def _call(self, function: Any, arguments: Any) -> Any:
@@ -104,13 +104,13 @@ class PlainUnpickler(pickle._Unpickler):
             raise UnreadableError("it is damaged")
         if function.full not in self._functions:
             raise UnreadableError(
-                f"it holds code: loading it would call {function.full[:100]}, which is not done",
+                f"it holds code: loading it would call {function.full[:100]}, which is refused",
                 TRUST,
             )
         return self._functions[function.full](*arguments)
 
     def _make(self, kind: Any, arguments: Any) -> Any:
-        """Make an object of a class: as data, unless the table has the class."""
+        """Build an object: as data, unless its class is in the table."""
         if isinstance(kind, Name) and kind.full not in self._functions:
             return Instance(kind.full)
         return self._call(kind, arguments)
@@ -128,7 +128,7 @@ class PlainUnpickler(pickle._Unpickler):
         self._load_newobj()
 
     def _instantiate(self, kind: Any, arguments: list[Any]) -> None:
-        """Serve the instructions of old protocols that make an object."""
+        """Build an object by instructions of old protocols."""
         self.append(self._call(kind, tuple(arguments)) if arguments else self._make(kind, ()))
 
     def _load_build(self) -> None:
@@ -210,7 +210,7 @@ class PlainUnpickler(pickle._Unpickler):
 
 
 def _key(key: Any) -> Any:
-    """Check a key: hashing tuples in tuples without end would overflow the stack."""
+    """Check a key: hashing deeply nested tuples would overflow the stack."""
     parts = key if isinstance(key, tuple) else (key,)
     if all(isinstance(part, _ATOMS) for part in parts):
         return key
@@ -218,7 +218,9 @@ def _key(key: Any) -> Any:
 
 
 def _keep_versions(target: OrderedDict[Any, Any], state: dict[Any, Any]) -> None:
-    """Keep the versions of modules, which PyTorch stores beside a state dict."""
+    """Keep the module versions that PyTorch stores beside a state dict."""
     versions = state.get("_metadata")
-    if isinstance(versions, dict) and all(isinstance(each, dict) for each in versions.values()):
+    if isinstance(versions, dict) and all(
+        isinstance(version, dict) for version in versions.values()
+    ):
         target._metadata = versions  # type: ignore[attr-defined]

@@ -141,7 +141,7 @@ def test_a_checkpoint_that_is_gone_is_one_sentence(tmp_path, named):
         ([torch.ones(1)], "it holds a list, not a state dict"),
         ({"model": {}}, "it holds no weights by name"),
         ({"a": torch.ones(1), "b": {}}, "its entry 'b' is not a tensor"),
-        ({0: torch.ones(1)}, "one of its entries is named by an int, which is no name of a weight"),
+        ({0: torch.ones(1)}, "the key of one of its entries is an int, which is not the name of"),
         ({"layers.a.bias": torch.tensor([1.0, float("nan")])}, "its entry 'layers.a.bias' has val"),
     ],
 )
@@ -224,7 +224,7 @@ def test_the_last_checkpoint_lies_in_its_own_folder(tmp_path, name):
     saver.save("model")
     Checkpointer(Net(), str(tmp_path)).save("other")
     (tmp_path / "output" / "last_checkpoint").write_text(name)
-    with pytest.raises(ValueError, match="names '.*', which is no file of its own folder; write"):
+    with pytest.raises(ValueError, match="names '.*', which is not a file name; write"):
         Checkpointer(Net(), str(tmp_path / "output")).resume_or_load("", resume=True)
 
 

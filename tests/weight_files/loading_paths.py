@@ -25,14 +25,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Net(nn.Module):
-    """Takes the place of a model that is slow to build."""
+    """Stands in for a model that is slow to build."""
 
     def __init__(self, *_: object) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(2))
 
     def propose(self) -> None:
-        """Make it one that proposes masks."""
+        """Make the model propose masks."""
 
 
 def _resume(path: Path) -> None:
@@ -46,7 +46,7 @@ def _convert(path: Path, *options: str) -> None:
 
 
 def _detectron2(path: Path) -> None:
-    """What DefaultPredictor does: build the model, then load with detectron2's checkpointer."""
+    """Build the model, then load with detectron2's checkpointer, as DefaultPredictor does."""
     cfg = load_config(None, ["MODEL.WEIGHTS", str(path)])
     model = build_model(cfg) if HAS_DETECTRON2 else Net()
     DetectionCheckpointer(model).load(str(path))

@@ -1,4 +1,4 @@
-"""Files that write a canary when they are loaded by running them."""
+"""Files that write a canary if loading executes them."""
 
 import io
 import json
@@ -21,7 +21,7 @@ MODULE = "trap_that_writes_a_canary"  # importing it is enough
 
 
 class Calls:
-    """Is pickled as a call of a function."""
+    """An object that is pickled as a call of a function."""
 
     def __init__(self, function: Any, *arguments: Any) -> None:
         self._call = function, arguments
@@ -31,7 +31,7 @@ class Calls:
 
 
 class _Module(nn.Module):
-    """Writes a file when TorchScript restores it."""
+    """A module that writes a file when TorchScript restores it."""
 
     def __init__(self, path: str) -> None:
         super().__init__()
@@ -102,7 +102,7 @@ def _script(canary: Path) -> bytes:
 
 
 def _script_by_name_alone(canary: Path) -> bytes:
-    """What looks like TorchScript, with a pickle of Python."""
+    """An archive like TorchScript's, with a pickle of Python."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("x/data.pkl", pickle.dumps(Calls(*_touch(canary)), 2))

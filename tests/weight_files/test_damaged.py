@@ -1,4 +1,4 @@
-"""Files that are no weights, damaged or not finite, through every path that loads weights."""
+"""Other, damaged and not finite files through every path that loads weights."""
 
 import io
 import re
@@ -40,12 +40,12 @@ FILES = {
     "text as pkl": ("a.pkl", b"404: Not Found", "it is a text that begins with '404: Not Found'"),
     "image": ("a.pth", b"\x89PNG\r\n\x1a\n" + bytes(50), "it is a PNG image"),
     "packed": ("a.pth", b"\x1f\x8b\x08" + bytes(50), "it is a file packed by gzip; unpack it"),
-    "noise": ("a.pth", bytes(range(144, 256)) * 4, "it is damaged, or of no format that is known"),
+    "noise": ("a.pth", bytes(range(144, 256)) * 4, "it is damaged, or of an unknown format"),
     "cut .pth": ("a.pth", saved(STATE)[:-200], "it is truncated: its end"),
     "cut .safetensors": ("a.safetensors", save(STATE)[:-200], "it is truncated: it has .* bytes"),
     "cut header": ("a.safetensors", save(STATE)[:40], "it is truncated: it has 40 of its .* bytes"),
     "npz": ("a.pth", zipped("weight.npy"), r"numpy's arrays \(.npz\)"),
-    "zip": ("a.pth", zipped("readme.txt"), "it is a zip archive, which is not of PyTorch"),
+    "zip": ("a.pth", zipped("readme.txt"), "it is a zip archive, but not of PyTorch"),
     "zip of one": ("a.pth", zipped("x/model.pth"), "holds 'x/model.pth'; unpack it"),
     "list": ("a.pth", saved([torch.ones(2)]), "it holds a list, not a state dict"),
     "number": ("a.pth", saved(3), "it holds an int, not a state dict"),
@@ -54,9 +54,13 @@ FILES = {
     "integer keys": (
         "a.pth",
         saved({0: torch.ones(2)}),
-        "entries is named by an int, which is no name",
+        "entries is an int, which is not the name",
     ),
-    "odd name": ("a.pth", saved({"a\nb\033": torch.ones(2)}), "one of its entries is named by 'a"),
+    "odd name": (
+        "a.pth",
+        saved({"a\nb\033": torch.ones(2)}),
+        "the key of one of its entries is 'a",
+    ),
     "same name": (
         *("a.pth", saved({"a._orig_mod.b": torch.ones(2), "a.b": torch.ones(2)})),
         "it has the weight 'a.b' twice, once as 'a._orig_mod.b'",
@@ -73,7 +77,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("kind", FILES)
-def test_what_the_file_is_and_what_to_do(kind, tmp_path):
+def test_read_state_dict_describes_the_file(kind, tmp_path):
     name, content, expected = FILES[kind]
     (tmp_path / name).write_bytes(content)
     with pytest.raises(WeightFileError, match=expected):
@@ -81,7 +85,7 @@ def test_what_the_file_is_and_what_to_do(kind, tmp_path):
 
 
 @pytest.mark.parametrize("way", PATHS)
-def test_every_path_says_so(way, tmp_path, refuse):
+def test_every_path_describes_damage(way, tmp_path, refuse):
     if way == "DefaultPredictor" and HAS_DETECTRON2:
         pytest.skip("detectron2's own checkpointer reads the file")
     for name, content, expected in FILES.values():
@@ -91,7 +95,7 @@ def test_every_path_says_so(way, tmp_path, refuse):
         assert re.search(expected.split(";")[0], sentence)  # resuming has remedies of its own
 
 
-def test_a_file_that_is_not_there(tmp_path):
+def test_every_path_refuses_a_missing_file(tmp_path):
     for path in (tmp_path / "none.pth", tmp_path):
         with pytest.raises(FileNotFoundError, match="there is no weight file '.*'; check the path"):
             read_weight_file(path)
@@ -100,7 +104,7 @@ def test_a_file_that_is_not_there(tmp_path):
 @pytest.mark.parametrize(
     "dtype", [torch.float64, torch.bfloat16, torch.complex64, torch.float8_e5m2]
 )
-def test_infinity_of_any_type_is_found(dtype, tmp_path):
+def test_infinity_of_any_dtype_is_found(dtype, tmp_path):
     for values, finite in (([1.0, 2.0], True), ([1.0, torch.inf], False)):
         torch.save({"a": torch.tensor(values).to(dtype)}, tmp_path / "a.pth")
         if finite:
@@ -110,7 +114,7 @@ def test_infinity_of_any_type_is_found(dtype, tmp_path):
                 read_state_dict(tmp_path / "a.pth")
 
 
-def test_what_is_no_number_does_not_hinder(tmp_path):
+def test_values_other_than_numbers_are_ignored(tmp_path):
     content = {"model": {"a": torch.ones(1)}, "best": float("inf"), "losses": [float("nan")]}
     torch.save(content, tmp_path / "a.pth")
     assert list(read_state_dict(tmp_path / "a.pth")) == ["a"]

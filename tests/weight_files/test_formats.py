@@ -1,4 +1,4 @@
-"""Every format gives what the library that wrote it would read."""
+"""Content of every format equals that of the library that wrote it."""
 
 import io
 import pickle
@@ -27,7 +27,7 @@ def assert_same(found, expected):
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 @pytest.mark.parametrize("archive", [True, False], ids=["zip", "legacy"])
-def test_files_of_torch_save(tmp_path, archive, protocol):
+def test_read_weight_file_reads_torch_save(tmp_path, archive, protocol):
     content = {
         "strided": BASE.view(4, 6).t()[1:3],
         "offset": BASE[3:],
@@ -52,7 +52,7 @@ def test_storages_stay_shared(tmp_path):
     assert found["b"][0] == -1
 
 
-def test_types_without_a_storage_of_their_own(tmp_path):
+def test_dtypes_without_a_storage_class(tmp_path):
     content = {"a": torch.ones(3).to(torch.float8_e4m3fn), "b": torch.ones(3).to(torch.uint16)}
     torch.save(content, tmp_path / "a.pth")
     assert_same(
@@ -61,7 +61,7 @@ def test_types_without_a_storage_of_their_own(tmp_path):
     )
 
 
-def test_what_a_training_keeps(tmp_path):
+def test_read_weight_file_reads_a_training_checkpoint(tmp_path):
     net = nn.BatchNorm1d(3)
     optimizer = torch.optim.AdamW(net.parameters())
     net(torch.rand(2, 3)).sum().backward()
@@ -116,7 +116,7 @@ class Whole(nn.Module):
 
 
 @pytest.mark.parametrize("traced", [False, True])
-def test_torchscript_is_read_without_running_it(tmp_path, traced):
+def test_torchscript_is_read_without_execution(tmp_path, traced):
     net = Whole().eval()
     script = torch.jit.trace(net, torch.rand(2, 3)) if traced else torch.jit.script(net)
     path = tmp_path / "a.pt"
@@ -161,7 +161,7 @@ def test_pickles_of_python_2(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.pth", "a.safetensors", "a.pkl", "weights"])
-def test_the_content_tells_the_format_and_not_the_name(tmp_path, name):
+def test_format_is_identified_by_content(tmp_path, name):
     state = {"a": torch.ones(2)}
     path = tmp_path / name
     for write in (save_file, torch.save, lambda state, path: path.write_bytes(pickled(state))):
@@ -217,13 +217,13 @@ def test_a_small_file_fills_no_memory(tmp_path):
         b"}\x8b\xa0\x86\x01\0" + b"\x7f" * 100_000 + b"K\x01s",
     ],
 )
-def test_small_pickles_take_no_time_and_memory(tmp_path, data):
+def test_small_pickles_cost_no_time_or_memory(tmp_path, data):
     (tmp_path / "a.pkl").write_bytes(b"\x80\x05" + data + b".")
     with pytest.raises(WeightFileError):
         read_state_dict(tmp_path / "a.pkl")
 
 
-def test_modules_that_hold_each_other_twice_end(tmp_path):
+def test_modules_that_contain_each_other_are_refused(tmp_path):
     class Leaf(nn.Module):
         def forward(self, values: torch.Tensor) -> torch.Tensor:
             return values
@@ -266,13 +266,13 @@ def test_wrapped_state_dicts_are_found(tmp_path, wrap):
     assert_same(read_state_dict(tmp_path / "a.pth"), STATE)
 
 
-def test_moving_averages_come_first_where_wanted(tmp_path):
+def test_find_weights_prefers_ema_on_request(tmp_path):
     torch.save({"state_dict": STATE, "state_dict_ema": {"a": torch.zeros(1)}}, tmp_path / "a.pth")
     assert_same(read_state_dict(tmp_path / "a.pth"), STATE)
     assert read_state_dict(tmp_path / "a.pth", ema_first=True)["a"] == 0
 
 
-def test_a_network_below_others():
+def test_below_wrappers_by_hand():
     state = {f"module.backbone.{name}": value for name, value in STATE.items()}
     state["module.head.bias"] = torch.ones(1)
     assert_same(below_wrappers(state, lambda: ["a", "b.c"]), STATE)

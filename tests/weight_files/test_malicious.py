@@ -25,7 +25,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
 
 @pytest.fixture
 def canary(tmp_path, monkeypatch) -> Path:
-    """A file that must not appear; the trap that is imported lies on the path."""
+    """A file that must not appear; the module that writes it is on the path."""
     path = tmp_path / "canary"
     add_import_trap(tmp_path, path)
     monkeypatch.syspath_prepend(tmp_path)
@@ -34,8 +34,8 @@ def canary(tmp_path, monkeypatch) -> Path:
 
 
 @pytest.mark.parametrize("name", LIVE)
-def test_the_files_are_live(name, canary):
-    """Python's own unpickler runs each, so that what follows proves something."""
+def test_malicious_files_work_without_our_reader(name, canary):
+    """Python's unpickler executes each file, so that the other tests are meaningful."""
     try:
         pickle.loads(LIVE[name](canary))
     except Exception:  # after the code was run
@@ -43,7 +43,7 @@ def test_the_files_are_live(name, canary):
     assert canary.exists()
 
 
-def test_the_torchscript_archive_is_live(canary, tmp_path):
+def test_malicious_torchscript_works_without_our_reader(canary, tmp_path):
     path = tmp_path / "script.pt"
     path.write_bytes(MAKERS["script.pt"](canary))
     assert not canary.exists()
@@ -52,7 +52,7 @@ def test_the_torchscript_archive_is_live(canary, tmp_path):
 
 
 @pytest.mark.parametrize("way", PATHS)
-def test_no_file_runs_code(way, canary, tmp_path, refuse):
+def test_weight_files_run_no_code(way, canary, tmp_path, refuse):
     assert len(MAKERS) >= 14
     for name, make in MAKERS.items():
         if way == "DefaultPredictor" and HAS_DETECTRON2 and not name.endswith(".pkl"):
@@ -70,18 +70,18 @@ def test_no_file_runs_code(way, canary, tmp_path, refuse):
 
 @pytest.mark.skipif(HAS_DETECTRON2, reason="detectron2's own checkpointer follows the name")
 @pytest.mark.parametrize("checkpointer", [Checkpointer, DetectionCheckpointer])
-def test_last_checkpoint_leads_nowhere_else(checkpointer, canary, tmp_path):
+def test_last_checkpoint_stays_in_its_folder(checkpointer, canary, tmp_path):
     (tmp_path / "evil.pkl").write_bytes(MAKERS["system.pkl"](canary))
     (tmp_path / "output").mkdir()
     for name in ("../evil.pkl", str(tmp_path / "evil.pkl")):
         (tmp_path / "output" / "last_checkpoint").write_text(name)
-        with pytest.raises(ValueError, match="which is no file of its own folder"):
+        with pytest.raises(ValueError, match="which is not a file name"):
             checkpointer(Net(), str(tmp_path / "output")).resume_or_load("", resume=True)
     assert not canary.exists()
 
 
 @pytest.mark.parametrize("tag", ["object/apply:os.system", "object/new:os.system"])
-def test_no_config_runs_code(tag, canary, tmp_path):
+def test_configs_run_no_code(tag, canary, tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text(f"SEED: !!python/{tag} ['touch {canary}']\n")
     based = tmp_path / "based.yaml"
@@ -95,7 +95,7 @@ def test_no_config_runs_code(tag, canary, tmp_path):
     assert not canary.exists()
 
 
-def test_hantas_model_is_its_packages(canary, tmp_path, monkeypatch):
+def test_hanta_reads_the_model_of_its_package(canary, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with gzip.open("morphmodel_en.pgz", "wb") as file:
         file.write(MAKERS["system.pkl"](canary))
@@ -103,7 +103,7 @@ def test_hantas_model_is_its_packages(canary, tmp_path, monkeypatch):
     assert not canary.exists()
 
 
-def test_the_text_cache_runs_nothing(canary, tmp_path):
+def test_text_cache_runs_no_code(canary, tmp_path):
     bank = TextBank(load_clip("ShapesCLIP"), cache_dir=tmp_path / "cache")
     expected = bank.embed(["red star"])
     (file,) = (tmp_path / "cache").iterdir()
@@ -114,7 +114,7 @@ def test_the_text_cache_runs_nothing(canary, tmp_path):
     assert not canary.exists()
 
 
-def test_kept_results_run_nothing(canary, tmp_path):
+def test_kept_results_run_no_code(canary, tmp_path):
     (tmp_path / "results.json").write_bytes(MAKERS["system.pkl"](canary))
     with pytest.raises(ValueError, match="is no results file"):
         read_results(tmp_path)

@@ -18,6 +18,6 @@ from ovseg_d2.weight_files import describe_method
         ([], ""),
     ],
 )
-def test_the_method_is_told_by_the_names(names, method):
+def test_describe_method_by_names(names, method):
     assert describe_method(names).startswith(method)
     assert bool(describe_method(names)) == bool(method)
