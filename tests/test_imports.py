@@ -22,7 +22,9 @@ BELOW_ENGINE = PLAIN_HALF | {"d2", "config", "data", "evaluation", "plugin"}
 
 # Who may import whom, beside itself. A room is the first name below the package; those of OPEN,
 # which read, write and download files and name what is wrong with images, are open to all of them.
-OPEN = frozenset({"downloads", "files", "image_errors", "json_files", "weight_files"})
+OPEN = frozenset(
+    {"downloads", "files", "image_errors", "json_files", "parent_watch", "weight_files"}
+)
 MAY_IMPORT: dict[str, frozenset[str]] = {
     room: frozenset(rooms)
     for room, rooms in {
@@ -30,6 +32,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         "files": (),
         "json_files": (),
         "image_errors": (),
+        "parent_watch": (),
         "weight_files": (),
         "vocab": (),
         "ops": (),

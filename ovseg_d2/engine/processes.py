@@ -4,8 +4,6 @@ import multiprocessing
 import os
 import signal
 import socket
-import threading
-import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -14,11 +12,11 @@ from urllib.parse import urlsplit
 import torch
 
 from ..d2.engine import launch
+from ..parent_watch import end_with_parent
 
-__all__ = ["check_dist_url", "check_processes", "end_with_parent", "launch_job"]
+__all__ = ["check_dist_url", "check_processes", "launch_job"]
 
 _PATIENCE = timedelta(minutes=30)  # detectron2's own
-_LOOK_EVERY = 0.5  # seconds
 
 
 def check_processes(num_gpus: int, num_machines: int) -> None:
@@ -119,21 +117,6 @@ class _Work:
 
     def __call__(self, *args: Any) -> None:
         self.work(*args)
-
-
-def end_with_parent(parent: int) -> None:
-    """End this process silently as soon as its parent is gone, even if the parent is killed.
-
-    Args:
-        parent: the parent's process id.
-    """
-
-    def look() -> None:
-        while os.getppid() == parent:
-            time.sleep(_LOOK_EVERY)
-        os._exit(1)
-
-    threading.Thread(target=look, name="end_with_parent", daemon=True).start()
 
 
 def launch_job(

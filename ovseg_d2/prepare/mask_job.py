@@ -17,10 +17,10 @@ from ..config import check_device, resolve_device
 from ..d2.utils import comm
 from ..data.find_images import find_images
 from ..data.readers import read_image_of
-from ..engine.processes import end_with_parent
 from ..files import expand_user
 from ..image_errors import ImageReadError, memory_for
 from ..masks import MaskFileError, mask_file_name, read_info, write_masks
+from ..parent_watch import end_with_parent
 from .proposal_masks import build_source
 
 __all__ = [

@@ -1,8 +1,6 @@
 """Processes of a job: where they meet is checked first, and none outlives the job."""
 
 import os
-import runpy
-import select
 import signal
 import socket
 import subprocess
@@ -12,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ovseg_d2.engine import processes
-from ovseg_d2.engine.processes import check_dist_url, check_processes, end_with_parent, launch_job
+from ovseg_d2.engine.processes import check_dist_url, check_processes, launch_job
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 120  # to wait at most, on a machine that is busy
@@ -79,26 +77,6 @@ def test_one_process_works_right_here():
     assert seen == [("a", os.getpid())]
 
 
-def test_a_process_ends_with_its_killed_parent():
-    ready, done = os.pipe()
-    parent = os.fork()
-    if parent == 0:
-        starter = os.getpid()
-        if os.fork() == 0:
-            end_with_parent(starter)
-            os.write(done, b"x")
-            signal.pause()
-        signal.pause()
-    os.close(done)
-    with os.fdopen(ready, "rb", buffering=0) as pipe:
-        assert pipe.read(1) == b"x"
-        os.kill(parent, signal.SIGKILL)
-        os.waitpid(parent, 0)
-        # The pipe ends when the last process that holds it is gone.
-        assert select.select([pipe], [], [], SECONDS)[0], "the process lives on"
-        assert pipe.read(1) == b""
-
-
 # Two processes that tell their numbers and then work for ever.
 JOB = """
 import os, sys, time
@@ -141,14 +119,3 @@ def test_processes_of_a_job_end_with_the_one_that_started_it(tmp_path, number):
         assert job.returncode == 130
         assert told.splitlines()[-1] == "interrupted; to go on, add --resume"
         assert "Traceback" not in told
-
-
-def test_a_script_is_run_as_if_by_itself(tmp_path, monkeypatch, capsys):
-    script = tmp_path / "script.py"
-    script.write_text("import sys\nprint(__name__, sys.argv)")
-    watched = []
-    monkeypatch.setattr(sys, "argv", ["attended", str(os.getppid()), str(script), "--flag"])
-    monkeypatch.setattr("threading.Thread.start", lambda thread: watched.append(thread.name))
-    runpy.run_module("ovseg_d2.engine.attended", run_name="__main__")
-    assert capsys.readouterr().out == f"__main__ ['{script}', '--flag']\n"
-    assert watched == ["end_with_parent"]

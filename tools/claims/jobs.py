@@ -259,7 +259,7 @@ def _train(config_file: str, opts: Sequence[str], output: Path) -> dict[str, Any
 
 def _run(command: Sequence[str], what_failed: str, more: str = "") -> None:
     # If this process is killed, a training left behind would write where the next one does.
-    attended = [sys.executable, "-m", "ovseg_d2.engine.attended", str(os.getpid())]
+    attended = [sys.executable, "-m", "ovseg_d2.parent_watch", str(os.getpid())]
     tool = ROOT / command[0]
     words = [str(tool), *command[1:]] if tool.is_file() else command
     done = subprocess.run([*attended, *words], check=False)

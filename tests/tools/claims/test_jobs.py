@@ -199,10 +199,12 @@ def test_a_job_that_starts_from_a_training(evaluations, tmp_path, monkeypatch):
     )
 
 
-def test_a_training_that_fails_says_what_was_run(tmp_path, monkeypatch, request):
-    monkeypatch.chdir(request.config.rootpath)
+def test_run_jobs_names_the_command_that_failed(tmp_path, monkeypatch):
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools" / "train_net.py").write_text("import sys\nsys.exit(3)")
+    monkeypatch.setattr(jobs_module, "ROOT", tmp_path)
     job = Job("a", "configs/clip.yaml", ("DATASETS.TRAIN", "('ovseg_nowhere',)"), seed=0)
-    with pytest.raises(JobError, match=r"exit code .*train_net.*ovseg_nowhere"):
+    with pytest.raises(JobError, match=r"exit code 3: .*train_net.*ovseg_nowhere"):
         run_jobs([job], tmp_path)
     assert not list(tmp_path.glob("*.json"))
 
