@@ -1,6 +1,8 @@
 """Global and dense features of timm's ConvNeXt inside open_clip's TimmModel, at any resolution.
 
-Pure functions over the tower's modules; nothing is patched or changed.
+Pure functions over the tower's modules; nothing is patched or changed. `visual` is the image tower,
+and `images` are (B, 3, H, W) normalised, H and W at least 32. There is no padding: the remainder at
+the bottom and right gets no location. `last_block` is the default, as there is no attention.
 
 Shape shorthand: B images, C channels of the last stage, D joint embedding.
 """
@@ -50,7 +52,7 @@ def convnext_geometry(visual: TimmModel) -> TowerGeometry:
 
 
 def convnext_global(visual: TimmModel, images: Tensor) -> Tensor:
-    """Encode each image as one vector: (B, 3, H, W) from 32 pixels -> (B, D), not normalised."""
+    """Encode each image as one vector (B, D), not normalised."""
     return visual(images)
 
 
@@ -64,12 +66,6 @@ def convnext_dense(
     these vectors is not the image's vector.
 
     Paper: [pixelclip], whose second tower this is.
-
-    Args:
-        visual: the image tower.
-        images: (B, 3, H, W) normalised; H and W at least 32. There is no padding: the remainder
-            at the bottom and right gets no location.
-        last_block: only the default, as there is no attention.
 
     Returns:
         (B, D, h, w) float, raw; h = H / 32 for multiples of 32.
@@ -86,10 +82,9 @@ def convnext_stages(
 ) -> tuple[list[Tensor], Tensor]:
     """Return the maps of all stages and, from the same pass, the dense features.
 
-    Arguments and errors are those of `convnext_dense`.
-
     Returns:
-        Maps (B, C_i, h_i, w_i) float, finest first, and the result of `convnext_dense`.
+        Maps (B, C_i, h_i, w_i) float, finest first, and the result of `convnext_dense`, whose
+        errors are also those of this function.
     """
     _require_no_attention(last_block)
     last, stages = visual.trunk.forward_intermediates(images)

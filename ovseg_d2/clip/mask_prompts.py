@@ -146,16 +146,9 @@ def load_prompted_tower(tower: CLIPTower, path: Path) -> MaskPromptedTower:
 def vit_prompted(
     visual: VisionTransformer, images: Tensor, kept: Tensor, prompts: Tensor
 ) -> Tensor:
-    """Encode each image as one vector, with prompts in place of some patches.
+    """Encode images (B, 3, H, W), with prompts (depth, N, C) in place of patches not in ``kept``.
 
-    Args:
-        visual: the image tower.
-        images: (B, 3, H, W) normalised, of N patches.
-        kept: (B, N) bool, patches that are not replaced.
-        prompts: (depth, N, C), depth at most the number of blocks.
-
-    Returns:
-        (B, D) float, projected, not normalised.
+    ``kept`` is (B, N) bool. The result is (B, D) float, projected, not normalised.
     """
 
     def mixed(patches: Tensor, depth: int) -> Tensor:

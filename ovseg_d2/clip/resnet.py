@@ -7,7 +7,10 @@ weighted mean of their values. As values are projected linearly,
 
 each c_proj(v_proj(x_i)) is a vector of the joint space: the dense feature of [maskclip].
 
-Pure functions over the tower's modules; nothing is patched or changed.
+Pure functions over the tower's modules; nothing is patched or changed. `visual` is the image tower,
+and `images` are (B, 3, H, W) normalised, H and W at least 32. There is no padding: the remainder at
+the bottom and right gets no location. `last_block` has attention "value" or "full", and no residual
+or MLP.
 
 Shape shorthand: B images, N = h*w locations, C channels of the last stage, D joint embedding.
 """
@@ -40,15 +43,7 @@ def resnet_geometry(visual: ModifiedResNet) -> TowerGeometry:
 
 
 def resnet_global(visual: ModifiedResNet, images: Tensor) -> Tensor:
-    """Encode each image as one vector, as in CLIP's training.
-
-    Args:
-        visual: the image tower.
-        images: (B, 3, H, W) normalised; H and W at least 32. There is no padding.
-
-    Returns:
-        (B, D) float, projected, not normalised.
-    """
+    """Encode each image as one vector (B, D), as in CLIP's training: projected, not normalised."""
     stage = _last_stage(visual, images)
     pool = visual.attnpool
     tokens = _mean_and_locations(stage)
@@ -70,12 +65,6 @@ def resnet_dense(
 
     Paper: [maskclip] Sec. 3.2.
 
-    Args:
-        visual: the image tower.
-        images: (B, 3, H, W) normalised; H and W at least 32. There is no padding: the remainder
-            at the bottom and right gets no location.
-        last_block: attention "value" or "full"; no residual and no MLP exist.
-
     Returns:
         (B, D, h, w) float, raw; h = H / 32 for multiples of 32.
 
@@ -93,9 +82,7 @@ def resnet_dense_and_keys(
     """Return the dense features and, from the same pass, the attention pooling's keys.
 
     Departs: the release of [maskclip] has no keys with full attention; here they do not depend on
-    `last_block`.
-
-    Arguments and errors are those of `resnet_dense`.
+    `last_block`. Errors are those of `resnet_dense`.
 
     Returns:
         The result of `resnet_dense`, and keys (B, C, h, w) float, k_proj(x) without positions.
@@ -112,10 +99,9 @@ def resnet_stages(
 ) -> tuple[list[Tensor], Tensor]:
     """Return the maps of all four stages and, from the same pass, the dense features.
 
-    Arguments and errors are those of `resnet_dense`.
-
     Returns:
-        Maps (B, C_i, h_i, w_i) float, finest first, and the result of `resnet_dense`.
+        Maps (B, C_i, h_i, w_i) float, finest first, and the result of `resnet_dense`, whose errors
+        are also those of this function.
     """
     _require_pooling(last_block)
     stages = list(_stages(visual, images))

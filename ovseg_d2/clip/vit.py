@@ -1,6 +1,8 @@
 """Global and dense features of open_clip's VisionTransformer, at any resolution.
 
-Pure functions over the tower's modules; nothing is patched or changed.
+Pure functions over the tower's modules; nothing is patched or changed. `visual` is the image tower,
+`images` are (B, 3, H, W) normalised, any H and W; zeros are added at the bottom and right up to
+whole patches. `last_block` is MaskCLIP's value path by default.
 
 Shape shorthand: B images, N = h*w patches, C width of the tower, D joint embedding.
 """
@@ -50,11 +52,7 @@ def vit_tokens(
 ) -> tuple[Tensor, tuple[int, int]]:
     """Embed images as the token sequence that enters the first block.
 
-    Args:
-        visual: the image tower.
-        images: (B, 3, H, W) normalised, of any floating dtype; any H and W. Zeros are added at the
-            bottom and right up to whole patches.
-        replace: maps the patches (B, N, C) to others before class token and positions are added.
+    ``replace`` maps the patches (B, N, C) to others before class token and positions are added.
 
     Returns:
         (B, 1 + N, C) tokens, class token first, positions added and `ln_pre` applied, and the
@@ -78,11 +76,8 @@ def vit_global(
 ) -> Tensor:
     """Encode each image as one vector, as in CLIP's training.
 
-    Args:
-        visual: the image tower.
-        images: (B, 3, H, W) normalised; any H and W.
-        attention_only: (B,) bool, images whose vector is the output of the last block's attention,
-            without the class token's residual and the MLP.
+    Images in ``attention_only`` (B,) bool get the output of the last block's attention, without the
+    class token's residual and the MLP.
 
     Returns:
         (B, D) float, projected, not normalised.
@@ -118,11 +113,6 @@ def vit_dense(
 
     Paper: [maskclip] Sec. 3.2 (value path), [pixelclip] (class token's residual).
 
-    Args:
-        visual: the image tower.
-        images: (B, 3, H, W) normalised; any H and W.
-        last_block: MaskCLIP's value path by default.
-
     Returns:
         (B, D, h, w) float, raw, h = ceil(H / patch).
 
@@ -142,17 +132,12 @@ def vit_dense_and_keys(
 ) -> tuple[Tensor, Tensor]:
     """Return the dense features and, from the same pass, the last block's keys.
 
-    Departs: the release of [maskclip] applies the attention's output projection, which was trained
-    on values, to keys; here only `project_keys` does.
-
-    Args:
-        visual: the image tower.
-        images: as for `vit_dense`.
-        last_block: as for `vit_dense`; has no effect on keys.
-        project_keys: apply weights and bias of the output projection to keys.
+    Departs: the release of [maskclip] applies the attention's output projection, weights and bias,
+    which were trained on values, to keys; here only ``project_keys`` does.
 
     Returns:
-        The result of `vit_dense`, and keys (B, C, h, w) float, heads concatenated.
+        The result of `vit_dense`, and keys (B, C, h, w) float, heads concatenated, which do not
+        depend on `last_block`.
 
     Raises:
         ValueError: those of `vit_dense`; or the last block is of an unknown class.
@@ -173,7 +158,7 @@ def vit_stages(
 ) -> tuple[list[Tensor], Tensor]:
     """Return the map that `vit_dense` projects, and its result, from one pass.
 
-    Arguments and errors are those of `vit_dense`.
+    Errors are those of `vit_dense`.
 
     Returns:
         A list of one map (B, C, h, w) float, `ln_post` applied, and the features (B, D, h, w).

@@ -73,10 +73,10 @@ class DinoClusters:
             model: name of a ViT of timm, such as "vit_small_patch14_dinov2.lvd142m".
             weights: a file as timm or the authors publish it, or a folder with one; "" takes
                 timm's weights, downloaded on first use; "random" is for trials.
-            num_clusters: see the constructor, also for ``size``.
-            size: pixels.
+            num_clusters: see the constructor.
+            size: see the constructor.
             seed: of k-means and of random weights.
-            device: where the model runs.
+            device: of the model.
 
         Raises:
             ValueError: not a ViT of timm, or weights of another model.
