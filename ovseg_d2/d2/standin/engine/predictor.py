@@ -49,10 +49,10 @@ class DefaultPredictor:
         """Predict.
 
         Args:
-            original_image: (H, W, 3), always BGR, whatever the model's own order.
+            original_image: (H, W, 3), always BGR, also for models that take RGB.
 
         Returns:
-            What the model gives for one image; it is told the original height and width.
+            The model's output for one image at its original height and width.
         """
         height, width = original_image.shape[:2]
         image = original_image[:, :, ::-1] if self.input_format == "RGB" else original_image

@@ -110,7 +110,7 @@ class EventStorage:
             self.put_scalar(name, value, smoothing_hint, cur_iter)
 
     def put_image(self, img_name: str, img_tensor: torch.Tensor | np.ndarray) -> None:
-        """Keep a picture for tensorboard.
+        """Keep an image for tensorboard.
 
         Args:
             img_name: key.
@@ -119,7 +119,7 @@ class EventStorage:
         self._images.append((img_name, img_tensor, self._iter))
 
     def clear_images(self) -> None:
-        """Forget the kept pictures; the writer that shows them calls it."""
+        """Drop the kept images; the writer that shows them calls it."""
         self._images = []
 
     def history(self, name: str) -> HistoryBuffer:

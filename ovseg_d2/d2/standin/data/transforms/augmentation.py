@@ -64,7 +64,7 @@ class Augmentation:
                 ``transform``.
 
         Returns:
-            The transform, to be applied to whatever else belongs to the image.
+            The transform, to be applied to labels and masks of the image too.
 
         Raises:
             AssertionError: ``get_transform`` returned no transform.

@@ -152,7 +152,7 @@ class ResizeScale(Augmentation):
             min_scale: the least one.
             max_scale: the greatest one, not included.
             target_height: of the box at scale 1, in pixels.
-            target_width: likewise.
+            target_width: of the box at scale 1, in pixels.
             interp: Pillow's resampling.
         """
         self.min_scale = min_scale
