@@ -26,13 +26,14 @@ def on_white(rgb, alpha):
     return np.floor(rgb * alpha + 255 * (1 - alpha) + 0.5).astype(np.uint8)
 
 
+def chunk(name, content):
+    """Part of a PNG."""
+    crc = struct.pack(">I", zlib.crc32(name + content))
+    return struct.pack(">I", len(content)) + name + content + crc
+
+
 def png_16(pixels, colour_type, transparent=b""):
     """Write a 16-bit PNG by hand, since Pillow cannot and OpenCV is under test."""
-
-    def chunk(name, content):
-        crc = zlib.crc32(name + content)
-        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", crc)
-
     height, width = pixels.shape[:2]
     header = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
@@ -165,60 +166,48 @@ def tiff(pixels, **options):
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        png_16(GREY_16, 0),
-        tiff(GREY_16),
-        tiff(GREY_16, byteorder=">"),
-        tiff(65535 - GREY_16, photometric="miniswhite"),
-        b"P5 6 4 65535\n" + GREY_16.astype(">u2").tobytes(),
-    ],
-    ids=["png", "tiff", "big-endian tiff", "white is zero", "pgm"],
-)
-def test_read_image_16_bit_grey(tmp_path, data):
-    check(write(tmp_path / "a", data), np.stack([GREY_16 >> 8] * 3, axis=-1))
+ALPHA_16 = np.random.default_rng(2).integers(0, 65536, (4, 6), dtype=np.uint16)
+RGBA_16 = np.dstack([RGB_16, ALPHA_16])
+GREY_8 = np.stack([GREY_16 >> 8] * 3, axis=-1)
+RGBA_8 = on_white(RGB_16 >> 8, ALPHA_16 >> 8)
+# Grey with alpha; and pairs whose second pixel has only the high bytes of the transparent one.
+GREY_ALPHA = np.array([[[100 << 8, 0xFFFF], [100 << 8, 51 << 8], [7, 0]]], dtype=np.uint16)
+GREY_PAIR = np.array([[0x1234, 0x1235]], dtype=np.uint16)
+RGB_PAIR = np.array([[[0x1234, 0x5678, 0x9ABC], [0x1234, 0x5678, 0x9ABD]]], dtype=np.uint16)
 
 
 @pytest.mark.parametrize(
-    "data",
+    ("data", "expected"),
     [
-        png_16(RGB_16, 2),
-        tiff(RGB_16, photometric="rgb"),
-        tiff(RGB_16, photometric="rgb", byteorder=">", compression="zlib"),
+        pytest.param(png_16(GREY_16, 0), GREY_8, id="grey png"),
+        pytest.param(tiff(GREY_16), GREY_8, id="grey tiff"),
+        pytest.param(tiff(GREY_16, byteorder=">"), GREY_8, id="big-endian tiff"),
+        pytest.param(tiff(65535 - GREY_16, photometric="miniswhite"), GREY_8, id="white is zero"),
+        pytest.param(b"P5 6 4 65535\n" + GREY_16.astype(">u2").tobytes(), GREY_8, id="pgm"),
+        pytest.param(png_16(RGB_16, 2), RGB_16 >> 8, id="rgb png"),
+        pytest.param(tiff(RGB_16, photometric="rgb"), RGB_16 >> 8, id="rgb tiff"),
+        pytest.param(
+            tiff(RGB_16, photometric="rgb", byteorder=">", compression="zlib"),
+            RGB_16 >> 8,
+            id="compressed tiff",
+        ),
+        pytest.param(png_16(RGBA_16, 6), RGBA_8, id="rgba png"),
+        pytest.param(
+            tiff(RGBA_16, photometric="rgb", extrasamples=["unassalpha"]), RGBA_8, id="rgba tiff"
+        ),
+        pytest.param(png_16(GREY_ALPHA, 4), [[[100] * 3, [224] * 3, [255] * 3]], id="grey alpha"),
+        pytest.param(
+            png_16(GREY_PAIR, 0, b"\x12\x34"), [[[255] * 3, [0x12] * 3]], id="transparent grey"
+        ),
+        pytest.param(
+            png_16(RGB_PAIR, 2, b"\x12\x34\x56\x78\x9a\xbc"),
+            [[[255] * 3, [0x12, 0x56, 0x9A]]],
+            id="transparent colour",
+        ),
     ],
-    ids=["png", "tiff", "compressed tiff"],
 )
-def test_read_image_16_bit_rgb(tmp_path, data):
-    check(write(tmp_path / "a", data), RGB_16 >> 8)
-
-
-@pytest.mark.parametrize("kind", ["png", "tiff"])
-def test_read_image_16_bit_rgba(tmp_path, kind):
-    alpha = np.random.default_rng(2).integers(0, 65536, (4, 6), dtype=np.uint16)
-    rgba = np.dstack([RGB_16, alpha])
-    options = {"photometric": "rgb", "extrasamples": ["unassalpha"]}
-    data = png_16(rgba, 6) if kind == "png" else tiff(rgba, **options)
-    check(write(tmp_path / "a", data), on_white(RGB_16 >> 8, alpha >> 8))
-
-
-def test_read_image_16_bit_grey_with_alpha(tmp_path):
-    pixels = np.array([[[100 << 8, 0xFFFF], [100 << 8, 51 << 8], [7, 0]]], dtype=np.uint16)
-    check(write(tmp_path / "a", png_16(pixels, 4)), [[[100] * 3, [224] * 3, [255] * 3]])
-
-
-def test_read_image_16_bit_transparent_colour(tmp_path):
-    """The second pixel has the high bytes of the transparent one, but is not transparent."""
-    grey = np.array([[0x1234, 0x1235]], dtype=np.uint16)
-    check(
-        write(tmp_path / "grey", png_16(grey, 0, b"\x12\x34")),
-        [[[255] * 3, [0x12] * 3]],
-    )
-    rgb = np.array([[[0x1234, 0x5678, 0x9ABC], [0x1234, 0x5678, 0x9ABD]]], dtype=np.uint16)
-    check(
-        write(tmp_path / "rgb", png_16(rgb, 2, b"\x12\x34\x56\x78\x9a\xbc")),
-        [[[255] * 3, [0x12, 0x56, 0x9A]]],
-    )
+def test_read_image_16_bits(tmp_path, data, expected):
+    check(write(tmp_path / "a", data), expected)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -360,11 +349,6 @@ def test_read_image_decompression_bomb(tmp_path, monkeypatch):
 
 def test_read_image_too_long_side(tmp_path):
     """A file of few bytes and one row, with fewer pixels than Pillow refuses."""
-
-    def chunk(name, content):
-        crc = struct.pack(">I", zlib.crc32(name + content))
-        return struct.pack(">I", len(content)) + name + content + crc
-
     for width, height in ((178_000_000, 1), (1, 178_000_000), (65_536, 2)):
         header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
         data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"")

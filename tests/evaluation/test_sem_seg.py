@@ -203,29 +203,35 @@ def test_reset_drops_all_counts(toy_dataset):
     assert (numbers["images"], numbers["mIoU"], numbers["mIoU_own_words"]) == (1, 100, 100)
 
 
-def test_process_refuses_label_that_is_no_class(toy_dataset):
-    name = toy_dataset("ovseg_eval", CLASSES, labels=[np.array([[0, 4, IGNORE]])])
-    words = (
-        r"label file .*0_labels.png holds the id 4, but dataset ovseg_eval has 4 classes and "
-        r"ignores 255; map its ids to 0\.\.3 first"
-    )
-    with pytest.raises(ValueError, match=words):
-        evaluate(name, None, [torch.zeros(4, 1, 3)])
-
-
-def test_process_refuses_labels_of_another_size(toy_dataset):
-    name = toy_dataset("ovseg_eval", CLASSES, labels=[np.zeros((3, 2), dtype=int)])
-    words = "0_labels.png is 3 x 2 pixels, its image .*0.png is 2 x 3; they must agree"
-    with pytest.raises(ValueError, match=words):
-        evaluate(name, None, [torch.zeros(4, 2, 3)])
-
-
-@pytest.mark.parametrize("num_channels", [2, 6])
-def test_process_refuses_other_numbers_of_channels(toy_dataset, num_channels):
-    name = toy_dataset("ovseg_eval", CLASSES, labels=[np.zeros((1, 2), dtype=int)])
-    words = f"0.png has {num_channels} channels, but dataset ovseg_eval has 4 classes; segment it"
-    with pytest.raises(ValueError, match=words):
-        evaluate(name, None, [torch.zeros(num_channels, 1, 2)], own_words=True)
+@pytest.mark.parametrize(
+    ("labels", "shape", "message"),
+    [
+        (
+            [[0, 4, IGNORE]],
+            (4, 1, 3),
+            r"label file .*0_labels.png holds the id 4, but dataset ovseg_eval has 4 classes and "
+            r"ignores 255; map its ids to 0\.\.3 first",
+        ),
+        (
+            [[0, 0], [0, 0], [0, 0]],
+            (4, 2, 3),
+            "0_labels.png is 3 x 2 pixels, its image .*0.png is 2 x 3; they must agree",
+        ),
+        *(
+            (
+                [[0, 0]],
+                (count, 1, 2),
+                f"0.png has {count} channels, but dataset ovseg_eval has 4 classes; segment it",
+            )
+            for count in (2, 6)
+        ),
+    ],
+    ids=["id", "size", "2 channels", "6 channels"],
+)
+def test_process_refuses_wrong_labels_and_scores(toy_dataset, labels, shape, message):
+    name = toy_dataset("ovseg_eval", CLASSES, labels=[np.array(labels)])
+    with pytest.raises(ValueError, match=message):
+        evaluate(name, None, [torch.zeros(shape)], own_words=True)
 
 
 def test_process_missing_label_file(toy_dataset, tmp_path):
@@ -252,13 +258,10 @@ def test_evaluate_ids_beyond_8_bits(toy_dataset, tmp_path):
 def test_means_of_sets_by_hand():
     iou = np.array([10.0, 30.0, math.nan, 60.0, math.nan])
     sets = {"base": [0, 1, 2], "novel": (3,), "withheld": [4]}
-    numbers = means_of_sets(iou, sets)
-    assert numbers.pop("mIoU_withheld") is not None
-    assert numbers == pytest.approx(
-        # 2 * 20 * 60 / 80, and (10 + 30 + 60) / 3.
-        {"mIoU_base": 20.0, "mIoU_novel": 60.0, "hIoU": 30.0, "mIoU_base_novel": 100 / 3}
-    )
-    assert math.isnan(means_of_sets(iou, sets)["mIoU_withheld"])
+    # 2 * 20 * 60 / 80, and (10 + 30 + 60) / 3.
+    expected = {"mIoU_base": 20.0, "mIoU_novel": 60.0, "hIoU": 30.0, "mIoU_base_novel": 100 / 3}
+    expected["mIoU_withheld"] = math.nan
+    assert means_of_sets(iou, sets) == pytest.approx(expected, nan_ok=True)
 
 
 def test_means_of_sets_harmonic_mean_at_its_limits():

@@ -22,65 +22,9 @@ from ovseg_d2.vocab import load_vocabulary
 
 _BY_NAME = {benchmark.name: benchmark for benchmark in BENCHMARKS}
 _NAMES = sorted(_BY_NAME)
-# An image and its label file in the layout of each benchmark.
-_FILES = {
-    "ovseg_voc20_val": (
-        "VOCdevkit/VOC2012/JPEGImages/2007_000033.jpg",
-        "VOCdevkit/VOC2012/annotations_detectron2/val/2007_000033.png",
-    ),
-    "ovseg_voc21_val": (
-        "VOCdevkit/VOC2012/JPEGImages/2007_000033.jpg",
-        "VOCdevkit/VOC2012/annotations_detectron2/voc21_val/2007_000033.png",
-    ),
-    "ovseg_context59_val": (
-        "VOCdevkit/VOC2010/JPEGImages/2008_000002.jpg",
-        "VOCdevkit/VOC2010/annotations_detectron2/context59_val/2008_000002.png",
-    ),
-    "ovseg_context60_val": (
-        "VOCdevkit/VOC2010/JPEGImages/2008_000002.jpg",
-        "VOCdevkit/VOC2010/annotations_detectron2/context60_val/2008_000002.png",
-    ),
-    "ovseg_context459_val": (
-        "VOCdevkit/VOC2010/JPEGImages/2008_000002.jpg",
-        "VOCdevkit/VOC2010/annotations_detectron2/pc459_val/2008_000002.tif",
-    ),
-    "ovseg_coco_stuff171_val": (
-        "coco/val2017/000000000139.jpg",
-        "coco/stuffthingmaps_detectron2/val2017/000000000139.png",
-    ),
-    "ovseg_coco_object_val": (
-        "coco/val2017/000000000139.jpg",
-        "coco/object_detectron2/val2017/000000000139.png",
-    ),
-    "ovseg_ade150_val": (
-        "ADEChallengeData2016/images/validation/ADE_val_00000001.jpg",
-        "ADEChallengeData2016/annotations_detectron2/validation/ADE_val_00000001.png",
-    ),
-    "ovseg_ade847_val": (
-        "ADE20K_2021_17_01/images_detectron2/validation/ADE_val_00000001.jpg",
-        "ADE20K_2021_17_01/annotations_detectron2/validation/ADE_val_00000001.tif",
-    ),
-    "ovseg_cityscapes_val": (
-        "cityscapes/leftImg8bit/val/munster/munster_000000_000019_leftImg8bit.png",
-        "cityscapes/gtFine/val/munster/munster_000000_000019_gtFine_labelTrainIds.png",
-    ),
-    "ovseg_voc20_train": (
-        "VOCdevkit/VOC2012/JPEGImages/2007_000032.jpg",
-        "VOCdevkit/VOC2012/annotations_detectron2/train/2007_000032.png",
-    ),
-    "ovseg_context59_train": (
-        "VOCdevkit/VOC2010/JPEGImages/2008_000003.jpg",
-        "VOCdevkit/VOC2010/annotations_detectron2/context59_train/2008_000003.png",
-    ),
-    "ovseg_context60_train": (
-        "VOCdevkit/VOC2010/JPEGImages/2008_000003.jpg",
-        "VOCdevkit/VOC2010/annotations_detectron2/context60_train/2008_000003.png",
-    ),
-    "ovseg_coco_stuff171_train": (
-        "coco/train2017/000000000009.jpg",
-        "coco/stuffthingmaps_detectron2/train2017/000000000009.png",
-    ),
-}
+# Name of a benchmark -> an image and its label file in the benchmark's layout.
+_LAYOUTS = (Path(__file__).parent / "layouts.tsv").read_text(encoding="utf-8").splitlines()[1:]
+_FILES = {name: (image, label) for name, image, label in map(str.split, _LAYOUTS)}
 
 
 @pytest.fixture
