@@ -94,7 +94,7 @@ PARTS = {
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_without_a_network_there_is_one_sentence_at_once(part, no_network, capfd):
+def test_no_network_is_one_sentence_at_once(part, no_network, capfd):
     start = time.monotonic()
     with pytest.raises(SystemExit) as end, sentence_for_bad_input():
         PARTS[part]()
@@ -107,7 +107,7 @@ def test_without_a_network_there_is_one_sentence_at_once(part, no_network, capfd
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_host_that_never_answers_is_given_up(monkeypatch):
+def test_silent_host_times_out(monkeypatch):
     monkeypatch.setattr(downloads, "_SECONDS", 0.2)
     over = threading.Event()
 
@@ -123,7 +123,7 @@ def test_a_host_that_never_answers_is_given_up(monkeypatch):
     over.set()
 
 
-def test_any_answer_counts_and_certificates_are_left_to_the_libraries(monkeypatch):
+def test_check_reachable_accepts_errors_of_the_host(monkeypatch):
     refused = urllib.error.HTTPError("u", 405, "no", http.client.HTTPMessage(), io.BytesIO())
     certificate = urllib.error.URLError(ssl.SSLCertVerificationError("unknown issuer"))
     for answer in (refused, certificate):
@@ -135,14 +135,14 @@ def test_any_answer_counts_and_certificates_are_left_to_the_libraries(monkeypatc
         check_reachable("a file", "owner/name", "give it")
 
 
-def test_the_hubs_offline_switch_is_named(monkeypatch, no_network):
+def test_offline_switch_of_the_hub_is_named(monkeypatch, no_network):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(DownloadError, match="HF_HUB_OFFLINE forbids to download timm/vit_base"):
         load_clip("ViT-B-16", "openai")
     assert no_network == []
 
 
-def test_a_download_that_fails_midway_ends_in_one_sentence():
+def test_failed_download_is_one_sentence():
     with (
         pytest.raises(DownloadError, match=r"^x cannot be downloaded \(cut off\); do y$") as end,
         downloading("x", "do y"),
@@ -151,7 +151,7 @@ def test_a_download_that_fails_midway_ends_in_one_sentence():
     assert end.value.__cause__ is None and end.value.__suppress_context__
 
 
-def test_what_lies_in_a_cache_needs_no_network(tiny_clip, cache, no_network, tmp_path):
+def test_cached_weights_need_no_network(tiny_clip, cache, no_network, tmp_path):
     model, write = tiny_clip
     put_in_cache(cache, "owner/tiny", {"open_clip_model.safetensors": write})
     tower = load_clip("tiny", "published")
@@ -165,7 +165,7 @@ def test_what_lies_in_a_cache_needs_no_network(tiny_clip, cache, no_network, tmp
 
 
 @pytest.mark.parametrize("form", ["snapshot", "cache entry"])
-def test_a_folder_with_a_clip_is_read_with_its_config(tiny_clip, cache, no_network, form):
+def test_clip_folder_is_read_with_its_config(tiny_clip, cache, no_network, form):
     model, write = tiny_clip
     about = {"model_cfg": {"quick_gelu": True}, "preprocess_cfg": GREY}
     folder = put_in_cache(
@@ -190,7 +190,7 @@ def test_a_folder_with_a_clip_is_read_with_its_config(tiny_clip, cache, no_netwo
             load_clip("tiny", folder)
 
 
-def test_a_folder_must_hold_one_weight_file(tiny_clip, tmp_path):
+def test_weights_in_folder_needs_one_file(tiny_clip, tmp_path):
     folder = tmp_path / "weights"
     folder.mkdir()
     with pytest.raises(ValueError, match=r"weights' holds no weight file, and none is called open"):
@@ -203,7 +203,7 @@ def test_a_folder_must_hold_one_weight_file(tiny_clip, tmp_path):
         load_clip("tiny", str(folder))
 
 
-def test_timms_weights_come_from_the_cache_or_a_folder(cache, no_network, tmp_path, monkeypatch):
+def test_timm_weights_from_cache_or_folder(cache, no_network, tmp_path, monkeypatch):
     whole = timm.create_model("test_resnet")
     first = next(iter(whole.parameters()))
     repo = timm.get_pretrained_cfg("test_resnet").hf_hub_id
@@ -215,7 +215,7 @@ def test_timms_weights_come_from_the_cache_or_a_folder(cache, no_network, tmp_pa
     assert no_network == []
 
 
-def test_dinos_weights_come_from_the_cache_or_a_folder(cache, no_network, monkeypatch, caplog):
+def test_dino_weights_from_cache_or_folder(cache, no_network, monkeypatch, caplog):
     monkeypatch.setattr(logging.getLogger("ovseg_d2"), "propagate", True)
     model = timm.create_model("test_vit", num_classes=0, dynamic_img_size=True)
     repo = timm.get_pretrained_cfg("test_vit").hf_hub_id
@@ -229,7 +229,7 @@ def test_dinos_weights_come_from_the_cache_or_a_folder(cache, no_network, monkey
     assert "DINO has random weights" in caplog.text
 
 
-def test_a_tokenizer_in_the_cache_is_read_from_its_folder(cache, no_network, tmp_path):
+def test_cached_tokenizer_is_read_from_its_folder(cache, no_network, tmp_path):
     words = {"tokenizer_config.json": lambda path: path.write_text("{}")}
     folder = put_in_cache(cache, "owner/words", words)
     assert find_tokenizer("owner/words") == str(folder / "snapshots" / "0a1b2c")

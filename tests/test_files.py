@@ -58,7 +58,7 @@ def test_other_encoding_is_kept(tmp_path):
     assert (tmp_path / "a.txt").read_bytes() == b"\xfc"
 
 
-def test_permissions_of_the_former_file_are_kept_and_new_ones_follow_the_umask(tmp_path):
+def test_permissions_are_kept_or_follow_the_umask(tmp_path):
     old = tmp_path / "old"
     old.write_bytes(b"1")
     old.chmod(0o640)
@@ -83,7 +83,7 @@ def test_link_stays_a_link(tmp_path):
     assert (tmp_path / "real/a").read_text() == "new"
 
 
-def test_pipe_is_written_through_and_not_replaced(tmp_path):
+def test_pipe_is_written_directly(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
@@ -113,9 +113,7 @@ def test_interrupted_block_leaves_the_former_file(tmp_path, error):
     ("number", "word"), [(errno.ENOSPC, "full"), (errno.EDQUOT, "quota"), (errno.EIO, "disk")]
 )
 @pytest.mark.parametrize("when", ["write", "fsync", "replace"])
-def test_full_disk_names_path_and_remedy_and_loses_nothing(
-    tmp_path, monkeypatch, number, word, when
-):
+def test_full_disk_names_path_and_remedy(tmp_path, monkeypatch, number, word, when):
     path = tmp_path / "model.pth"
     path.write_bytes(b"old")
 
@@ -195,7 +193,7 @@ def test_full_disk_behind_torch_save(tmp_path):
     assert names(tmp_path) == ["model.pth"]
 
 
-def test_an_error_handled_around_the_block_is_not_blamed(tmp_path):
+def test_error_handled_around_the_block_is_ignored(tmp_path):
     with pytest.raises(RuntimeError, match="bug"):
         try:
             raise OSError(errno.ENOSPC, "another disk is full")
@@ -204,7 +202,7 @@ def test_an_error_handled_around_the_block_is_not_blamed(tmp_path):
                 raise RuntimeError("bug")  # noqa: B904
 
 
-def test_errors_of_other_files_in_the_block_stay_theirs(tmp_path):
+def test_errors_of_other_files_are_unchanged(tmp_path):
     with pytest.raises(FileNotFoundError) as caught, write_atomically(tmp_path / "a"):
         open(tmp_path / "input")
     assert not isinstance(caught.value, WriteError)
@@ -278,7 +276,7 @@ def test_random_state_is_not_advanced(tmp_path):
     assert torch.equal(torch.get_rng_state(), states[2])
 
 
-def test_stems_are_shortened_by_bytes_and_stay_different():
+def test_shorten_stem_cuts_bytes_and_keeps_stems_different():
     assert shorten_stem("photo", 16) == "photo"
     assert shorten_stem("x" * 140, 140) == "x" * 140
     first, second = (shorten_stem("é" * 100 + end, 140) for end in "ab")
@@ -287,7 +285,7 @@ def test_stems_are_shortened_by_bytes_and_stay_different():
     assert len(os.fsencode(shorten_stem(os.fsdecode(b"caf\xe9" * 100), 140))) <= 140
 
 
-def test_leftovers_of_killed_processes_go_and_those_of_live_ones_stay(tmp_path):
+def test_clear_leftovers_keeps_files_of_live_processes(tmp_path):
     ready, done = os.pipe()
     child = os.fork()
     if child == 0:
@@ -314,7 +312,7 @@ def test_leftovers_of_killed_processes_go_and_those_of_live_ones_stay(tmp_path):
     assert names(tmp_path) == ["other"]
 
 
-def test_the_first_file_that_a_process_writes_clears_the_folder(tmp_path):
+def test_first_write_into_a_folder_clears_it(tmp_path):
     kept = [".hidden", "a.0123abcd.tmp", ".a.tmp", ".a.0123ABCD.tmp", ".a.0123abcd.tmp.gz"]
     for name in (*kept, ".a.0123abcd.tmp", ".model_final.pth.89abcdef.tmp"):
         (tmp_path / name).write_bytes(b"")
@@ -326,7 +324,7 @@ def test_the_first_file_that_a_process_writes_clears_the_folder(tmp_path):
     assert names(tmp_path) == sorted([*kept, *others])
 
 
-def test_a_file_taken_for_a_leftover_before_its_lock_is_made_again(tmp_path, monkeypatch):
+def test_file_removed_before_its_lock_is_made_again(tmp_path, monkeypatch):
     flock, calls = files.fcntl.flock, []
 
     def late(file, operation):
@@ -341,7 +339,7 @@ def test_a_file_taken_for_a_leftover_before_its_lock_is_made_again(tmp_path, mon
     assert calls and names(tmp_path) == ["a"]
 
 
-def test_a_file_system_without_locks_is_written_all_the_same(tmp_path, monkeypatch):
+def test_write_without_locks(tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 

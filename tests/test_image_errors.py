@@ -16,7 +16,7 @@ CPU = torch.device("cpu")
         lambda: bytearray(10**15),
     ],
 )
-def test_running_out_of_memory_names_the_image(allocate):
+def test_memory_for_names_the_image(allocate):
     with pytest.raises(ImageTooLargeError) as caught, memory_for("a.png"):
         allocate()
     sentence = str(caught.value)
@@ -25,25 +25,25 @@ def test_running_out_of_memory_names_the_image(allocate):
     assert isinstance(caught.value, ImageReadError)
 
 
-def test_a_gpu_without_memory():
+def test_memory_for_a_gpu():
     with pytest.raises(ImageTooLargeError, match="a.png"), memory_for("a.png"):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 112 GiB")
 
 
-def test_other_errors_pass():
+def test_memory_for_passes_other_errors():
     for error in (RuntimeError("shapes differ"), ValueError("no"), KeyError("x")):
         with pytest.raises(type(error)), memory_for("a.png"):
             raise error
 
 
-def test_the_name_is_added_once():
+def test_memory_for_adds_the_name_once():
     for said in ("scores need 3 GB", "a.png: scores need 3 GB"):
         with pytest.raises(ImageTooLargeError) as caught, memory_for("a.png"):
             raise ImageTooLargeError(said)
         assert str(caught.value) == "a.png: scores need 3 GB"
 
 
-def test_what_would_not_fit_is_refused_before(monkeypatch):
+def test_need_memory(monkeypatch):
     monkeypatch.setattr(image_errors, "available_memory", lambda device: 2 * 10**9)
     need_memory(2 * 10**9, CPU, "the scores")
     with pytest.raises(ImageTooLargeError, match=r"^the scores need 3.0 GB .* 2.0 GB are free"):
@@ -52,6 +52,6 @@ def test_what_would_not_fit_is_refused_before(monkeypatch):
     need_memory(10**18, CPU, "the scores")
 
 
-def test_memory_of_this_machine():
+def test_available_memory():
     available = image_errors.available_memory(CPU)
     assert available is None or 0 < available < 10**15

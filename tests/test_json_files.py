@@ -29,7 +29,7 @@ BAD_LINES = {
 
 
 @pytest.mark.parametrize("case", BAD_LINES)
-def test_one_bad_line_is_left_out_and_counted(tmp_path, monkeypatch, case):
+def test_bad_line_is_left_out_and_counted(tmp_path, monkeypatch, case):
     line, words = BAD_LINES[case]
     monkeypatch.setattr(json_files, "_MAX_LINE", 2**18)
     path = tmp_path / "lines.jsonl"
@@ -59,7 +59,7 @@ def test_only_the_first_reasons_are_kept():
     [read_pairs, read_pair_info, read_coco_captions, caption_dicts, read_masks],
     ids=lambda read: read.__name__,
 )
-def test_a_pipe_and_a_device_are_refused_and_not_waited_for(tmp_path, read):
+def test_pipe_and_device_are_refused_at_once(tmp_path, read):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ValueError, match="it is a pipe, and only regular files are read; "):
         read(tmp_path / "pipe")
@@ -72,7 +72,7 @@ def test_a_pipe_and_a_device_are_refused_and_not_waited_for(tmp_path, read):
             read(tmp_path / name)
 
 
-def test_names_that_are_no_utf8_are_printed_with_escapes(tmp_path):
+def test_printable_escapes_names(tmp_path):
     path = os.fsdecode(os.path.join(os.fsencode(tmp_path), b"\xff.jsonl"))
     with pytest.raises(PairFileError) as caught:
         read_pairs(path)
@@ -90,7 +90,7 @@ def test_files_of_bounded_size(tmp_path):
         read_json(path, max_bytes=12)
 
 
-def test_texts_and_names():
+def test_check_text_and_check_name():
     assert check_text("été", "noun") == "été"
     assert check_text(" ", "caption", blank=True) == " "
     for text in (" ", None, 3, ["a"], "\ud800", "a\udcff"):
@@ -102,7 +102,7 @@ def test_texts_and_names():
             check_name(name, "image")
 
 
-def test_values_are_cut_to_a_readable_length():
+def test_shorten():
     deep: list = []
     for _ in range(900):
         deep = [deep]

@@ -30,7 +30,7 @@ def scene_input(index):
     return {"file_name": name, "sem_seg_file_name": name, "image": image}
 
 
-def test_shares_of_patches_by_hand():
+def test_patch_shares_by_hand():
     labels = torch.tensor([[0, 0, 1], [0, 1, 1], [255, 2, 2]])
     shares = patch_shares(labels, 3, (2, 2))
     # The second row and column of patches hang over; what lies outside counts for no class.
@@ -40,7 +40,7 @@ def test_shares_of_patches_by_hand():
     torch.testing.assert_close(shares, expected)
 
 
-def test_patch_oracle_is_right_inside_and_wrong_only_near_borders(model):
+def test_patch_ceiling_is_wrong_only_near_borders(model):
     each = scene_input(3)
     labels = torch.from_numpy(shapes.read_labels(each["file_name"]).astype(np.int64))
     found = PatchCeiling(model)([each])[0]["sem_seg"].argmax(0)
@@ -57,7 +57,7 @@ def test_patch_oracle_is_right_inside_and_wrong_only_near_borders(model):
     assert not wrong[pure].any()
 
 
-def test_ground_truth_masks_take_the_class_nearest_to_their_mean_feature(model):
+def test_true_masks_take_the_class_nearest_to_their_mean(model):
     each = scene_input(1)
     labels = shapes.read_labels(each["file_name"])
     found = TrueMaskCeiling(model)([each])[0]["sem_seg"].argmax(0).numpy()
@@ -79,7 +79,7 @@ def test_ground_truth_masks_take_the_class_nearest_to_their_mean_feature(model):
         assert set(np.unique(found[mask])) == {expected}
 
 
-def test_no_name_is_the_model_itself(model):
+def test_with_ceiling(model):
     assert with_ceiling("", model) is model
     assert isinstance(with_ceiling("patch", model), PatchCeiling)
     with pytest.raises(

@@ -32,7 +32,7 @@ def value_of(net: Net) -> float:
     return net.layers["a"].weight.sum().item()
 
 
-def test_what_was_saved_is_loaded(tmp_path):
+def test_save_then_load(tmp_path):
     net = Net()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.5)
     saver = Checkpointer(net, str(tmp_path), optimizer=optimizer)
@@ -52,7 +52,7 @@ def test_what_was_saved_is_loaded(tmp_path):
     assert value_of(third) == value_of(net) and rate.param_groups[0]["lr"] == 0.1
 
 
-def test_without_weights_the_model_keeps_its_own(tmp_path, log):
+def test_no_weights_keep_the_initial_ones(tmp_path, log):
     net = Net()
     before = value_of(net)
     with log.at_level(logging.DEBUG, logger="fvcore"):
@@ -69,7 +69,7 @@ def test_only_the_main_process_writes(tmp_path):
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-def test_a_full_disk_leaves_the_former_checkpoint(tmp_path, monkeypatch, number):
+def test_full_disk_leaves_the_former_checkpoint(tmp_path, monkeypatch, number):
     net = Net()
     saver = Checkpointer(net, str(tmp_path))
     saver.save("model_0000001")
@@ -95,7 +95,7 @@ def test_a_full_disk_leaves_the_former_checkpoint(tmp_path, monkeypatch, number)
     [b"", b"not a checkpoint", b"\x80\x02.", b"PK\x03\x04 a broken archive"],
     ids=["empty", "text", "pickle", "zip"],
 )
-def test_a_broken_newest_checkpoint_is_one_sentence(tmp_path, content):
+def test_broken_newest_checkpoint_is_one_sentence(tmp_path, content):
     saver = Checkpointer(Net(), str(tmp_path))
     saver.save("model_0000001")
     saver.save("model_0000003")
@@ -114,7 +114,7 @@ def test_a_broken_newest_checkpoint_is_one_sentence(tmp_path, content):
     Checkpointer(Net(), str(tmp_path)).resume_or_load("", resume=True)
 
 
-def test_a_truncated_checkpoint_is_one_sentence(tmp_path):
+def test_truncated_checkpoint_is_one_sentence(tmp_path):
     Checkpointer(Net(), str(tmp_path)).save("model")
     path = tmp_path / "model.pth"
     path.write_bytes(path.read_bytes()[:-200])
@@ -127,7 +127,7 @@ def test_a_truncated_checkpoint_is_one_sentence(tmp_path):
 
 
 @pytest.mark.parametrize("named", ["model_0000009.pth", ""])
-def test_a_checkpoint_that_is_gone_is_one_sentence(tmp_path, named):
+def test_missing_checkpoint_is_one_sentence(tmp_path, named):
     Checkpointer(Net(), str(tmp_path)).save("model_0000001")
     (tmp_path / "last_checkpoint").write_text(named)
     with pytest.raises(FileNotFoundError, match="does not exist; .*model_0000001.pth") as caught:
@@ -145,7 +145,7 @@ def test_a_checkpoint_that_is_gone_is_one_sentence(tmp_path, named):
         ({"layers.a.bias": torch.tensor([1.0, float("nan")])}, "its entry 'layers.a.bias' has val"),
     ],
 )
-def test_other_content_is_told(tmp_path, content, problem):
+def test_load_refuses_other_content(tmp_path, content, problem):
     path = tmp_path / "other.pth"
     torch.save(content, path)
     with pytest.raises(ValueError, match=problem):
@@ -158,7 +158,7 @@ def save(tmp_path, weights) -> str:
     return str(path)
 
 
-def test_weights_of_another_shape_are_refused(tmp_path):
+def test_load_refuses_other_shapes(tmp_path):
     path = save(tmp_path, Net(width=4).state_dict())
     with pytest.raises(ValueError) as caught:
         Checkpointer(Net()).load(path)
@@ -170,7 +170,7 @@ def test_weights_of_another_shape_are_refused(tmp_path):
     )
 
 
-def test_weights_of_another_architecture_are_refused_with_at_most_five_names(tmp_path):
+def test_load_refuses_other_models_with_at_most_five_names(tmp_path):
     path = save(tmp_path, {f"other.{n}": torch.ones(1) for n in range(7)})
     with pytest.raises(ValueError) as caught:
         Checkpointer(Net()).load(path)
@@ -179,7 +179,7 @@ def test_weights_of_another_architecture_are_refused_with_at_most_five_names(tmp
     assert "7 unexpected: other.0, other.1, other.2, other.3, other.4, ...;" in sentence
 
 
-def test_weights_that_fit_in_part_are_loaded_and_told(tmp_path, log):
+def test_load_warns_of_partly_fitting_weights(tmp_path, log):
     source, net = Net(names="ax"), Net()
     untouched = net.layers["b"].weight.clone()
     path = save(tmp_path, {"model": source.state_dict()})
@@ -193,13 +193,13 @@ def test_weights_that_fit_in_part_are_loaded_and_told(tmp_path, log):
     ]
 
 
-def test_going_on_needs_everything_to_fit(tmp_path):
+def test_resume_needs_everything_to_fit(tmp_path):
     Checkpointer(Net(names="ax"), str(tmp_path)).save("model")
     with pytest.raises(ValueError, match="2 missing: .*resume with the config that it was trained"):
         Checkpointer(Net(), str(tmp_path)).resume_or_load("", resume=True)
 
 
-def test_plain_weights_of_several_kinds_fit(tmp_path, log):
+def test_load_plain_weights_of_several_kinds(tmp_path, log):
     source = Net()
     state = source.state_dict()
     for weights in (
@@ -219,7 +219,7 @@ def test_plain_weights_of_several_kinds_fit(tmp_path, log):
 
 
 @pytest.mark.parametrize("name", ["../other.pth", "/other.pth", "sub/model.pth", ".."])
-def test_the_last_checkpoint_lies_in_its_own_folder(tmp_path, name):
+def test_last_checkpoint_stays_in_its_folder(tmp_path, name):
     saver = Checkpointer(Net(), str(tmp_path / "output"))
     saver.save("model")
     Checkpointer(Net(), str(tmp_path)).save("other")
@@ -228,7 +228,7 @@ def test_the_last_checkpoint_lies_in_its_own_folder(tmp_path, name):
         Checkpointer(Net(), str(tmp_path / "output")).resume_or_load("", resume=True)
 
 
-def test_a_query_behind_the_name_is_read(tmp_path):
+def test_load_reads_a_query_behind_the_name(tmp_path):
     source, net = Net(), nn.ModuleDict({"backbone": Net()})
     path = save(tmp_path, source.state_dict())
     Checkpointer(net).load(f"{path}?matching_heuristics=True")
@@ -237,7 +237,7 @@ def test_a_query_behind_the_name_is_read(tmp_path):
         Checkpointer(net).load(f"{path}?colour=red")
 
 
-def test_arrays_of_a_model_zoo_file_fit(tmp_path):
+def test_load_arrays_of_a_model_zoo_file(tmp_path):
     import pickle
 
     source, net = Net(), Net()

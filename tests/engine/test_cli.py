@@ -13,18 +13,18 @@ from ovseg_d2.files import WriteError, write_atomically
 from ovseg_d2.vocab import Vocabulary
 
 
-def test_nothing_happens_where_nothing_is_wrong():
+def test_sentence_for_bad_input_lets_good_input_pass():
     with sentence_for_bad_input():
         pass
 
 
-def test_errors_of_this_package_become_a_sentence():
+def test_package_errors_become_a_sentence():
     with pytest.raises(SystemExit) as end, sentence_for_bad_input():
         Vocabulary.parse("")
     assert end.value.code == "error: classes '' name nothing; give words such as 'sky, grass'"
 
 
-def test_a_file_error_keeps_its_sentence(tmp_path):
+def test_file_error_keeps_its_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(SystemExit) as end, sentence_for_bad_input():
         with write_atomically(tmp_path / "file" / "below"):
@@ -40,7 +40,7 @@ def test_bugs_keep_their_traceback():
         Vocabulary.from_names(["a"]).class_sets["none"]
 
 
-def test_a_folder_beside_the_package_is_not_the_package(tmp_path):
+def test_errors_beside_the_package_are_bugs(tmp_path):
     import ovseg_d2
 
     beside = os.path.dirname(ovseg_d2.__file__) + "_other/module.py"
@@ -49,7 +49,7 @@ def test_a_folder_beside_the_package_is_not_the_package(tmp_path):
         exec(code)
 
 
-def test_a_full_disk_is_nobodys_bug():
+def test_full_disk_is_a_sentence():
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "metrics.json")
     with pytest.raises(SystemExit) as end, sentence_for_bad_input():
         raise full
@@ -63,7 +63,7 @@ def test_a_full_disk_is_nobodys_bug():
     assert issubclass(WriteError, OSError)
 
 
-def test_a_process_that_ended_has_already_said_why():
+def test_ended_process_adds_no_second_sentence():
     quiet = ProcessExitedException("ended", error_index=1, error_pid=2, exit_code=1)
     with pytest.raises(SystemExit) as end, sentence_for_bad_input():
         raise quiet
@@ -91,7 +91,7 @@ class Broken(Dataset):
         raise ValueError("a bug")
 
 
-def test_an_error_in_a_loaders_process_becomes_the_same_sentence():
+def test_loader_worker_error_becomes_the_same_sentence():
     with pytest.raises(SystemExit) as end, sentence_for_bad_input():
         next(iter(DataLoader(Broken(True), num_workers=1)))
     assert end.value.code == "error: classes '' name nothing; give words such as 'sky, grass'"
@@ -99,14 +99,14 @@ def test_an_error_in_a_loaders_process_becomes_the_same_sentence():
         next(iter(DataLoader(Broken(False), num_workers=1)))
 
 
-def test_an_interrupt_is_one_line_and_exit_code_130(capsys):
+def test_interrupt_is_one_line_and_exit_code_130(capsys):
     with pytest.raises(SystemExit) as end, sentence_for_bad_input("add --resume"):
         raise KeyboardInterrupt
     assert end.value.code == 130
     assert capsys.readouterr().err == "interrupted; to go on, add --resume\n"
 
 
-def test_options_among_the_config_keys_are_refused(capsys):
+def test_refuse_misplaced_options(capsys):
     parser = argparse.ArgumentParser()
     refuse_misplaced_options(parser, ["MODEL.DEVICE", "cpu", "SOLVER.BASE_LR", "-1.0"])
     with pytest.raises(SystemExit) as end:

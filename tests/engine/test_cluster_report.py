@@ -32,7 +32,7 @@ def hook_of(folder, monkeypatch, *, iteration=10, model=None):
     return hook
 
 
-def test_the_files(tmp_path):
+def test_write_cluster_report(tmp_path):
     path = write_cluster_report(tmp_path, CLUSTERS)
     assert path == tmp_path / "clusters.md"
     assert path.read_text().splitlines()[-4:] == [
@@ -47,7 +47,7 @@ def test_the_files(tmp_path):
     ]
 
 
-def test_it_is_written_when_the_training_is_done(tmp_path, monkeypatch):
+def test_report_is_written_at_the_end_of_training(tmp_path, monkeypatch):
     hook_of(tmp_path, monkeypatch, iteration=7).after_train()
     hook_of(tmp_path, monkeypatch, model=torch.nn.Identity()).after_train()
     assert list(tmp_path.iterdir()) == []
@@ -55,13 +55,13 @@ def test_it_is_written_when_the_training_is_done(tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["clusters.json", "clusters.md"]
 
 
-def test_without_clusters_there_is_no_report(tmp_path, monkeypatch):
+def test_no_report_without_clusters(tmp_path, monkeypatch):
     monkeypatch.setattr(Model, "describe_clusters", lambda self: [])
     hook_of(tmp_path, monkeypatch).after_train()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_report_that_cannot_be_written_ends_no_training(tmp_path, monkeypatch, caplog):
+def test_unwritable_report_does_not_end_training(tmp_path, monkeypatch, caplog):
     (tmp_path / "file").write_text("")
     with caplog.at_level(logging.WARNING):
         hook_of(tmp_path / "file", monkeypatch).after_train()

@@ -44,7 +44,7 @@ def image_of(height, width, seed=0):
     return torch.randint(0, 256, (3, height, width), dtype=torch.uint8, generator=generator)
 
 
-def test_vectors_are_those_of_the_resized_image(model):
+def test_image_embedder_resizes_the_image(model):
     inputs = [{"image": image_of(32, 32)}, {"image": image_of(20, 44)}]
     found = with_embedder("linear_probe", model)(inputs)
     tower = model.text_bank.tower
@@ -57,7 +57,7 @@ def test_vectors_are_those_of_the_resized_image(model):
 
 
 @pytest.mark.parametrize("synonyms", ["mean", "max"])
-def test_class_scores_are_cosines(tiny_opts, synonyms):
+def test_class_scorer_gives_cosines(tiny_opts, synonyms):
     torch.manual_seed(0)
     model = build_model(load_config(None, [*tiny_opts, "MODEL.TEXT.SYNONYMS", synonyms])).eval()
     name = "ovseg_toy_scored"
@@ -81,7 +81,7 @@ def test_class_scores_are_cosines(tiny_opts, synonyms):
         MetadataCatalog.remove(name)
 
 
-def test_captions_come_with_their_embeddings(model):
+def test_caption_embedder_embeds_captions(model):
     name = "shapes://dev/0/3"
     inputs = [
         {"image": image_of(32, 32), "file_name": name},
@@ -96,7 +96,7 @@ def test_captions_come_with_their_embeddings(model):
         assert output["image_embeds"].norm().item() == pytest.approx(1, abs=1e-5)
 
 
-def test_evaluations_by_name_alone(cfg, model, tmp_path):
+def test_evaluations_by_evaluator_type(cfg, model, tmp_path):
     model.train()
     found = evaluate(cfg, model)
     assert model.training and model.system.training  # as it was
@@ -113,7 +113,7 @@ def test_evaluations_by_name_alone(cfg, model, tmp_path):
     assert probe["accuracy_fit"] > probe["accuracy"]
 
 
-def test_a_tower_that_tells_crops_apart_is_told_so(cfg, model, monkeypatch, tmp_path):
+def test_perfect_tower_gets_100(cfg, model, monkeypatch, tmp_path):
     """The classes of the crops, handed to the texts' own vectors, give 100 %."""
     cfg.DATASETS.TEST = cfg.DATASETS.TEST[:1]
     text_embeds = model.text_bank.embed(list(shapes.CLASSES))
@@ -127,11 +127,11 @@ def test_a_tower_that_tells_crops_apart_is_told_so(cfg, model, monkeypatch, tmp_
     assert evaluate(cfg, model)["classification"]["accuracy"] == 100
 
 
-def test_other_evaluations_take_the_model_as_it_is(model):
+def test_with_embedder_returns_the_model_for_other_types(model):
     assert with_embedder("sem_seg", model) is model
 
 
-def test_what_cannot_be_evaluated_so_is_told(cfg, model):
+def test_with_embedder_refuses_other_models(cfg, model):
     with pytest.raises(ValueError, match="Linear gives no embeddings of whole images, .*'retri"):
         with_embedder("retrieval", nn.Linear(2, 2))
     cfg.TEST.CEILING = "patch"
@@ -141,13 +141,13 @@ def test_what_cannot_be_evaluated_so_is_told(cfg, model):
         evaluate(cfg, model)
 
 
-def test_images_of_one_vector_each_come_in_batches(cfg):
+def test_embedding_loaders_have_batches(cfg):
     batches = [len(batch) for batch in build_test_loader(cfg, cfg.DATASETS.TEST[0])]
     assert batches == [32, 8]
 
 
 @pytest.mark.slow
-def test_two_processes_find_what_one_does(tiny_opts, tmp_path):
+def test_two_processes_equal_one(tiny_opts, tmp_path):
     """The probe's fit too: features are gathered before it."""
     Checkpointer(build_model(load_config(None, tiny_opts)), str(tmp_path)).save("weights")
     names = repr(tuple(f"ovseg_shapes_dev_{view}" for view in VIEWS))
@@ -171,7 +171,7 @@ def test_two_processes_find_what_one_does(tiny_opts, tmp_path):
         assert found[1][name] == pytest.approx(numbers, abs=1e-3), name
 
 
-def test_a_training_evaluates_all_of_them(tiny_train_opts, own_logs, tmp_path):
+def test_training_runs_all_embedders(tiny_train_opts, own_logs, tmp_path):
     cfg = load_config(None, [*tiny_train_opts, "SOLVER.MAX_ITER", "2", "TEST.MAX_IMAGES", "24"])
     cfg.DATASETS.TEST = ("ovseg_shapes_dev_crops", "ovseg_shapes_dev_captions")
     trainer = Trainer(cfg)

@@ -42,7 +42,7 @@ def config(tmp_path, *names, own_words=False):
     return cfg
 
 
-def test_a_new_dataset_evaluates_without_any_other_change(tmp_path, toy_dataset, tiny_opts):
+def test_evaluate_new_dataset_without_other_changes(tmp_path, toy_dataset, tiny_opts):
     name = toy_dataset("ovseg_toy_new", ["red star", "grass, lawn", "sand"])
     cfg = load_config(None, [*tiny_opts, "OUTPUT_DIR", str(tmp_path / "output")])
     cfg.DATASETS.TEST = (name,)
@@ -70,7 +70,7 @@ def test_numbers_worked_by_hand(tmp_path, toy_dataset):
     assert written["mIoU_own_words"] == pytest.approx(20)
 
 
-def test_several_datasets_each_with_its_own_classes(tmp_path, toy_dataset):
+def test_evaluate_datasets_with_different_classes(tmp_path, toy_dataset):
     one = toy_dataset("ovseg_toy_one", ["a", "b"])
     two = toy_dataset("ovseg_toy_two", ["a", "b", "c"])
     counts = {one: 2, two: 3}
@@ -94,7 +94,7 @@ class Counting(DatasetEvaluator):
         return OrderedDict(counting={"images": self.count, "per-class": 1.0})
 
 
-def test_evaluators_and_loaders_may_be_given(tmp_path, toy_dataset):
+def test_evaluate_takes_evaluators_and_loaders(tmp_path, toy_dataset):
     name = toy_dataset("ovseg_toy_given", ["a", "b"])
     model, cfg = Fixed({name: 2}), config(tmp_path, name)
     assert evaluate(cfg, model, Counting())["counting"]["images"] == 2
@@ -112,7 +112,7 @@ def test_evaluators_and_loaders_may_be_given(tmp_path, toy_dataset):
         evaluate(cfg, model, [Counting(), Counting()])
 
 
-def test_a_failure_keeps_what_was_written_before(tmp_path, toy_dataset):
+def test_failure_keeps_former_results(tmp_path, toy_dataset):
     good = toy_dataset("ovseg_toy_good", ["a", "b"])
     bad = toy_dataset("ovseg_toy_bad", ["a", "b"], labels=[np.array([[0, 7], [1, 1]])])
     with pytest.raises(ValueError, match=r"holds the id 7, but dataset ovseg_toy_bad has 2"):
@@ -120,7 +120,7 @@ def test_a_failure_keeps_what_was_written_before(tmp_path, toy_dataset):
     assert set(json.loads((tmp_path / "output" / "results.json").read_text())) == {good}
 
 
-def test_what_cannot_be_evaluated_is_refused(tmp_path, toy_dataset):
+def test_evaluate_refuses_bad_configs(tmp_path, toy_dataset):
     with pytest.raises(ValueError, match=r"DATASETS\.TEST is empty; name at least one"):
         evaluate(config(tmp_path), Fixed({}))
     with pytest.raises(ValueError, match="'ovseg_toy_nowhere' is not registered"):
@@ -135,7 +135,7 @@ def test_what_cannot_be_evaluated_is_refused(tmp_path, toy_dataset):
     build_evaluator(cfg, name)
 
 
-def test_a_dataset_without_labels_is_refused(tmp_path, toy_dataset):
+def test_build_evaluator_refuses_datasets_without_labels(tmp_path, toy_dataset):
     name = toy_dataset("ovseg_toy_unlabelled", ["a"])
     dicts = [{"file_name": entry["file_name"]} for entry in DatasetCatalog.get(name)]
     DatasetCatalog.remove(name)
@@ -144,10 +144,10 @@ def test_a_dataset_without_labels_is_refused(tmp_path, toy_dataset):
         evaluate(config(tmp_path, name), Fixed({name: 1}))
 
 
-def test_a_picture_and_its_labels_must_agree(tmp_path, toy_dataset):
+def test_image_and_labels_must_agree_in_size(tmp_path, toy_dataset):
     name = toy_dataset("ovseg_toy_sizes", ["a", "b"])
-    picture = DatasetCatalog.get(name)[0]["file_name"]
-    Image.new("RGB", (5, 5)).save(picture)
+    image = DatasetCatalog.get(name)[0]["file_name"]
+    Image.new("RGB", (5, 5)).save(image)
     cfg = config(tmp_path, name)
     model = Fixed({name: 2})
     model.forward = lambda batch: [{"sem_seg": torch.rand(2, 5, 5)} for _ in batch]

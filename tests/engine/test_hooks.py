@@ -21,7 +21,7 @@ def draws(seed: int, iteration: int, rank: int = 0, monkeypatch=None) -> list[fl
     return torch.rand(4).tolist()
 
 
-def test_a_steps_numbers_depend_on_seed_iteration_and_rank_alone(monkeypatch):
+def test_seed_each_step_depends_on_seed_iteration_and_rank(monkeypatch):
     first = draws(3, 10)
     torch.rand(100)
     assert draws(3, 10) == first
@@ -35,7 +35,7 @@ def test_a_steps_numbers_depend_on_seed_iteration_and_rank_alone(monkeypatch):
 
 
 @pytest.mark.parametrize("seed", [-1, 2**40])
-def test_any_seed_is_taken(seed):
+def test_seed_each_step_takes_any_seed(seed):
     assert draws(seed, 10**6) == draws(seed, 10**6)
 
 
@@ -45,7 +45,7 @@ def write_metrics(path, *lines):
     )
 
 
-def test_curves_of_a_run_that_was_killed_and_resumed(tmp_path):
+def test_read_curves_of_a_resumed_run(tmp_path):
     path = tmp_path / "metrics.json"
     write_metrics(
         path,
@@ -62,7 +62,7 @@ def test_curves_of_a_run_that_was_killed_and_resumed(tmp_path):
     assert read_curves(tmp_path / "nothing.json", "mIoU") == {}
 
 
-def test_damaged_lines_are_passed_over(tmp_path):
+def test_read_curves_skips_damaged_lines(tmp_path):
     path = tmp_path / "metrics.json"
     good = b'{"iteration": 9, "sem_seg/mIoU": 3.0}'
     bad = [b'{"iteration": 9, "mIoU\xff": 1}', b"[" * 10**5, b"[1]", b"3", b'{"mIoU": 1.0}']
@@ -72,7 +72,7 @@ def test_damaged_lines_are_passed_over(tmp_path):
     assert read_curves(path, "mIoU") == {"sem_seg/mIoU": [(9, 3.0)]}
 
 
-def test_an_unfinished_line_is_cut_off(tmp_path):
+def test_drop_unfinished_line(tmp_path):
     path = tmp_path / "metrics.json"
     drop_unfinished_line(path)
     assert not path.exists()
@@ -88,7 +88,7 @@ def hook_at(folder, period, iteration):
     return hook
 
 
-def test_scores_are_drawn_when_they_were_measured(tmp_path):
+def test_plot_scores_draws_after_evaluations(tmp_path):
     plot = tmp_path / "scores.png"
     hook_at(tmp_path, 2, 1).after_step()
     assert not plot.exists()  # there is nothing to draw yet
@@ -103,7 +103,7 @@ def test_scores_are_drawn_when_they_were_measured(tmp_path):
     assert plot.exists()
 
 
-def test_a_plot_that_cannot_be_written_ends_no_training(tmp_path, monkeypatch, caplog):
+def test_unwritable_plot_does_not_end_training(tmp_path, monkeypatch, caplog):
     write_metrics(tmp_path / "metrics.json", {"iteration": 1, "sem_seg/mIoU": 3.0})
 
     def fail(*_, **__):

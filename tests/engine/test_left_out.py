@@ -35,7 +35,7 @@ def run(tmp_path, tiny_opts, name, model=None):
     return evaluate(cfg, build_model(cfg) if model is None else model)
 
 
-def test_a_bomb_is_left_out_and_counted(tmp_path, tiny_opts, toy_dataset, caplog):
+def test_decompression_bomb_is_left_out_and_counted(tmp_path, tiny_opts, toy_dataset, caplog):
     sizes = ((24, 32), (32, 24), (24, 24))
     name = toy_dataset("ovseg_toy_bomb", CLASSES, sizes=sizes)
     torch.manual_seed(0)
@@ -52,7 +52,7 @@ def test_a_bomb_is_left_out_and_counted(tmp_path, tiny_opts, toy_dataset, caplog
     assert written["images_left_out"] == 1
 
 
-def test_the_numbers_are_those_of_the_other_images(tmp_path, tiny_opts, toy_dataset, monkeypatch):
+def test_numbers_are_those_of_the_other_images(tmp_path, tiny_opts, toy_dataset, monkeypatch):
     cfg = load_config(None, tiny_opts)
     model = build_model(cfg)
     rest = toy_dataset("ovseg_toy_rest", CLASSES, sizes=((24, 32),))
@@ -71,14 +71,14 @@ def test_the_numbers_are_those_of_the_other_images(tmp_path, tiny_opts, toy_data
     assert found["mIoU"] == expected["mIoU"]
 
 
-def test_nothing_left_is_an_error(tmp_path, tiny_opts, toy_dataset):
+def test_no_image_left_is_an_error(tmp_path, tiny_opts, toy_dataset):
     name = toy_dataset("ovseg_toy_nothing", CLASSES, sizes=((24, 32),))
     make_bomb(DatasetCatalog.get(name)[0]["file_name"])
     with pytest.raises(ImageTooLargeError, match="all 1 images were left out"):
         run(tmp_path, tiny_opts, name)
 
 
-def test_of_a_batch_one_image_is_left_out():
+def test_one_image_of_a_batch_is_left_out():
     """As evaluations that make one vector of each image have them."""
 
     class Model(torch.nn.Module):
@@ -95,6 +95,6 @@ def test_of_a_batch_one_image_is_left_out():
     assert third == {"left_out": "2.png: no"}
 
 
-def test_the_mode_of_the_model_stays():
+def test_mode_of_the_model_stays():
     model = torch.nn.Linear(1, 1).eval()
     assert not LeavingOut(model).training

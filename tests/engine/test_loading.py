@@ -58,7 +58,7 @@ def arguments(*words):
         (NO_NETWORK, ""),
     ],
 )
-def test_what_is_asked_for_is_noted_and_logged(trained_clip, opts, note, caplog):
+def test_check_trained_notes_and_logs_random_weights(trained_clip, opts, note, caplog):
     cfg = load_config(None, [*trained_clip, *opts])
     model = build_model(cfg)
     assert check_trained(cfg, model) == note
@@ -68,7 +68,7 @@ def test_what_is_asked_for_is_noted_and_logged(trained_clip, opts, note, caplog)
     assert check_trained(cfg, model) == caplog.text == ""
 
 
-def test_a_network_without_weights_is_refused_everywhere(trained_clip, toy_dataset, tmp_path):
+def test_network_without_weights_is_refused_everywhere(trained_clip, toy_dataset, tmp_path):
     name = toy_dataset("ovseg_toy_untrained", ["red star", "grass"])
     test_set = ("DATASETS.TEST", f"('{name}',)", "OUTPUT_DIR", str(tmp_path / "out"))
     opts = [*trained_clip, *PLUS, *test_set]
@@ -89,7 +89,7 @@ def test_a_network_without_weights_is_refused_everywhere(trained_clip, toy_datas
 
 
 @pytest.mark.parametrize("way", ["segmenter", "predictor", "evaluation"])
-def test_loaded_weights_answer(trained_clip, toy_dataset, tmp_path, way):
+def test_loaded_weights_predict(trained_clip, toy_dataset, tmp_path, way):
     Checkpointer(build_model(load_config(None, [*trained_clip, *PLUS])), str(tmp_path)).save("w")
     name = toy_dataset("ovseg_toy_loaded", ["red star", "grass"])
     test_set = ("DATASETS.TEST", f"('{name}',)", "OUTPUT_DIR", str(tmp_path / "out"))
@@ -102,7 +102,7 @@ def test_loaded_weights_answer(trained_clip, toy_dataset, tmp_path, way):
         assert "note" not in evaluate_config("configs/maskclip.yaml", opts)
 
 
-def test_outputs_of_random_weights_say_so(tiny_opts, toy_dataset, tmp_path, caplog):
+def test_outputs_of_random_weights_have_the_note(tiny_opts, toy_dataset, tmp_path, caplog):
     found = Segmenter(opts=tiny_opts)(IMAGE, "a, b")
     assert (
         found.note == RANDOM_NOTE and "the CLIP of this MaskCLIP has random weights" in caplog.text
@@ -120,7 +120,7 @@ def test_outputs_of_random_weights_say_so(tiny_opts, toy_dataset, tmp_path, capl
     assert json.loads((tmp_path / "results.json").read_text())[name]["note"] == RANDOM_NOTE
 
 
-def test_heat_maps_of_random_weights_say_so(tiny_opts):
+def test_heatmaps_of_random_weights_have_the_note(tiny_opts):
     segment = Segmenter(opts=tiny_opts)
     for maps in (segment.heatmaps(IMAGE, "a, b"), segment.attention(IMAGE, "a, b")):
         plain = type(maps)(maps.image, maps.maps, maps.measure)
@@ -128,7 +128,7 @@ def test_heat_maps_of_random_weights_say_so(tiny_opts):
         assert maps.summary()["note"] == RANDOM_NOTE and "note" not in plain.summary()
 
 
-def test_random_is_no_weights_of_a_training_nor_of_a_model_without_a_network(trained_clip):
+def test_random_is_refused_in_training_and_without_a_network(trained_clip):
     cfg = load_config(None, [*trained_clip, "MODEL.WEIGHTS", "random"])
     with pytest.raises(ValueError, match="MODEL.WEIGHTS is random, which is for predictions"):
         check_job(cfg, arguments())
@@ -136,14 +136,14 @@ def test_random_is_no_weights_of_a_training_nor_of_a_model_without_a_network(tra
         check_trained(cfg, build_model(cfg))
 
 
-def test_a_clip_without_weights_is_refused_by_name():
+def test_clip_without_weights_is_refused_by_name():
     opts = ["MODEL.DEVICE", "cpu", "MODEL.CLIP.NAME", "ViT-B-16"]
     for build in (lambda: Segmenter(opts=opts), lambda: build_model(load_config(None, opts))):
         with pytest.raises(ValueError, match=r"'ViT-B-16' has no weights .*'openai'.*word random"):
             build()
 
 
-def test_a_clip_may_come_with_the_checkpoint(trained_clip, tmp_path):
+def test_checkpoint_may_hold_the_clip(trained_clip, tmp_path):
     opts = [*trained_clip, "MODEL.TEXT.CLASSES", "['a', 'b']"]
     Checkpointer(build_model(load_config(None, opts)), str(tmp_path)).save("w")
     opts = [*opts, "MODEL.CLIP.PRETRAINED", "", "MODEL.WEIGHTS", str(tmp_path / "w.pth")]

@@ -56,7 +56,7 @@ def test_a_traceback_is_shown_by_its_first_line():
 
 
 @pytest.mark.usefixtures("own_logs")
-def test_each_of_several_runs_in_a_process_has_its_own_log(tmp_path, capsys):
+def test_each_run_of_a_process_has_its_own_log(tmp_path, capsys):
     mine = logging.NullHandler()
     logging.getLogger("ovseg_d2").addHandler(mine)
     logger = logging.getLogger("ovseg_d2.somewhere")

@@ -41,7 +41,7 @@ def cfg_of(**solver: object) -> CfgNode:
     return cfg
 
 
-def test_matrices_decay_and_all_else_is_spared():
+def test_only_matrices_decay():
     model = Model()
     groups = parameter_groups(model, lr=0.1, weight_decay=0.2, weight_decay_vectors=0.01)
     matrices, vectors = groups
@@ -96,7 +96,7 @@ def test_nothing_to_train():
         build_optimizer(cfg_of(), nn.Linear(2, 2).requires_grad_(False))
 
 
-def test_rates_are_multiplied_below_a_name():
+def test_lr_multipliers_scale_rates_below_a_name():
     model = nn.ModuleDict({"tower": Model(), "tower2": nn.Linear(2, 2), "head": nn.Linear(2, 2)})
     cfg = cfg_of(BASE_LR=0.1, WEIGHT_DECAY=0.2, WEIGHT_DECAY_VECTORS=0.01)
     # A module, a parameter in it, and one that is not trained at all.
@@ -128,14 +128,14 @@ def test_rates_are_multiplied_below_a_name():
         (["", 2.0], r"has the entry \['', 2.0\]"),
     ],
 )
-def test_multipliers_that_are_none(entry, words):
+def test_build_optimizer_refuses_bad_multipliers(entry, words):
     cfg = cfg_of()
     cfg.SOLVER.LR_MULTIPLIERS = [entry]
     with pytest.raises(ValueError, match=words):
         build_optimizer(cfg, Model())
 
 
-def test_adamw_takes_its_numbers_from_the_config():
+def test_adamw_options_come_from_the_config():
     cfg = cfg_of(OPTIMIZER="ADAMW", BASE_LR=0.3, WEIGHT_DECAY=0.2, WEIGHT_DECAY_VECTORS=0.1)
     cfg.SOLVER.BETAS, cfg.SOLVER.EPS = [0.8, 0.7], 1e-3
     optimizer = build_optimizer(cfg, Model())
@@ -145,7 +145,7 @@ def test_adamw_takes_its_numbers_from_the_config():
         assert (group["betas"], group["eps"]) == ((0.8, 0.7), 1e-3)
 
 
-def test_sgd_takes_its_numbers_from_the_config():
+def test_sgd_options_come_from_the_config():
     cfg = cfg_of(OPTIMIZER="SGD", BASE_LR=0.3, MOMENTUM=0.5, NESTEROV=True, WEIGHT_DECAY=0.2)
     optimizer = build_optimizer(cfg, Model())
     assert isinstance(optimizer, torch.optim.SGD)
@@ -171,7 +171,7 @@ def gradients(model: nn.Module) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("kind", ["SGD", "ADAMW"])
 @pytest.mark.parametrize("max_norm", [0.5, 1000.0])
-def test_bound_is_that_of_all_gradients_together(kind, max_norm):
+def test_gradient_bound_is_over_all_gradients(kind, max_norm):
     model = Model()
     optimizer = build_optimizer(cfg_of(OPTIMIZER=kind, MAX_GRAD_NORM=max_norm), model)
     before = gradients(model)
@@ -201,7 +201,7 @@ def test_bounded_steps_equal_clip_grad_norm():
         torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-7)
 
 
-def test_without_a_bound_gradients_stay():
+def test_no_bound_keeps_gradients():
     model = Model()
     optimizer = build_optimizer(cfg_of(), model)
     before = gradients(model)
@@ -212,7 +212,7 @@ def test_without_a_bound_gradients_stay():
 
 
 @pytest.mark.parametrize("max_norm", [0.0, 0.001])
-def test_detectron2s_clipping_works_beside_it(max_norm):
+def test_gradient_bound_and_detectron2_clipping(max_norm):
     model = Model()
     cfg = cfg_of(OPTIMIZER="SGD", BASE_LR=1.0, MOMENTUM=0.0, WEIGHT_DECAY=0.0)
     cfg.SOLVER.MAX_GRAD_NORM = max_norm

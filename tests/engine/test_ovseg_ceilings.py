@@ -1,4 +1,4 @@
-"""OVSeg's two oracles, and a sweep over lambda, on pictures whose labels are known."""
+"""OVSeg's two oracles, and a sweep over lambda, on images whose labels are known."""
 
 import json
 
@@ -23,7 +23,7 @@ def inputs(cfg):
     return [each for batch in build_test_loader(cfg, cfg.DATASETS.TEST[0]) for each in batch]
 
 
-def test_masks_of_the_truth_have_one_name_each(tiny_ovseg):
+def test_true_masks_have_one_class_each(tiny_ovseg):
     cfg, model = tiny_ovseg()
     oracle = with_ceiling("gt_masks", model)
     for each in inputs(cfg):
@@ -39,7 +39,7 @@ def test_masks_of_the_truth_have_one_name_each(tiny_ovseg):
         assert not found["sem_seg"][:, labels == 255].any()
 
 
-def test_proposals_with_names_of_the_truth(tiny_ovseg):
+def test_true_classes_of_proposals(tiny_ovseg):
     cfg, model = tiny_ovseg()
     oracle = with_ceiling("gt_labels", model)
     assert isinstance(oracle, OVSegTrueClasses)
@@ -54,7 +54,7 @@ def test_proposals_with_names_of_the_truth(tiny_ovseg):
         torch.testing.assert_close(oracle([each])[0]["sem_seg"], expected)
 
 
-def test_perfect_proposals_have_perfect_names(tiny_ovseg, monkeypatch):
+def test_true_classes_of_perfect_proposals_give_100(tiny_ovseg, monkeypatch):
     cfg, model = tiny_ovseg("TEST.CEILING", "gt_labels")
 
     def propose(batched_input):
@@ -65,15 +65,13 @@ def test_perfect_proposals_have_perfect_names(tiny_ovseg, monkeypatch):
     assert evaluate(cfg, model)["sem_seg"]["mIoU"] == 100
 
 
-def test_ceilings_of_other_models(tiny_ovseg):
+def test_with_ceiling_refuses_other_models(tiny_ovseg):
     _, model = tiny_ovseg()
     with pytest.raises(ValueError, match="'patch' is not one of gt_masks, gt_labels, which OVSeg"):
         with_ceiling("patch", model)
 
 
-def test_a_sweep_has_the_numbers_of_evaluations_one_by_one(
-    tiny_ovseg, tmp_path, monkeypatch, caplog
-):
+def test_sweep_equals_separate_evaluations(tiny_ovseg, tmp_path, monkeypatch, caplog):
     caplog.set_level("INFO")
     opts = ("TEST.OWN_WORDS", "True", "MODEL.OVSEG.LAMBDA", "0.6")
     cfg, model = tiny_ovseg(*opts, "TEST.LAMBDAS", "[0.0, 0.3, 1.0]")
@@ -111,7 +109,7 @@ def test_a_sweep_has_the_numbers_of_evaluations_one_by_one(
         ),
     ],
 )
-def test_models_without_a_lambda_to_sweep(tiny_ovseg, opts, words):
+def test_sweep_refuses_models_without_lambda(tiny_ovseg, opts, words):
     cfg, model = tiny_ovseg("TEST.LAMBDAS", "[0.5]", *opts)
     with pytest.raises(ValueError, match=words):
         evaluate(cfg, model)
@@ -119,7 +117,7 @@ def test_models_without_a_lambda_to_sweep(tiny_ovseg, opts, words):
         LambdaSweep(torch.nn.Linear(1, 1), [0.5])
 
 
-def test_a_lambda_outside_of_its_range(tiny_ovseg):
+def test_sweep_refuses_lambda_outside_its_range(tiny_ovseg):
     _, model = tiny_ovseg()
     with pytest.raises(ValueError, match="TEST.LAMBDAS has 1.5; give numbers from 0.0 to 1.0"):
         LambdaSweep(model, [0.5, 1.5])

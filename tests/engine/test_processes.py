@@ -24,7 +24,7 @@ def used_port():
         yield listener.getsockname()[1]
 
 
-def test_a_used_port_is_one_sentence(used_port):
+def test_used_port_is_one_sentence(used_port):
     url = f"tcp://127.0.0.1:{used_port}"
     with pytest.raises(
         ValueError, match=f"--dist-url {url}: cannot listen at port {used_port} "
@@ -37,7 +37,7 @@ def test_a_used_port_is_one_sentence(used_port):
     check_dist_url(url, 1, 1, 0)
 
 
-def test_a_free_port_passes():
+def test_check_dist_url_accepts_a_free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -57,12 +57,12 @@ def test_a_free_port_passes():
         ("auto", 1, -1, "--machine-rank -1 is not one of the 1 machines"),
     ],
 )
-def test_addresses_that_cannot_work(url, machines, rank, sentence):
+def test_check_dist_url_refuses_bad_addresses(url, machines, rank, sentence):
     with pytest.raises(ValueError, match=sentence):
         check_dist_url(url, 2, machines, rank)
 
 
-def test_numbers_of_processes(monkeypatch):
+def test_check_processes(monkeypatch):
     check_processes(1, 1)
     with pytest.raises(ValueError, match="--num-gpus 1 --num-machines 0 starts no process"):
         check_processes(1, 0)
@@ -71,7 +71,7 @@ def test_numbers_of_processes(monkeypatch):
         check_processes(2, 1)
 
 
-def test_one_process_works_right_here():
+def test_launch_job_of_one_process_runs_here():
     seen = []
     launch_job(lambda word: seen.append((word, os.getpid())), 1, args=("a",))
     assert seen == [("a", os.getpid())]
@@ -94,7 +94,7 @@ if __name__ == "__main__":
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_processes_of_a_job_end_with_the_one_that_started_it(tmp_path, number):
+def test_job_processes_end_with_their_starter(tmp_path, number):
     script, pids = tmp_path / "job.py", tmp_path / "pids"
     script.write_text(JOB)
     pids.mkdir()

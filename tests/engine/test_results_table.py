@@ -33,7 +33,7 @@ NUMBERS = {
 SETS = {"a-b": [0]}
 
 
-def test_table():
+def test_results_table():
     text = results_table("d", "OVSeg", NUMBERS, lam=0.7, lams=[0.0], class_sets=SETS)
     lines = text.splitlines()
     assert lines[0] == "dataset d, method OVSeg, 7 images, 3 s"
@@ -48,7 +48,7 @@ def test_table():
     assert lines[-1] == "IoU of the worst classes: c0 0.0, c1 1.0, c2 2.0, c3 3.0, c4 4.0"
 
 
-def test_table_of_another_task():
+def test_results_table_of_another_task():
     numbers = {"accuracy": 50.0, "class_accuracy": 40.0, "accuracy-a": 40.0, "masks": 3}
     text = results_table("d", "Crops", numbers)
     assert text.splitlines()[0] == "dataset d, method Crops"
@@ -57,13 +57,13 @@ def test_table_of_another_task():
     assert "lambda" not in text
 
 
-def test_numbers_are_of_classes_or_not():
+def test_main_and_class_numbers():
     assert "mIoU_a-b" in main_numbers(NUMBERS) and "IoU-c1" not in main_numbers(NUMBERS)
     assert main_numbers(NUMBERS) | class_numbers(NUMBERS) == NUMBERS
     assert not set(main_numbers(NUMBERS)) & set(class_numbers(NUMBERS))
 
 
-def test_console_shows_the_table_whole_and_nothing_cut_off(toy_dataset, tmp_path, caplog):
+def test_console_shows_the_whole_table(toy_dataset, tmp_path, caplog):
     caplog.set_level(logging.DEBUG)
     name = toy_dataset("toy_table", ["a", "b"], labels=[np.array([[0, 1]])])
     opts = ["MODEL.DEVICE", "cpu", "OUTPUT_DIR", str(tmp_path / "out")]

@@ -30,7 +30,7 @@ def config(tiny_train_opts):
     return build
 
 
-def test_a_good_job_passes(config, tmp_path):
+def test_check_job_accepts_a_good_job(config, tmp_path):
     check_job(config(), arguments())
     assert list((tmp_path / "output").iterdir()) == []
 
@@ -59,14 +59,14 @@ def test_a_good_job_passes(config, tmp_path):
         ),
     ],
 )
-def test_bad_jobs_are_refused_before_anything_is_built(config, tmp_path, keys, eval_only, sentence):
+def test_run_job_refuses_bad_jobs_before_building(config, tmp_path, keys, eval_only, sentence):
     with pytest.raises((ValueError, FileNotFoundError), match=sentence):
         run_job(config(**keys), arguments(eval_only=eval_only))
     assert not (tmp_path / "output").exists()
 
 
 @pytest.mark.parametrize("eval_only", [False, True])
-def test_a_job_that_cannot_be_built_leaves_the_former_config(config, tmp_path, eval_only):
+def test_failed_job_keeps_the_former_config(config, tmp_path, eval_only):
     former = tmp_path / "output" / "config.yaml"
     former.parent.mkdir()
     former.write_text("of the run whose checkpoints lie here")
@@ -76,7 +76,7 @@ def test_a_job_that_cannot_be_built_leaves_the_former_config(config, tmp_path, e
     assert former.read_text() == "of the run whose checkpoints lie here"
 
 
-def test_an_output_folder_below_a_file_is_refused(config, tmp_path):
+def test_run_job_refuses_output_below_a_file(config, tmp_path):
     (tmp_path / "file").write_text("kept")
     cfg = config(OUTPUT_DIR=tmp_path / "file" / "output")
     sentence = f"cannot write {tmp_path}/file/output/.writable.[0-9]+: a part"
@@ -99,7 +99,7 @@ def test_check_weights(config, tmp_path):
     assert caught.value.filename is None
 
 
-def test_train_then_evaluate_alone_then_go_on(config, tmp_path, toy_dataset, capsys):
+def test_run_job_trains_evaluates_and_resumes(config, tmp_path, toy_dataset, capsys):
     name = toy_dataset("ovseg_toy_job", ["red star", "grass"])
     test_set = {"DATASETS__TEST": f"('{name}',)", "SOLVER__CHECKPOINT_PERIOD": 2}
     assert run_job(config(**test_set), arguments()) is None
@@ -137,7 +137,7 @@ def test_train_then_evaluate_alone_then_go_on(config, tmp_path, toy_dataset, cap
     assert torch.load(output / "model_final.pth", weights_only=True)["iteration"] == 4
 
 
-def test_expected_results_are_checked(config, toy_dataset):
+def test_run_job_checks_expected_results(config, toy_dataset):
     name = toy_dataset("ovseg_toy_expected", ["a", "b"])
     cfg = config(DATASETS__TEST=f"('{name}',)")
     cfg.TEST.EXPECTED_RESULTS = [["sem_seg", "mIoU", 1000.0, 1.0]]
@@ -146,7 +146,7 @@ def test_expected_results_are_checked(config, toy_dataset):
     assert end.value.code == 1
 
 
-def test_weights_of_another_architecture_are_refused(config, tmp_path, toy_dataset):
+def test_run_job_refuses_weights_of_another_model(config, tmp_path, toy_dataset):
     name = toy_dataset("ovseg_toy_other", ["a", "b"])
     weights = tmp_path / "resnet.pth"
     torch.save({"backbone.stem.conv1.weight": torch.ones(2)}, weights)
@@ -158,7 +158,7 @@ def test_weights_of_another_architecture_are_refused(config, tmp_path, toy_datas
             run_job(config(**keys), arguments(eval_only=eval_only))
 
 
-def test_one_evaluation_in_this_process(config, tiny_train_opts, tmp_path, toy_dataset):
+def test_evaluate_config(config, tiny_train_opts, tmp_path, toy_dataset):
     name = toy_dataset("ovseg_toy_claim", ["a", "b"])
     file = tmp_path / "config.yaml"
     file.write_text(f"DATASETS:\n  TEST: ('{name}',)\n")

@@ -65,7 +65,7 @@ def test_constant_warm_up_by_hand():
     assert found == pytest.approx([BASE_LR * factor for factor in expected])
 
 
-def test_schedule_squeezed_behind_the_warm_up():
+def test_schedule_rescaled_after_the_warm_up():
     cfg = cfg_of(POLY_LR_POWER=1.0, WARMUP_ITERS=5, WARMUP_FACTOR=0.5, RESCALE_INTERVAL=True)
     found = rates(*build(cfg), 10)
     expected = [*(0.5 + 0.5 * t / 5 for t in range(5)), *(1 - t / 5 for t in range(5))]
@@ -103,7 +103,7 @@ def test_resumed_run_may_be_longer():
     assert found[1:] == pytest.approx([BASE_LR * (1 - t / 20) for t in range(5, 20)])
 
 
-def test_detectron2s_schedules_are_handed_on():
+def test_detectron2_schedules_are_unchanged():
     cfg = cfg_of(LR_SCHEDULER_NAME="WarmupMultiStepLR", STEPS=(3, 6), GAMMA=0.1)
     found = rates(*build(cfg), 8)
     expected = [1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01]
@@ -115,7 +115,7 @@ def test_unknown_schedule():
         build(cfg_of(LR_SCHEDULER_NAME="Sawtooth"))
 
 
-def test_a_floor_is_where_the_polynomial_ends():
+def test_polynomial_ends_at_the_floor():
     cfg = cfg_of(POLY_LR_POWER=2.0, POLY_LR_FLOOR=0.25)
     found = rates(*build(cfg), 10)
     expected = [BASE_LR * (0.25 + 0.75 * (1 - t / 10) ** 2) for t in range(10)]

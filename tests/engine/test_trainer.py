@@ -46,7 +46,7 @@ def changed(opts: list[str], **keys: object) -> list[str]:
     return [*opts, *(str(word) for key in keys for word in (key.replace("__", "."), keys[key]))]
 
 
-def test_the_console_hears_of_a_model_in_one_line(tiny_train_opts, log):
+def test_build_model_logs_one_line(tiny_train_opts, log):
     Trainer.build_model(load_config(None, tiny_train_opts))
     lines = [r for r in log.records if r.name.startswith(("ovseg_d2", "detectron2"))]
     told = [r.getMessage() for r in lines if r.levelno >= logging.INFO]
@@ -55,7 +55,7 @@ def test_the_console_hears_of_a_model_in_one_line(tiny_train_opts, log):
     assert any("(token_embedding): Embedding(49408, 32)" in each for each in detail)
 
 
-def test_a_run_leaves_what_detectron2s_does(tiny_train_opts, tmp_path, toy_dataset):
+def test_run_writes_the_files_of_detectron2(tiny_train_opts, tmp_path, toy_dataset):
     name = toy_dataset("ovseg_toy_trained_on", ["red star", "grass"])
     cfg = load_config(
         None, changed(tiny_train_opts, SOLVER__CHECKPOINT_PERIOD=2, TEST__EVAL_PERIOD=2)
@@ -77,7 +77,7 @@ def test_a_run_leaves_what_detectron2s_does(tiny_train_opts, tmp_path, toy_datas
 
 
 @pytest.mark.parametrize("amp", [False, True])
-def test_a_diverged_training_names_step_loss_and_keys(tiny_train_opts, amp, log):
+def test_diverged_training_names_step_loss_and_keys(tiny_train_opts, amp, log):
     trainer = Trainer(load_config(None, changed(tiny_train_opts, SOLVER__AMP__ENABLED=amp)))
     forward = trainer.model.forward
 
@@ -98,7 +98,7 @@ def test_a_diverged_training_names_step_loss_and_keys(tiny_train_opts, amp, log)
     )
 
 
-def test_logits_that_are_not_finite_end_a_training_alike(tiny_train_opts):
+def test_non_finite_logits_end_training(tiny_train_opts):
     trainer = Trainer(load_config(None, tiny_train_opts))
 
     def diverge(batch):
@@ -109,14 +109,14 @@ def test_logits_that_are_not_finite_end_a_training_alike(tiny_train_opts):
         trainer.train()
 
 
-def test_a_training_needs_no_test_dataset(tiny_train_opts, tmp_path):
+def test_training_without_test_dataset(tiny_train_opts, tmp_path):
     opts = changed(tiny_train_opts, TEST__EVAL_PERIOD=1, SOLVER__MAX_ITER=2)
     worker["train"](opts, tmp_path / "record", resume=False)
     assert (tmp_path / "output" / "model_final.pth").is_file()
     assert not (tmp_path / "output" / "results.json").exists()
 
 
-def test_subclasses_decide_what_they_are_tested_with(tiny_train_opts, toy_dataset):
+def test_subclass_loaders_and_evaluators_are_used(tiny_train_opts, toy_dataset):
     name = toy_dataset("ovseg_toy_subclass", ["red star", "grass"])
     seen = []
 
@@ -137,7 +137,7 @@ def test_subclasses_decide_what_they_are_tested_with(tiny_train_opts, toy_datase
     assert seen == [("loader", name), ("evaluator", name)]
 
 
-def test_what_cannot_be_trained_is_refused(tiny_train_opts):
+def test_trainer_refuses_models_without_parameters(tiny_train_opts):
     opts = changed(tiny_train_opts, MODEL__META_ARCHITECTURE="MaskCLIP")
     with pytest.raises(ValueError, match="MaskCLIP has no trainable parameters"):
         Trainer(load_config(None, opts))
@@ -181,9 +181,7 @@ def test_mixed_precision_on_the_cpu(tiny_train_opts, toy_dataset):
         ({"architecture": "unknown"}, False),
     ],
 )
-def test_a_cpu_that_imitates_bfloat16_is_told_of(
-    tiny_train_opts, log, monkeypatch, capabilities, slow
-):
+def test_amp_warns_of_cpus_without_bfloat16(tiny_train_opts, log, monkeypatch, capabilities, slow):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
     for mixed in (False, True):
         log.clear()
@@ -207,7 +205,7 @@ def final_weights(opts: list[str]) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
-def test_an_interrupted_run_repeats_the_uninterrupted_one(tiny_train_opts, tmp_path, num_workers):
+def test_resumed_run_repeats_the_uninterrupted_one(tiny_train_opts, tmp_path, num_workers):
     opts = changed(
         tiny_train_opts,
         SOLVER__MAX_ITER=5,
@@ -240,7 +238,7 @@ def test_an_interrupted_run_repeats_the_uninterrupted_one(tiny_train_opts, tmp_p
 
 
 @pytest.mark.slow
-def test_a_run_killed_while_it_saved_repeats_the_uninterrupted_one(tiny_train_opts, tmp_path):
+def test_run_killed_while_saving_repeats_the_uninterrupted_one(tiny_train_opts, tmp_path):
     output = tmp_path / "output"
     opts = changed(tiny_train_opts, SOLVER__MAX_ITER=24, SOLVER__CHECKPOINT_PERIOD=11)
     root = str(Path(ovseg_d2.__file__).parents[1])
@@ -271,7 +269,7 @@ def test_a_run_killed_while_it_saved_repeats_the_uninterrupted_one(tiny_train_op
     assert {line["iteration"] for line in lines} >= {19, 23}
 
 
-def test_a_finished_run_may_be_resumed_and_lengthened(tiny_train_opts, tmp_path, log):
+def test_finished_run_is_resumed_and_lengthened(tiny_train_opts, tmp_path, log):
     record = tmp_path / "record"
     worker["train"](tiny_train_opts, record, resume=False)
     before = final_weights(tiny_train_opts)
@@ -294,7 +292,7 @@ def test_a_finished_run_may_be_resumed_and_lengthened(tiny_train_opts, tmp_path,
     assert sorted(worker["read_record"](record)) == [0, 1, 2, 3, 4, 5]
 
 
-def test_the_polynomial_schedule_may_be_lengthened_too(tiny_train_opts, tmp_path):
+def test_polynomial_schedule_is_lengthened(tiny_train_opts, tmp_path):
     opts = changed(tiny_train_opts, SOLVER__LR_SCHEDULER_NAME="WarmupPolyLR", SOLVER__MAX_ITER=3)
     worker["train"](opts, tmp_path / "record", resume=False)
     trainer = worker["train"](changed(opts, SOLVER__MAX_ITER=5), tmp_path / "record", resume=True)
@@ -302,7 +300,7 @@ def test_the_polynomial_schedule_may_be_lengthened_too(tiny_train_opts, tmp_path
     assert trainer.scheduler.last_epoch == 5
 
 
-def test_weights_start_a_training_at_its_first_iteration(tiny_train_opts, tmp_path):
+def test_weights_start_at_the_first_iteration(tiny_train_opts, tmp_path):
     worker["train"](tiny_train_opts, tmp_path / "record", resume=False)
     weights = tmp_path / "output" / "model_final.pth"
     opts = changed(tiny_train_opts, MODEL__WEIGHTS=weights, OUTPUT_DIR=tmp_path / "second")

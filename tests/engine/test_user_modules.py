@@ -18,7 +18,7 @@ def folder(tmp_path, monkeypatch):
         del sys.modules[name]
 
 
-def test_modules_of_the_folder_at_hand_are_imported_once(folder):
+def test_import_modules_of_the_current_folder_once(folder):
     (folder / "ovseg_own_sets.py").write_text("import json\nRUNS = []\nRUNS.append(1)\n")
     (folder / "ovseg_own_package").mkdir()
     (folder / "ovseg_own_package" / "sets.py").write_text("")
@@ -30,18 +30,18 @@ def test_modules_of_the_folder_at_hand_are_imported_once(folder):
 
 
 @pytest.mark.parametrize("name", ["ovseg_own_sets.py", "a/b", "", "a..b", "3"])
-def test_what_is_no_name_of_a_module(folder, name):
+def test_import_modules_refuses_bad_names(folder, name):
     with pytest.raises(ValueError, match="is not the name of a module; for my_datasets.py in"):
         import_modules([name])
 
 
 @pytest.mark.parametrize("name", ["ovseg_gone", "ovseg_gone.sets", "json.gone", "json.loads"])
-def test_modules_that_are_not_there(folder, name):
+def test_import_modules_refuses_missing_modules(folder, name):
     with pytest.raises(ValueError, match=f"--import {name}: there is no such module in"):
         import_modules([name])
 
 
-def test_errors_of_the_module_are_its_own(folder):
+def test_import_modules_raises_errors_of_the_module(folder):
     (folder / "ovseg_own_broken.py").write_text("import ovseg_gone\n")
     with pytest.raises(ModuleNotFoundError, match="ovseg_gone"):
         import_modules(["ovseg_own_broken"])

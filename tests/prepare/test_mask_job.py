@@ -10,7 +10,7 @@ from ovseg_d2.prepare.mask_job import join_torchrun, plan_job
 SOME = ["shapes://dev/0/3-7"]
 
 
-def test_pictures_that_would_share_a_file(tmp_path):
+def test_plan_job_refuses_images_of_one_mask_file(tmp_path):
     for name in ("a/x.jpg", "b/x.png"):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).touch()
@@ -18,7 +18,7 @@ def test_pictures_that_would_share_a_file(tmp_path):
         plan_job([str(tmp_path / "a"), str(tmp_path / "b")], "felzenszwalb", {}, tmp_path)
 
 
-def test_masks_are_the_sources(tmp_path):
+def test_run_writes_the_masks_of_the_source(tmp_path):
     job = plan_job(SOME, "felzenszwalb", {"scale": 100.0}, tmp_path / "out")
     assert len(job.missing()) == 5
     job.run()
@@ -29,7 +29,7 @@ def test_masks_are_the_sources(tmp_path):
     assert read_info(path) == {"source": "felzenszwalb", "scale": 100.0}
 
 
-def test_what_is_there_is_kept(tmp_path):
+def test_run_keeps_existing_files(tmp_path):
     job = plan_job(SOME, "shapes", {}, tmp_path)
     job.run()
     job.paths[1].unlink()
@@ -51,14 +51,14 @@ def test_ranks_share_the_work(tmp_path, monkeypatch):
     assert job.missing() == []
 
 
-def test_masks_of_two_kinds_are_not_mixed(tmp_path):
+def test_run_refuses_masks_of_another_source(tmp_path):
     plan_job(SOME, "shapes", {}, tmp_path).run()
     words = "was made by .*'shapes'.*, and this command has .*'felzenszwalb'.*; choose another"
     with pytest.raises(ValueError, match=words):
         plan_job(["shapes://dev/0/0-9"], "felzenszwalb", {}, tmp_path).run()
 
 
-def test_a_damaged_file_among_others_is_made_again(tmp_path, capsys):
+def test_run_makes_damaged_files_again(tmp_path, capsys):
     job = plan_job(SOME, "shapes", {}, tmp_path)
     job.run()
     for path in job.paths[:2]:
@@ -73,7 +73,7 @@ def test_a_damaged_file_among_others_is_made_again(tmp_path, capsys):
         job.run()
 
 
-def test_leftovers_of_a_killed_run_go(tmp_path):
+def test_run_removes_leftovers_of_killed_runs(tmp_path):
     ours = [tmp_path / f".shapes_dev_0_{number}.json.0123abcd.tmp" for number in (4, 99)]
     other = tmp_path / "a.tmp"
     for path in (*ours, other):
@@ -83,7 +83,7 @@ def test_leftovers_of_a_killed_run_go(tmp_path):
     assert other.exists()
 
 
-def test_processes_of_torchrun_start_no_others(monkeypatch):
+def test_join_torchrun_refuses_num_gpus(monkeypatch):
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ValueError, match="has started 2 processes already; leave out --num-gpus 3"):

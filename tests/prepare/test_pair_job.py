@@ -1,4 +1,4 @@
-"""Mining: the paper's three ways on the Shapes world, COCO's files, kills and broken pictures."""
+"""Mining: the paper's three ways on the Shapes world, COCO's files, kills and broken images."""
 
 import json
 
@@ -61,7 +61,7 @@ def test_captions_and_proposals(mine):
     assert text.startswith(f"{len(pairs)} pairs of {summary['unique_nouns']} nouns from 10 images")
 
 
-def test_the_first_caption_alone(mine):
+def test_captions_per_image(mine):
     pairs, _ = mine(captions_per_image=1)
     assert all(pair.caption == shapes.read_captions(pair.image)[0] for pair in pairs)
 
@@ -71,7 +71,7 @@ def test_single_nouns(mine):
     assert pairs and all(" " not in pair.noun for pair in pairs)
 
 
-def test_masks_and_classes_of_the_truth(mine, monkeypatch):
+def test_true_masks_and_classes(mine, monkeypatch):
     monkeypatch.setattr("ovseg_d2.prepare.pair_miner.build_tower", None)  # CLIP is not needed
     pairs, _ = mine(masks="labels", nouns="classes")
     base = {shapes.CLASSES[number] for number in shapes.CLASS_SETS["base"]}
@@ -86,18 +86,18 @@ def test_masks_and_classes_of_the_truth(mine, monkeypatch):
         assert (pair.decode(labels.shape) == (labels == shapes.CLASSES.index(pair.noun))).all()
 
 
-def test_masks_of_the_truth_and_nouns_of_captions(mine):
+def test_true_masks_and_nouns(mine):
     pairs, _ = mine(masks="labels")
     assert any(pair.noun != truth_of(pair) for pair in pairs)  # novel things have no mask
     assert all(pair.caption for pair in pairs)
 
 
-# --- real pictures and COCO's captions
+# --- real images and COCO's captions
 
 
 @pytest.fixture
 def coco(tmp_path):
-    """Captions, pictures and stored masks of which most have a fault."""
+    """Captions, images and stored masks of which most have a fault."""
     folder, masks = tmp_path / "data" / "train", tmp_path / "masks"
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -119,7 +119,7 @@ def coco(tmp_path):
             found = np.pad(found, ((0, 0), (0, 5), (0, 5)))
         if name != "nomasks":
             write_masks(masks / f"{name}.json", found[:0] if name == "empty" else found)
-    (folder / "broken.png").write_bytes(b"no picture")
+    (folder / "broken.png").write_bytes(b"no image")
     images = [{"id": number, "file_name": f"{name}.png"} for number, name in enumerate(captions)]
     texts = [
         {"image_id": number, "caption": text}
@@ -132,7 +132,7 @@ def coco(tmp_path):
     return [str(folder)], options
 
 
-def test_pictures_with_faults_are_reported_and_left_out(mine, coco, capsys):
+def test_bad_images_are_reported_and_left_out(mine, coco, capsys):
     inputs, options = coco
     pairs, summary = mine(inputs, **options)
     assert [pair.noun for pair in pairs] == ["red dog", "grass", "dogs"]
@@ -149,7 +149,7 @@ def test_pictures_with_faults_are_reported_and_left_out(mine, coco, capsys):
     assert capsys.readouterr().err.count("left out: ") == 6
 
 
-def test_pictures_may_move_with_their_root(mine, coco, tmp_path):
+def test_images_may_move_with_their_root(mine, coco, tmp_path):
     inputs, options = coco
     mine(inputs, **options)
     first, second, *_ = (tmp_path / "out" / PAIR_FILE).read_text().splitlines()
@@ -167,7 +167,7 @@ def test_pictures_may_move_with_their_root(mine, coco, tmp_path):
         ({"captions_per_image": -1}, "captions_per_image=-1; give 1 or more, or 0 for all"),
     ],
 )
-def test_options_that_cannot_be(options, words):
+def test_mining_options_refuses_bad_values(options, words):
     with pytest.raises(ValueError, match=words):
         MiningOptions(**options)
 
@@ -178,7 +178,7 @@ def test_captions_of_another_format(mine, tmp_path):
         mine(captions=str(tmp_path / "instances.json"))
 
 
-def test_pictures_without_labels_are_no_truth(mine, coco):
+def test_images_without_labels_are_refused(mine, coco):
     with pytest.raises(ValueError, match="has no labels; for masks='labels' name a registered"):
         mine(coco[0], masks="labels", nouns="classes")
 
@@ -194,7 +194,7 @@ def test_labels_of_a_registered_dataset(mine, toy_dataset):
 # --- kills, processes, other commands
 
 
-def test_what_is_there_is_kept_however_many_processes_made_it(mine, cfg, tmp_path, monkeypatch):
+def test_existing_parts_are_kept_for_any_number_of_processes(mine, cfg, tmp_path, monkeypatch):
     monkeypatch.setattr(pair_job, "_PART_SIZE", 3)
     alone, _ = mine()
     job = plan_pairs(SOME, MiningOptions(), cfg, tmp_path / "two")
@@ -212,7 +212,7 @@ def test_what_is_there_is_kept_however_many_processes_made_it(mine, cfg, tmp_pat
     assert job.finish()["pairs"] == len(alone)
     assert read_pairs(tmp_path / "two" / PAIR_FILE).pairs == alone
     assert sorted(path.name for path in (tmp_path / "two").iterdir()) == [PAIR_FILE, "summary.json"]
-    # Done is done: neither CLIP nor a picture is read again.
+    # Done is done: neither CLIP nor a image is read again.
     monkeypatch.setattr(pair_job, "PairMiner", None)
     again = plan_pairs(SOME, MiningOptions(), cfg, tmp_path / "two")
     again.run(cfg, "cpu")
@@ -230,7 +230,7 @@ def test_pairs_of_two_commands_are_not_mixed(mine, cfg, tmp_path):
         _ = job.is_done
 
 
-def test_a_damaged_part_is_told(mine, cfg, tmp_path):
+def test_damaged_part_is_an_error(mine, cfg, tmp_path):
     job = plan_pairs(SOME, MiningOptions(masks="labels", nouns="classes"), cfg, tmp_path / "out")
     job.run(cfg, "cpu")
     part = tmp_path / "out" / "parts" / "000000.jsonl"

@@ -23,7 +23,7 @@ def trained(tiny_ovseg, tmp_path):
     return options, cfg, model
 
 
-def test_masks_are_the_models_surest_first(trained):
+def test_masks_are_ordered_by_score(trained):
     options, cfg, model = trained
     mapper = TestMapper.from_config(cfg)
     found = model.propose(mapper.prepare(IMAGE))
@@ -37,14 +37,14 @@ def test_masks_are_the_models_surest_first(trained):
     assert masks.dtype == bool and np.array_equal(masks, np.stack(expected))
 
 
-def test_masks_have_the_pictures_size(trained):
+def test_masks_have_the_size_of_the_image(trained):
     _, cfg, model = trained
     cfg.INPUT.MIN_SIZE_TEST = 48
     masks = ProposalMasks(model, TestMapper.from_config(cfg), score=0.0, threshold=0.0)(IMAGE)
     assert masks.shape == (6, 24, 32) and masks.all()
 
 
-def test_none_may_be_sure_enough(trained):
+def test_no_mask_above_the_score(trained):
     _, cfg, _ = trained
 
     class Unsure(torch.nn.Module):
@@ -57,13 +57,13 @@ def test_none_may_be_sure_enough(trained):
     assert ProposalMasks(Unsure(), mapper, score=0.47)(IMAGE).shape == (2, 24, 32)
 
 
-def test_masks_of_another_maker_are_all_kept(tiny_ovseg):
+def test_masks_without_scores_are_kept(tiny_ovseg):
     cfg, model = tiny_ovseg("MODEL.OVSEG.PROPOSALS", "felzenszwalb")
     masks = ProposalMasks(model, TestMapper.from_config(cfg), score=1.0)(IMAGE)
     assert masks.any(axis=0).all()
 
 
-def test_they_are_written_like_all_masks(trained, tmp_path):
+def test_mask_job_writes_proposals(trained, tmp_path):
     options, _, _ = trained
     options = {**options, "score": 0.0, "threshold": 0.0}
     job = plan_job(["shapes://dev/0/3-4"], "maskformer", options, tmp_path / "masks")

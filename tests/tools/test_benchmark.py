@@ -78,7 +78,7 @@ def test_results_page_has_every_row_with_three_kept_seeds(request):
         assert table[-1][1:] in shown, row
 
 
-def test_every_kept_result_is_of_a_job_of_today(request, monkeypatch):
+def test_kept_results_are_of_current_jobs(request, monkeypatch):
     monkeypatch.chdir(request.config.rootpath)
     paths = sorted((request.config.rootpath / "results").glob("*.json"))
     assert paths
@@ -117,7 +117,7 @@ def test_bad_input_is_a_sentence(run_tool, capsys, words, message):
     assert message in capsys.readouterr().err + str(stopped.value.code)
 
 
-def test_trainings_that_are_not_kept_are_told_and_not_started(run_tool, tmp_path):
+def test_missing_trainings_are_listed_and_not_started(run_tool, tmp_path):
     with pytest.raises(SystemExit) as stopped:
         run_tool("claims", "pixelclip", "--output", tmp_path, "--rows", "felzenszwalb")
     assert stopped.value.code.splitlines() == [
@@ -136,7 +136,7 @@ def test_trainings_that_are_not_kept_are_told_and_not_started(run_tool, tmp_path
     assert not list(tmp_path.iterdir())
 
 
-def test_a_training_that_fails_is_a_sentence(run_tool, monkeypatch, tmp_path):
+def test_failed_training_is_a_sentence(run_tool, monkeypatch, tmp_path):
     def fail(*_):
         raise JobError("training failed with exit code 1: python tools/train_net.py; its log is in")
 

@@ -43,7 +43,7 @@ def test_checkpoint_to_weights(run_tool, config_file, tmp_path, capsys):
         torch.testing.assert_close(copy, value, rtol=1e-3, atol=1e-4, msg=name)
 
 
-def test_mask_prompts_go_with_the_weights(run_tool, config_file, tmp_path, capsys):
+def test_mask_prompts_are_kept(run_tool, config_file, tmp_path, capsys):
     prompted = MaskPromptedTower(load_clip(str(config_file), "random"), depth=2)
     state = {f"system.prompted.{key}": value for key, value in prompted.state_dict().items()}
     torch.save({"model": state}, tmp_path / "model_final.pth")
@@ -64,7 +64,7 @@ def test_weights_of_another_model_end_in_a_sentence(run_tool, config_file, tmp_p
     assert not (tmp_path / "o").exists()
 
 
-def test_a_whole_released_model(run_tool, tmp_path, capsys):
+def test_release_converts_a_whole_model(run_tool, tmp_path, capsys):
     weights = {
         "clip_adapter.non_object_embedding": torch.ones(1, 4),
         "clip_adapter.clip_model.logit_scale": torch.ones(()),

@@ -1,4 +1,4 @@
-"""The demo: one picture or many, any words, and one sentence for every kind of bad input."""
+"""The demo: one image or many, any words, and one sentence for every kind of bad input."""
 
 import errno
 import io
@@ -67,7 +67,7 @@ def never_built(monkeypatch):
     monkeypatch.setattr(Segmenter, "__init__", fail)
 
 
-def picture(path: Path, height: int = 16, width: int = 24) -> Path:
+def write_image(path: Path, height: int = 16, width: int = 24) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(height).integers(0, 256, (height, width, 3), np.uint8)
     Image.fromarray(pixels).save(path)
@@ -79,14 +79,14 @@ def outputs(tmp_path: Path) -> set[str]:
     return {path.name for path in folder.iterdir()} if folder.exists() else set()
 
 
-def test_one_picture(demo, tmp_path, capsys):
-    path = picture(tmp_path / "one.png")
+def test_one_image(demo, tmp_path, capsys):
+    path = write_image(tmp_path / "one.png")
     assert demo(path) == 0
     assert outputs(tmp_path) == {"one_overlay.png", "one_labels.png", "one.json"}
     shown = capsys.readouterr()
     assert f"{path}: " in shown.out and " %" in shown.out
     assert f"overlay: {tmp_path / 'out' / 'one_overlay.png'}" in shown.out
-    assert "image/s" not in shown.err  # no progress bar over one picture
+    assert "image/s" not in shown.err  # no progress bar over one image
     found = json.loads((tmp_path / "out" / "one.json").read_text())
     assert (found["height"], found["width"]) == (16, 24)
     assert found["classes"] == ["red star", "grass"]
@@ -96,9 +96,9 @@ def test_one_picture(demo, tmp_path, capsys):
     assert found["shares"].get("red star", 0) == pytest.approx(share, abs=1e-5)
 
 
-def test_heat_maps_of_each_word_of_each_picture(demo, tmp_path, capsys):
-    picture(tmp_path / "many" / "a.png")
-    picture(tmp_path / "many" / "b.png", 1, 30)
+def test_heatmap_of_each_word_and_image(demo, tmp_path, capsys):
+    write_image(tmp_path / "many" / "a.png")
+    write_image(tmp_path / "many" / "b.png", 1, 30)
     assert demo(tmp_path / "many", flags=("--heatmap",)) == 0
     shown = capsys.readouterr().out.splitlines()
     out = tmp_path / "out"
@@ -117,8 +117,8 @@ def test_heat_maps_of_each_word_of_each_picture(demo, tmp_path, capsys):
     assert 0 <= star["min"] <= star["mean"] <= star["max"] <= 1
 
 
-def test_where_a_picture_looks_for_a_caption_by_a_checkpoint(demo, tmp_path, tiny_opts, capsys):
-    path = picture(tmp_path / "one.png", 40, 24)
+def test_attention_to_a_caption_with_a_checkpoint(demo, tmp_path, tiny_opts, capsys):
+    path = write_image(tmp_path / "one.png", 40, 24)
     opts = ["MODEL.META_ARCHITECTURE", "MaskedDistillCLIP"]
     opts += ["MODEL.MASKED_DISTILL.NUM_CODES", "8"]
     torch.manual_seed(1)
@@ -138,7 +138,7 @@ def test_where_a_picture_looks_for_a_caption_by_a_checkpoint(demo, tmp_path, tin
     assert 0 <= star["min"] < star["mean"] < star["max"]
 
 
-def test_the_heat_map_of_a_single_word_in_the_shapes_picture(demo, tmp_path):
+def test_heatmap_of_a_single_word(demo, tmp_path):
     path = ROOT / "datasets" / "examples" / "shapes.png"
     assert demo(path, classes="red star", flags=("--heatmap",)) == 0
     heatmaps = json.loads((tmp_path / "out" / "shapes.json").read_text())["heatmaps"]
@@ -149,12 +149,12 @@ def test_the_heat_map_of_a_single_word_in_the_shapes_picture(demo, tmp_path):
         assert drawn.width >= original.width and drawn.height > original.height
 
 
-def test_folders_globs_and_pictures_of_one_name(demo, tmp_path, capsys):
-    picture(tmp_path / "a" / "x.png")
-    picture(tmp_path / "a" / "x.jpg")
-    picture(tmp_path / "b" / "x_2.png", 1, 30)
-    picture(tmp_path / "b" / "y.png", 30, 1)
-    (tmp_path / "a" / "notes.txt").write_text("no picture")
+def test_folders_globs_and_images_of_one_name(demo, tmp_path, capsys):
+    write_image(tmp_path / "a" / "x.png")
+    write_image(tmp_path / "a" / "x.jpg")
+    write_image(tmp_path / "b" / "x_2.png", 1, 30)
+    write_image(tmp_path / "b" / "y.png", 30, 1)
+    (tmp_path / "a" / "notes.txt").write_text("no image")
     assert demo(tmp_path / "a", tmp_path / "b" / "*.png") == 0
     overlays = {name for name in outputs(tmp_path) if name.endswith("_overlay.png")}
     assert overlays == {f"{n}_overlay.png" for n in ("x", "x_2", "x_2_2", "y")}
@@ -163,36 +163,36 @@ def test_folders_globs_and_pictures_of_one_name(demo, tmp_path, capsys):
     assert "4/4" in shown.err  # the progress bar
 
 
-def test_pictures_of_the_shapes_world(demo, tmp_path, capsys):
+def test_images_of_the_shapes_world(demo, tmp_path, capsys):
     assert demo("shapes://val/0/3", "shapes://dev/0/3-4") == 0
     overlays = {name for name in outputs(tmp_path) if name.endswith("_overlay.png")}
     assert overlays == {f"{n}_overlay.png" for n in ("3", "3_2", "4")}
     assert "shapes://dev/0/4: " in capsys.readouterr().out
 
 
-def test_a_picture_named_twice_is_segmented_once(demo, tmp_path, monkeypatch):
+def test_image_named_twice_is_segmented_once(demo, tmp_path, monkeypatch):
     """By its folder, and by another spelling of its path."""
-    path = picture(tmp_path / "a" / "x.png")
+    path = write_image(tmp_path / "a" / "x.png")
     monkeypatch.chdir(tmp_path)
     assert demo("a", path) == 0
     overlays = {name for name in outputs(tmp_path) if name.endswith("_overlay.png")}
     assert overlays == {"x_overlay.png"}
 
 
-def test_names_never_meet():
+def test_unique_names():
     paths = ["a.png", "b/a.jpg", "a_2.png", "A.png", "c/a.png"]
     assert tool["unique_names"](paths) == ["a", "a_2", "a_2_2", "A_3", "a_4"]
 
 
-def test_bad_pictures_among_good_ones_are_reported_and_left_out(demo, tmp_path, capsys):
+def test_bad_images_are_reported_and_left_out(demo, tmp_path, capsys):
     folder = tmp_path / "many"
-    picture(folder / "a.png")
+    write_image(folder / "a.png")
     (folder / "b.png").write_bytes(b"")
-    (folder / "c.jpg").write_bytes(b"no picture")
-    cut = picture(folder / "d.png").read_bytes()
+    (folder / "c.jpg").write_bytes(b"no image")
+    cut = write_image(folder / "d.png").read_bytes()
     (folder / "d.png").write_bytes(cut[:-60])
     (folder / "e.png").write_bytes(cut[:16] + bytes(4) + cut[20:])
-    picture(folder / "f.png")
+    write_image(folder / "f.png")
     assert demo(folder) == 1
     assert {name for name in outputs(tmp_path) if name.endswith(".json")} == {"a.json", "f.json"}
     told = capsys.readouterr().err
@@ -201,8 +201,8 @@ def test_bad_pictures_among_good_ones_are_reported_and_left_out(demo, tmp_path, 
     assert "4 of 6 images could not be read" in told
 
 
-def test_all_pictures_bad(demo, tmp_path, capsys):
-    (tmp_path / "a.png").write_bytes(b"no picture")
+def test_all_images_bad(demo, tmp_path, capsys):
+    (tmp_path / "a.png").write_bytes(b"no image")
     assert demo(tmp_path / "a.png") == 1
     assert "1 of 1 images could not be read" in capsys.readouterr().err
 
@@ -217,19 +217,19 @@ def test_all_pictures_bad(demo, tmp_path, capsys):
         ("grass, sky, Grass", "names repeat a class: 'grass' (class 0) and 'Grass' (class 2)"),
     ],
 )
-def test_bad_words_are_refused_before_a_model_is_built(refused, tmp_path, classes, told):
-    assert told in refused(picture(tmp_path / "a.png"), classes=classes)
+def test_bad_words_are_refused_before_building(refused, tmp_path, classes, told):
+    assert told in refused(write_image(tmp_path / "a.png"), classes=classes)
 
 
-def test_a_word_too_long_for_the_tower_is_refused_by_name(refused, tmp_path):
+def test_too_long_word_is_refused_by_name(refused, tmp_path):
     long_one = " ".join(["very"] * 99 + ["tall"])
-    told = refused(picture(tmp_path / "a.png"), classes=f"grass, {long_one}")
+    told = refused(write_image(tmp_path / "a.png"), classes=f"grass, {long_one}")
     assert "very very" in told and "77" in told
     assert outputs(tmp_path) == set()
 
 
 def test_words_may_come_from_the_config(demo, refused, tmp_path):
-    path = picture(tmp_path / "a.png")
+    path = write_image(tmp_path / "a.png")
     told = refused(path, classes=None)
     assert "no vocabulary" in told and "--classes" in told
     assert demo(path, classes=None, opts=("MODEL.TEXT.CLASSES", "['sky', 'sea']")) == 0
@@ -237,7 +237,7 @@ def test_words_may_come_from_the_config(demo, refused, tmp_path):
 
 
 @pytest.mark.usefixtures("never_built")
-def test_inputs_that_name_nothing(refused, tmp_path):
+def test_inputs_without_images_are_refused(refused, tmp_path):
     (tmp_path / "empty").mkdir()
     for name, told in (
         ("none.png", "there is no such file"),
@@ -248,18 +248,18 @@ def test_inputs_that_name_nothing(refused, tmp_path):
 
 
 @pytest.mark.usefixtures("never_built")
-def test_an_output_folder_that_cannot_be_written(tmp_path, capsys):
+def test_unwritable_output_folder(tmp_path, capsys):
     (tmp_path / "file").write_text("kept")
-    argv = ["--input", str(picture(tmp_path / "a.png")), "--classes", "a"]
+    argv = ["--input", str(write_image(tmp_path / "a.png")), "--classes", "a"]
     with pytest.raises(SystemExit) as end:
         tool["main"]([*argv, "--output", str(tmp_path / "file" / "out")])
     assert end.value.code.startswith(f"error: cannot write {tmp_path}/file/out")
     assert (tmp_path / "file").read_text() == "kept"
 
 
-def test_a_disk_that_fills_up_keeps_what_is_written(refused, tmp_path, monkeypatch):
+def test_full_disk_keeps_written_files(refused, tmp_path, monkeypatch):
     for name in ("a.png", "b.png"):
-        picture(tmp_path / "many" / name)
+        write_image(tmp_path / "many" / name)
     sync, calls = files.os.fsync, []
 
     def fill(descriptor):
@@ -284,19 +284,19 @@ def test_a_disk_that_fills_up_keeps_what_is_written(refused, tmp_path, monkeypat
     ],
 )
 def test_bad_keys(refused, tmp_path, opts, told):
-    assert told in refused(picture(tmp_path / "a.png"), opts=opts)
+    assert told in refused(write_image(tmp_path / "a.png"), opts=opts)
 
 
 def test_weights_of_another_architecture(refused, tmp_path):
     torch.save({"stem.conv1.weight": torch.ones(2)}, tmp_path / "other.pth")
     opts = ("MODEL.WEIGHTS", str(tmp_path / "other.pth"))
-    told = refused(picture(tmp_path / "a.png"), opts=opts)
+    told = refused(write_image(tmp_path / "a.png"), opts=opts)
     assert "does not fit MaskCLIP: " in told and "1 unexpected: stem.conv1.weight" in told
 
 
-def test_options_behind_opts_are_refused_and_the_help_says_so(demo, tmp_path, capsys):
+def test_options_after_opts_are_refused(demo, tmp_path, capsys):
     with pytest.raises(SystemExit) as end:
-        demo(picture(tmp_path / "a.png"), opts=("--output", "elsewhere"))
+        demo(write_image(tmp_path / "a.png"), opts=("--output", "elsewhere"))
     assert end.value.code == 2
     assert "--output follows a config key" in capsys.readouterr().err
     with pytest.raises(SystemExit) as end:
@@ -306,8 +306,8 @@ def test_options_behind_opts_are_refused_and_the_help_says_so(demo, tmp_path, ca
 
 
 @pytest.mark.slow
-def test_the_command_itself(tmp_path, tiny_opts):
-    picture(tmp_path / "many" / "a.png")
+def test_command(tmp_path, tiny_opts):
+    write_image(tmp_path / "many" / "a.png")
     (tmp_path / "many" / "b.png").write_bytes(b"")
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     argv = ["--input", tmp_path / "many", "--classes", "red star", "--output", tmp_path / "out"]
@@ -328,7 +328,7 @@ def test_words_from_a_file_or_a_list_of_the_package(demo, tmp_path):
     path.write_text("red star\ngrass | lawn\n")
     forms = {str(path): 2, "red star\ngrass": 2, '["a", ["b", "c"]]': 2, "voc20": 20}
     for words, count in forms.items():
-        assert demo(picture(tmp_path / "a.png"), classes=words) == 0
+        assert demo(write_image(tmp_path / "a.png"), classes=words) == 0
         assert len(json.loads((tmp_path / "out" / "a.json").read_text())["classes"]) == count
 
 
@@ -340,15 +340,15 @@ def test_words_from_a_file_or_a_list_of_the_package(demo, tmp_path):
         ("['a', 'b']", "begins like JSON but is not valid"),
     ],
 )
-def test_words_that_may_mean_two_things_are_refused(refused, never_built, tmp_path, words, told):
-    assert told in refused(picture(tmp_path / "a.png"), classes=words)
+def test_ambiguous_words_are_refused(refused, never_built, tmp_path, words, told):
+    assert told in refused(write_image(tmp_path / "a.png"), classes=words)
 
 
-def test_long_names_keep_their_pictures_apart(demo, tmp_path):
+def test_long_names_keep_images_apart(demo, tmp_path):
     """Of 255 bytes a name may have, the words of heat maps need some."""
     longest = "x" * 250
-    picture(tmp_path / "many" / f"{longest}a.png"[-255:])
-    picture(tmp_path / "many" / f"{longest}b.png"[-255:])
+    write_image(tmp_path / "many" / f"{longest}a.png"[-255:])
+    write_image(tmp_path / "many" / f"{longest}b.png"[-255:])
     word = "a red star on grass and sand " * 6
     assert demo(tmp_path / "many", classes=word, flags=("--heatmap",)) == 0
     stems = {name.removesuffix(".json") for name in outputs(tmp_path) if name.endswith(".json")}
@@ -356,11 +356,11 @@ def test_long_names_keep_their_pictures_apart(demo, tmp_path):
     assert len(outputs(tmp_path)) == 8
 
 
-def test_names_that_are_no_utf_8(demo, tmp_path, monkeypatch):
+def test_names_that_are_not_utf_8(demo, tmp_path, monkeypatch):
     """On a console that refuses what it cannot encode."""
     name = os.fsdecode(b"caf\xe9")
-    picture(tmp_path / "many" / f"{name}.png")
-    (tmp_path / "many" / f"{name}_bad.png").write_bytes(b"no picture")
+    write_image(tmp_path / "many" / f"{name}.png")
+    (tmp_path / "many" / f"{name}_bad.png").write_bytes(b"no image")
     console = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="strict")
     monkeypatch.setattr(sys, "stdout", console)
     assert demo(tmp_path / "many") == 1
@@ -369,9 +369,9 @@ def test_names_that_are_no_utf_8(demo, tmp_path, monkeypatch):
     assert f"{name}.json" in outputs(tmp_path)
 
 
-def test_a_picture_without_memory_is_left_out(demo, tmp_path, monkeypatch, capsys):
-    picture(tmp_path / "many" / "a.png")
-    picture(tmp_path / "many" / "b.png", 20, 20)
+def test_image_too_large_for_memory_is_left_out(demo, tmp_path, monkeypatch, capsys):
+    write_image(tmp_path / "many" / "a.png")
+    write_image(tmp_path / "many" / "b.png", 20, 20)
     answer = PixelScorer.segment
 
     def segment(self, images, *args, **kwargs):
@@ -386,8 +386,8 @@ def test_a_picture_without_memory_is_left_out(demo, tmp_path, monkeypatch, capsy
     assert {name for name in outputs(tmp_path) if name.endswith(".json")} == {"a.json"}
 
 
-def test_heat_maps_without_memory_are_left_out_alone(demo, tmp_path, monkeypatch, capsys):
-    path = picture(tmp_path / "a.png")
+def test_heatmaps_too_large_for_memory_are_left_out(demo, tmp_path, monkeypatch, capsys):
+    path = write_image(tmp_path / "a.png")
     monkeypatch.setattr(image_errors, "available_memory", lambda device: 10)
     monkeypatch.setattr(image_errors, "_ALWAYS_ALLOWED", 2000)
     assert demo(path, flags=("--heatmap",)) == 1
@@ -398,7 +398,7 @@ def test_heat_maps_without_memory_are_left_out_alone(demo, tmp_path, monkeypatch
     assert outputs(tmp_path) == {"a_overlay.png", "a_labels.png", "a.json"}
 
 
-def test_ranges_without_end_are_refused(refused, never_built):
+def test_endless_ranges_are_refused(refused, never_built):
     assert "name at most 1000000 at once" in refused("shapes://train/0/0-100000000000")
     for name in ("shapes://train/0/" + "9" * 5000, "shapes://train/0/0-" + "9" * 5000):
         assert "is not an image of the Shapes world" in refused(name)

@@ -33,19 +33,19 @@ def generate(tmp_path):
 
 
 @pytest.fixture
-def pictures(tmp_path) -> Path:
-    """A folder of three pictures, the second of them no picture."""
-    folder = tmp_path / "pictures"
+def images(tmp_path) -> Path:
+    """A folder of three images, the second of them no image."""
+    folder = tmp_path / "images"
     folder.mkdir()
     for name in "ac":
         pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{name}.png")
-    (folder / "b.png").write_bytes(b"no picture")
+    (folder / "b.png").write_bytes(b"no image")
     return folder
 
 
-def test_a_bad_picture_is_reported_and_left_out(generate, pictures, tmp_path, capsys):
-    assert generate("felzenszwalb", pictures, options=("scale=50", "min_size=5")) == 1
+def test_bad_image_is_reported_and_left_out(generate, images, tmp_path, capsys):
+    assert generate("felzenszwalb", images, options=("scale=50", "min_size=5")) == 1
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.json", "c.json"]
     assert (read_masks(tmp_path / "out" / "a.json", (20, 30)).sum(axis=0) == 1).all()
     assert read_info(tmp_path / "out" / "a.json")["scale"] == 50
@@ -53,8 +53,8 @@ def test_a_bad_picture_is_reported_and_left_out(generate, pictures, tmp_path, ca
     assert f"masks of 2 of 3 images, a file for each: {tmp_path / 'out'}" in out
     assert "left out: cannot read" in errors
     assert "1 of 3 images have no masks" in errors
-    Image.new("RGB", (4, 4)).save(pictures / "b.png")
-    assert generate("felzenszwalb", pictures, options=("scale=50", "min_size=5")) == 0
+    Image.new("RGB", (4, 4)).save(images / "b.png")
+    assert generate("felzenszwalb", images, options=("scale=50", "min_size=5")) == 0
     assert read_masks(tmp_path / "out" / "b.json", (4, 4)).all()
 
 
@@ -82,7 +82,7 @@ def test_bad_input_is_one_sentence(generate, source, images, options, words):
     assert "\n" not in end.value.code
 
 
-def test_a_device_that_is_not_supported(generate):
+def test_unsupported_device(generate):
     with pytest.raises(SystemExit, match="^error: --device 'xpu' is not there: ") as end:
         generate("felzenszwalb", "shapes://dev/0/5", more=("--device", "xpu"))
     assert "\n" not in end.value.code
@@ -102,7 +102,7 @@ def environment() -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on(generate, tmp_path):
+def test_killed_run_is_resumed(generate, tmp_path):
     out = tmp_path / "out"
     words = [sys.executable, TOOL, "--source", "felzenszwalb", "--images", "shapes://dev/0/0-149"]
     child = subprocess.Popen(
@@ -124,7 +124,7 @@ def test_a_killed_run_goes_on(generate, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("start", ["launch", "torchrun"])
-def test_processes_share_the_work(tmp_path, pictures, start):
+def test_processes_share_the_work(tmp_path, images, start):
     out = tmp_path / "out"
     words = [str(TOOL), "--source", "shapes", "--images", "shapes://dev/0/0-6", "--output", out]
     if start == "launch":
@@ -138,7 +138,7 @@ def test_processes_share_the_work(tmp_path, pictures, start):
     assert "4/4" in done.stderr  # the first process's share
 
 
-def test_a_picture_without_memory_is_left_out(generate, tmp_path, capsys, monkeypatch):
+def test_image_too_large_for_memory_is_left_out(generate, tmp_path, capsys, monkeypatch):
     """Whatever makes the masks."""
     for name, side in (("a", 20), ("b", 30)):
         Image.new("RGB", (side, side)).save(tmp_path / f"{name}.png")
@@ -156,7 +156,7 @@ def test_a_picture_without_memory_is_left_out(generate, tmp_path, capsys, monkey
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.json"]
 
 
-def test_the_longest_names_get_masks(generate, tmp_path):
+def test_longest_names_get_masks(generate, tmp_path):
     folder = tmp_path / "many"
     folder.mkdir()
     for letter in "ab":

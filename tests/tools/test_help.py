@@ -45,14 +45,14 @@ def shown():
 
 
 @pytest.mark.parametrize("tool", TOOLS, ids=lambda path: path.stem)
-def test_help_comes_before_anything_slow_is_imported(shown, tool):
+def test_help_imports_nothing_slow(shown, tool):
     code, heavy, text = shown[str(tool)]
     assert (code, heavy) == (0, [])
     assert text.startswith("usage: ")
 
 
 @pytest.mark.parametrize("tool", TOOLS, ids=lambda path: path.stem)
-def test_help_shows_the_text_of_the_tool_as_it_is_written(shown, tool):
+def test_help_shows_the_docstring(shown, tool):
     """Examples that go on behind a backslash can be copied."""
     source = tool.read_text(encoding="utf-8")
     _, start, rest = source.partition('"""')
@@ -64,7 +64,7 @@ def constants(name: str) -> dict:
     return runpy.run_path(str(ROOT / "tools" / f"{name}.py"), run_name=name)
 
 
-def test_choices_are_those_of_the_package():
+def test_choices_equal_the_tables():
     masks = constants("generate_masks")["SOURCES"]
     assert sorted(masks) == sorted(set(ALL_MASK_SOURCES) - {"stored"})
     mining = constants("mine_pairs")
@@ -109,7 +109,7 @@ def test_options_of_the_training_tool():
     )
 
 
-def test_port_is_the_same_in_each_call():
+def test_default_port_is_fixed():
     urls = {constants("train_net")["build_parser"]().parse_args([]).dist_url for _ in range(2)}
     assert len(urls) == 1
 
@@ -125,7 +125,7 @@ def test_training_takes_detectron2s_options():
     assert {each for each in kept[0] if each[0] != "modules"} == kept[1]
 
 
-def test_tools_import_the_package_only_when_they_work():
+def test_tools_import_the_package_late():
     for tool in TOOLS:
         tree = ast.parse(tool.read_text(encoding="utf-8"))
         names = [

@@ -30,7 +30,7 @@ def mine(tmp_path):
     return run
 
 
-def test_the_command_says_what_it_has_made(mine, tmp_path, capsys):
+def test_command_prints_its_summary(mine, tmp_path, capsys):
     assert mine() == 0
     pairs = read_pairs(tmp_path / "out" / "pairs.jsonl").pairs
     shown = capsys.readouterr().out
@@ -73,7 +73,7 @@ def environment() -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on(mine, tmp_path):
+def test_killed_run_is_resumed(mine, tmp_path):
     out, images = tmp_path / "out", "shapes://train/0/0-255"
     truth = ("--masks", "labels", "--nouns", "classes")
     words = [sys.executable, str(TOOL), *CONFIG, *truth, "--images", images, "--output", str(out)]

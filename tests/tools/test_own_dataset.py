@@ -116,13 +116,13 @@ def train(own_folder):
     return run
 
 
-def test_every_training_config_is_here():
+def test_configs_has_every_training_config():
     paths = (ROOT / "configs").glob("*.yaml")
     assert {path.stem for path in paths if load_config(path).DATASETS.TRAIN} == set(CONFIGS)
 
 
 @pytest.mark.parametrize("config", CONFIGS)
-def test_a_config_trains_as_it_is(train, config):
+def test_config_trains_on_own_dataset(train, config):
     captioned = "clip" in config and not config.startswith(("maskclip", "ovseg", "pixel"))
     output = train(config, "own_captions" if captioned else "own_photos")
     assert (output / "model_final.pth").is_file() and (output / "results.json").is_file()
@@ -131,12 +131,12 @@ def test_a_config_trains_as_it_is(train, config):
     assert log.count("FloatingPointError") == 0
 
 
-def test_a_method_that_needs_captions_says_so(train):
+def test_missing_captions_are_a_sentence(train):
     with pytest.raises(SystemExit, match=r"png: its captions are None; add a list of texts und"):
         train("clip", "own_photos")
 
 
-def test_a_class_that_is_none_stays_an_error(train):
+def test_unknown_unseen_class_is_an_error(train):
     words = r"UNSEEN, dataset 'own_photos': 'cat' is neither one of the 3 classes nor of their sets"
     with pytest.raises(SystemExit, match=words):
         train("ovseg", "own_photos", "INPUT.SEMANTIC.UNSEEN", "['novel', 'cat']")
@@ -147,12 +147,12 @@ def tool(name: str):
     return runpy.run_path(str(ROOT / "tools" / f"{name}.py"), run_name=name)["main"]
 
 
-def test_a_module_that_is_not_there():
+def test_missing_module_is_a_sentence():
     with pytest.raises(SystemExit, match="--import ovseg_gone: there is no such module in"):
         tool("train_net")(["--import", "ovseg_gone"])
 
 
-def test_the_other_tools_take_the_dataset(own_folder, capsys):
+def test_other_tools_take_the_dataset(own_folder, capsys):
     named = ["--import", MODULE]
     words = ["--opts", "DATASETS.TEST", "('own_photos',)", "MODEL.DEVICE", "cpu"]
     assert tool("demo")(["--input", "own_photos", "--output", "seen", *named, *words]) == 0
@@ -168,7 +168,7 @@ def test_the_other_tools_take_the_dataset(own_folder, capsys):
 
 
 @pytest.mark.slow
-def test_each_process_of_a_job_knows_the_dataset(own_folder):
+def test_every_process_registers_the_dataset(own_folder):
     """The dataset is read, and its classes are looked up, in the processes of both jobs."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     config = str(ROOT / "configs" / "finetune_baseline.yaml")

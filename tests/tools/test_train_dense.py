@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 train_net = runpy.run_path(str(ROOT / "tools" / "train_net.py"), run_name="train_net")["main"]
 demo = runpy.run_path(str(ROOT / "tools" / "demo.py"), run_name="demo")["main"]
-PICTURE = ROOT / "datasets" / "examples" / "shapes.png"
+IMAGE = ROOT / "datasets" / "examples" / "shapes.png"
 
 pytestmark = pytest.mark.usefixtures("own_logs")
 
@@ -59,7 +59,7 @@ def test_train_evaluate_alone_and_segment(keys, tmp_path, method, caplog, monkey
         assert alone[name] == pytest.approx(trained[name], abs=1e-4)
 
     (tmp_path / "config.yaml").write_text("VERSION: 2\n")
-    command = ["--config-file", str(tmp_path / "config.yaml"), "--input", str(PICTURE)]
+    command = ["--config-file", str(tmp_path / "config.yaml"), "--input", str(IMAGE)]
     command += ["--classes", "red star, grass", "--output", str(tmp_path / "demo"), "--opts", *opts]
     monkeypatch.setattr(logging.getLogger("ovseg_d2"), "propagate", True)
     caplog.clear()

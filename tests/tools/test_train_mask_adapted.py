@@ -101,7 +101,7 @@ def environment() -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_a_run_killed_while_it_saved_repeats_the_uninterrupted_one(keys, tmp_path):
+def test_run_killed_while_saving_repeats_the_uninterrupted_one(keys, tmp_path):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     keys = [*keys, "DATASETS.TEST", "()", "SOLVER.MAX_ITER", "6"]
@@ -120,7 +120,7 @@ def test_a_run_killed_while_it_saved_repeats_the_uninterrupted_one(keys, tmp_pat
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one_does(keys, tmp_path):
+def test_two_processes_train_like_one(keys, tmp_path):
     two = [*keys, "OUTPUT_DIR", str(tmp_path / "two")]
     words = [sys.executable, str(TOOL), "--num-gpus", "2", "--dist-url", "auto", *two]
     done = subprocess.run(words, env=environment(), capture_output=True, text=True)

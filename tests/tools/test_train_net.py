@@ -110,9 +110,7 @@ def test_bad_options_end_in_a_sentence(refused, tmp_path, capsys):
     assert "--resume follows a config key, and config keys come last" in capsys.readouterr().err
 
 
-def test_a_config_of_the_project_is_read_from_another_folder(
-    run, tmp_path, monkeypatch, toy_dataset
-):
+def test_project_config_is_found_from_another_folder(run, tmp_path, monkeypatch, toy_dataset):
     monkeypatch.chdir(tmp_path)
     name = toy_dataset("ovseg_toy_folder", ["red star", "grass"])
     keys = {"MODEL__META_ARCHITECTURE": "MaskCLIP", "DATASETS__TEST": f"('{name}',)"}
@@ -121,7 +119,7 @@ def test_a_config_of_the_project_is_read_from_another_folder(
     assert f"args.config_file={ROOT / 'configs' / 'maskclip.yaml'}" in log
 
 
-def test_a_diverged_training_is_one_sentence(refused, monkeypatch, capsys):
+def test_diverged_training_is_one_sentence(refused, monkeypatch, capsys):
     def diverge(self):
         raise FloatingPointError("Loss became infinite or NaN!\n{'loss_mask': np.float64(nan)}")
 
@@ -131,16 +129,16 @@ def test_a_diverged_training_is_one_sentence(refused, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_training_set_that_cannot_be_read(refused, toy_dataset, workers):
+def test_unreadable_training_set(refused, toy_dataset, workers):
     name = toy_dataset("ovseg_toy_unreadable", ["a", "b"])
     for entry in DatasetCatalog.get(name):
-        Path(entry["file_name"]).write_text("no picture")
+        Path(entry["file_name"]).write_text("no image")
     keys = {"DATASETS__TRAIN": f"('{name}',)", "INPUT__TRAIN_MAPPER": "semantic"}
     told = refused(**keys, DATALOADER__NUM_WORKERS=workers)
     assert "20 samples in a row, from number " in told and "'ovseg_toy_unreadable'" in told
 
 
-def test_a_used_port_is_one_sentence(refused):
+def test_used_port_is_one_sentence(refused):
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
@@ -157,7 +155,7 @@ def test_a_used_port_is_one_sentence(refused):
         (("--eval-only",), "to go on, run the command again"),
     ],
 )
-def test_an_interrupt_says_how_to_go_on(run, monkeypatch, capsys, options, told):
+def test_interrupt_names_the_way_to_continue(run, monkeypatch, capsys, options, told):
     def interrupt(*_):
         raise KeyboardInterrupt
 
@@ -168,7 +166,7 @@ def test_an_interrupt_says_how_to_go_on(run, monkeypatch, capsys, options, told)
     assert capsys.readouterr().err.startswith(f"interrupted; {told}")
 
 
-def test_help_says_that_keys_come_last(capsys):
+def test_help_names_the_place_of_keys(capsys):
     with pytest.raises(SystemExit) as end:
         main(["--help"])
     assert end.value.code == 0
@@ -180,7 +178,7 @@ def test_more_processes_than_gpus_are_refused(refused, monkeypatch):
     assert "--num-gpus 2, but 1 are visible" in refused("--num-gpus", "2")
 
 
-def test_an_output_folder_that_cannot_be_written(refused, tmp_path):
+def test_unwritable_output_folder(refused, tmp_path):
     (tmp_path / "file").write_text("kept")
     told = refused(OUTPUT_DIR=tmp_path / "file" / "output")
     assert told.startswith(f"error: cannot write {tmp_path}/file/output")
@@ -188,7 +186,7 @@ def test_an_output_folder_that_cannot_be_written(refused, tmp_path):
     assert (tmp_path / "file").read_text() == "kept"
 
 
-def test_a_label_outside_the_classes(refused, tmp_path, toy_dataset):
+def test_label_outside_the_classes(refused, tmp_path, toy_dataset):
     good = toy_dataset("ovseg_toy_good", ["a", "b"])
     bad = toy_dataset("ovseg_toy_bad", ["a", "b"], labels=[np.array([[0, 7]])])
     told = refused("--eval-only", DATASETS__TEST=f"('{good}', '{bad}')")
@@ -197,21 +195,21 @@ def test_a_label_outside_the_classes(refused, tmp_path, toy_dataset):
 
 
 @pytest.mark.parametrize("damage", ["gone", "empty", "text", "zero-sized"])
-def test_a_bad_picture_of_a_dataset(refused, toy_dataset, damage):
+def test_bad_image_of_a_dataset(refused, toy_dataset, damage):
     name = toy_dataset("ovseg_toy_damaged", ["a", "b"])
-    picture = Path(DatasetCatalog.get(name)[1]["file_name"])
+    image = Path(DatasetCatalog.get(name)[1]["file_name"])
     if damage == "gone":
-        picture.unlink()
+        image.unlink()
     elif damage == "zero-sized":
-        with open(picture, "r+b") as file:
+        with open(image, "r+b") as file:
             file.seek(16)
             file.write(bytes(4))
     else:
-        picture.write_text("" if damage == "empty" else "no picture")
-    assert f"cannot read {picture}: " in refused("--eval-only", DATASETS__TEST=f"('{name}',)")
+        image.write_text("" if damage == "empty" else "no image")
+    assert f"cannot read {image}: " in refused("--eval-only", DATASETS__TEST=f"('{name}',)")
 
 
-def test_pictures_and_labels_of_another_size(refused, toy_dataset):
+def test_images_and_labels_of_different_size(refused, toy_dataset):
     name = toy_dataset("ovseg_toy_resized", ["a", "b"])
     Image.new("L", (3, 3)).save(DatasetCatalog.get(name)[0]["sem_seg_file_name"])
     told = refused("--eval-only", DATASETS__TEST=f"('{name}',)")
@@ -239,7 +237,7 @@ def test_weights_of_another_clip(refused, tmp_path, tiny_clip_config):
     assert "visual.proj (32, 32) instead of (32, 48)" in told
 
 
-def test_a_disk_that_fills_up_leaves_a_run_to_go_on_from(run, refused, tmp_path, monkeypatch):
+def test_full_disk_leaves_a_run_to_resume(run, refused, tmp_path, monkeypatch):
     save = torch.save
 
     def fill(content, file):
@@ -260,7 +258,7 @@ def test_a_disk_that_fills_up_leaves_a_run_to_go_on_from(run, refused, tmp_path,
         json.loads(line)
 
 
-def test_a_full_disk_under_the_metrics_is_a_sentence_too(refused, monkeypatch):
+def test_full_disk_under_the_metrics_is_a_sentence(refused, monkeypatch):
     from ovseg_d2.d2.utils.events import EventStorage
 
     def fill(self):
@@ -283,7 +281,7 @@ def run_in_processes(*argv: object) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_two_processes_on_the_cpu_train_as_one_does(run, tmp_path, tiny_train_opts):
+def test_two_cpu_processes_train_like_one(run, tmp_path, tiny_train_opts):
     config = ["--config-file", ROOT / "configs" / "clip.yaml"]
     keys = [*tiny_train_opts, "MODEL.CLIP.PATCH_DROPOUT", "0.0", "TEST.MAX_IMAGES", "4"]
     two = [*keys, "OUTPUT_DIR", tmp_path / "two"]

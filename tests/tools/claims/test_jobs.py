@@ -27,7 +27,7 @@ def evaluations(monkeypatch, request):
     return asked
 
 
-def test_a_finished_job_is_not_run_again(evaluations, tmp_path):
+def test_finished_job_is_not_run_again(evaluations, tmp_path):
     jobs = [Job("a", CONFIG), Job("b", CONFIG, ("TEST.CEILING", "patch"))]
     assert run_jobs(jobs[:1], tmp_path) == [{"mIoU": 10.0}]
     assert run_jobs(jobs, tmp_path) == [{"mIoU": 10.0}, {"mIoU": 20.0}]
@@ -35,14 +35,14 @@ def test_a_finished_job_is_not_run_again(evaluations, tmp_path):
     assert evaluations[1][1][:2] == ("TEST.CEILING", "patch")
 
 
-def test_another_config_is_another_job(evaluations, tmp_path):
+def test_other_config_is_another_job(evaluations, tmp_path):
     run_jobs([Job("a", CONFIG)], tmp_path)
     run_jobs([Job("a", CONFIG, ("MODEL.CLIP.LAST_BLOCK.MLP", "True"))], tmp_path)
     assert len(evaluations) == 2
 
 
 @pytest.mark.parametrize("opts", [("DATALOADER.NUM_WORKERS", "3"), ("MODEL.DEVICE", "meta")])
-def test_a_job_is_the_same_wherever_it_runs(evaluations, tmp_path, opts):
+def test_device_and_workers_do_not_change_a_job(evaluations, tmp_path, opts):
     run_jobs([Job("a", CONFIG)], tmp_path)
     assert run_jobs([Job("a", CONFIG, opts)], tmp_path) == [{"mIoU": 10}]
     assert len(evaluations) == 1
@@ -68,7 +68,7 @@ def elsewhere(monkeypatch):
     return change
 
 
-def test_a_key_that_is_new_makes_no_other_job(evaluations, elsewhere, tmp_path, caplog):
+def test_new_key_does_not_change_a_job(evaluations, elsewhere, tmp_path, caplog):
     run_jobs([Job("a", CONFIG)], tmp_path)
     elsewhere("MODEL.CLIP.OF_NEXT_YEAR", [1, 2])
     run_jobs([Job("a", CONFIG)], tmp_path)
@@ -76,7 +76,7 @@ def test_a_key_that_is_new_makes_no_other_job(evaluations, elsewhere, tmp_path, 
     assert not caplog.records
 
 
-def test_another_default_makes_a_result_outdated(evaluations, elsewhere, tmp_path, caplog):
+def test_other_default_makes_a_result_outdated(evaluations, elsewhere, tmp_path, caplog):
     run_jobs([Job("a", CONFIG)], tmp_path)
     elsewhere("INPUT.MIN_SIZE_TEST", 77)
     for _ in range(2):
@@ -86,7 +86,7 @@ def test_another_default_makes_a_result_outdated(evaluations, elsewhere, tmp_pat
     assert "another default of INPUT.MIN_SIZE_TEST; its job is run again" in record.getMessage()
 
 
-def test_another_default_of_a_training_does_so_for_what_starts_from_it(
+def test_other_default_of_a_training_outdates_its_evaluations(
     evaluations, elsewhere, tmp_path, monkeypatch, caplog
 ):
     outputs = []
@@ -123,7 +123,7 @@ def test_another_default_of_a_training_does_so_for_what_starts_from_it(
     ],
     ids=["cut off", "deep", "a list", "no config", "no numbers"],
 )
-def test_a_damaged_result_is_computed_again(evaluations, tmp_path, damage):
+def test_damaged_result_is_computed_again(evaluations, tmp_path, damage):
     run_jobs([Job("a", CONFIG)], tmp_path)
     (kept,) = tmp_path.glob("*.json")
     kept.write_text(damage(kept.read_text()))
@@ -131,7 +131,7 @@ def test_a_damaged_result_is_computed_again(evaluations, tmp_path, damage):
     assert json.loads(kept.read_text())["numbers"] == {"mIoU": 20.0}
 
 
-def test_some_rows_with_further_options():
+def test_narrowed_rows_and_options():
     training = Job("training", CONFIG, ("SOLVER.MAX_ITER", "7"), seed=0)
     claim = Claim(
         "title", (training, Job("after", CONFIG, weights=(("MODEL.WEIGHTS", training),))), {}
@@ -147,7 +147,7 @@ def test_some_rows_with_further_options():
         claim.narrowed(["before"])
 
 
-def test_an_interruption_keeps_what_was_finished(evaluations, tmp_path, monkeypatch):
+def test_interrupted_jobs_keep_finished_ones(evaluations, tmp_path, monkeypatch):
     counted = jobs_module.evaluate_config
 
     def interrupted(config_file, opts):
@@ -164,7 +164,7 @@ def test_an_interruption_keeps_what_was_finished(evaluations, tmp_path, monkeypa
     assert len(evaluations) == 2
 
 
-def test_a_job_that_starts_from_a_training(evaluations, tmp_path, monkeypatch):
+def test_job_starts_from_a_training(evaluations, tmp_path, monkeypatch):
     trained = []
 
     def train(config_file, opts, output):
@@ -209,7 +209,7 @@ def test_run_jobs_names_the_command_that_failed(tmp_path, monkeypatch):
     assert not list(tmp_path.glob("*.json"))
 
 
-def test_curves_of_corruptions_start_at_the_clean_pictures():
+def test_corruption_curves_start_at_clean_images():
     claim = CLAIMS["corruptions"](split="dev")
     numbers = [{"mIoU_base_novel_own_words": float(i)} for i in range(len(claim.jobs))]
     (curves,) = claim.panels(numbers).values()
@@ -223,7 +223,7 @@ def test_curves_of_corruptions_start_at_the_clean_pictures():
     assert CLAIMS["maskclip"]().panels([]) == {}
 
 
-def test_rows_average_over_their_seeds():
+def test_format_table_averages_over_seeds():
     claim = Claim(
         "title",
         (Job("a", CONFIG, seed=0), Job("a", CONFIG, seed=1), Job("b", CONFIG)),
@@ -238,7 +238,7 @@ def test_rows_average_over_their_seeds():
 
 @pytest.mark.parametrize("method", sorted(CLAIMS))
 @pytest.mark.parametrize("split", ["dev", "val"])
-def test_every_claim_is_a_valid_set_of_configs(method, split, monkeypatch, request):
+def test_claims_are_valid_configs(method, split, monkeypatch, request):
     monkeypatch.chdir(request.config.rootpath)
     claim = CLAIMS[method](split=split, seeds=2)
     keys = {job.key() for job in claim.jobs}
@@ -248,7 +248,7 @@ def test_every_claim_is_a_valid_set_of_configs(method, split, monkeypatch, reque
         assert f"ovseg_shapes_{split}" in job.command
 
 
-def test_a_sweep_is_one_job_and_a_row_for_each_lambda():
+def test_lambda_sweep_is_one_job_and_a_row_per_lambda():
     claim = CLAIMS["ovseg_lambda"](split="dev", seeds=2)
     kinds = ("untuned CLIP", "mask-adapted CLIP", "prompts-first CLIP", "longer-adapted CLIP")
     assert [job.row for job in claim.jobs] == [kind for kind in kinds for _ in range(2)]
@@ -272,7 +272,7 @@ def test_a_sweep_is_one_job_and_a_row_for_each_lambda():
     assert curves["prompts-first CLIP"][3] == (0.3, 62.0)
 
 
-def test_a_job_may_take_weights_of_two_trainings(monkeypatch, request):
+def test_job_takes_weights_of_two_trainings(monkeypatch, request):
     monkeypatch.chdir(request.config.rootpath)
     *_, job = (
         job

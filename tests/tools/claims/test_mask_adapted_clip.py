@@ -44,7 +44,7 @@ def test_every_row_has_a_job_for_each_seed(claim):
     assert depths == {1, 2, 3, 4}
 
 
-def test_data_are_made_before_they_are_read_from_any_folder(monkeypatch, tmp_path):
+def test_prepare_runs_before_the_job_in_any_folder(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     done = []
     monkeypatch.setattr(jobs_module, "evaluate_config", lambda *_: done.append("read") or {})
@@ -59,7 +59,7 @@ def test_data_are_made_before_they_are_read_from_any_folder(monkeypatch, tmp_pat
     assert done == ["read"]
 
 
-def test_data_may_be_made_with_a_training(monkeypatch, request, tmp_path):
+def test_prepare_may_start_from_a_training(monkeypatch, request, tmp_path):
     monkeypatch.chdir(request.config.rootpath)
     commands = []
     monkeypatch.setattr(jobs_module, "_run", lambda command, *_: commands.append(command))

@@ -15,7 +15,7 @@ def _at_the_root(monkeypatch, request):
     monkeypatch.chdir(request.config.rootpath)
 
 
-def test_rows_differ_in_the_objective_alone():
+def test_rows_differ_only_in_the_objective():
     claim = CLAIMS["masked_distill_clip"](seeds=2)
     assert len(claim.jobs) == 12 and {job.seed for job in claim.jobs} == {0, 1}
     configs = [load_config(job.config_file, job.words) for job in claim.jobs]
@@ -38,7 +38,7 @@ def test_rows_differ_in_the_objective_alone():
     assert targets[::2] == targets[1::2] == expected
 
 
-def test_a_training_brings_the_numbers_of_all_datasets_and_its_curves(tmp_path, monkeypatch):
+def test_training_gives_numbers_of_all_datasets_and_curves(tmp_path, monkeypatch):
     claim = CLAIMS["masked_distill_clip"](split="dev", seeds=1)
     job = claim.jobs[0]
     names = load_config(job.config_file, job.words).DATASETS.TEST
@@ -72,7 +72,7 @@ def test_curves_are_means_over_seeds():
     assert [points[0] for points in drawn.values()] == [(249, 0.5)] * 6
 
 
-def test_every_column_is_a_number_that_is_measured(tiny_opts, tmp_path):
+def test_every_column_is_measured(tiny_opts, tmp_path):
     claim = CLAIMS["masked_distill_clip"](split="dev", seeds=1)
     job = claim.jobs[0]
     few = (*tiny_opts, "TEST.MAX_IMAGES", "24", "OUTPUT_DIR", str(tmp_path / "output"))
