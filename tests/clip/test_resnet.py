@@ -40,7 +40,7 @@ def visual(build_visual):
 
 
 def last_stage(visual, images):
-    """What enters the pooling, from open_clip's own intermediates."""
+    """The input of the pooling, from open_clip's intermediates."""
     output = visual.forward_intermediates(images, indices=[4], intermediates_only=True)
     return output["image_intermediates"][0]
 

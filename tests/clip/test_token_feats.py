@@ -46,7 +46,7 @@ def test_dropped_patches_have_no_effect(tower):
     torch.testing.assert_close(
         encode_image_tokens(tower.model.visual, changed, kept_ids)[0], tokens
     )
-    # What is left keeps its own place: all of them is the whole image, in the order given.
+    # Kept patches keep their positions: all of them are the whole image, in the given order.
     order = torch.randperm(16)[None].expand(2, 16)
     whole, _ = encode_image_tokens(tower.model.visual, images)
     shuffled, _ = encode_image_tokens(tower.model.visual, images, order)

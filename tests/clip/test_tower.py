@@ -318,7 +318,7 @@ class TestText:
         assert torch.equal(embeds[0, 1], tower.model.token_embedding.weight[token_ids[0, 1]])
 
     def test_replaced_tokens_change_the_text_and_receive_gradient(self, tower):
-        """Learnable prompts: a vector in place of "x" that equals "cat" says "cat"."""
+        """Learnable prompts: replacing "x" by the embedding of "cat" gives the text of "cat"."""
         placeholder, cat = tower.tokenize(["a photo of x", "a photo of cat"])[:, None]
         place = int((placeholder != cat).nonzero()[0, 1])
         learnt = tower.embed_tokens(cat)[:, place].detach().requires_grad_()

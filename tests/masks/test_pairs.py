@@ -31,7 +31,7 @@ def test_read_pairs_returns_what_was_written(tmp_path, mask):
     assert found.pairs == pairs
     assert (found.info, found.left_out.reasons) == ({"masks": "sam"}, [])
     assert (found.pairs[1].decode((5, 7)) == ~mask).all()
-    # One JSON object a line, whatever the words are.
+    # One JSON object per line for all texts.
     assert [sorted(json.loads(line)) for line in path.read_text().splitlines()] == [
         ["info"],
         ["caption", "image", "mask", "noun", "score"],

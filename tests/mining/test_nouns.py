@@ -24,7 +24,7 @@ CAPTIONS = [
     ("a photo/n frame/n", ["photo frame"], ["frame"]),
     ("running fast/a", [], []),
     ("", [], []),
-    # What no class is called: numbers, single letters, endless lists.
+    # Not names of classes: numbers, single letters, endless lists.
     ("3/n x/n a/n b/n c/n d/n e/n f/n", [], []),
     ("7/n 747/n", [], []),
     ("w" * 61 + "/n", [], []),

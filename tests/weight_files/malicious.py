@@ -130,7 +130,7 @@ def _tar(canary: Path) -> bytes:
 
 
 def _with_state(canary: Path) -> bytes:
-    """BUILD, which sets attributes of what was imported: here of the module of this trap."""
+    """BUILD, which sets attributes of an imported object, here of the canary's module."""
     return b"\x80\x02c" + MODULE.encode() + b"\nKind\n)\x81}X\x05\0\0\0stateK\x01sb."
 
 

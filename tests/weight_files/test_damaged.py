@@ -30,7 +30,7 @@ def zipped(name: str) -> bytes:
 STATE = {"layer.weight": torch.ones(300), "layer.bias": torch.zeros(3)}
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 12345\n"
 PAGE = b"\n<!DOCTYPE html><html><body>Not Found</body></html>"
-# (file name, content, what the sentence says)
+# (file name, content, part of the error)
 FILES = {
     "empty": ("a.pth", b"", "it is empty; download it again"),
     "page": ("a.pt", PAGE, "it is an HTML page, which a server sent"),
