@@ -133,7 +133,7 @@ def test_converted_weights_give_official_segmentation(whole: Any, subcase_id: st
 def test_converted_weights_give_official_losses(whole: Any) -> None:
     case, model, texts = whole
     call = case.subcases["train"]
-    images = [each.float() for each in call.inputs.list("image")]
+    images = [image.float() for image in call.inputs.list("image")]
     losses = model.train().system(
         images, texts, call.inputs.list("labels"), call.inputs.list("masks")
     )

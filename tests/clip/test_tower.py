@@ -386,4 +386,4 @@ def test_pixels_follow_the_dtype_of_the_weights(build_tower, vision_kind, dtype)
         assert ours.dtype == dtype
         cosines = nn.functional.cosine_similarity(ours.float(), theirs, dim=1)
         assert cosines.mean() > 0.99
-    assert {each.dtype for each in (*maps, dense)} == {dtype}
+    assert {feats.dtype for feats in (*maps, dense)} == {dtype}

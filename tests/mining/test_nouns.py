@@ -9,7 +9,7 @@ KINDS = {"n": "noun", "a": "adjective"}
 
 
 def tagged(caption: str) -> list[TaggedWord]:
-    parts = [each.partition("/") for each in caption.split()]
+    parts = [word.partition("/") for word in caption.split()]
     return [TaggedWord(text, KINDS.get(kind, "other")) for text, _, kind in parts]
 
 
@@ -44,7 +44,7 @@ def test_find_nouns_finds_the_shapes_classes():
     named, right = 0, 0
     for index in range(60):
         for caption in shapes.read_captions(f"shapes://train/0/{index}"):
-            expected = {each for each in shapes.CLASSES if f" {each} " in f" {_plain(caption)} "}
+            expected = {name for name in shapes.CLASSES if f" {name} " in f" {_plain(caption)} "}
             named += len(expected)
             right += len(expected & set(find_nouns(tagger(caption))))
     assert named > 150

@@ -82,8 +82,8 @@ def test_spacy_tags_captions(fake_module):
 
         def __call__(self, text):
             tags = {"red": "ADJ", "star": "NOUN", "London": "PROPN", "runs": "VERB"}
-            for each in text.split(" "):
-                yield SimpleNamespace(text=each, pos_=tags.get(each, "X"), is_space=not each)
+            for word in text.split(" "):
+                yield SimpleNamespace(text=word, pos_=tags.get(word, "X"), is_space=not word)
 
     asked = []
     fake_module("spacy", load=lambda model, exclude: asked.append(model) or Pipeline())
@@ -108,7 +108,7 @@ def test_spacy_refuses_a_missing_model(fake_module):
 
 def test_nltk_tags_captions(fake_module):
     tags = {"red": "JJ", "redder": "JJR", "stars": "NNS", "London": "NNP", "runs": "VBZ"}
-    fake_module("nltk", pos_tag=lambda words: [(each, tags.get(each, ".")) for each in words])
+    fake_module("nltk", pos_tag=lambda words: [(word, tags.get(word, ".")) for word in words])
     tagger = build_tagger("nltk")
     assert kinds(tagger("redder stars runs, London.")) == "redder/a stars/n runs , London/n ."
 
