@@ -1,16 +1,16 @@
 """The door to detectron2: the only package of ovseg_d2 that imports it.
 
-Every module here bears the name of one of detectron2's and lists once what the plugin uses of it.
-Where detectron2 is installed (or a checkout of it is on the path) the names are detectron2's own
-objects; where it is missing they come from :mod:`ovseg_d2.d2.standin`, which behaves the same.
+Each module has the name of one of detectron2's modules and lists the names that the plugin uses.
+With detectron2 (installed, or a checkout on the path) they are detectron2's objects; without it
+they come from :mod:`ovseg_d2.d2.standin`, which behaves the same.
 The stand-in's branch comes first, so that type checkers read its annotations.
 
 Without detectron2, your own mapper or trainer can count on the names that these modules import and
 on nothing else of detectron2: a mapper is an entry of ``ovseg_d2.data.mappers.TRAIN_MAPPERS`` that
 builds on ``data.transforms``, and a trainer derives from ``ovseg_d2.engine.trainer.Trainer``.
 
-The choice is made once, by looking for an installed package and never by trying an import: a
-detectron2 that is present but broken shows its own error instead of being silently replaced.
+The choice is made once, by the spec of the package and not by an import: a broken detectron2 raises
+its error instead of being replaced.
 """
 
 from importlib.util import find_spec

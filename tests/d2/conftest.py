@@ -1,4 +1,4 @@
-"""What the contract tests share: a dataset's name, detectron2's log, a world of processes."""
+"""Fixtures of the contract tests: a dataset's name, detectron2's log, several processes."""
 
 import itertools
 import logging
@@ -14,7 +14,7 @@ _names = (f"ovseg_d2_test_dataset_{number}" for number in itertools.count())
 
 @pytest.fixture
 def d2_log() -> Iterator[list[str]]:
-    """Collect what is logged below "detectron2", also where it does not propagate."""
+    """Collect the messages of "detectron2" and its children, which may not propagate."""
     messages: list[str] = []
 
     class Collector(logging.Handler):
@@ -32,7 +32,7 @@ def d2_log() -> Iterator[list[str]]:
 
 @pytest.fixture
 def dataset_name() -> Iterator[str]:
-    """Give a name that no dataset has, and forget what was registered under it."""
+    """Give an unused name of a dataset, and unregister it afterwards."""
     name = next(_names)
     yield name
     for catalog in (DatasetCatalog, MetadataCatalog):
@@ -42,7 +42,7 @@ def dataset_name() -> Iterator[str]:
 
 @pytest.fixture
 def pretend_world(monkeypatch: pytest.MonkeyPatch):
-    """Give a function that makes this process one of several, for all that asks torch."""
+    """Give a function that makes torch report several processes."""
 
     def pretend(world_size: int, rank: int) -> None:
         monkeypatch.setattr(dist, "is_initialized", lambda: True)

@@ -1,4 +1,4 @@
-"""The contract of the catalogs: holds on detectron2 and on the stand-in alike."""
+"""Contract of the catalogs, with detectron2 and with the stand-in."""
 
 import pytest
 

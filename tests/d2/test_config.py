@@ -1,4 +1,4 @@
-"""The contract of ovseg_d2.d2.config: holds on detectron2 and on the stand-in alike."""
+"""Contract of ovseg_d2.d2.config, with detectron2 and with the stand-in."""
 
 import copy
 import io
@@ -203,7 +203,7 @@ class TestMergeFromFile:
         path = write("unsafe.yaml", 'SEED: !!python/object/apply:eval ["1 + 1"]\n')
         with pytest.raises(Exception, match="could not determine a constructor"):
             get_cfg().merge_from_file(path, allow_unsafe=False)
-        if not HAS_DETECTRON2:  # which evaluates them unless told otherwise
+        if not HAS_DETECTRON2:  # which evaluates them by default
             with pytest.raises(Exception, match="could not determine a constructor"):
                 get_cfg().merge_from_file(path)
 

@@ -1,4 +1,4 @@
-"""The contract of the test loader: holds on detectron2 and on the stand-in alike."""
+"""Contract of the test loader, with detectron2 and with the stand-in."""
 
 import pytest
 

@@ -71,7 +71,7 @@ def test_metrics_by_hand(build_evaluator):
     evaluator = build_evaluator([[[0, 0, 1], [1, 255, 1]]], ["sky", "sea"])
     _process(evaluator, [[[0, 1, 1], [1, 0, 0]]], 2)
     results = evaluator.evaluate()
-    # sky: 1 of 2 found, 2 predicted; sea: 2 of 3 found, 3 predicted; one pixel is ignored.
+    # sky: 1 hit of 2, 2 predicted; sea: 2 hits of 3, 3 predicted; one pixel is ignored.
     assert list(results) == ["sem_seg"]
     _check(
         results["sem_seg"],

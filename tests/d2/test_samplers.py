@@ -1,4 +1,4 @@
-"""The contract of the sampler: holds on detectron2 and on the stand-in alike."""
+"""Contract of the sampler, with detectron2 and with the stand-in."""
 
 import pytest
 from torch.utils.data import Sampler

@@ -1,4 +1,4 @@
-"""The contract of ovseg_d2.d2.solver: holds on detectron2 and on the stand-in alike."""
+"""Contract of ovseg_d2.d2.solver, with detectron2 and with the stand-in."""
 
 import math
 

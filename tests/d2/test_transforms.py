@@ -1,4 +1,4 @@
-"""The contract of transforms and augmentations: holds on detectron2 and the stand-in alike."""
+"""Contract of transforms and augmentations, with detectron2 and with the stand-in."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ class _Recorder(T.Augmentation):
         return T.NoOpTransform()
 
 
-def test_augmentation_is_given_what_its_parameters_name(image):
+def test_get_transform_gets_the_inputs_its_parameters_name(image):
     labels = image[:, :, 0]
     recorder = _Recorder()
     recorder(T.AugInput(image, sem_seg=labels))
@@ -32,10 +32,10 @@ def test_augmentation_is_given_what_its_parameters_name(image):
     assert recorder.shown[1] is labels
 
 
-def test_single_parameter_is_the_image_whatever_its_name(image):
+def test_get_transform_with_one_parameter_gets_the_image(image):
     class Recorder(T.Augmentation):
-        def get_transform(self, picture):
-            self.shown = picture
+        def get_transform(self, any_name):
+            self.shown = any_name
             return T.NoOpTransform()
 
     recorder = Recorder()
@@ -175,9 +175,9 @@ def test_shortest_edge_arguments():
 def test_scale_fits_the_image_into_a_box_of_random_size():
     image = np.zeros((30, 40), dtype=np.uint8)
     scale = T.ResizeScale(0.5, 2.0, 20, 20)
-    found = [scale.get_transform(image) for _ in range(300)]
-    assert {max(each.new_h, each.new_w) for each in found} == set(range(10, 41))
-    assert all(abs(each.new_h - 0.75 * each.new_w) <= 0.75 for each in found)
+    resizes = [scale.get_transform(image) for _ in range(300)]
+    assert {max(resize.new_h, resize.new_w) for resize in resizes} == set(range(10, 41))
+    assert all(abs(resize.new_h - 0.75 * resize.new_w) <= 0.75 for resize in resizes)
     upright = T.ResizeScale(1.0, 1.0, 20, 50).get_transform(image)
     assert (upright.new_h, upright.new_w) == (20, 27)
     assert upright.apply_image(image).shape == (20, 27)

@@ -1,4 +1,4 @@
-"""Catalogs and the test loader; transforms and samplers have modules of their own."""
+"""Catalogs and the test loader; transforms and samplers have separate modules."""
 
 from .. import HAS_DETECTRON2
 

@@ -1,1 +1,1 @@
-"""The project of detectron2 of which the plugin uses something."""
+"""The project of detectron2 that the plugin uses."""

@@ -19,9 +19,9 @@ logger = logging.getLogger("detectron2.checkpoint.detection_checkpoint")
 class DetectionCheckpointer(Checkpointer):
     """fvcore's checkpointer; saves from the main process, and reads weights of any format.
 
-    A file holds the weights themselves, or under "model" or what else trainers call it; nothing in
-    it is run. Keys that all begin with "module." lose it; what is missing, left over or of another
-    shape is logged, not raised.
+    A file has the weights at its top level, or under "model" or another name that trainers use; no
+    code in it runs. A "module." before all keys is removed; missing keys, unused keys and other
+    shapes are logged, not raised.
     Where the file or a ``?matching_heuristics=True`` behind its name asks for it, weights are
     matched to parameters by the longest common end of their names.
     """
@@ -34,7 +34,7 @@ class DetectionCheckpointer(Checkpointer):
         save_to_disk: bool | None = None,
         **checkpointables: Any,
     ):
-        """Keep what is to be saved.
+        """Set model, folder and further objects to save.
 
         Args:
             model: taken out of DistributedDataParallel if it is inside.
@@ -56,7 +56,7 @@ class DetectionCheckpointer(Checkpointer):
             checkpointables: names of the other objects to load; all by default.
 
         Returns:
-            What else the file holds.
+            The other entries of the file.
 
         Raises:
             AssertionError: there is no such file.
@@ -117,7 +117,7 @@ def match_names_by_end(
         model_state: the model's state dict.
 
     Returns:
-        The weights under the model's names; those that match nothing, under their own.
+        The weights under the model's names; weights without a match keep their names.
 
     Raises:
         ValueError: one weight would go to two entries.

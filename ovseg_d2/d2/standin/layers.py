@@ -13,7 +13,7 @@ __all__ = ["Conv2d", "FrozenBatchNorm2d", "ShapeSpec", "get_norm"]
 
 @dataclass
 class ShapeSpec:
-    """What is known beforehand of a feature map; None is unknown."""
+    """Shape of a feature map; None where it is unknown."""
 
     channels: int | None = None
     height: int | None = None
@@ -22,7 +22,7 @@ class ShapeSpec:
 
 
 class Conv2d(nn.Conv2d):
-    """``torch.nn.Conv2d`` followed by a norm, where one is given."""
+    """``torch.nn.Conv2d`` and an optional norm."""
 
     def __init__(self, *args: Any, norm: nn.Module | None = None, **kwargs: Any):
         """Take the arguments of ``torch.nn.Conv2d`` and a norm layer."""
@@ -45,7 +45,7 @@ class FrozenBatchNorm2d(nn.Module):
     running_var: Tensor
 
     def __init__(self, num_features: int, eps: float = 1e-5):
-        """Begin as the identity on ``num_features`` channels."""
+        """Start as the identity on ``num_features`` channels."""
         super().__init__()
         self.num_features = num_features
         self.eps = eps
@@ -62,7 +62,7 @@ class FrozenBatchNorm2d(nn.Module):
             return F.batch_norm(
                 x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
             )
-        # Written out, the backward pass keeps nothing for gradients of the constants.
+        # In this form the backward pass stores nothing for gradients of the constants.
         scale = self.weight * (self.running_var + self.eps).rsqrt()
         shift = self.bias - self.running_mean * scale
         return x * scale[:, None, None].to(x.dtype) + shift[:, None, None].to(x.dtype)

@@ -43,7 +43,7 @@ class WarmupParamScheduler(CompositeParamScheduler):
         """Put a warmup before a schedule.
 
         Args:
-            scheduler: what follows.
+            scheduler: the schedule after it.
             warmup_factor: where the warmup begins, relative to the schedule's first value.
             warmup_length: share of the training, in [0, 1].
             warmup_method: "linear" up to the value with which the schedule goes on, or "constant".
@@ -159,7 +159,7 @@ def build_lr_scheduler(cfg: CfgNode, optimizer: Optimizer) -> LRScheduler:
 
 
 def maybe_add_gradient_clipping(cfg: CfgNode, optimizer: Optimizer) -> Optimizer:
-    """Let an optimizer clip gradients at each step if the config says so.
+    """Make an optimizer clip gradients at each step if the config enables it.
 
     Args:
         cfg: ``SOLVER.CLIP_GRADIENTS`` is read. Its ``CLIP_TYPE`` "value" clips each entry, "norm"
@@ -177,7 +177,7 @@ def maybe_add_gradient_clipping(cfg: CfgNode, optimizer: Optimizer) -> Optimizer
         return optimizer
     if clip.CLIP_TYPE not in ("value", "norm"):
         raise ValueError(f"'{clip.CLIP_TYPE}' is not a valid GradientClipType")
-    # Taken out here: what the config becomes later must not change a running optimizer.
+    # Read here, because later changes of the config must not change a running optimizer.
     by_value, limit, norm_type = clip.CLIP_TYPE == "value", clip.CLIP_VALUE, clip.NORM_TYPE
     base = type(optimizer)
 

@@ -1,1 +1,1 @@
-"""What surrounds training: processes, events, logs."""
+"""Processes, events and logs."""

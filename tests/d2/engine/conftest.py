@@ -1,4 +1,4 @@
-"""A model of two numbers and a trainer for it: what a training does to them can be worked out."""
+"""A model of two numbers and its trainer, whose training can be computed by hand."""
 
 import logging
 import weakref
@@ -24,7 +24,7 @@ XS = torch.tensor([0.0, 1.0, 2.0, 3.0])
 
 @META_ARCH_REGISTRY.register()
 class OVSegTestLine(nn.Module):
-    """Fits ``weight * x + bias`` to ``2 x + 1``; in eval mode it hands back what it was given."""
+    """Fits ``weight * x + bias`` to ``2 x + 1``; in eval mode it returns its inputs."""
 
     def __init__(self, cfg: CfgNode) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class OVSegTestLine(nn.Module):
 
 
 class _SameBatch:
-    """An endless loader; every batch is the same, so a resumed run sees what it would have seen."""
+    """An endless loader; every batch is the same, so that a resumed run sees the same data."""
 
     def __iter__(self) -> Iterator[list[dict[str, Any]]]:
         while True:

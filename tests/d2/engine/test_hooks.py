@@ -17,7 +17,7 @@ hooks = sys.modules[DefaultTrainer.__module__].hooks
 
 
 class Loop(TrainerBase):
-    """Does in each iteration what it is told."""
+    """Calls a function in each iteration."""
 
     def __init__(self, step: Callable[[int], Any] = lambda iteration: None) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Jobs of one and of two processes, on either provider."""
+"""Contract of launch: jobs of one process and of two."""
 
 import json
 import runpy

@@ -1,4 +1,4 @@
-"""The predictor takes BGR and gives the model what the config asks for, on either provider."""
+"""Contract of DefaultPredictor, with detectron2 and with the stand-in."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def blue_image() -> np.ndarray:
 
 
 @pytest.mark.parametrize(("order", "channels"), [("BGR", [200, 20, 2]), ("RGB", [2, 20, 200])])
-def test_input_is_resized_and_in_the_models_order(line_cfg, blue_image, weights, order, channels):
+def test_predictor_resizes_and_orders_channels(line_cfg, blue_image, weights, order, channels):
     line_cfg.MODEL.WEIGHTS = weights
     line_cfg.INPUT.FORMAT = order
     line_cfg.INPUT.MIN_SIZE_TEST = 10
@@ -40,13 +40,13 @@ def test_input_is_resized_and_in_the_models_order(line_cfg, blue_image, weights,
     ("min_size", "max_size", "size"),
     [(10, 15, (8, 15)), (0, 15, (20, 40)), (20, 999, (20, 40))],  # 7.5 rounds up; 0: as it is
 )
-def test_sizes(line_cfg, blue_image, weights, min_size, max_size, size):
+def test_predictor_sizes(line_cfg, blue_image, weights, min_size, max_size, size):
     line_cfg.MODEL.WEIGHTS = weights
     line_cfg.INPUT.MIN_SIZE_TEST, line_cfg.INPUT.MAX_SIZE_TEST = min_size, max_size
     assert DefaultPredictor(line_cfg)(blue_image)["image"].shape == (3, *size)
 
 
-def test_image_is_left_as_it_was(line_cfg, blue_image, weights):
+def test_predictor_does_not_change_the_image(line_cfg, blue_image, weights):
     line_cfg.MODEL.WEIGHTS = weights
     line_cfg.INPUT.MIN_SIZE_TEST = 0
     before = blue_image.copy()
@@ -54,7 +54,7 @@ def test_image_is_left_as_it_was(line_cfg, blue_image, weights):
     np.testing.assert_array_equal(blue_image, before)
 
 
-def test_model_has_its_weights_and_the_first_datasets_metadata(line_cfg, weights):
+def test_predictor_has_weights_and_metadata(line_cfg, weights):
     line_cfg.MODEL.WEIGHTS = weights
     line_cfg.DATASETS.TEST = ("ovseg_test_predictor", "ovseg_test_other")
     predictor = DefaultPredictor(line_cfg)
@@ -65,19 +65,19 @@ def test_model_has_its_weights_and_the_first_datasets_metadata(line_cfg, weights
     assert not hasattr(DefaultPredictor(line_cfg), "metadata")
 
 
-def test_config_is_copied(line_cfg):
+def test_predictor_copies_the_config(line_cfg):
     predictor = DefaultPredictor(line_cfg)
     line_cfg.INPUT.FORMAT = "L"
     assert predictor.cfg.INPUT.FORMAT == "BGR"
 
 
-def test_missing_weights_are_an_error(line_cfg, tmp_path):
+def test_predictor_refuses_missing_weights(line_cfg, tmp_path):
     line_cfg.MODEL.WEIGHTS = str(tmp_path / "nowhere.pth")
     with pytest.raises(AssertionError, match="Checkpoint .*nowhere.pth not found!"):
         DefaultPredictor(line_cfg)
 
 
-def test_other_formats_are_an_error(line_cfg):
+def test_predictor_refuses_other_formats(line_cfg):
     line_cfg.INPUT.FORMAT = "L"
     with pytest.raises(AssertionError):
         DefaultPredictor(line_cfg)

@@ -92,7 +92,7 @@ def test_checkpoint_files_and_their_contents(line_cfg, trainer_class):
     assert set(checkpoint["trainer"]["_trainer"]) == {"iteration", "optimizer"}
 
 
-def test_metrics_json_has_the_last_iteration_and_the_final_evaluation(line_cfg, trainer_class):
+def test_metrics_json_has_last_iteration_and_evaluation(line_cfg, trainer_class):
     train(trainer_class(line_cfg))
     lines = Path(line_cfg.OUTPUT_DIR, "metrics.json").read_text().splitlines()
     training, evaluation = (json.loads(line) for line in lines)
@@ -114,7 +114,7 @@ def test_tensorboard_file_is_written(line_cfg, trainer_class):
 
 
 @pytest.mark.parametrize("iteration", [2, 4, 5])
-def test_resumed_run_ends_where_the_uninterrupted_one_does(line_cfg, trainer_class, iteration):
+def test_resumed_run_equals_the_uninterrupted_one(line_cfg, trainer_class, iteration):
     whole_cfg = line_cfg.clone()
     whole_cfg.OUTPUT_DIR += "_whole"
     whole = train(trainer_class(whole_cfg))
@@ -154,14 +154,14 @@ def test_without_resume_only_the_weights_are_loaded(line_cfg, trainer_class):
     assert not trainer.optimizer.state
 
 
-def test_resume_without_a_checkpoint_starts_at_the_beginning(line_cfg, trainer_class):
+def test_resume_without_a_checkpoint_starts_at_zero(line_cfg, trainer_class):
     trainer = trainer_class(line_cfg)
     trainer.resume_or_load(resume=True)
     assert trainer.start_iter == 0
     assert parameters(trainer) == [0.5, 0.0]
 
 
-def test_nan_stops_training_before_the_parameters_are_touched(line_cfg, trainer_class, library_log):
+def test_nan_stops_training_before_the_update(line_cfg, trainer_class, library_log):
     trainer = trainer_class(line_cfg)
 
     def poison() -> None:
@@ -188,7 +188,7 @@ def test_hooks_of_the_main_process_in_order(line_cfg, trainer_class):
     ]
 
 
-def test_periodic_evaluation_leaves_the_last_iteration_to_the_end(line_cfg, trainer_class):
+def test_periodic_evaluation_skips_the_last_iteration(line_cfg, trainer_class):
     line_cfg.TEST.EVAL_PERIOD = 2
     trainer = train(trainer_class(line_cfg))
     assert trainer.storage.history("toy/num_images").values() == [(3.0, 1), (3.0, 3), (3.0, 6)]

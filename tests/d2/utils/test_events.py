@@ -147,13 +147,13 @@ def test_tensorboard_file_holds_scalars_and_images(tmp_path):
     assert not list(tmp_path.iterdir()), "the file is opened at the first write"
     with EventStorage() as storage:
         fill(storage, "loss", [8.0, 1.0, 2.0])
-        storage.put_image("picture", torch.zeros(3, 4, 5))
+        storage.put_image("image", torch.zeros(3, 4, 5))
         writer.write()
         writer.write()
     writer.close()
     events = EventAccumulator(str(tmp_path)).Reload()
     assert [(event.step, event.value) for event in events.Scalars("loss")] == [(2, 1.5)]
-    (image,) = events.Images("picture")
+    (image,) = events.Images("image")
     assert (image.step, image.height, image.width) == (2, 4, 5)
 
 
@@ -163,7 +163,7 @@ def test_tensorboard_without_a_write_makes_no_file(tmp_path):
 
 
 @pytest.mark.skipif(HAS_DETECTRON2, reason="detectron2 brings tensorboard along")
-def test_missing_tensorboard_is_told_once(tmp_path, monkeypatch, log):
+def test_missing_tensorboard_is_logged_once(tmp_path, monkeypatch, log):
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(
         "ovseg_d2.d2.standin.utils.events.find_spec",

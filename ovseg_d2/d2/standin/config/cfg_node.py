@@ -1,4 +1,4 @@
-"""A configuration tree that is read from YAML files with bases and knows its version."""
+"""A configuration tree with a version, read from YAML files with bases."""
 
 import logging
 from typing import IO, Any
@@ -10,15 +10,15 @@ from .defaults import LATEST_VERSION, build_defaults
 
 logger = logging.getLogger("detectron2.config.config")
 
-# Keys that only version 1 had; a file with one of them and without VERSION is taken for version 1.
+# Keys that only version 1 had; a file with one of them and without VERSION has version 1.
 _VERSION_1_KEYS = ("MODEL.WEIGHT", "TEST.AUG_ON")
 
 
 class CfgNode(_FvcoreCfgNode):
     """fvcore's node, with a check of the file's version.
 
-    Departs: detectron2 follows YAML tags that run code unless told otherwise; here a file is read
-    without them unless ``allow_unsafe`` asks for it.
+    Departs: detectron2 follows YAML tags that run code by default; here ``allow_unsafe`` is False
+    by default.
     """
 
     @classmethod
@@ -62,7 +62,7 @@ class CfgNode(_FvcoreCfgNode):
 
 
 def _guess_version(loaded: CfgNode, cfg_filename: str) -> int:
-    """Version of a file that does not state it: 1 if a key of old is in it, else the latest."""
+    """Return the version of a file without VERSION: 1 if it has an old key, else the latest."""
     version = LATEST_VERSION
     for section, key in (name.split(".") for name in _VERSION_1_KEYS):
         if key in (loaded.get(section) or {}):
@@ -72,5 +72,5 @@ def _guess_version(loaded: CfgNode, cfg_filename: str) -> int:
 
 
 def get_cfg() -> CfgNode:
-    """A fresh copy of the default configuration, to be changed at will."""
+    """Return a new copy of the default configuration."""
     return CfgNode(build_defaults())

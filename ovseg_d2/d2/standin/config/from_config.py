@@ -12,8 +12,8 @@ def configurable(init_func: Callable[..., None]) -> Callable[..., None]:
     """Let a class's ``__init__`` be called with a config as well.
 
     The class needs a classmethod ``from_config(cls, cfg, ...)`` that returns the constructor's
-    keyword arguments. A call is taken for one with a config if its first positional argument, or
-    ``cfg=``, is a ``CfgNode``. Keyword arguments that ``from_config`` names go to it, the others
+    keyword arguments. A call has a config if its first positional argument, or ``cfg=``, is a
+    ``CfgNode``. Keyword arguments that ``from_config`` names go to it, the others
     override what it returns; a ``from_config`` with ``*args`` or ``**kwargs`` receives all.
 
     Args:

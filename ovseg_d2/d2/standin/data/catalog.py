@@ -1,4 +1,4 @@
-"""The two global tables of datasets: how to load one, and what is known about it."""
+"""The two global tables of datasets: their loading functions and their metadata."""
 
 import logging
 from collections import UserDict
@@ -44,13 +44,13 @@ class _DatasetCatalog(UserDict):
         self[name] = func
 
     def get(self, name: str) -> Any:  # type: ignore[override]  # detectron2's: no default
-        """Call the dataset's function, anew each time.
+        """Call the dataset's function.
 
         Args:
             name: a registered name.
 
         Returns:
-            What the function returns: a list of dicts, usually.
+            The function's result, usually a list of dicts.
 
         Raises:
             KeyError: the name is not registered.
@@ -67,17 +67,17 @@ class _DatasetCatalog(UserDict):
         return [*self]
 
     def remove(self, name: str) -> None:
-        """Forget a dataset; its metadata stay."""
+        """Remove a dataset; its metadata stay."""
         del self[name]
 
 
 class Metadata(SimpleNamespace):
-    """What is known about one dataset, as attributes that never change once they are set."""
+    """Metadata of one dataset, as attributes that cannot change once they are set."""
 
     name: str = "N/A"
 
     def __getattr__(self, key: str) -> Any:
-        """Come here only for a missing attribute, and say which there are.
+        """Return a renamed attribute; the error for a missing one lists those that exist.
 
         Raises:
             AttributeError: neither the attribute nor a newer name of it is set.
@@ -140,7 +140,7 @@ class _MetadataCatalog(UserDict):
         return [*self]
 
     def remove(self, name: str) -> None:
-        """Forget what is known about a dataset."""
+        """Remove the metadata of a dataset."""
         del self[name]
 
 

@@ -1,4 +1,4 @@
-"""Training as most projects do it (``detectron2.engine.defaults``)."""
+"""The default trainer (``detectron2.engine.defaults``)."""
 
 import logging
 import os
@@ -40,16 +40,16 @@ def default_writers(output_dir: str, max_iter: int | None = None) -> list[EventW
 
 
 class DefaultTrainer(TrainerBase):
-    """A training as the config describes it, with checkpoints, evaluation and logs.
+    """A training from a config, with checkpoints, evaluation and logs.
 
     Departs: a subclass defines the constructor and ``test``; the constructor sets all attributes
     and registers what :meth:`build_hooks` returns. ``ovseg_d2.engine.trainer.Trainer`` is one.
 
     Attributes:
         cfg: the config.
-        model: what is trained, wrapped where there are several processes.
-        optimizer: what updates it.
-        scheduler: the learning rate's course.
+        model: the model in training, inside DistributedDataParallel with several processes.
+        optimizer: its optimizer.
+        scheduler: the schedule of the learning rate.
         checkpointer: saves and loads the model and this trainer.
         max_iter: iterations of the training.
     """
@@ -70,12 +70,12 @@ class DefaultTrainer(TrainerBase):
 
     @property
     def model(self) -> nn.Module:
-        """What is trained."""
+        """The model in training."""
         return self._trainer.model
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
-        """What updates it."""
+        """The optimizer of the model."""
         return self._trainer.optimizer
 
     def resume_or_load(self, resume: bool = True) -> None:
@@ -94,8 +94,7 @@ class DefaultTrainer(TrainerBase):
     def build_hooks(self) -> list[HookBase]:
         """Timer, learning rate, checkpoints, evaluation, writers; the files are rank 0's.
 
-        Checkpoints come before evaluation, so that one that fails can be looked into; writers
-        come last, to see its results.
+        Checkpoints come before evaluation, which may fail; writers come last, after its results.
 
         Raises:
             ValueError: ``TEST.PRECISE_BN.ENABLED``, which only detectron2 itself has.
@@ -148,7 +147,7 @@ class DefaultTrainer(TrainerBase):
         return {**super().state_dict(), "_trainer": self._trainer.state_dict()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take back what :meth:`state_dict` gave."""
+        """Load the result of :meth:`state_dict`."""
         super().load_state_dict(state_dict)
         self._trainer.load_state_dict(state_dict["_trainer"])
 

@@ -30,7 +30,7 @@ _logger = logging.getLogger("detectron2.engine.hooks")
 class IterationTimer(HookBase):
     """Records the seconds of each iteration as scalar ``time`` and logs a summary at the end.
 
-    What runs between its ``before_step`` and ``after_step`` counts, so it comes first in the list.
+    The time between its ``before_step`` and ``after_step`` counts, so it is the first hook.
     """
 
     def __init__(self, warmup_iter: int = 3) -> None:
@@ -103,7 +103,7 @@ class PeriodicWriter(HookBase):
                 writer.write()
 
     def after_train(self) -> None:
-        """Write what other hooks have added since, and close."""
+        """Write the values that other hooks have added, and close."""
         for writer in self._writers:
             writer.write()
             writer.close()
@@ -116,7 +116,7 @@ class PeriodicCheckpointer(_PeriodicCheckpointer, HookBase):
     """
 
     def before_train(self) -> None:
-        """Learn which iteration is the last."""
+        """Read the last iteration from the trainer."""
         self.max_iter = self.trainer.max_iter
 
     def after_step(self) -> None:
@@ -136,7 +136,7 @@ class LRScheduler(HookBase):
         optimizer: torch.optim.Optimizer | None = None,
         scheduler: _TorchLRScheduler | None = None,
     ) -> None:
-        """Keep the parts; what is None is the trainer's."""
+        """Take optimizer and scheduler; the trainer's where None."""
         self._optimizer = optimizer
         self._scheduler = scheduler
 
@@ -168,7 +168,7 @@ class LRScheduler(HookBase):
         return self.scheduler.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take back the schedule's state."""
+        """Load the schedule's state."""
         _logger.info("Loading scheduler from state_dict ...")
         self.scheduler.load_state_dict(state_dict)
 
@@ -187,8 +187,8 @@ def _flatten(results: Mapping[str, Any]) -> dict[str, Any]:
 class EvalHook(HookBase):
     """Evaluates every ``eval_period`` iterations and after a training that was completed.
 
-    Numbers are recorded as scalars named ``task/metric``. All processes must have it, since they
-    wait for each other.
+    Numbers are recorded as scalars named ``task/metric``. Every process needs this hook,
+    because evaluation synchronises them.
     """
 
     def __init__(

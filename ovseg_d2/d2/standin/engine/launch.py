@@ -31,13 +31,12 @@ def launch(
 ) -> None:
     """Call ``main_func(*args)`` in every process of a job; each machine calls this once.
 
-    A job of one process runs right here. Otherwise processes are spawned, so ``main_func`` and
-    ``args`` must be picklable. They talk over NCCL where CUDA is visible, else over gloo.
+    A job of one process runs in the caller. Otherwise processes are spawned, so ``main_func`` and
+    ``args`` must be picklable. They communicate over NCCL with CUDA, else over gloo.
 
     Args:
-        main_func: the work; what it returns is dropped.
-        num_gpus_per_machine: processes on this machine, as on each other; with CUDA at most one
-            for each GPU.
+        main_func: the work; its result is dropped.
+        num_gpus_per_machine: processes on each machine; with CUDA at most one for each GPU.
         num_machines: machines of the job.
         machine_rank: index of this one.
         dist_url: where rank 0 listens, e.g. ``tcp://10.0.0.1:49152``. "auto" picks a free port of
@@ -74,7 +73,7 @@ def launch(
 
 
 def _find_free_port() -> int:
-    # Another program may take the port before rank 0 listens; init_process_group then says so.
+    # Another program may take the port before rank 0 listens; init_process_group then raises.
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
@@ -114,8 +113,8 @@ def _run_worker(
     # A process that is slow to start must not eat into the first collective's timeout.
     comm.synchronize()
     main_func(*args)
-    # No process leaves while another still talks to it. What the work has left in cycles (DDP's
-    # models hold the group) goes first: a group that outlives its destruction aborts the exit.
+    # No process leaves while another needs it. Cycles of the work (DDP's models hold the group) are
+    # collected first: a group that outlives its destruction aborts the exit.
     comm.synchronize()
     gc.collect()
     dist.destroy_process_group()

@@ -15,12 +15,12 @@ __all__ = ["DefaultPredictor"]
 
 
 class DefaultPredictor:
-    """One image in, the model's output for it out.
+    """Predicts for one image.
 
     Attributes:
         cfg: a copy of the config.
         model: built from it, with ``MODEL.WEIGHTS`` loaded, in eval mode.
-        metadata: of the first test dataset; there is none without one.
+        metadata: of the first test dataset; missing without one.
         aug: resizes the shortest side to ``INPUT.MIN_SIZE_TEST``.
         input_format: channel order of the model's input.
     """
@@ -41,7 +41,7 @@ class DefaultPredictor:
         self.aug = T.ResizeShortestEdge([size, size], cfg.INPUT.MAX_SIZE_TEST)
         self.input_format = cfg.INPUT.FORMAT
         assert self.input_format in ("RGB", "BGR"), (
-            f"INPUT.FORMAT={self.input_format!r}; the predictor knows RGB and BGR."
+            f"INPUT.FORMAT={self.input_format!r}; set it to RGB or BGR."
         )
 
     @torch.no_grad()
@@ -49,10 +49,10 @@ class DefaultPredictor:
         """Predict.
 
         Args:
-            original_image: (H, W, 3), always BGR, also for models that take RGB.
+            original_image: (H, W, 3), BGR for any order of the model.
 
         Returns:
-            The model's output for one image at its original height and width.
+            The model's output for the image, at the original height and width.
         """
         height, width = original_image.shape[:2]
         image = original_image[:, :, ::-1] if self.input_format == "RGB" else original_image

@@ -1,4 +1,4 @@
-"""What a training program does before anything else.
+"""Setup of a training program.
 
 Stands in for the first part of ``detectron2.engine.defaults``.
 """
@@ -20,7 +20,7 @@ __all__ = ["default_setup"]
 
 
 def _describe_environment() -> str:
-    """One line each for the versions and devices that results depend on."""
+    """Return lines of the versions and devices that results depend on."""
     lines = [
         f"platform: {platform.platform()}",
         f"python: {platform.python_version()}",
@@ -37,13 +37,13 @@ def _describe_environment() -> str:
 def default_setup(cfg: CfgNode, args: argparse.Namespace) -> None:
     """Prepare a job: folder, logs, seeds and switches of the backends.
 
-    Makes ``cfg.OUTPUT_DIR``; sets up the loggers "fvcore" and "detectron2" (a program's own
-    logger is its own affair); logs environment, arguments and config; writes ``config.yaml``;
-    seeds each process with ``cfg.SEED`` plus its rank.
+    Makes ``cfg.OUTPUT_DIR``; sets up the loggers "fvcore" and "detectron2"; logs environment,
+    arguments and config; writes ``config.yaml``; seeds each process with ``cfg.SEED`` plus its
+    rank.
 
     Args:
         cfg: the full config.
-        args: the command line; ``config_file`` and ``eval_only`` are looked at if present.
+        args: the command line; ``config_file`` and ``eval_only`` are read if present.
     """
     rank = comm.get_rank()
     output_dir = cfg.OUTPUT_DIR
@@ -68,7 +68,7 @@ def default_setup(cfg: CfgNode, args: argparse.Namespace) -> None:
 
     seed_all_rng(None if cfg.SEED < 0 else cfg.SEED + rank)
     if not getattr(args, "eval_only", False):
-        # Trying out algorithms does not pay off for the few images of an evaluation.
+        # The search for fast algorithms does not pay off in an evaluation.
         torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
     _set_float32_precision(cfg.FLOAT32_PRECISION)
 

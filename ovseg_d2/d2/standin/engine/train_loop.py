@@ -1,4 +1,4 @@
-"""The training loop and what can be hung into it (``detectron2.engine.train_loop``)."""
+"""The training loop and its hooks (``detectron2.engine.train_loop``)."""
 
 import logging
 import sys
@@ -55,12 +55,12 @@ class HookBase:
         """Called after each iteration."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps of this hook; empty for nothing."""
+        """Return the state that a checkpoint saves; empty for none."""
         return {}
 
 
 class TrainerBase(ABC):
-    """A loop with hooks; what a step does is left to subclasses.
+    """A loop with hooks; subclasses define the step.
 
     Attributes:
         iter: the current iteration, from 0; ``max_iter`` after a training that was completed.
@@ -88,7 +88,7 @@ class TrainerBase(ABC):
             if hook is None:
                 continue
             assert isinstance(hook, HookBase), f"{hook!r} is not a HookBase; derive it from it."
-            # Trainer and hooks would otherwise keep each other, and the model, alive.
+            # Strong references both ways would keep trainer, hooks and model alive.
             hook.trainer = weakref.proxy(self)
             self._hooks.append(hook)
 
@@ -105,12 +105,12 @@ class TrainerBase(ABC):
                     self.before_step()
                     self.run_step()
                     self.after_step()
-                # Tells after_train that the training was completed, also where it was before.
+                # Shows after_train that the training is complete, now or in an earlier run.
                 self.iter = max(start_iter, max_iter)
                 completed = True
             finally:
                 if not completed and not isinstance(sys.exc_info()[1], KeyboardInterrupt):
-                    # log.txt must hold what stopped the run; it propagates from here.
+                    # log.txt shall have the error that stopped the run, which propagates from here.
                     _logger.error("Exception during training:", exc_info=True)
                 self.after_train()
 
@@ -158,7 +158,7 @@ class TrainerBase(ABC):
         return state
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take back what :meth:`state_dict` gave; states of hooks that are gone are ignored."""
+        """Load the result of :meth:`state_dict`; states of missing hooks are ignored."""
         self.iter = state_dict["iteration"]
         for name, hook_state in state_dict.get("hooks", {}).items():
             hook = next((h for h in self._hooks if type(h).__qualname__ == name), None)
@@ -180,8 +180,8 @@ class SimpleTrainer(TrainerBase):
         """Set the model to training mode and keep the parts.
 
         Args:
-            model: takes what the loader yields; returns a scalar loss or a dict of them.
-            data_loader: endless; asked for an iterator at the first step.
+            model: takes a batch of the loader; returns a scalar loss or a dict of losses.
+            data_loader: endless; its iterator is made at the first step.
             optimizer: over the model's parameters.
         """
         super().__init__()
@@ -256,7 +256,7 @@ class SimpleTrainer(TrainerBase):
         return {**super().state_dict(), "optimizer": self.optimizer.state_dict()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take back what :meth:`state_dict` gave."""
+        """Load the result of :meth:`state_dict`."""
         super().load_state_dict(state_dict)
         self.optimizer.load_state_dict(state_dict["optimizer"])
 
@@ -295,6 +295,6 @@ class AMPTrainer(SimpleTrainer):
         return {**super().state_dict(), "grad_scaler": self.grad_scaler.state_dict()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take back what :meth:`state_dict` gave."""
+        """Load the result of :meth:`state_dict`."""
         super().load_state_dict(state_dict)
         self.grad_scaler.load_state_dict(state_dict["grad_scaler"])

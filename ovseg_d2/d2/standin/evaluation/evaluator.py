@@ -23,21 +23,21 @@ _SECONDS_BETWEEN_LOGS = 5
 
 
 class DatasetEvaluator:
-    """Takes a model's inputs and outputs batch by batch, and sums them up in the end."""
+    """Takes a model's inputs and outputs batch by batch, and returns results at the end."""
 
     def reset(self) -> None:
-        """Begin a new round."""
+        """Start a new evaluation."""
 
     def process(self, inputs: list[dict[str, Any]], outputs: list[Any]) -> None:
         """Take one batch.
 
         Args:
-            inputs: what the model was given.
-            outputs: what it returned, one for each input.
+            inputs: inputs of the model.
+            outputs: outputs of the model, one for each input.
         """
 
     def evaluate(self) -> dict[str, Any] | None:
-        """End the round.
+        """End the evaluation.
 
         Returns:
             task -> {metric -> value}; None in processes other than the main one.
@@ -92,13 +92,13 @@ class _Stopwatch:
 
     def log_summary(self) -> None:
         # Before results are gathered, so that waiting for slower processes is not counted.
-        for what, seconds in (
+        for label, seconds in (
             ("time", time.perf_counter() - self._start),
             ("pure compute time", self.seconds["compute"]),
         ):
             _logger.info(
                 "Total inference %s: %s (%.6f s / iter per device, on %d devices)",
-                what,
+                label,
                 datetime.timedelta(seconds=int(seconds)),
                 seconds / self.num_timed,
                 get_world_size(),
@@ -145,7 +145,7 @@ def inference_on_dataset(
 
 @contextmanager
 def _inference_context(model: nn.Module) -> Iterator[None]:
-    """Keep a model in eval mode, and give it back its mode afterwards, also after an error."""
+    """Set a model to eval mode, and restore its mode afterwards, also after an error."""
     was_training = model.training
     model.eval()
     try:

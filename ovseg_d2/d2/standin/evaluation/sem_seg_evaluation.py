@@ -87,7 +87,7 @@ class SemSegEvaluator(DatasetEvaluator):
             )
 
     def reset(self) -> None:
-        """Begin a new round."""
+        """Start a new evaluation."""
         size = self._num_classes + 1
         self._conf_matrix = np.zeros((size, size), dtype=np.int64)
         self._b_conf_matrix = np.zeros((size, size), dtype=np.int64)
@@ -122,7 +122,7 @@ class SemSegEvaluator(DatasetEvaluator):
             self._predictions.extend(self.encode_json_sem_seg(pred, file_name))
 
     def evaluate(self) -> dict[str, Any] | None:
-        """End the round: gather, compute the metrics, and write the files.
+        """End the evaluation: gather, compute the metrics, and write the files.
 
         Returns:
             ``{"sem_seg": metrics}`` in percent: mIoU, fwIoU, for each class ``IoU-``,
@@ -214,8 +214,8 @@ class SemSegEvaluator(DatasetEvaluator):
     def _mask_to_boundary(self, labels: np.ndarray) -> np.ndarray:
         """Take from each label the smallest one around it.
 
-        The boundary is where that leaves something; for lack of a better idea detectron2 counts
-        the differences as if they were labels, and so does this.
+        The boundary is where the difference is not zero; as in detectron2, the differences are
+        counted as if they were labels.
         """
         diagonal = np.hypot(*labels.shape)
         radius = max(1, round(_BOUNDARY_RATIO * diagonal))
@@ -227,7 +227,7 @@ class SemSegEvaluator(DatasetEvaluator):
     def _compute_metrics(self) -> dict[str, np.float64]:
         iou, accuracy, num_gt = _compute_ratios(self._conf_matrix)
         with np.errstate(invalid="ignore"):
-            # Without any labels all of them are 0/0: NaN, which says so.
+            # Without labels all of them are 0/0, hence NaN.
             shares = num_gt / num_gt.sum()
             overall = np.diag(self._conf_matrix)[:-1].sum() / num_gt.sum()
         has_gt = num_gt > 0

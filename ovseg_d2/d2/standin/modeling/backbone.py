@@ -30,7 +30,7 @@ class Backbone(nn.Module, metaclass=ABCMeta):
 
     @property
     def size_divisibility(self) -> int:
-        """What the height and width of the input must be multiples of; 0 if of nothing."""
+        """Number of which the input's height and width must be multiples; 0 for any size."""
         return 0
 
     def output_shape(self) -> dict[str, ShapeSpec]:
@@ -53,7 +53,7 @@ def build_backbone(cfg: CfgNode, input_shape: ShapeSpec | None = None) -> Backbo
 
     Raises:
         KeyError: no backbone of this name is registered.
-        AssertionError: what was built is not a Backbone.
+        AssertionError: the built object is not a Backbone.
     """
     if input_shape is None:
         input_shape = ShapeSpec(channels=len(cfg.MODEL.PIXEL_MEAN))

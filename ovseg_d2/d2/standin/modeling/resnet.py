@@ -43,10 +43,10 @@ def build_conv(
 
 
 class CNNBlockBase(nn.Module):
-    """A block of a network that knows its channels and its stride, and can be frozen."""
+    """A block with known channels and stride that can be frozen."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int):
-        """Note the shape of what the block does."""
+        """Set channels and stride."""
         super().__init__()
         self.in_channels = in_channels
         self.out_channels = out_channels
@@ -138,7 +138,7 @@ class ResNet(Backbone):
         out_features: Sequence[str],
         freeze_at: int = 0,
     ):
-        """Put the parts together.
+        """Join the parts.
 
         Args:
             stem: the layers before ``res2``.
@@ -171,7 +171,7 @@ class ResNet(Backbone):
         self.freeze(freeze_at)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """(B, C, H, W) to the features asked for; those of stride s are (B, C_s, H/s, W/s)."""
+        """(B, C, H, W) to the ``out_features``; those of stride s are (B, C_s, H/s, W/s)."""
         assert x.dim() == 4, f"ResNet takes an input of shape (N, C, H, W). Got {x.shape} instead!"
         outputs = {}
         for name in ("stem", *self.stage_names):

@@ -1,1 +1,1 @@
-"""Stand-in for what the plugin uses of detectron2's projects."""
+"""Stand-in for detectron2's projects."""

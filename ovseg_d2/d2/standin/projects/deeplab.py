@@ -1,4 +1,4 @@
-"""What the plugin uses of detectron2's DeepLab project: config keys, ResNet-C backbone."""
+"""Config keys and the ResNet-C backbone of detectron2's DeepLab project."""
 
 from torch import Tensor
 from torch.nn import functional as F

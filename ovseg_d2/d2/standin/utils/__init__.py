@@ -1,1 +1,1 @@
-"""What surrounds training: processes, events, logs, files, seeds (``detectron2.utils``)."""
+"""Processes, events, logs, files and seeds (``detectron2.utils``)."""

@@ -1,4 +1,4 @@
-"""Numbers of a training run: where they are collected and who writes them down.
+"""Numbers of a training run: their storage and their writers.
 
 Stands in for ``detectron2.utils.events``. Anything that runs inside a training step puts scalars
 into the storage of the run; writers turn them into lines on the screen, ``metrics.json`` and
@@ -58,7 +58,7 @@ def get_event_storage() -> "EventStorage":
 
 
 class EventStorage:
-    """The scalars of a run with their history, and the images that wait for a writer."""
+    """The scalars of a run with their history, and images for a writer."""
 
     def __init__(self, start_iter: int = 0) -> None:
         """Start empty.
@@ -74,7 +74,7 @@ class EventStorage:
 
     @property
     def iter(self) -> int:
-        """Iteration that new data belong to; the trainer keeps it equal to its own."""
+        """Iteration of new data; the trainer sets it to its iteration."""
         return self._iter
 
     @iter.setter
@@ -93,7 +93,7 @@ class EventStorage:
             cur_iter: iteration it belongs to; the current one by default.
 
         Raises:
-            AssertionError: ``smoothing_hint`` is not what it was for this name.
+            AssertionError: ``smoothing_hint`` differs from that of an earlier call for this name.
         """
         iteration = self._iter if cur_iter is None else cur_iter
         hint = self._smoothing_hints.setdefault(name, smoothing_hint)
@@ -110,7 +110,7 @@ class EventStorage:
             self.put_scalar(name, value, smoothing_hint, cur_iter)
 
     def put_image(self, img_name: str, img_tensor: torch.Tensor | np.ndarray) -> None:
-        """Keep an image for tensorboard.
+        """Store an image for tensorboard.
 
         Args:
             img_name: key.
@@ -119,7 +119,7 @@ class EventStorage:
         self._images.append((img_name, img_tensor, self._iter))
 
     def clear_images(self) -> None:
-        """Drop the kept images; the writer that shows them calls it."""
+        """Remove the stored images; called by the writer that shows them."""
         self._images = []
 
     def history(self, name: str) -> HistoryBuffer:
@@ -141,7 +141,7 @@ class EventStorage:
         return self._latest
 
     def latest_with_smoothing_hint(self, window_size: int = 20) -> dict[str, tuple[float, int]]:
-        """As :meth:`latest`, but with a median where the hint asks for smoothing.
+        """Return :meth:`latest` with the median of scalars whose hint is True.
 
         Args:
             window_size: the median is over the values of so many iterations, up to the last.
@@ -155,7 +155,7 @@ class EventStorage:
         return float(self.history(name).median(self.count_samples(name, window_size)))
 
     def count_samples(self, name: str, window_size: int = 20) -> int:
-        """How many values a scalar got in the last ``window_size`` iterations it has data for."""
+        """Count the values of a scalar in its last ``window_size`` iterations with data."""
         values = self.history(name).values()
         oldest = values[-1][1] - window_size
         return sum(1 for _ in takewhile(lambda value: value[1] > oldest, reversed(values)))
@@ -171,20 +171,20 @@ class EventStorage:
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Give way to the storage that was open before."""
+        """Restore the storage that was open before."""
         assert _open_storages[-1] is self, "EventStorage contexts must be left in reverse order."
         _open_storages.pop()
 
 
 class EventWriter(ABC):
-    """Takes data out of the open storage and writes them somewhere."""
+    """Writes data of the open storage."""
 
     @abstractmethod
     def write(self) -> None:
-        """Write what is new since the last call."""
+        """Write the data since the last call."""
 
     def close(self) -> None:  # noqa: B027 (most writers hold nothing that needs closing)
-        """Let go of files; nothing is written afterwards."""
+        """Close the files, after which nothing is written."""
 
 
 class JSONWriter(EventWriter):
@@ -230,7 +230,7 @@ class TensorboardXWriter(EventWriter):
     """
 
     def __init__(self, log_dir: str, window_size: int = 20) -> None:
-        """Remember where to write.
+        """Set the folder.
 
         Args:
             log_dir: folder of the event file.
@@ -278,7 +278,7 @@ class CommonMetricPrinter(EventWriter):
     """Logs one line: time left, losses and other metrics, seconds per iteration, rate, memory."""
 
     def __init__(self, max_iter: int | None = None, window_size: int = 20) -> None:
-        """Remember the length of the run.
+        """Set the length of the run.
 
         Args:
             max_iter: iterations of the run; None leaves out the time left.
@@ -306,7 +306,7 @@ class CommonMetricPrinter(EventWriter):
         return str(datetime.timedelta(seconds=int(seconds)))
 
     def write(self) -> None:
-        """Log the line; after the last iteration there is no progress left to report."""
+        """Log the line, except after the last iteration."""
         storage = get_event_storage()
         if storage.iter == self._max_iter:
             return

@@ -1,4 +1,4 @@
-"""What an augmentation is: a policy that looks at the data and chooses a transform."""
+"""Augmentations: policies that read the data and choose a transform."""
 
 import inspect
 from collections.abc import Sequence
@@ -11,10 +11,10 @@ __all__ = ["AugInput", "Augmentation", "AugmentationList"]
 
 
 class AugInput:
-    """An image and what belongs to it, transformed together."""
+    """An image and its labels, transformed together."""
 
     def __init__(self, image: np.ndarray, *, sem_seg: np.ndarray | None = None) -> None:
-        """Take what belongs to one image.
+        """Take an image and its labels.
 
         Args:
             image: (H, W) or (H, W, C); uint8 in [0, 255], or floats.
@@ -64,7 +64,7 @@ class Augmentation:
                 ``transform``.
 
         Returns:
-            The transform, to be applied to labels and masks of the image too.
+            The transform, for further data of the image.
 
         Raises:
             AssertionError: ``get_transform`` returned no transform.
@@ -98,7 +98,7 @@ class Augmentation:
 
 
 class AugmentationList(Augmentation):
-    """Augmentations in order, each looking at what the one before made of the input."""
+    """Augmentations in order; each reads the result of the one before."""
 
     def __init__(self, augs: Sequence[Augmentation]) -> None:
         """Take the parts.

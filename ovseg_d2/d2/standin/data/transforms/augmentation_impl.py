@@ -1,6 +1,6 @@
 """The augmentations of semantic segmentation: sizes, flips and crops.
 
-Arguments are kept under their own names; all randomness comes from ``numpy.random``.
+Arguments become attributes of the same name; all randomness comes from ``numpy.random``.
 """
 
 import sys
@@ -34,7 +34,7 @@ _MAX_CROP_TRIALS = 10
 
 
 def _round(value: float) -> int:
-    # Halves go up; python's own round() takes them to the even neighbour.
+    # Halves go up; Python's round() takes them to the even neighbour.
     return int(value + 0.5)
 
 

@@ -42,7 +42,7 @@ class ResizeTransform(Transform):
 
         Args:
             img: (h, w) or (h, w, C), of a type that ``interp`` can deal with.
-            interp: instead of the transform's own.
+            interp: in place of the transform's resampling.
 
         Returns:
             (new_h, new_w) or (new_h, new_w, C) of the same type.
@@ -79,10 +79,10 @@ class ResizeTransform(Transform):
         return self.apply_image(segmentation, interp=Image.Resampling.NEAREST)
 
     def _resize_uint8(self, img: np.ndarray, interp: int) -> np.ndarray:
-        # Pillow knows no third axis of length one.
+        # Pillow has no third axis of length one.
         is_single = img.ndim == 3 and img.shape[2] == 1
-        picture = Image.fromarray(img[:, :, 0] if is_single else img)
-        resized = np.asarray(picture.resize((self.new_w, self.new_h), interp))
+        pillow_image = Image.fromarray(img[:, :, 0] if is_single else img)
+        resized = np.asarray(pillow_image.resize((self.new_w, self.new_h), interp))
         return resized[:, :, np.newaxis] if is_single else resized
 
     def _resize_float(self, img: np.ndarray, interp: int) -> np.ndarray:
