@@ -10,7 +10,9 @@ from ovseg_d2.ops import UNLABELLED
 from ovseg_d2.systems import CLIPFineTune, TextSegmenter
 from ovseg_d2.text import ClassTexts
 
-TEXTS = F.normalize(torch.randn(5, 6, generator=torch.Generator().manual_seed(0)), dim=1)
+TEXTS = ClassTexts(
+    F.normalize(torch.randn(5, 6, generator=torch.Generator().manual_seed(0)), dim=1)
+)
 IMAGES = 255 * torch.rand(2, 3, 8, 12, generator=torch.Generator().manual_seed(1))
 
 
@@ -30,7 +32,7 @@ def labels():
 @pytest.mark.parametrize("options", [{}, {"mapper": "mlp", "logit_scale": 9.0}])
 def test_unseen_classes_are_no_rivals(options):
     system, given = build(**options), labels()
-    logits = system.segmenter(IMAGES, TEXTS)[:, [0, 2, 4]]
+    logits = system.segmenter(IMAGES, TEXTS.embeds)[:, [0, 2, 4]]
     logits = F.interpolate(logits, (8, 12), mode="bilinear", align_corners=False).log_softmax(1)
     place = {0: 0, 2: 1, 4: 2}
     losses = [
@@ -40,7 +42,7 @@ def test_unseen_classes_are_no_rivals(options):
         for j in range(12)
         if int(given[b, i, j]) in place
     ]
-    found = system(IMAGES, ClassTexts(TEXTS), given, unseen_ids=(3, 1))["loss_sem_seg"]
+    found = system(IMAGES, TEXTS, given, unseen_ids=(3, 1))["loss_sem_seg"]
     torch.testing.assert_close(found, torch.stack(losses).mean())
     found.backward()
     assert all(p.grad is not None for p in system.parameters())
@@ -49,13 +51,13 @@ def test_unseen_classes_are_no_rivals(options):
 def test_bad_input():
     system = build()
     with pytest.raises(ValueError, match=r"unseen classes \[2\]"):
-        system(IMAGES, ClassTexts(TEXTS), labels(), unseen_ids=(2,))
+        system(IMAGES, TEXTS, labels(), unseen_ids=(2,))
     with pytest.raises(ValueError, match="labels have shape"):
-        system(IMAGES, ClassTexts(TEXTS), labels()[:1])
+        system(IMAGES, TEXTS, labels()[:1])
     with pytest.raises(ValueError, match="of 5 classes 1 are seen; training needs two"):
-        system(IMAGES, ClassTexts(TEXTS), torch.zeros(2, 8, 12).long(), unseen_ids=(1, 2, 3, 4))
+        system(IMAGES, TEXTS, torch.zeros(2, 8, 12).long(), unseen_ids=(1, 2, 3, 4))
     with pytest.raises(ValueError, match="stride of 4 does not divide"):
-        system(IMAGES[..., :10], ClassTexts(TEXTS), labels()[..., :10])
+        system(IMAGES[..., :10], TEXTS, labels()[..., :10])
     frozen = system.segmenter.requires_grad_(False)
     with pytest.raises(ValueError, match="nothing is to be trained: .*evaluate MaskCLIP"):
         CLIPFineTune(frozen)

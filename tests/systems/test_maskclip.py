@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import open_clip
@@ -25,14 +26,14 @@ def tower(tiny_clip_config: dict[str, Any]) -> CLIPTower:
     return CLIPTower(model, open_clip.SimpleTokenizer(), mean=(0.5,) * 3, std=(0.25,) * 3)
 
 
-def _inputs(height: int, width: int, num_classes: int = 5) -> tuple[torch.Tensor, torch.Tensor]:
+def _inputs(height: int, width: int, num_classes: int = 5) -> tuple[torch.Tensor, ClassTexts]:
     images = torch.randint(0, 256, (2, 3, height, width)).float()
-    return images, F.normalize(torch.randn(num_classes, 32), dim=-1)
+    return images, ClassTexts(F.normalize(torch.randn(num_classes, 32), dim=-1))
 
 
 def test_scores_are_the_cosines_of_dense_features(tower: CLIPTower) -> None:
-    images, text_embeds = _inputs(32, 48)
-    scores = MaskCLIP(tower)(images, text_embeds)
+    images, texts = _inputs(32, 48)
+    scores = MaskCLIP(tower)(images, texts.embeds)
     feats = tower.dense_feats(tower.normalize(images), LastBlock())
     expected = torch.zeros(2, 5, 4, 6)
     for b in range(2):
@@ -40,7 +41,7 @@ def test_scores_are_the_cosines_of_dense_features(tower: CLIPTower) -> None:
             for y in range(4):
                 for x in range(6):
                     expected[b, k, y, x] = F.cosine_similarity(
-                        feats[b, :, y, x], text_embeds[k], dim=0
+                        feats[b, :, y, x], texts.embeds[k], dim=0
                     )
     torch.testing.assert_close(scores, expected, rtol=0, atol=1e-5)
     assert scores.abs().max() <= 1 + 1e-6
@@ -58,20 +59,20 @@ def test_autocast_makes_no_ties_of_different_classes(tower: CLIPTower) -> None:
 
 
 def test_the_last_block_is_a_choice(tower: CLIPTower) -> None:
-    images, text_embeds = _inputs(32, 32)
-    plain = MaskCLIP(tower)(images, text_embeds)
-    bare = MaskCLIP(tower, last_block=LastBlock(residual="none", mlp=False))(images, text_embeds)
+    images, texts = _inputs(32, 32)
+    plain = MaskCLIP(tower)(images, texts.embeds)
+    bare = MaskCLIP(tower, last_block=LastBlock(residual="none", mlp=False))(images, texts.embeds)
     assert (plain - bare).abs().max() > 1e-3
 
 
 def test_gradients_reach_images_text_and_image_tower_only(tower: CLIPTower) -> None:
-    images, text_embeds = _inputs(16, 16)
+    images, texts = _inputs(16, 16)
     images.requires_grad_()
-    text_embeds.requires_grad_()
-    MaskCLIP(tower)(images, text_embeds).square().sum().backward()
+    texts.embeds.requires_grad_()
+    MaskCLIP(tower)(images, texts.embeds).square().sum().backward()
     assert images.grad is not None
     assert images.grad.abs().sum() > 0
-    assert text_embeds.grad is not None
+    assert texts.embeds.grad is not None
     assert tower.model.visual.conv1.weight.grad.abs().sum() > 0
     assert tower.model.text_projection.grad is None
 
@@ -81,10 +82,10 @@ def test_gradients_reach_images_text_and_image_tower_only(tower: CLIPTower) -> N
 def test_segment_is_the_argmax_over_the_padded_grid(
     tower: CLIPTower, image_size: tuple[int, int], size: tuple[int, int] | None
 ) -> None:
-    images, text_embeds = _inputs(*image_size)
+    images, texts = _inputs(*image_size)
     system = MaskCLIP(tower)
-    labels = system.segment(images, ClassTexts(text_embeds), size)
-    scores = system(images, text_embeds).detach()
+    labels = system.segment(images, texts, size)
+    scores = system(images, texts.embeds).detach()
     padded = (-(-image_size[0] // 8) * 8, -(-image_size[1] // 8) * 8)
     expected = upsample_scores(scores, padded, image_size, size)
     assert labels.dtype == torch.long
@@ -97,10 +98,10 @@ def test_segment_is_the_argmax_over_the_padded_grid(
 
 
 def test_two_images_are_segmented_as_each_alone(tower: CLIPTower) -> None:
-    images, text_embeds = _inputs(24, 40)
+    images, texts = _inputs(24, 40)
     system = MaskCLIP(tower)
-    together = system(images, text_embeds)
-    alone = torch.cat([system(images[i : i + 1], text_embeds) for i in range(2)])
+    together = system(images, texts.embeds)
+    alone = torch.cat([system(images[i : i + 1], texts.embeds) for i in range(2)])
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)
 
 
@@ -111,8 +112,8 @@ def test_segment_evaluates_and_leaves_every_mode_as_it_was(tower: CLIPTower) -> 
     norm.register_forward_pre_hook(lambda module, _: seen.append(module.training))
     system = MaskCLIP(tower).train()
     norm.eval()
-    images, text_embeds = _inputs(16, 16)
-    labels = system.segment(images, ClassTexts(text_embeds))
+    images, texts = _inputs(16, 16)
+    labels = system.segment(images, texts)
     assert seen
     assert not any(seen)
     assert not labels.requires_grad
@@ -122,13 +123,13 @@ def test_segment_evaluates_and_leaves_every_mode_as_it_was(tower: CLIPTower) -> 
 
 
 def test_half_precision_text_does_not_lower_the_scores(tower: CLIPTower) -> None:
-    images, text_embeds = _inputs(16, 16)
-    assert MaskCLIP(tower)(images, text_embeds.bfloat16()).dtype == torch.float32
+    images, texts = _inputs(16, 16)
+    assert MaskCLIP(tower)(images, texts.embeds.bfloat16()).dtype == torch.float32
 
 
 def test_one_class_and_integer_images(tower: CLIPTower) -> None:
-    images, text_embeds = _inputs(16, 16, num_classes=1)
-    labels = MaskCLIP(tower).segment(images.to(torch.uint8), ClassTexts(text_embeds))
+    images, texts = _inputs(16, 16, num_classes=1)
+    labels = MaskCLIP(tower).segment(images.to(torch.uint8), texts)
     assert torch.equal(labels, torch.zeros(2, 16, 16, dtype=torch.long))
 
 
@@ -148,48 +149,48 @@ def test_state_dict_is_the_towers(tower: CLIPTower) -> None:
 
 
 def test_score_pixels_is_what_segment_labels(tower: CLIPTower) -> None:
-    images, text_embeds = _inputs(37, 50)
+    images, texts = _inputs(37, 50)
     for system in (MaskCLIP(tower), MaskCLIP(tower, refine=Refinement(0.3, 0.9), window=24)):
-        scores = system.score_pixels(images, ClassTexts(text_embeds), (20, 31))
+        scores = system.score_pixels(images, texts, (20, 31))
         assert scores.shape == (2, 5, 20, 31)
-        labels = system.segment(images, ClassTexts(text_embeds), (20, 31))
+        labels = system.segment(images, texts, (20, 31))
         assert torch.equal(scores.argmax(dim=1), labels)
-    plain = MaskCLIP(tower).score_pixels(images, ClassTexts(text_embeds))
-    grid = MaskCLIP(tower)(images, text_embeds).detach()
+    plain = MaskCLIP(tower).score_pixels(images, texts)
+    grid = MaskCLIP(tower)(images, texts.embeds).detach()
     torch.testing.assert_close(plain, upsample_scores(grid, (40, 56), (37, 50)))
 
 
 def test_refinement_is_denoising_then_smoothing_with_the_towers_keys_and_scale(
     tower: CLIPTower,
 ) -> None:
-    images, text_embeds = _inputs(32, 48)
+    images, texts = _inputs(32, 48)
     tower.model.logit_scale.data.fill_(3.0)
     feats, keys = tower.dense_feats_and_keys(tower.normalize(images), LastBlock())
-    cosines = torch.einsum("bdhw,kd->bkhw", F.normalize(feats, dim=1), text_embeds)
+    cosines = torch.einsum("bdhw,kd->bkhw", F.normalize(feats, dim=1), texts.embeds)
     confidence = (cosines * math.exp(3)).softmax(dim=1).amax(dim=(2, 3))
     threshold = float(confidence.detach().median())  # some classes go, some stay
     denoised = cosines.masked_fill((confidence < threshold)[..., None, None], -100)
     expected = smooth_by_keys((denoised * math.exp(3)).softmax(dim=1), keys, 0.8)
     system = MaskCLIP(tower, refine=Refinement(threshold, 0.8))
-    scores = system.score_pixels(images, ClassTexts(text_embeds))
+    scores = system.score_pixels(images, texts)
     torch.testing.assert_close(
         scores, upsample_scores(expected.detach(), (32, 48), (32, 48)), rtol=1e-4, atol=1e-5
     )
-    torch.testing.assert_close(system(images, text_embeds), cosines, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(system(images, texts.embeds), cosines, rtol=1e-4, atol=1e-5)
     # A scale of one's own takes the place of the tower's.
     other = MaskCLIP(tower, refine=system.refine, logit_scale=1.0)
-    assert (other.score_pixels(images, ClassTexts(text_embeds)) - scores).abs().max() > 1e-3
+    assert (other.score_pixels(images, texts) - scores).abs().max() > 1e-3
 
 
 def test_windows_are_the_mean_of_their_crops(tower: CLIPTower) -> None:
-    images, text_embeds = _inputs(33, 50)
+    images, texts = _inputs(33, 50)
     system = MaskCLIP(tower, window=(20, 24), stride=(10, 15))
-    scores = system.score_pixels(images, ClassTexts(text_embeds))
+    scores = system.score_pixels(images, texts)
     total, count = torch.zeros(2, 5, 33, 50), torch.zeros(33, 50)
     for top in (0, 10, 13):
         for left in (0, 15, 26):
             crop = images[:, :, top : top + 20, left : left + 24]
-            grid = MaskCLIP(tower)(crop, text_embeds).detach()
+            grid = MaskCLIP(tower)(crop, texts.embeds).detach()
             seen = upsample_scores(grid, (24, 24), (20, 24))
             total[:, :, top : top + 20, left : left + 24] += seen
             count[top : top + 20, left : left + 24] += 1
@@ -197,14 +198,14 @@ def test_windows_are_the_mean_of_their_crops(tower: CLIPTower) -> None:
 
 
 def test_windows_are_refined_together(tower: CLIPTower) -> None:
-    images, text_embeds = _inputs(16, 32)
+    images, texts = _inputs(16, 32)
     system = MaskCLIP(
         tower, window=16, stride=16, refine=Refinement(key_smoothing=1.0), logit_scale=20.0
     )
-    scores = system.score_pixels(images[:1], ClassTexts(text_embeds))
+    scores = system.score_pixels(images[:1], texts)
     halves = images[0].unflatten(2, (2, 16)).permute(2, 0, 1, 3)  # left, right
     feats, keys = tower.dense_feats_and_keys(tower.normalize(halves), LastBlock())
-    cosines = torch.einsum("bdhw,kd->bkhw", F.normalize(feats, dim=1), text_embeds).detach()
+    cosines = torch.einsum("bdhw,kd->bkhw", F.normalize(feats, dim=1), texts.embeds).detach()
     # All locations of the image in one row.
     probs = (20 * cosines).softmax(dim=1).flatten(2).transpose(0, 1).flatten(1)[None, :, None]
     all_keys = keys.detach().flatten(2).transpose(0, 1).flatten(1)[None, :, None]
@@ -214,40 +215,34 @@ def test_windows_are_refined_together(tower: CLIPTower) -> None:
 
 
 def test_a_window_larger_than_the_image_is_the_image(tower: CLIPTower) -> None:
-    images, text_embeds = _inputs(20, 30)
-    windowed = MaskCLIP(tower, window=64).score_pixels(images, ClassTexts(text_embeds))
-    torch.testing.assert_close(
-        windowed, MaskCLIP(tower).score_pixels(images, ClassTexts(text_embeds))
-    )
+    images, texts = _inputs(20, 30)
+    windowed = MaskCLIP(tower, window=64).score_pixels(images, texts)
+    torch.testing.assert_close(windowed, MaskCLIP(tower).score_pixels(images, texts))
 
 
 def test_images_of_different_sizes_are_segmented_as_each_alone(tower: CLIPTower) -> None:
-    _, text_embeds = _inputs(8, 8)
+    _, texts = _inputs(8, 8)
     images = [torch.rand(3, *size) * 255 for size in ((16, 40), (33, 20), (8, 8))]
     system = MaskCLIP(tower, window=16, refine=Refinement(0.3, 0.5))
-    labels = system.segment(images, ClassTexts(text_embeds))
+    labels = system.segment(images, texts)
     assert [tuple(each.shape) for each in labels] == [(16, 40), (33, 20), (8, 8)]
     for image, each in zip(images, labels, strict=True):
-        assert torch.equal(system.segment(image[None], ClassTexts(text_embeds))[0], each)
-    scores = system.score_pixels(images, ClassTexts(text_embeds), [(5, 6), (7, 8), (9, 10)])
+        assert torch.equal(system.segment(image[None], texts)[0], each)
+    scores = system.score_pixels(images, texts, [(5, 6), (7, 8), (9, 10)])
     assert [tuple(each.shape) for each in scores] == [(5, 5, 6), (5, 7, 8), (5, 9, 10)]
-    assert [
-        tuple(each.shape) for each in system.segment(images, ClassTexts(text_embeds), (4, 3))
-    ] == [(4, 3)] * 3
-    assert system.segment([], ClassTexts(text_embeds)) == []
+    assert [tuple(each.shape) for each in system.segment(images, texts, (4, 3))] == [(4, 3)] * 3
+    assert system.segment([], texts) == []
 
 
 def test_the_protocol_of_sclip(tower: CLIPTower) -> None:
     """Softmax at pixels over all words, best word, small classes, doubtful pixels."""
-    images, text_embeds = _inputs(40, 48, num_classes=7)
+    images, texts = _inputs(40, 48, num_classes=7)
     class_ids, threshold, min_share = torch.tensor([0, 0, 0, 1, 1, 2, 3]), 0.2, 0.25
     system = MaskCLIP(
         tower, window=24, logit_scale=8.0, background=Background(threshold, min_share)
     )
-    labels = system.segment(
-        images, ClassTexts(text_embeds, class_ids=class_ids, background_ids=[0])
-    )
-    cosines = MaskCLIP(tower, window=24).score_pixels(images, ClassTexts(text_embeds))
+    labels = system.segment(images, replace(texts, class_ids=class_ids, background_ids=[0]))
+    cosines = MaskCLIP(tower, window=24).score_pixels(images, texts)
     found = set()
     for image_cosines, image_labels in zip(cosines, labels, strict=True):
         words = (8 * image_cosines).softmax(dim=0)
@@ -268,9 +263,9 @@ def test_the_protocol_of_sclip(tower: CLIPTower) -> None:
 
 
 def test_words_for_background_become_its_first(tower: CLIPTower) -> None:
-    images, text_embeds = _inputs(24, 24)
-    plain = MaskCLIP(tower).segment(images, ClassTexts(text_embeds))
-    merged = MaskCLIP(tower).segment(images, ClassTexts(text_embeds, background_ids=(3, 0, 1)))
+    images, texts = _inputs(24, 24)
+    plain = MaskCLIP(tower).segment(images, texts)
+    merged = MaskCLIP(tower).segment(images, replace(texts, background_ids=(3, 0, 1)))
     expected = plain.clone()
     expected[torch.isin(plain, torch.tensor([0, 1]))] = 3
     assert torch.equal(merged, expected)
@@ -279,13 +274,13 @@ def test_words_for_background_become_its_first(tower: CLIPTower) -> None:
 
 def test_words_of_a_class_are_no_rivals_in_refinement(tower: CLIPTower) -> None:
     # Class 0 has the same word five times: each alone would be below one half and be removed.
-    images, text_embeds = _inputs(16, 16, num_classes=2)
-    rows = torch.cat([text_embeds[:1].expand(5, -1), text_embeds[1:]])
+    images, texts = _inputs(16, 16, num_classes=2)
+    rows = torch.cat([texts.embeds[:1].expand(5, -1), texts.embeds[1:]])
     class_ids = torch.tensor([0, 0, 0, 0, 0, 1])
     system = MaskCLIP(tower, refine=Refinement(prompt_denoising=0.5))
     assert torch.equal(
         system.segment(images, ClassTexts(rows, class_ids=class_ids)),
-        system.segment(images, ClassTexts(text_embeds)),
+        system.segment(images, texts),
     )
 
 
@@ -304,17 +299,15 @@ def test_refuses_options(tower: CLIPTower, kwargs: dict[str, Any], message: str)
 
 
 def test_refuses_what_cannot_be_asked(tower: CLIPTower) -> None:
-    images, text_embeds = _inputs(8, 8)
+    images, texts = _inputs(8, 8)
     with pytest.raises(ValueError, match="background_ids is empty; add a background class"):
-        MaskCLIP(tower, background=Background(threshold=0.1)).segment(
-            images, ClassTexts(text_embeds)
-        )
+        MaskCLIP(tower, background=Background(threshold=0.1)).segment(images, texts)
     with pytest.raises(ValueError, match="1 sizes for 2 images"):
-        MaskCLIP(tower).segment(images, ClassTexts(text_embeds), [(4, 4)])
+        MaskCLIP(tower).segment(images, texts, [(4, 4)])
     with pytest.raises(ValueError, match=r"images hold one of shape \(2, 3, 8, 8\)"):
-        MaskCLIP(tower).segment([images], ClassTexts(text_embeds))
+        MaskCLIP(tower).segment([images], texts)
     with pytest.raises(ValueError, match="embeds have shape .* D = 32"):
-        MaskCLIP(tower).segment(images, ClassTexts(text_embeds[:, :3]))
+        MaskCLIP(tower).segment(images, ClassTexts(texts.embeds[:, :3]))
 
 
 def test_key_smoothing_needs_a_tower_with_keys(
@@ -355,13 +348,11 @@ def test_equals_the_official_implementation(
         official=True,
     )
     images = subcase.inputs["image"].float()
-    text_embeds = case.weights["text_embeddings"]
-    subcase.check("similarity", system(images, text_embeds))
+    texts = ClassTexts(case.weights["text_embeddings"])
+    subcase.check("similarity", system(images, texts.embeds))
     stride = args["seg_logits_stride"]
-    subcase.check(
-        "seg_logits", system.score_pixels(images, ClassTexts(text_embeds))[..., ::stride, ::stride]
-    )
-    labels = system.segment(images, ClassTexts(text_embeds), tuple(args["ori_shape"]))
+    subcase.check("seg_logits", system.score_pixels(images, texts)[..., ::stride, ::stride])
+    labels = system.segment(images, texts, tuple(args["ori_shape"]))
     subcase.check("labels", labels.to(torch.uint8))
 
 
@@ -402,19 +393,17 @@ def _official_tower(case: Any, args: dict[str, Any]) -> CLIPTower:
 def test_large_images_are_seen_through_windows(
     tower: CLIPTower, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    images, text_embeds = _inputs(200, 150)
-    whole = MaskCLIP(tower).score_pixels(images, ClassTexts(text_embeds))
+    images, texts = _inputs(200, 150)
+    whole = MaskCLIP(tower).score_pixels(images, texts)
     side = 3 * tower.image_size[0]
-    through = MaskCLIP(tower, window=side, stride=side // 2).score_pixels(
-        images, ClassTexts(text_embeds)
-    )
+    through = MaskCLIP(tower, window=side, stride=side // 2).score_pixels(images, texts)
     needed = tower.dense_bytes((200, 150))
     monkeypatch.setattr(maskclip, "_MOST_BYTES", needed)
-    assert torch.equal(MaskCLIP(tower).score_pixels(images, ClassTexts(text_embeds)), whole)
+    assert torch.equal(MaskCLIP(tower).score_pixels(images, texts), whole)
     assert not caplog.records
     monkeypatch.setattr(maskclip, "_MOST_BYTES", needed - 1)
     maskclip._warn_of_windows.cache_clear()
-    found = MaskCLIP(tower).score_pixels(images, ClassTexts(text_embeds))
+    found = MaskCLIP(tower).score_pixels(images, texts)
     torch.testing.assert_close(found, through, rtol=0, atol=1e-5)
     assert not torch.allclose(found, whole, rtol=0, atol=1e-5)
     assert len(caplog.records) == 1  # once for both images
@@ -453,11 +442,11 @@ def test_scores_that_memory_does_not_suffice_for_are_refused(
     tower: CLIPTower, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(image_errors, "available_memory", lambda device: 2**33)
-    images, text_embeds = _inputs(16, 16, 847)
+    images, texts = _inputs(16, 16, 847)
     model = MaskCLIP(tower)
     with pytest.raises(ImageTooLargeError, match="scores of 847 classes at 4000 x 3000 pixels"):
-        model.score_pixels(images[:1], ClassTexts(text_embeds), (3000, 4000))
-    labels = model.segment(images[:1], ClassTexts(text_embeds), (30, 40))
+        model.score_pixels(images[:1], texts, (3000, 4000))
+    labels = model.segment(images[:1], texts, (30, 40))
     assert labels.shape == (1, 30, 40)
 
 

@@ -1,5 +1,6 @@
 """CLIP names masks by their crops: crop by crop, and where there are none."""
 
+from dataclasses import replace
 from typing import Any
 
 import open_clip
@@ -20,20 +21,20 @@ def prompted(tiny_clip_config: dict[str, Any]) -> MaskPromptedTower:
     return MaskPromptedTower(tower, depth=2)
 
 
-def _inputs(num_masks: int = 5) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _inputs(num_masks: int = 5) -> tuple[torch.Tensor, torch.Tensor, ClassTexts]:
     image = torch.randint(0, 256, (3, 24, 40)).float()
     masks = torch.zeros(num_masks, 24, 40)
     for index in range(num_masks):
         masks[index, 2 * index : 2 * index + 9, 3 * index : 3 * index + 5 + 2 * index] = 0.7
-    return image, masks, F.normalize(torch.randn(4, 32), dim=-1)
+    return image, masks, ClassTexts(F.normalize(torch.randn(4, 32), dim=-1))
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("fill", ["mean", "zero", "none"])
 def test_masks_are_named_crop_by_crop(prompted: MaskPromptedTower, fill: str) -> None:
-    image, masks, text_embeds = _inputs()
+    image, masks, texts = _inputs()
     classifier = OVSegClassifier(prompted, crop=CropOptions(fill=fill), batch_size=2)
-    found = classifier(image, masks, ClassTexts(text_embeds))
+    found = classifier(image, masks, texts)
     assert found.valid.all()
     tower = prompted.tower
     colour = {"mean": torch.tensor(tower.mean) * 255, "zero": torch.zeros(3)}.get(fill)
@@ -47,14 +48,14 @@ def test_masks_are_named_crop_by_crop(prompted: MaskPromptedTower, fill: str) ->
         inside = F.interpolate(inside[None, None].float(), (32, 32))[0] > 0
         embed = prompted.encode_crops(crop, inside)[0]
         torch.testing.assert_close(
-            probs, (100 * text_embeds @ embed).softmax(dim=0), atol=2e-4, rtol=2e-3
+            probs, (100 * texts.embeds @ embed).softmax(dim=0), atol=2e-4, rtol=2e-3
         )
 
 
 @torch.no_grad()
 def test_batches_change_nothing(prompted: MaskPromptedTower) -> None:
-    image, masks, text_embeds = _inputs()
-    inputs = image, masks, ClassTexts(text_embeds)
+    image, masks, texts = _inputs()
+    inputs = image, masks, texts
     together = OVSegClassifier(prompted)(*inputs)
     alone = OVSegClassifier(prompted, batch_size=1)(*inputs)
     torch.testing.assert_close(together.probs, alone.probs, atol=1e-4, rtol=1e-3)
@@ -64,42 +65,41 @@ def test_batches_change_nothing(prompted: MaskPromptedTower) -> None:
 def test_empty_masks_are_not_valid_and_change_nothing_for_others(
     prompted: MaskPromptedTower,
 ) -> None:
-    image, masks, text_embeds = _inputs()
+    image, masks, texts = _inputs()
     masks[1] = 0.4  # the threshold itself is outside
     classifier = OVSegClassifier(prompted)
-    found = classifier(image, masks, ClassTexts(text_embeds))
+    found = classifier(image, masks, texts)
     assert found.valid.tolist() == [True, False, True, True, True]
     assert not found.probs[1].any()
-    rest = classifier(image, masks[[0, 2, 3, 4]], ClassTexts(text_embeds))
+    rest = classifier(image, masks[[0, 2, 3, 4]], texts)
     torch.testing.assert_close(found.probs[[0, 2, 3, 4]], rest.probs)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("num_valid", [0, 1])
 def test_no_mask_or_one_and_one_class(prompted: MaskPromptedTower, num_valid: int) -> None:
-    image, masks, text_embeds = _inputs(2)
+    image, masks, texts = _inputs(2)
     masks[num_valid:] = 0
     classifier = OVSegClassifier(prompted)
-    found = classifier(image, masks, ClassTexts(text_embeds[:1]))
+    found = classifier(image, masks, texts.select([0]))
     assert found.probs.tolist() == [[1.0] if index < num_valid else [0.0] for index in range(2)]
-    assert classifier(image, masks[:0], ClassTexts(text_embeds)).probs.shape == (0, 4)
+    assert classifier(image, masks[:0], texts).probs.shape == (0, 4)
 
 
 @torch.no_grad()
 def test_a_class_has_the_cosine_of_its_best_word(prompted: MaskPromptedTower) -> None:
-    image, masks, text_embeds = _inputs()
+    image, masks, texts = _inputs()
     classifier = OVSegClassifier(prompted)
     embeds, _ = classifier.embed_masks(image, masks)
-    cosines = embeds @ text_embeds.t()
+    cosines = embeds @ texts.embeds.t()
     best = torch.stack([cosines[:, :2].amax(dim=1), cosines[:, 2], cosines[:, 3]], dim=1)
-    found = classifier(image, masks, ClassTexts(text_embeds, class_ids=torch.tensor([0, 0, 1, 2])))
+    found = classifier(image, masks, replace(texts, class_ids=torch.tensor([0, 0, 1, 2])))
     torch.testing.assert_close(found.probs, (100 * best).softmax(dim=1))
 
 
 @torch.no_grad()
 def test_matting_blends_with_the_soft_mask(prompted: MaskPromptedTower) -> None:
-    image, masks, text_embeds = _inputs()
-    texts = ClassTexts(text_embeds)
+    image, masks, texts = _inputs()
     matting = OVSegClassifier(prompted, crop=CropOptions(matting=True))
     plain = OVSegClassifier(prompted)(image, masks, texts)
     assert (plain.probs - matting(image, masks, texts).probs).abs().max() > 1e-3
@@ -108,11 +108,11 @@ def test_matting_blends_with_the_soft_mask(prompted: MaskPromptedTower) -> None:
 
 
 def test_what_does_not_fit_is_refused(prompted: MaskPromptedTower) -> None:
-    image, masks, text_embeds = _inputs()
+    image, masks, texts = _inputs()
     classifier = OVSegClassifier(prompted)
     with pytest.raises(ValueError, match="of the image's size"):
-        classifier(image, masks[:, 1:], ClassTexts(text_embeds))
+        classifier(image, masks[:, 1:], texts)
     with pytest.raises(ValueError, match="D = 32"):
-        classifier(image, masks, ClassTexts(text_embeds[:, 1:]))
+        classifier(image, masks, ClassTexts(texts.embeds[:, 1:]))
     with pytest.raises(ValueError, match="batch_size=0"):
         OVSegClassifier(prompted, batch_size=0)

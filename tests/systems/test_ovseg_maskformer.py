@@ -1,6 +1,7 @@
 """OVSegMaskFormer: names by cosines, one loss for images of any size, pixels from masks."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -54,8 +55,8 @@ def pictures(*sizes: tuple[int, int]) -> list[torch.Tensor]:
     return [torch.randint(256, (3, *size)).float() for size in sizes]
 
 
-def texts(count: int = 4) -> torch.Tensor:
-    return F.normalize(torch.randn(count, EMBED_DIM), dim=1)
+def texts(count: int = 4) -> ClassTexts:
+    return ClassTexts(F.normalize(torch.randn(count, EMBED_DIM), dim=1))
 
 
 def objects(images: list[torch.Tensor], *counts: int) -> tuple[list[Any], list[Any]]:
@@ -71,10 +72,10 @@ def objects(images: list[torch.Tensor], *counts: int) -> tuple[list[Any], list[A
 
 
 def test_logits_are_a_hundred_cosines_and_no_object_is_last():
-    model, rows, feats = system(), texts(3), torch.randn(2, 5, EMBED_DIM)
-    found = model.class_logits(feats, ClassTexts(rows))
+    model, class_texts, feats = system(), texts(3), torch.randn(2, 5, EMBED_DIM)
+    found = model.class_logits(feats, class_texts)
     assert found.shape == (2, 5, 4)
-    every = [*rows, model.no_object_embed[0]]
+    every = [*class_texts.embeds, model.no_object_embed[0]]
     for image in range(2):
         for query in range(5):
             for k, row in enumerate(every):
@@ -83,9 +84,9 @@ def test_logits_are_a_hundred_cosines_and_no_object_is_last():
 
 
 def test_a_class_of_several_words_has_the_best():
-    model, rows, feats = system(), texts(4), torch.randn(1, 5, EMBED_DIM)
-    single = model.class_logits(feats, ClassTexts(rows))
-    found = model.class_logits(feats, ClassTexts(rows, torch.tensor([1, 0, 1, 2])))
+    model, class_texts, feats = system(), texts(4), torch.randn(1, 5, EMBED_DIM)
+    single = model.class_logits(feats, class_texts)
+    found = model.class_logits(feats, replace(class_texts, class_ids=torch.tensor([1, 0, 1, 2])))
     expected = torch.stack(
         [single[..., 1], single[..., [0, 2]].amax(-1), single[..., 3], single[..., 4]], dim=-1
     )
@@ -93,10 +94,10 @@ def test_a_class_of_several_words_has_the_best():
 
 
 def test_half_precision_keeps_what_cosines_tell():
-    model, rows, feats = system(), texts(3), torch.randn(1, 5, EMBED_DIM)
+    model, class_texts, feats = system(), texts(3), torch.randn(1, 5, EMBED_DIM)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = model.class_logits(feats, ClassTexts(rows))
-    assert torch.equal(found, model.class_logits(feats, ClassTexts(rows)))
+        found = model.class_logits(feats, class_texts)
+    assert torch.equal(found, model.class_logits(feats, class_texts))
 
 
 def test_probabilities_leave_no_object_out():
@@ -124,9 +125,9 @@ def test_masks_cover_the_padded_image_and_are_cut_to_it():
 
 @torch.no_grad()
 def test_proposals_are_the_parts_put_together():
-    model, rows = system().eval(), texts()
+    model, class_texts = system().eval(), texts()
     images = pictures((13, 20), (24, 9))
-    found = model.propose(images, ClassTexts(rows))
+    found = model.propose(images, class_texts)
     batch = torch.zeros(2, 3, 24, 24)
     for i, image in enumerate(images):
         for c in range(3):
@@ -135,7 +136,7 @@ def test_proposals_are_the_parts_put_together():
     (proposals,) = model.head(model.backbone(batch))
     for i, each in enumerate(found):
         torch.testing.assert_close(each.grid_logits, proposals.mask_logits[i])
-        expected = model.class_logits(proposals.query_feats, ClassTexts(rows))[i]
+        expected = model.class_logits(proposals.query_feats, class_texts)[i]
         torch.testing.assert_close(each.class_logits, expected, rtol=1e-4, atol=1e-3)
         assert each.padded_size == (24, 24)
         assert each.image_size == images[i].shape[1:]
@@ -144,7 +145,7 @@ def test_proposals_are_the_parts_put_together():
 def test_proposing_leaves_modes_and_gradients_alone():
     model = system().train()
     model.head.eval()
-    (found,) = model.propose(pictures((8, 8)), ClassTexts(texts()))
+    (found,) = model.propose(pictures((8, 8)), texts())
     assert not found.class_logits.requires_grad
     assert model.training
     assert model.backbone.training
@@ -156,11 +157,11 @@ def test_proposing_leaves_modes_and_gradients_alone():
 
 @pytest.mark.parametrize("out_size", [None, (9, 31), (40, 22)])
 def test_scores_are_sums_over_masks_resized(out_size):
-    model, rows = system(), texts()
+    model, class_texts = system(), texts()
     images = pictures((13, 20), (16, 16))
-    scores = model.score_pixels(images, ClassTexts(rows), out_size)
+    scores = model.score_pixels(images, class_texts, out_size)
     for image, found in zip(images, scores, strict=True):
-        (each,) = model.propose([image], ClassTexts(rows))
+        (each,) = model.propose([image], class_texts)
         total = sum(
             probs[:, None, None] * mask
             for probs, mask in zip(each.class_probs, each.mask_logits().sigmoid(), strict=True)
@@ -168,35 +169,33 @@ def test_scores_are_sums_over_masks_resized(out_size):
         size = out_size or tuple(image.shape[1:])
         expected = F.interpolate(total[None], size, mode="bilinear", align_corners=False)[0]
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
-    labels = model.segment(images, ClassTexts(rows), out_size)
+    labels = model.segment(images, class_texts, out_size)
     assert all(torch.equal(a.argmax(0), b) for a, b in zip(scores, labels, strict=True))
 
 
 def test_a_batch_is_stacked_and_each_image_has_its_own_answer():
-    model, rows = system(), texts()
+    model, class_texts = system(), texts()
     batch = torch.stack(pictures((16, 16), (16, 16)))
-    scores = model.score_pixels(batch, ClassTexts(rows))
+    scores = model.score_pixels(batch, class_texts)
     assert scores.shape == (2, 4, 16, 16)
-    assert torch.equal(scores[1], model.score_pixels(batch[1:], ClassTexts(rows))[0])
+    assert torch.equal(scores[1], model.score_pixels(batch[1:], class_texts)[0])
     sizes = [(4, 5), (6, 7)]
-    assert [
-        tuple(each.shape) for each in model.segment(list(batch), ClassTexts(rows), sizes)
-    ] == sizes
+    assert [tuple(each.shape) for each in model.segment(list(batch), class_texts, sizes)] == sizes
 
 
 @pytest.mark.parametrize("num_classes", [1, 9])
 def test_words_change_freely(num_classes):
     model, image = system(), pictures((16, 12))
-    assert model.score_pixels(image, ClassTexts(texts(4)))[0].shape == (4, 16, 12)
-    labels = model.segment(image, ClassTexts(texts(num_classes)))[0]
+    assert model.score_pixels(image, texts(4))[0].shape == (4, 16, 12)
+    labels = model.segment(image, texts(num_classes))[0]
     assert labels.shape == (16, 12)
     assert labels.max() < num_classes
 
 
 def test_background_classes_become_the_first_of_them():
-    model, rows, image = system(), texts(5), pictures((16, 16))
-    plain = model.segment(image, ClassTexts(rows))[0]
-    merged = model.segment(image, ClassTexts(rows, background_ids=(1, 0, 4)))[0]
+    model, class_texts, image = system(), texts(5), pictures((16, 16))
+    plain = model.segment(image, class_texts)[0]
+    merged = model.segment(image, replace(class_texts, background_ids=(1, 0, 4)))[0]
     expected = torch.where((plain == 0) | (plain == 4), 1, plain)
     assert torch.equal(merged, expected)
 
@@ -205,12 +204,12 @@ def test_background_classes_become_the_first_of_them():
 
 
 def test_loss_is_the_criterions_on_the_padded_batch():
-    model, rows = system().eval(), texts()
+    model, class_texts = system().eval(), texts()
     images = pictures((13, 20), (24, 9), (8, 8))
     ids, masks = objects(images, 2, 3, 0)
     batches = []
     hook = model.backbone.register_forward_pre_hook(lambda _, args: batches.append(args[0]))
-    losses = model(images, ClassTexts(rows), ids, masks)
+    losses = model(images, class_texts, ids, masks)
     hook.remove()
     assert sorted(losses) == sorted(
         f"loss_{name}{suffix}" for name in ("ce", "mask", "dice") for suffix in ("", "_0")
@@ -221,9 +220,7 @@ def test_loss_is_the_criterions_on_the_padded_batch():
     (batch,) = batches
     assert batch.shape == (3, 3, 24, 24)
     layers = model.head(model.backbone(batch), all_layers=True)
-    predictions = [
-        (model.class_logits(p.query_feats, ClassTexts(rows)), p.mask_logits) for p in layers
-    ]
+    predictions = [(model.class_logits(p.query_feats, class_texts), p.mask_logits) for p in layers]
     expected = SetCriterion(matcher=HungarianMatcher())(predictions, ids, padded)
     for name, loss in losses.items():
         assert loss.item() == pytest.approx(expected[name].item(), rel=1e-5)
@@ -233,7 +230,7 @@ def test_loss_is_the_criterions_on_the_padded_batch():
 def test_every_parameter_has_a_gradient(counts):
     """As DistributedDataParallel needs, also where there is no object, or more than proposals."""
     model, images = system(), pictures((16, 16), (8, 12))
-    losses = model(images, ClassTexts(texts()), *objects(images, *counts))
+    losses = model(images, texts(), *objects(images, *counts))
     assert all(loss.isfinite() for loss in losses.values())
     sum(losses.values()).backward()
     assert [name for name, p in model.named_parameters() if p.grad is None] == []
@@ -242,38 +239,36 @@ def test_every_parameter_has_a_gradient(counts):
 
 def test_one_class_is_told_from_no_object():
     model, images = system(), pictures((16, 16))
-    losses = model(
-        images, ClassTexts(texts(1)), [torch.zeros(2).long()], [torch.rand(2, 16, 16) > 0.5]
-    )
+    losses = model(images, texts(1), [torch.zeros(2).long()], [torch.rand(2, 16, 16) > 0.5])
     assert losses["loss_ce"].item() > 0
     sum(losses.values()).backward()
     assert model.no_object_embed.grad.any()
 
 
 def test_words_of_one_class_are_learnt_together():
-    model, images, rows = system(), pictures((16, 16)), texts(5)
+    model, images, class_texts = system(), pictures((16, 16)), texts(5)
     ids, masks = [torch.tensor([1])], [torch.rand(1, 16, 16) > 0.5]
     class_ids = torch.tensor([0, 1, 1, 2, 3])
-    losses = model(images, ClassTexts(rows, class_ids=class_ids), ids, masks)
+    losses = model(images, replace(class_texts, class_ids=class_ids), ids, masks)
     assert losses["loss_ce"].isfinite()
     with pytest.raises(ValueError, match="there are 4 classes"):
-        model(images, ClassTexts(rows, class_ids=class_ids), [torch.tensor([4])], masks)
+        model(images, replace(class_texts, class_ids=class_ids), [torch.tensor([4])], masks)
 
 
 def test_two_stripes_are_learnt():
-    """Left and right of one picture, by their words, in a few steps."""
-    model, rows = system(), torch.eye(EMBED_DIM)[:2]
+    """Left and right of one picture, by their class_texts, in a few steps."""
+    model, class_texts = system(), ClassTexts(torch.eye(EMBED_DIM)[:2])
     left = torch.zeros(16, 16, dtype=torch.bool)
     left[:, :8] = True
     image = torch.where(left, 220.0, 30.0).expand(3, 16, 16)
     masks = torch.stack([left, ~left])
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     for _ in range(45):
-        loss = sum(model([image], ClassTexts(rows), [torch.tensor([1, 0])], [masks]).values())
+        loss = sum(model([image], class_texts, [torch.tensor([1, 0])], [masks]).values())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    labels = model.segment([image], ClassTexts(rows))[0]
+    labels = model.segment([image], class_texts)[0]
     assert (labels == left.long()).float().mean() > 0.95
 
 
@@ -284,10 +279,8 @@ def test_maps_by_name_come_in_the_order_that_is_asked_for():
     named = system(Pyramid(named=True), in_features=("fine", "coarse"))
     plain = system()
     plain.load_state_dict(named.state_dict())
-    image, rows = pictures((16, 16)), texts()
-    assert torch.equal(
-        named.segment(image, ClassTexts(rows))[0], plain.segment(image, ClassTexts(rows))[0]
-    )
+    image, class_texts = pictures((16, 16)), texts()
+    assert torch.equal(named.segment(image, class_texts)[0], plain.segment(image, class_texts)[0])
 
 
 def test_a_network_of_timm_beneath():
@@ -295,8 +288,8 @@ def test_a_network_of_timm_beneath():
     model = system(network, network.channels, size_divisibility=network.size_divisibility)
     images = pictures((40, 33), (32, 50))
     ids, masks = objects(images, 2, 1)
-    assert all(loss.isfinite() for loss in model(images, ClassTexts(texts()), ids, masks).values())
-    assert [tuple(e.shape) for e in model.segment(images, ClassTexts(texts()))] == [
+    assert all(loss.isfinite() for loss in model(images, texts(), ids, masks).values())
+    assert [tuple(e.shape) for e in model.segment(images, texts())] == [
         (40, 33),
         (32, 50),
     ]
@@ -304,13 +297,13 @@ def test_a_network_of_timm_beneath():
 
 def test_state_dict_goes_there_and_back():
     first, second = system(), system()
-    image, rows = pictures((16, 16)), texts()
+    image, class_texts = pictures((16, 16)), texts()
     assert "no_object_embed" in first.state_dict()
     assert not any("mean" in key or "std" in key for key in first.state_dict())
     second.load_state_dict(first.state_dict())
     assert torch.equal(
-        first.score_pixels(image, ClassTexts(rows))[0],
-        second.score_pixels(image, ClassTexts(rows))[0],
+        first.score_pixels(image, class_texts)[0],
+        second.score_pixels(image, class_texts)[0],
     )
 
 
@@ -318,7 +311,7 @@ def test_state_dict_goes_there_and_back():
 
 
 @pytest.mark.parametrize(
-    ("call", "words"),
+    ("call", "message"),
     [
         (
             lambda m, i: m.segment(i, ClassTexts(torch.eye(5))),
@@ -328,30 +321,30 @@ def test_state_dict_goes_there_and_back():
             lambda m, i: m.segment(i, ClassTexts(torch.zeros(0, 6))),
             r"embeds have shape \(0, 6\)",
         ),
-        (lambda m, i: m.segment([i[0][:1]], ClassTexts(texts())), "images hold one of shape"),
-        (lambda m, i: m.segment(i, ClassTexts(texts()), [(4, 4)] * 2), "2 sizes for 1 images"),
+        (lambda m, i: m.segment([i[0][:1]], texts()), "images hold one of shape"),
+        (lambda m, i: m.segment(i, texts(), [(4, 4)] * 2), "2 sizes for 1 images"),
         (
-            lambda m, i: m(i, ClassTexts(texts()), [torch.tensor([0])], [torch.zeros(1, 9, 9) > 0]),
+            lambda m, i: m(i, texts(), [torch.tensor([0])], [torch.zeros(1, 9, 9) > 0]),
             r"gt_masks of shape \(1, 9, 9\) for an image of \(8, 12\)",
         ),
-        (lambda m, i: m(i, ClassTexts(texts()), [], []), "0 gt_ids and 0 gt_masks for 1 images"),
+        (lambda m, i: m(i, texts(), [], []), "0 gt_ids and 0 gt_masks for 1 images"),
     ],
 )
-def test_what_does_not_fit(call: Callable[..., Any], words: str):
-    with pytest.raises(ValueError, match=words):
+def test_what_does_not_fit(call: Callable[..., Any], message: str):
+    with pytest.raises(ValueError, match=message):
         call(system(), pictures((8, 12)))
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "message"),
     [
         ({"size_divisibility": 0}, "size_divisibility=0"),
         ({"logit_scale": 0.0}, "logit_scale=0.0"),
         ({"mean": (0.5,)}, r"mean=\(0.5,\)"),
     ],
 )
-def test_parts_that_do_not_fit(options: dict[str, Any], words: str):
-    with pytest.raises(ValueError, match=words):
+def test_parts_that_do_not_fit(options: dict[str, Any], message: str):
+    with pytest.raises(ValueError, match=message):
         OVSegMaskFormer(
             **{
                 **{"backbone": Pyramid(), "head": system().head, "embed_dim": EMBED_DIM},

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import open_clip
@@ -363,31 +364,29 @@ def test_without_momentum_the_student_pools(build: Build) -> None:
 def test_inference_is_maskclip_on_the_student(build: Build) -> None:
     system = build()
     images = batch()[0]
-    text_embeds = F.normalize(torch.randn(4, 32), dim=1)
+    texts = ClassTexts(F.normalize(torch.randn(4, 32), dim=1))
     plain = MaskCLIP(system.tower, last_block=LastBlock(residual="class_token"))
-    scores = system.inference().score_pixels(images, ClassTexts(text_embeds), (20, 31))
-    assert torch.equal(scores, plain.score_pixels(images, ClassTexts(text_embeds), (20, 31)))
-    labels = system.inference().segment(images, ClassTexts(text_embeds))
-    assert torch.equal(labels, plain.segment(images, ClassTexts(text_embeds)))
+    scores = system.inference().score_pixels(images, texts, (20, 31))
+    assert torch.equal(scores, plain.score_pixels(images, texts, (20, 31)))
+    labels = system.inference().segment(images, texts)
+    assert torch.equal(labels, plain.segment(images, texts))
 
 
 def test_inference_brings_images_to_one_size(build: Build) -> None:
     system = build(image_size=(48, 40))
     images = [torch.rand(3, 30, 50) * 255, torch.randint(0, 256, (3, 64, 20), dtype=torch.uint8)]
-    text_embeds = F.normalize(torch.randn(4, 32), dim=1)
-    labels = system.inference().segment(images, ClassTexts(text_embeds))
+    texts = ClassTexts(F.normalize(torch.randn(4, 32), dim=1))
+    labels = system.inference().segment(images, texts)
     assert [tuple(each.shape) for each in labels] == [(30, 50), (64, 20)]
     plain = MaskCLIP(system.tower, last_block=LastBlock(residual="class_token"))
     for image, each in zip(images, labels, strict=True):
         squashed = F.interpolate(image[None].float(), (48, 40), mode="bilinear")
-        expected = plain.segment(
-            squashed, ClassTexts(text_embeds), (image.shape[1], image.shape[2])
-        )
+        expected = plain.segment(squashed, texts, (image.shape[1], image.shape[2]))
         assert torch.equal(each, expected[0])
     # The release's way answers for words and background too.
     official = build(image_size=(48, 40), official=True).inference()
     rows = official.score_pixels(
-        images, ClassTexts(text_embeds, class_ids=torch.tensor([0, 0, 1, 2]), background_ids=[0, 2])
+        images, replace(texts, class_ids=torch.tensor([0, 0, 1, 2]), background_ids=[0, 2])
     )
     assert [tuple(each.shape) for each in rows] == [(3, 30, 50), (3, 64, 20)]
     assert (rows[0][2] == -torch.inf).all()

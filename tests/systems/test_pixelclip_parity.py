@@ -94,7 +94,7 @@ def test_inference(
     parity: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, subcase_id: str
 ) -> None:
     call = parity("pixelclip_infer").subcases[subcase_id]
-    text_embeds = F.normalize(call.inputs["text_features"].mean(dim=1), dim=-1)
+    texts = ClassTexts(F.normalize(call.inputs["text_features"].mean(dim=1), dim=-1))
     seen = []
 
     def given(_: CLIPTower, images: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
@@ -102,12 +102,12 @@ def test_inference(
         return call.inputs["clip_features"].permute(0, 3, 1, 2)
 
     monkeypatch.setattr(CLIPTower, "dense_feats", given)
-    monkeypatch.setattr(CLIPTower, "embed_dim", text_embeds.shape[1])
+    monkeypatch.setattr(CLIPTower, "embed_dim", texts.embeds.shape[1])
     system = PixelCLIPInference(
         _tiny_tower(), image_size=tuple(call.args["clip_resolution"]), official=True
     )
     size = (call.args["height"], call.args["width"]) if "height" in call.args else None
-    scores = system.score_pixels(call.inputs["image"][None], ClassTexts(text_embeds), size)[0]
+    scores = system.score_pixels(call.inputs["image"][None], texts, size)[0]
     call.check("clip_input", seen[0])
     if subcase_id == "small_input":
         # The release cuts the 64x64 map to the image's own 48 rows; we answer for all of it.
@@ -168,13 +168,11 @@ def test_answers_of_the_whole_model(full_model: tuple[Any, PixelCLIP]) -> None:
     case, system = full_model
     call = case.subcases["eval"]
     classes = [name.replace(", ", "|") for name in case.construct["test_classes"]]
-    text_embeds = TextBank(system.tower, "pixelclip_single").embed(
+    texts = TextBank(system.tower, "pixelclip_single").class_texts(
         Vocabulary.parse(",".join(classes))
     )
     size = (call.args["height"], call.args["width"])
-    scores = system.inference().score_pixels(
-        call.inputs["image"][None], ClassTexts(text_embeds), size
-    )
+    scores = system.inference().score_pixels(call.inputs["image"][None], texts, size)
     call.check("sem_seg", scores[0])
 
 

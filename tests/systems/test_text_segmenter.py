@@ -1,5 +1,7 @@
 """A network with text for a classifier: pixels from its grid, several words, background."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -9,7 +11,9 @@ from ovseg_d2.nets import DenseNetwork, TextClassifier
 from ovseg_d2.systems import TextSegmenter
 from ovseg_d2.text import ClassTexts
 
-TEXTS = F.normalize(torch.randn(4, 6, generator=torch.Generator().manual_seed(0)), dim=1)
+TEXTS = ClassTexts(
+    F.normalize(torch.randn(4, 6, generator=torch.Generator().manual_seed(0)), dim=1)
+)
 
 
 class _Padded(nn.Module):
@@ -39,10 +43,10 @@ def images(*sizes):
 def test_scores_are_the_logits_of_whole_strides_resized_and_cut(segmenter):
     segmenter.train()
     (image,) = images((10, 15))
-    found = segmenter.score_pixels(image[None], ClassTexts(TEXTS))
+    found = segmenter.score_pixels(image[None], TEXTS)
     assert segmenter.training
     segmenter.eval()
-    grid = segmenter(image[None], TEXTS)
+    grid = segmenter(image[None], TEXTS.embeds)
     assert grid.shape == (1, 4, 3, 4)
     expected = F.interpolate(grid, (12, 16), mode="bilinear", align_corners=False)[..., :10, :15]
     torch.testing.assert_close(found, expected)
@@ -51,8 +55,8 @@ def test_scores_are_the_logits_of_whole_strides_resized_and_cut(segmenter):
 def test_labels_are_the_best_scores_at_any_size(segmenter):
     batch = images((10, 15), (8, 4))
     sizes = [(20, 31), (8, 4)]
-    scores = segmenter.score_pixels(batch, ClassTexts(TEXTS), sizes)
-    labels = segmenter.segment(batch, ClassTexts(TEXTS), sizes)
+    scores = segmenter.score_pixels(batch, TEXTS, sizes)
+    labels = segmenter.segment(batch, TEXTS, sizes)
     for score, label, size in zip(scores, labels, sizes, strict=True):
         assert label.shape == size
         assert torch.equal(label, score.argmax(dim=0))
@@ -62,22 +66,22 @@ def test_of_several_words_the_best_counts(segmenter):
     (image,) = images((8, 8))
     class_ids = torch.tensor([0, 1, 1, 2])
     segmenter.eval()
-    probs = segmenter(image[None], TEXTS).softmax(dim=1)
+    probs = segmenter(image[None], TEXTS.embeds).softmax(dim=1)
     best = torch.stack([probs[:, 0], probs[:, 1:3].amax(dim=1), probs[:, 3]], dim=1)
     expected = F.interpolate(best, (8, 8), mode="bilinear", align_corners=False)
     torch.testing.assert_close(
-        segmenter.score_pixels(image[None], ClassTexts(TEXTS, class_ids=class_ids)), expected
+        segmenter.score_pixels(image[None], replace(TEXTS, class_ids=class_ids)), expected
     )
 
 
 def test_background_classes_become_one(segmenter):
     (image,) = images((12, 12))
-    labels = segmenter.segment(image[None], ClassTexts(TEXTS, background_ids=(1, 3)))
+    labels = segmenter.segment(image[None], replace(TEXTS, background_ids=(1, 3)))
     assert not (labels == 3).any()
-    scores = segmenter.score_pixels(image[None], ClassTexts(TEXTS, background_ids=(1, 3)))
+    scores = segmenter.score_pixels(image[None], replace(TEXTS, background_ids=(1, 3)))
     assert scores.isfinite().all() and torch.equal(scores.argmax(dim=1), labels)
 
 
 def test_images_must_be_images(segmenter):
     with pytest.raises(ValueError, match=r"one of shape \(2, 4, 4\)"):
-        segmenter.segment([torch.zeros(2, 4, 4)], ClassTexts(TEXTS))
+        segmenter.segment([torch.zeros(2, 4, 4)], TEXTS)
