@@ -1,10 +1,7 @@
-"""Any picture and any words in; labels, overlay and files out."""
+"""Segmenter: images and words of every form; labels, heat maps, attention and warnings."""
 
 import dataclasses
-import errno
-import json
 import logging
-import os
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +10,13 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from ovseg_d2 import files, image_errors
+from ovseg_d2 import image_errors
 from ovseg_d2.clip import attention_to_texts
 from ovseg_d2.config import load_config
 from ovseg_d2.data.images import ImageReadError
 from ovseg_d2.engine.checkpointing import Checkpointer
-from ovseg_d2.files import WriteError
 from ovseg_d2.image_errors import ImageTooLargeError
-from ovseg_d2.segmenter import Segmentation, Segmenter
-from ovseg_d2.viz import Heatmaps
+from ovseg_d2.segmenter import Segmenter
 from ovseg_d2.vocab import Vocabulary
 
 WORDS = "red star, grass | lawn, brick = brick wall"
@@ -38,34 +33,34 @@ def rgb():
     return np.random.default_rng(0).integers(0, 256, (21, 34, 3), np.uint8)
 
 
-def save(tmp_path, picture, name="picture.png", **options):
+def save(tmp_path, image, name="image.png", **options):
     path = tmp_path / name
-    picture = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
-    picture.save(path, **options)
+    image = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    image.save(path, **options)
     return path
 
 
-def test_three_lines(tiny_opts, tmp_path, rgb):
-    picture = save(tmp_path, rgb)
+def test_example_of_the_readme(tiny_opts, tmp_path, rgb):
+    image = save(tmp_path, rgb)
     segment = Segmenter(opts=tiny_opts)
-    paths = segment(str(picture), "red star, grass").save(tmp_path / "out")
+    paths = segment(str(image), "red star, grass").save(tmp_path / "out")
     assert all(path.is_file() for path in paths.values())
 
 
-def test_what_comes_out(segment, rgb):
-    found = segment(rgb, WORDS)
-    assert found.vocabulary.names == ("red star", "grass", "brick")
-    assert found.labels.shape == (21, 34) and found.labels.dtype == np.int64
-    assert np.array_equal(found.image, rgb)
+def test_call_gives_labels_of_the_best_scores(segment, rgb):
+    result = segment(rgb, WORDS)
+    assert result.vocabulary.names == ("red star", "grass", "brick")
+    assert result.labels.shape == (21, 34) and result.labels.dtype == np.int64
+    assert np.array_equal(result.image, rgb)
     batch = {"image": torch.from_numpy(rgb).permute(2, 0, 1), "classes": WORDS}
     scores = segment.model([batch])[0]["sem_seg"]
-    assert np.array_equal(found.labels, scores.argmax(0).numpy())
+    assert np.array_equal(result.labels, scores.argmax(0).numpy())
 
 
 @pytest.mark.parametrize(
     "classes", [{"dog": ["puppy"], "sky": []}, [["dog", "puppy"], "sky"], "dog | puppy; sky"]
 )
-def test_synonyms_reach_the_model_in_every_form(segment, rgb, classes):
+def test_call_takes_synonyms_in_every_form(segment, rgb, classes):
     expected = Vocabulary.from_names(["dog", "sky"], synonyms=[["dog", "puppy"], ["sky"]])
     assert segment(rgb, classes).vocabulary == expected
     assert segment.model.vocabulary_of({"classes": classes}) == expected
@@ -74,36 +69,36 @@ def test_synonyms_reach_the_model_in_every_form(segment, rgb, classes):
 
 
 @pytest.mark.parametrize("classes", [["red star", "grass"], Vocabulary.from_names(["a", "b"])])
-def test_words_of_every_form(segment, rgb, classes):
+def test_call_takes_words_in_every_form(segment, rgb, classes):
     names = classes.names if isinstance(classes, Vocabulary) else tuple(classes)
     assert segment(rgb, classes).vocabulary.names == names
 
 
-def test_words_of_the_config_and_of_the_model(tiny_opts, rgb):
+def test_call_without_words_takes_the_models(tiny_opts, rgb):
     segment = Segmenter(opts=[*tiny_opts, "MODEL.TEXT.CLASSES", "['a', 'b']"])
     assert segment(rgb).vocabulary.names == ("a", "b")
     segment.model.set_vocabulary("c")
     assert segment(rgb).vocabulary.names == ("c",)
 
 
-def test_every_form_of_a_picture_is_the_same_picture(segment, rgb, tmp_path):
+def test_call_takes_files_and_pillow_images(segment, rgb, tmp_path):
     expected = segment(rgb, WORDS)
     path = save(tmp_path, rgb)
     for form in (path, str(path), Image.fromarray(rgb), Image.open(path)):
-        found = segment(form, WORDS)
-        assert np.array_equal(found.image, rgb)
-        assert np.array_equal(found.labels, expected.labels)
+        result = segment(form, WORDS)
+        assert np.array_equal(result.image, rgb)
+        assert np.array_equal(result.labels, expected.labels)
 
 
-def test_a_picture_of_the_shapes_world(segment):
+def test_call_takes_shapes_world_names(segment):
     assert segment("shapes://val/0/3", "red star, grass").labels.shape == (96, 96)
 
 
-def test_grey_transparent_deep_and_turned_files_are_read_as_seen(segment, tmp_path):
+def test_call_reads_grey_transparent_deep_and_turned_files(segment, tmp_path):
     grey = np.array([[0, 10], [200, 255], [7, 8]], np.uint8)
     as_rgb = np.repeat(grey[..., None], 3, axis=2)
-    found = segment(save(tmp_path, grey), WORDS)
-    assert np.array_equal(found.image, as_rgb)
+    result = segment(save(tmp_path, grey), WORDS)
+    assert np.array_equal(result.image, as_rgb)
     deep = save(tmp_path, grey.astype(np.uint16) * 257, "deep.png")
     assert np.array_equal(segment(deep, WORDS).image, as_rgb)
     rgba = np.dstack([as_rgb, np.full((3, 2), 0, np.uint8)])
@@ -114,18 +109,18 @@ def test_grey_transparent_deep_and_turned_files_are_read_as_seen(segment, tmp_pa
     assert np.array_equal(segment(turned, WORDS).image, np.rot90(as_rgb, -1))
 
 
-def test_pil_pictures_are_read_as_files_are(segment, tmp_path):
+def test_call_reads_pillow_images_as_files(segment, tmp_path):
     grey = np.array([[0, 10], [200, 255], [7, 8]], np.uint8)
     as_rgb = np.repeat(grey[..., None], 3, axis=2)
     clear = Image.fromarray(np.dstack([as_rgb, grey * 0 + 128]))
     exif = Image.Exif()
     exif[0x0112] = 8
-    for picture, options in (
+    for image, options in (
         (Image.fromarray(grey), {}),
         (clear, {}),
         (Image.fromarray(as_rgb), {"exif": exif}),
     ):
-        path = save(tmp_path, picture, **options)
+        path = save(tmp_path, image, **options)
         with Image.open(path) as opened:
             assert np.array_equal(segment(opened, WORDS).image, segment(path, WORDS).image)
     with pytest.raises(ValueError, match=r"mode 'I;16' and size \(2, 3\); give pixels of 8 bits"):
@@ -136,24 +131,24 @@ def test_pil_pictures_are_read_as_files_are(segment, tmp_path):
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 50), (50, 1), (7, 9)])
 @pytest.mark.parametrize("min_size", [0, 24])
-def test_small_and_narrow_pictures(tiny_opts, tmp_path, size, min_size):
+def test_call_on_small_and_narrow_images(tiny_opts, tmp_path, size, min_size):
     segment = Segmenter(opts=[*tiny_opts, "INPUT.MIN_SIZE_TEST", str(min_size)])
-    found = segment(np.full((*size, 3), 90, np.uint8), WORDS)
-    assert found.labels.shape == size
-    paths = found.save(tmp_path)
+    result = segment(np.full((*size, 3), 90, np.uint8), WORDS)
+    assert result.labels.shape == size
+    paths = result.save(tmp_path)
     with Image.open(paths["labels"]) as labels:
         assert labels.size == size[::-1]
     with Image.open(paths["overlay"]) as overlay:
         assert overlay.height >= size[0] and overlay.width >= size[1]
 
 
-def test_a_very_long_picture_under_a_size_limit(tiny_opts):
+def test_call_on_a_long_image_under_a_size_limit(tiny_opts):
     opts = ["INPUT.MIN_SIZE_TEST", "24", "INPUT.MAX_SIZE_TEST", "32"]
-    found = Segmenter(opts=[*tiny_opts, *opts])(np.zeros((1, 500, 3), np.uint8), WORDS)
-    assert found.labels.shape == (1, 500)
+    result = Segmenter(opts=[*tiny_opts, *opts])(np.zeros((1, 500, 3), np.uint8), WORDS)
+    assert result.labels.shape == (1, 500)
 
 
-def test_channel_order_of_the_model_changes_nothing(tiny_opts, rgb):
+def test_call_does_not_depend_on_input_format(tiny_opts, rgb):
     torch.manual_seed(0)
     plain = Segmenter(opts=tiny_opts)(rgb, WORDS).labels
     torch.manual_seed(0)
@@ -161,12 +156,12 @@ def test_channel_order_of_the_model_changes_nothing(tiny_opts, rgb):
     assert np.array_equal(bgr, plain) and np.unique(plain).size > 1
 
 
-def test_other_arrays_are_refused(segment):
+def test_call_refuses_arrays(segment):
     with pytest.raises(ValueError, match=r"has shape \(0, 5, 3\); give the name of a file"):
         segment(np.zeros((0, 5, 3), np.uint8), WORDS)
 
 
-def test_arrays_and_tensors_of_every_form(segment, rgb):
+def test_call_takes_arrays_and_tensors(segment, rgb):
     expected = segment(rgb, WORDS)
     floats = torch.from_numpy(rgb).permute(2, 0, 1) / 255
     for form in (floats, floats.permute(1, 2, 0), floats.double().numpy(), rgb.transpose(2, 0, 1)):
@@ -175,10 +170,10 @@ def test_arrays_and_tensors_of_every_form(segment, rgb):
         segment(255 * floats / floats.max(), WORDS)
 
 
-def test_several_images_give_a_list(segment, rgb, tmp_path):
+def test_call_with_several_images_gives_a_list(segment, rgb, tmp_path):
     path = save(tmp_path, rgb)
-    found = segment([str(path), rgb[:5]], WORDS)
-    assert found == [segment(rgb, WORDS), segment(rgb[:5], WORDS)]
+    result = segment([str(path), rgb[:5]], WORDS)
+    assert result == [segment(rgb, WORDS), segment(rgb[:5], WORDS)]
     assert segment((), WORDS) == []
     for strange in ([rgb.tolist()], [3], [None]):
         with pytest.raises(ValueError, match="the image is a (int|NoneType)"):
@@ -187,22 +182,22 @@ def test_several_images_give_a_list(segment, rgb, tmp_path):
         segment.heatmaps([rgb], WORDS)
 
 
-def test_results_can_be_compared(segment, rgb):
-    found = segment(rgb, WORDS)
-    assert found == segment(rgb, WORDS)
-    assert found != segment(rgb[:5], WORDS) and found != segment(rgb, "a, b, c")
-    assert found != dataclasses.replace(found, labels=1 - found.labels) and found != "text"
+def test_results_compare_by_value(segment, rgb):
+    result = segment(rgb, WORDS)
+    assert result == segment(rgb, WORDS)
+    assert result != segment(rgb[:5], WORDS) and result != segment(rgb, "a, b, c")
+    assert result != dataclasses.replace(result, labels=1 - result.labels) and result != "text"
     maps = segment.heatmaps(rgb, WORDS)
     assert maps == segment.heatmaps(rgb, WORDS)
-    assert maps != segment.heatmaps(rgb, "a, b, c") and maps != found
+    assert maps != segment.heatmaps(rgb, "a, b, c") and maps != result
 
 
-def test_addresses_are_refused_as_such(segment):
+def test_call_refuses_addresses(segment):
     with pytest.raises(ImageReadError, match="it is an address, and nothing is downloaded"):
         segment("https://host/image.png", WORDS)
 
 
-def test_maps_that_memory_does_not_suffice_for(segment, rgb, monkeypatch):
+def test_maps_refuse_more_than_memory(segment, rgb, monkeypatch):
     monkeypatch.setattr(image_errors, "available_memory", lambda device: 10)
     monkeypatch.setattr(image_errors, "_ALWAYS_ALLOWED", 20_000)
     for maps in (segment.heatmaps, segment.attention):
@@ -212,7 +207,7 @@ def test_maps_that_memory_does_not_suffice_for(segment, rgb, monkeypatch):
             maps(rgb, "a, b, c, d")
 
 
-def test_files_that_cannot_be_read_are_named(segment, tmp_path):
+def test_call_names_unreadable_files(segment, tmp_path):
     (tmp_path / "empty.png").write_bytes(b"")
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 broken")
     for name, problem in (("none.png", "no such"), ("empty.png", "0 bytes"), ("broken.jpg", "")):
@@ -231,7 +226,7 @@ def test_files_that_cannot_be_read_are_named(segment, tmp_path):
         ("grass, " + "very " * 99 + "tall tree", "very very"),
     ],
 )
-def test_words_that_cannot_be_used_are_refused_before_the_picture_is_read(segment, words, told):
+def test_call_refuses_words_before_reading_the_image(segment, words, told):
     for attempt in (segment.choose_words, lambda words: segment("none.png", words)):
         with pytest.raises(ValueError, match=told) as caught:
             attempt(words)
@@ -242,7 +237,7 @@ def warned(caplog):
     return [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
 
 
-def test_the_small_model_warns_of_each_strange_word_once(caplog, monkeypatch):
+def test_choose_words_warns_once_of_unknown_words(caplog, monkeypatch):
     image = "shapes://dev/0/1"
     monkeypatch.setattr(logging.getLogger("ovseg_d2"), "propagate", True)
     segment = Segmenter(opts=["MODEL.DEVICE", "cpu", "MODEL.TEXT.CLASSES", "['a dog', 'red ring']"])
@@ -257,13 +252,13 @@ def test_the_small_model_warns_of_each_strange_word_once(caplog, monkeypatch):
     assert warned(caplog)[1].startswith("ShapesCLIP has never seen 'a dog': ")
 
 
-def test_larger_models_may_know_every_word(segment, caplog, monkeypatch, rgb):
+def test_choose_words_trusts_larger_models(segment, caplog, monkeypatch, rgb):
     monkeypatch.setattr(logging.getLogger("ovseg_d2"), "propagate", True)
     segment(rgb, "zebra, savanna")
     assert not warned(caplog)
 
 
-def test_weights_are_loaded_and_must_fit(segment, tiny_opts, tmp_path, rgb):
+def test_init_loads_weights(segment, tiny_opts, tmp_path, rgb):
     expected = segment(rgb, WORDS).labels
     Checkpointer(segment.model, str(tmp_path)).save("saved")
     cfg = load_config(None, [*tiny_opts, "MODEL.WEIGHTS", str(tmp_path / "saved.pth")])
@@ -278,11 +273,11 @@ def test_weights_are_loaded_and_must_fit(segment, tiny_opts, tmp_path, rgb):
         Segmenter(cfg)
 
 
-def test_a_config_comes_as_file_or_as_it_is(tiny_opts, tmp_path):
+def test_init_takes_a_file_or_a_config(tiny_opts, tmp_path):
     file = tmp_path / "config.yaml"
     file.write_text("MODEL:\n  TEXT:\n    CLASSES: ['from file']\n")
-    found = Segmenter(file, opts=tiny_opts)
-    assert found.choose_words(None).names == ("from file",)
+    result = Segmenter(file, opts=tiny_opts)
+    assert result.choose_words(None).names == ("from file",)
     with pytest.raises(ValueError, match="opts=.* go with a config file"):
         Segmenter(load_config(None, tiny_opts), opts=["SEED", "1"])
     with pytest.raises(ValueError, match="'cuda:64' is not there"):
@@ -300,31 +295,31 @@ def softmax(scores):
 
 
 @pytest.mark.parametrize("own_scale", [0.0, 7.5])
-def test_heat_maps_of_several_words_are_probabilities(tiny_opts, rgb, own_scale):
+def test_heatmaps_of_several_words_are_probabilities(tiny_opts, rgb, own_scale):
     opts = ["MODEL.MASKCLIP.LOGIT_SCALE", str(own_scale), "INPUT.MIN_SIZE_TEST", "0"]
     segment = Segmenter(opts=[*tiny_opts, *opts])
-    found = segment.heatmaps(rgb, WORDS)
-    assert found.measure == "probability"
-    assert list(found.maps) == ["red star", "grass", "brick"]
-    assert np.array_equal(found.image, rgb)
+    result = segment.heatmaps(rgb, WORDS)
+    assert result.measure == "probability"
+    assert list(result.maps) == ["red star", "grass", "brick"]
+    assert np.array_equal(result.image, rgb)
     scale = own_scale or segment.model.maskclip.tower.logit_scale.item()
     expected = softmax(scale * scores_of(segment, rgb, WORDS))
-    for values, right in zip(found.maps.values(), expected, strict=True):
+    for values, right in zip(result.maps.values(), expected, strict=True):
         assert values.shape == (21, 34) and values.dtype == np.float32
         np.testing.assert_allclose(values, right, atol=1e-5)
-    best = np.stack(list(found.maps.values())).argmax(axis=0)
+    best = np.stack(list(result.maps.values())).argmax(axis=0)
     assert np.array_equal(best, segment(rgb, WORDS).labels)
 
 
-def test_the_heat_map_of_one_word_is_its_cosine(segment, rgb):
-    found = segment.heatmaps(rgb, "red star")
-    assert found.measure == "cosine"
+def test_heatmaps_of_one_word_is_its_cosine(segment, rgb):
+    result = segment.heatmaps(rgb, "red star")
+    assert result.measure == "cosine"
     (expected,) = scores_of(segment, rgb, "red star")
-    np.testing.assert_allclose(found.maps["red star"], expected, atol=1e-6)
+    np.testing.assert_allclose(result.maps["red star"], expected, atol=1e-6)
     assert expected.std() > 0
 
 
-def test_refinement_and_background_leave_heat_maps_as_they_are(tiny_opts, rgb):
+def test_heatmaps_ignore_refinement_and_background(tiny_opts, rgb):
     states = ["MODEL.MASKCLIP.KEY_SMOOTHING", "1.0", "MODEL.MASKCLIP.PROMPT_DENOISING", "0.9"]
     states += ["MODEL.MASKCLIP.BACKGROUND_THRESHOLD", "0.6"]
     words = Vocabulary.from_names(["sky", "wall", "floor"], background=["wall", "floor"])
@@ -338,7 +333,7 @@ def test_refinement_and_background_leave_heat_maps_as_they_are(tiny_opts, rgb):
     assert not np.allclose(*labels)
 
 
-def test_the_best_of_synonyms_counts_where_they_are_kept_apart(tiny_opts, rgb):
+def test_heatmaps_take_the_best_synonym(tiny_opts, rgb):
     segment = Segmenter(opts=[*tiny_opts, "MODEL.TEXT.SYNONYMS", "max"])
     apart = segment.heatmaps(rgb, "grass, lawn, brick").maps
     together = segment.heatmaps(rgb, "grass | lawn, brick").maps
@@ -354,16 +349,16 @@ def test_the_best_of_synonyms_counts_where_they_are_kept_apart(tiny_opts, rgb):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 50), (50, 1), (7, 9)])
-def test_heat_maps_of_small_and_narrow_pictures(segment, tmp_path, size):
+def test_heatmaps_of_small_and_narrow_images(segment, tmp_path, size):
     for words in ("red star", WORDS):
-        found = segment.heatmaps(np.full((*size, 3), 90, np.uint8), words)
-        assert {values.shape for values in found.maps.values()} == {size}
-        for path in found.save(tmp_path).values():
-            with Image.open(path) as picture:
-                assert picture.height >= size[0] and picture.width >= size[1]
+        result = segment.heatmaps(np.full((*size, 3), 90, np.uint8), words)
+        assert {values.shape for values in result.maps.values()} == {size}
+        for path in result.save(tmp_path).values():
+            with Image.open(path) as image:
+                assert image.height >= size[0] and image.width >= size[1]
 
 
-def test_heat_maps_of_another_architecture(tiny_opts, rgb):
+def test_heatmaps_of_another_architecture(tiny_opts, rgb):
     opts = [*tiny_opts, "MODEL.META_ARCHITECTURE", "CLIPPretrain"]
     segment = Segmenter(opts=opts)
     (expected,) = scores_of(segment, rgb, "grass")
@@ -374,85 +369,19 @@ def test_heat_maps_of_another_architecture(tiny_opts, rgb):
         segment.heatmaps(rgb, "grass")
 
 
-@pytest.fixture
-def found():
-    labels = np.array([[0, 0, 0, 2], [0, 2, 0, 0]])
-    image = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
-    return Segmentation(image, labels, Vocabulary.from_names(["sky", "sea", "sand"]))
-
-
-def test_shares_and_masks(found):
-    assert list(found.shares.items()) == [("sky", 0.75), ("sand", 0.25)]
-    assert np.array_equal(found.mask("Sand"), found.labels == 2)
-    assert not found.mask("sea").any()
-    with pytest.raises(ValueError, match="'tree' is not a class"):
-        found.mask("tree")
-
-
-def test_saved_files(found, tmp_path):
-    paths = found.save(tmp_path / "new", "name")
-    assert {key: path.name for key, path in paths.items()} == {
-        "overlay": "name_overlay.png",
-        "labels": "name_labels.png",
-        "json": "name.json",
-    }
-    assert {path.name for path in (tmp_path / "new").iterdir()} == {p.name for p in paths.values()}
-    with Image.open(paths["labels"]) as labels:
-        assert np.array_equal(np.asarray(labels), found.labels)
-    with Image.open(paths["overlay"]) as overlay, found.overlay() as drawn:
-        assert np.array_equal(np.asarray(overlay), np.asarray(drawn))
-    assert json.loads(paths["json"].read_text()) == {
-        "height": 2,
-        "width": 4,
-        "classes": ["sky", "sea", "sand"],
-        "shares": {"sky": 0.75, "sand": 0.25},
-    }
-
-
-def test_heat_maps_are_saved_beside_the_segmentation(found, tmp_path):
-    values = np.array([[0, 1, 0, 0], [0, 0, 0.5, 0.5]], np.float32)
-    heatmaps = Heatmaps(found.image, {"sky": values, "salt sea": 1 - values}, "probability")
-    paths = found.save(tmp_path, "name", heatmaps=heatmaps)
-    files = {"name_heatmap_sky.png", "name_heatmap_salt-sea.png"}
-    assert {path.name for path in tmp_path.iterdir()} == {p.name for p in paths.values()} | files
-    summary = json.loads(paths["json"].read_text())
-    assert summary["shares"] == {"sky": 0.75, "sand": 0.25}
-    sky, sea = ("name_heatmap_sky.png", "name_heatmap_salt-sea.png")
-    assert summary["heatmaps"] == {
-        "measure": "probability",
-        "words": {
-            "sky": {"file": sky, "min": 0.0, "max": 1.0, "mean": 0.25},
-            "salt sea": {"file": sea, "min": 0.0, "max": 1.0, "mean": 0.75},
-        },
-    }
-
-
-def test_a_full_disk_costs_nothing_that_was_there(found, tmp_path, monkeypatch):
-    found.save(tmp_path)
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-
-    def full(_):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(files.os, "fsync", full)
-    with pytest.raises(WriteError, match="cannot write .*_overlay.png: the disk is full"):
-        found.save(tmp_path)
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
-
-
-def test_attention_to_words_is_that_of_the_towers_class_token(tiny_opts):
+def test_attention_is_that_of_the_class_token(tiny_opts):
     segment = Segmenter(load_config(None, tiny_opts))
     image = np.random.default_rng(0).integers(0, 256, (20, 36, 3), np.uint8)
-    found = segment.attention(image, "a red star, grass")
-    assert found.measure == "attention" and list(found.maps) == ["a red star", "grass"]
+    result = segment.attention(image, "a red star, grass")
+    assert result.measure == "attention" and list(result.maps) == ["a red star", "grass"]
     tower = segment.model.text_bank.tower
     pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float()
     text_embeds = segment.model.text_bank.embed(["a red star", "grass"])
     maps = attention_to_texts(tower, tower.normalize(pixels), text_embeds)
-    assert maps.shape == (2, 3, 5)  # patches of 8, the last of each side hanging over
-    # Of the padded picture, whose lower and right rest is cut off.
+    assert maps.shape == (2, 3, 5)  # patches of 8; the image is padded to whole ones
+    # The maps cover the padded image; they are resized and cut.
     resized = F.interpolate(maps[None], (24, 40), mode="bilinear")[0, :, :20, :36]
-    for own, expected in zip(found.maps.values(), resized, strict=True):
+    for own, expected in zip(result.maps.values(), resized, strict=True):
         torch.testing.assert_close(torch.from_numpy(own), expected)
     assert maps.min() >= 0 and not torch.allclose(maps[0], maps[1])
 
@@ -460,12 +389,12 @@ def test_attention_to_words_is_that_of_the_towers_class_token(tiny_opts):
 EXAMPLE = Path(__file__).resolve().parents[1] / "datasets" / "examples" / "shapes.png"
 
 
-def test_shapes_clip_says_once_that_it_knows_no_photographs(tmp_path, rgb, caplog, monkeypatch):
+def test_shapes_clip_warns_once_of_photographs(tmp_path, rgb, caplog, monkeypatch):
     monkeypatch.setattr(logging.getLogger("ovseg_d2"), "propagate", True)
     segment = Segmenter(opts=["MODEL.DEVICE", "cpu"])
     for known in ("shapes://dev/0/3", EXAMPLE, str(EXAMPLE)):
-        found = segment(known, "red star, grass")
-        segment.heatmaps(found.image, "red star")
+        result = segment(known, "red star, grass")
+        segment.heatmaps(result.image, "red star")
     (tmp_path / "copy.png").write_bytes(EXAMPLE.read_bytes())
     segment(tmp_path / "copy.png", "red star, grass")
     assert caplog.text == ""
@@ -479,20 +408,20 @@ def test_shapes_clip_says_once_that_it_knows_no_photographs(tmp_path, rgb, caplo
 
 
 @pytest.mark.parametrize("method", ["heatmaps", "attention"])
-def test_arrays_without_a_name_are_told_of_too(method, rgb, caplog, monkeypatch):
+def test_shapes_clip_warns_of_arrays(method, rgb, caplog, monkeypatch):
     monkeypatch.setattr(logging.getLogger("ovseg_d2"), "propagate", True)
     getattr(Segmenter(opts=["MODEL.DEVICE", "cpu"]), method)(rgb, "red star, grass")
     assert "an image without a file name is not of the Shapes world" in caplog.text
 
 
-def test_other_towers_are_not_told_of_photographs(segment, rgb, caplog, monkeypatch):
+def test_other_towers_do_not_warn_of_photographs(segment, rgb, caplog, monkeypatch):
     monkeypatch.setattr(logging.getLogger("ovseg_d2"), "propagate", True)
     caplog.clear()
     segment(rgb, "red star, grass")
     assert caplog.text == ""
 
 
-def test_one_class_alone_says_nothing(segment, rgb, caplog, monkeypatch):
+def test_call_warns_of_one_class_alone(segment, rgb, caplog, monkeypatch):
     monkeypatch.setattr(logging.getLogger("ovseg_d2"), "propagate", True)
     caplog.clear()
     segment.heatmaps(rgb, "red star")  # a cosine, which means something by itself

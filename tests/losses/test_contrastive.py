@@ -50,13 +50,13 @@ def test_worked_value_is_symmetric():
         assert loss.item() == pytest.approx(expected, abs=1e-6)
 
 
-def test_a_single_pair_has_nothing_to_learn_from():
+def test_single_pair_has_no_loss():
     assert contrastive_loss(torch.eye(1), -torch.eye(1), torch.tensor(5.0)).item() == 0
 
 
 @pytest.mark.parametrize("count", [2, 7])
 @pytest.mark.parametrize("scale", [1.0, 14.3, 100.0])
-def test_equals_the_papers_loops(count, scale):
+def test_equals_the_loops_of_the_paper(count, scale):
     images, texts = embeds(count), embeds(count)
     expected = loss_by_loops(images, texts, scale)
     loss = contrastive_loss(images, texts, torch.tensor(scale, dtype=torch.float64))
@@ -77,20 +77,20 @@ def test_equal_captions_are_no_negatives(ids):
         assert loss.item() == 0
 
 
-def test_equal_captions_do_not_push_their_pictures_away():
+def test_equal_captions_do_not_push_their_images_away():
     images, texts = embeds(3), embeds(3)
     images.requires_grad_()
     texts = texts[[0, 0, 1]]
     scale = torch.tensor(3.0, dtype=torch.float64)
     contrastive_loss(images, texts, scale, torch.tensor([4, 4, 8])).backward()
     assert torch.isfinite(images.grad).all()
-    # Pictures 0 and 1 learn alike: towards their caption, away from the other one.
+    # Images 0 and 1 learn alike: towards their caption, away from the other one.
     for grad in images.grad[:2]:
         assert grad @ texts[0] < 0 < grad @ (texts[2] - texts[0])
 
 
 @pytest.mark.parametrize("num_texts", [1, 2])
-def test_a_batch_without_any_negative_teaches_nothing(num_texts):
+def test_batch_without_negatives_has_zero_gradients(num_texts):
     images, texts = embeds(3).requires_grad_(), embeds(3 * num_texts).view(3, num_texts, 6)
     texts.requires_grad_()
     ids = torch.full((3, num_texts), 8)
@@ -113,7 +113,7 @@ def test_gradients_reach_both_sides_and_the_scale():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_half_precision_is_computed_in_float(dtype):
+def test_half_precision_is_computed_in_float32(dtype):
     images, texts = embeds(4).to(dtype), embeds(4).to(dtype)
     scale = torch.tensor(10.0, dtype=dtype)
     with torch.autocast("cpu", torch.bfloat16):
@@ -124,19 +124,19 @@ def test_half_precision_is_computed_in_float(dtype):
 
 
 @pytest.mark.parametrize("shapes", [((3, 4), (2, 4)), ((3, 4), (3, 5)), ((4,), (4,))])
-def test_unequal_shapes(shapes):
+def test_refuses_shapes(shapes):
     with pytest.raises(ValueError, match="give each image the same number of texts"):
         contrastive_loss(*(torch.ones(shape) for shape in shapes), torch.tensor(1.0))
 
 
 @pytest.mark.parametrize("shape", [(2,), (1,), (3, 1), ()])
-def test_unequal_ids(shape):
+def test_refuses_text_ids(shape):
     ids = torch.zeros(shape, dtype=torch.long)
     with pytest.raises(ValueError, match=r"text_ids .* must be \(3,\): give one id for each text"):
         contrastive_loss(torch.ones(3, 4), torch.ones(3, 4), torch.tensor(1.0), ids)
 
 
-def test_several_texts_an_image_by_loops():
+def test_several_texts_an_image_equal_loops():
     """Each text is a right answer; wrong are the texts that an image was not given."""
     images, texts = embeds(3), torch.stack([embeds(3), embeds(3)], dim=1)
     ids = [[0, 1], [1, 2], [3, 3]]
@@ -160,17 +160,17 @@ def test_several_texts_an_image_by_loops():
     assert loss.item() == pytest.approx(total / 12, rel=1e-9)
 
 
-def test_without_ids_an_images_own_texts_are_still_no_negatives():
+def test_texts_of_one_image_are_no_negatives():
     images, texts = embeds(3), torch.stack([embeds(3), embeds(3)], dim=1)
     scale = torch.tensor(4.0, dtype=torch.float64)
     loss = contrastive_loss(images, texts, scale)
     ids = torch.arange(6).view(3, 2)
     assert loss.item() == contrastive_loss(images, texts, scale, ids).item()
-    own = [contrastive_loss(images, texts[:, [m]], scale).item() for m in range(2)]
-    assert loss.item() > sum(own) / 2  # more negatives for each image
+    single_losses = [contrastive_loss(images, texts[:, [m]], scale).item() for m in range(2)]
+    assert loss.item() > sum(single_losses) / 2  # more negatives for each image
 
 
-def test_a_single_process_gathers_its_own():
+def test_gather_with_grad_in_a_single_process():
     values = torch.randn(3, 2)
     assert gather_with_grad(values) is values
 
@@ -191,7 +191,7 @@ def test_contrastive_loss_in_two_processes_equals_one(run_in_two_processes):
         torch.testing.assert_close(report["gathered_grad"], torch.full((3, 2), 3.0))
 
 
-def test_texts_that_are_wrong_for_one_image_push_it_alone():
+def test_negative_embeds_count_for_their_image_alone():
     images, texts = embeds(3), embeds(3)
     wrong = torch.stack([embeds(2) for _ in range(3)])
     mask = torch.tensor([[True, True], [True, False], [False, False]])

@@ -16,7 +16,7 @@ def test_focal_worked_value():
     assert loss.tolist() == pytest.approx([expected], rel=1e-5)
 
 
-def test_focal_with_no_power_is_cross_entropy():
+def test_focal_with_gamma_0_is_cross_entropy():
     logits, truth = torch.randn(3, 7), torch.rand(3, 7) > 0.5
     expected = torch.nn.functional.binary_cross_entropy_with_logits(
         logits, truth.float(), reduction="none"
@@ -31,7 +31,7 @@ def test_dice_worked_value():
 
 
 @pytest.mark.parametrize(("logit", "inside", "expected"), [(99.0, 9, 0), (-99.0, 0, 0)])
-def test_dice_of_what_is_right(logit, inside, expected):
+def test_dice_of_right_masks_is_0(logit, inside, expected):
     truth = torch.arange(9)[None] < inside
     assert dice_loss(torch.full((1, 9), logit), truth).item() == expected
 
@@ -47,13 +47,13 @@ def focal_by_loops(logits, truth, alpha, gamma):
 
 def dice_by_loops(logits, truth):
     probs = [1 / (1 + math.exp(-logit)) for logit in logits.tolist()]
-    inside = [float(each) for each in truth.tolist()]
+    inside = [float(pixel) for pixel in truth.tolist()]
     overlap = sum(p * g for p, g in zip(probs, inside, strict=True))
     return 1 - (2 * overlap + 1) / (sum(probs) + sum(inside) + 1)
 
 
 @pytest.mark.parametrize(("alpha", "gamma"), [(0.25, 2.0), (0.6, 1.5)])
-def test_all_pairs_by_loops(alpha, gamma):
+def test_pairwise_losses_equal_loops(alpha, gamma):
     logits, truth = 3 * torch.randn(4, 11), torch.rand(3, 11) > 0.6
     focal = pairwise_focal_loss(logits, truth, alpha=alpha, gamma=gamma)
     dice = pairwise_dice_loss(logits, truth)
@@ -62,14 +62,14 @@ def test_all_pairs_by_loops(alpha, gamma):
         for n in range(3):
             expected = focal_by_loops(logits[q], truth[n], alpha, gamma)
             assert focal[q, n].item() == pytest.approx(expected, rel=1e-4)
-            own = focal_loss(logits[[q]], truth[[n]], alpha=alpha, gamma=gamma)
-            assert own.item() == pytest.approx(expected, rel=1e-4)
+            single = focal_loss(logits[[q]], truth[[n]], alpha=alpha, gamma=gamma)
+            assert single.item() == pytest.approx(expected, rel=1e-4)
             expected = dice_by_loops(logits[q], truth[n])
             assert dice[q, n].item() == pytest.approx(expected, rel=1e-4)
             assert dice_loss(logits[[q]], truth[[n]]).item() == pytest.approx(expected, rel=1e-4)
 
 
-def test_sure_predictions_stay_finite_and_are_judged_in_float32():
+def test_large_logits_give_finite_float32():
     logits = torch.tensor([[200.0, -200.0]], dtype=torch.float16)
     for truth in ([[1.0, 0.0]], [[0.0, 1.0]]):
         for loss in (focal_loss, dice_loss, pairwise_focal_loss, pairwise_dice_loss):
@@ -79,7 +79,7 @@ def test_sure_predictions_stay_finite_and_are_judged_in_float32():
     assert focal_loss(logits, torch.tensor([[0.0, 1.0]])).item() == pytest.approx(100)
 
 
-def test_no_masks_at_all():
+def test_losses_without_masks():
     nothing, masks = torch.zeros(0, 5, requires_grad=True), torch.zeros(3, 5)
     assert focal_loss(nothing, nothing).shape == dice_loss(nothing, nothing).shape == (0,)
     assert pairwise_focal_loss(masks, nothing).shape == (3, 0)
@@ -88,12 +88,12 @@ def test_no_masks_at_all():
 
 @pytest.mark.parametrize("loss", [focal_loss, dice_loss, pairwise_focal_loss, pairwise_dice_loss])
 @pytest.mark.parametrize("shapes", [((2, 4), (2, 5)), ((2, 0), (2, 0)), ((4,), (4,))])
-def test_shapes_that_do_not_fit(loss, shapes):
+def test_refuses_shapes(loss, shapes):
     with pytest.raises(ValueError, match="resize them to one size"):
         loss(torch.zeros(shapes[0]), torch.zeros(shapes[1]))
 
 
-def test_pixels_that_do_not_count_are_as_if_cut_out():
+def test_counted_equals_cut_out_pixels():
     logits, truth = torch.randn(4, 12), torch.rand(4, 12) > 0.5
     counted = torch.rand(12) > 0.4
     kept = logits[:, counted], truth[:, counted]

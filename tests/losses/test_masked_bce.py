@@ -19,7 +19,7 @@ def test_worked_value():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_by_loops(dtype):
+def test_equals_loops(dtype):
     logits = torch.randn(2, 3, 4, 5).to(dtype)
     targets, covered = (torch.rand(2, 3, 4, 5) > 0.5), torch.rand(2, 4, 5) > 0.6
     terms = []
@@ -40,7 +40,7 @@ def test_only_covered_pixels_have_a_gradient():
     assert (logits.grad != 0).nonzero().tolist() == [[0, 0, 1, 2], [0, 1, 1, 2]]
 
 
-def test_nothing_covered_is_a_zero_with_a_gradient():
+def test_nothing_covered_has_zero_gradients():
     logits = torch.randn(2, 3, 4, 4, requires_grad=True)
     loss = masked_bce_loss(logits, torch.zeros(2, 3, 4, 4), torch.zeros(2, 4, 4, dtype=torch.bool))
     loss.backward()
@@ -51,6 +51,6 @@ def test_nothing_covered_is_a_zero_with_a_gradient():
 @pytest.mark.parametrize(
     ("targets", "covered"), [((1, 2, 3, 4), (1, 3, 3)), ((1, 2, 4, 4), (1, 3, 4))]
 )
-def test_unequal_shapes(targets, covered):
+def test_refuses_shapes(targets, covered):
     with pytest.raises(ValueError, match="resize them to one size"):
         masked_bce_loss(torch.ones(1, 2, 3, 4), torch.ones(targets), torch.ones(covered).bool())

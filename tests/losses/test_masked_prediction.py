@@ -19,7 +19,7 @@ def loss_by_loops(student, teacher, student_temperature, teacher_temperature, ce
     return total / len(student)
 
 
-def test_equals_the_loops():
+def test_soft_code_loss_equals_loops():
     student, teacher = torch.randn(5, 4).double(), torch.randn(5, 4).double()
     center = torch.randn(4).double()
     loss = soft_code_loss(
@@ -31,7 +31,7 @@ def test_equals_the_loops():
     assert plain.item() == pytest.approx(loss_by_loops(student, teacher, 0.5, 0.3, [0.0] * 4))
 
 
-def test_worked_by_hand():
+def test_soft_code_loss_worked_value():
     # Two codes, targets of 3/4 and 1/4, a student that cannot tell: log 2.
     teacher = torch.tensor([[math.log(3.0), 0.0]])
     torch.testing.assert_close(soft_codes(teacher, 1.0), torch.tensor([[0.75, 0.25]]))
@@ -39,7 +39,7 @@ def test_worked_by_hand():
     assert loss.item() == pytest.approx(math.log(2))
 
 
-def test_only_the_student_learns():
+def test_soft_code_loss_trains_the_student_alone():
     student = torch.randn(6, 3, requires_grad=True)
     teacher = torch.randn(6, 3, requires_grad=True)
     loss = soft_code_loss(student, teacher, student_temperature=0.2, teacher_temperature=0.1)
@@ -50,7 +50,7 @@ def test_only_the_student_learns():
     torch.testing.assert_close(student.grad, expected.detach())
 
 
-def test_a_code_that_always_wins_is_centred_away():
+def test_soft_codes_subtract_the_center():
     logits = torch.randn(50, 4) + torch.tensor([9.0, 0.0, 0.0, 0.0])
     assert (soft_codes(logits, 1.0).argmax(1) == 0).all()
     centred = soft_codes(logits, 1.0, logits.mean(dim=0))
@@ -58,27 +58,27 @@ def test_a_code_that_always_wins_is_centred_away():
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_is_summed_in_single(dtype):
+def test_soft_code_loss_is_float32(dtype):
     student, teacher = torch.randn(5, 9), torch.randn(5, 9)
     loss = soft_code_loss(student.to(dtype), teacher.to(dtype))
     assert loss.dtype == torch.float32
     assert loss.item() == pytest.approx(soft_code_loss(student, teacher).item(), rel=0.1)
 
 
-def test_nothing_hidden_teaches_nothing():
+def test_losses_without_patches_are_0():
     logits = torch.zeros(0, 3, requires_grad=True)
     loss = soft_code_loss(logits, torch.zeros(0, 3)) + pixel_loss(logits, torch.zeros(0, 3))
     loss.backward()
     assert loss.item() == 0 and logits.grad.shape == (0, 3)
 
 
-def test_pixels_by_their_squared_error():
+def test_pixel_loss_is_the_mean_squared_error():
     guesses, pixels = torch.randn(4, 6), torch.randn(4, 6)
     expected = sum(float(d) ** 2 for d in (guesses - pixels).flatten()) / 24
     assert pixel_loss(guesses, pixels).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_what_does_not_fit_is_refused():
+def test_refuses_bad_input():
     with pytest.raises(ValueError, match=r"both be \(M, P\): compare the same patches"):
         soft_code_loss(torch.zeros(2, 3), torch.zeros(2, 4))
     with pytest.raises(ValueError, match="must be of one shape"):

@@ -12,17 +12,17 @@ LABELS = torch.tensor([[[0, 2, 255, 1], [1, 255, 0, 0]]])
 
 def by_loops(logits: torch.Tensor) -> list[float]:
     logits = F.interpolate(logits, (2, 4), mode="bilinear", align_corners=False)
-    found = []
+    result = []
     for i in range(2):
         for j in range(4):
             label = int(LABELS[0, i, j])
             if label != 255:
                 scores = logits[0, :, i, j].tolist()
-                found.append(math.log(sum(math.exp(s) for s in scores)) - scores[label])
-    return found
+                result.append(math.log(sum(math.exp(s) for s in scores)) - scores[label])
+    return result
 
 
-def test_the_mean_is_over_pixels_that_have_a_label():
+def test_mean_is_over_labelled_pixels():
     logits = torch.randn(1, 3, 1, 2)
     values = by_loops(logits)
     assert len(values) == 6
@@ -34,12 +34,12 @@ def test_the_mean_is_over_pixels_that_have_a_label():
     )
 
 
-def test_nothing_to_learn_is_zero_with_gradients():
+def test_nothing_labelled_has_zero_gradients():
     logits = torch.randn(2, 3, 2, 2, requires_grad=True)
     loss = pixel_cross_entropy_loss(logits, torch.full((2, 4, 4), 7), ignore=7)
     loss.backward()
     assert loss.item() == 0 and logits.grad is not None and not logits.grad.any()
 
 
-def test_half_precision_logits_are_summed_in_full():
+def test_half_precision_is_summed_in_float32():
     assert pixel_cross_entropy_loss(torch.randn(1, 3, 1, 2).half(), LABELS).dtype == torch.float32

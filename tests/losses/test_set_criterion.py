@@ -25,7 +25,7 @@ def given(*matches: tuple[list[int], list[int]]) -> Callable[..., list[Match]]:
 
 
 @pytest.mark.parametrize("subcase_id", ["basic", "different_sizes", "no_object_weight_0"])
-def test_official_numbers(parity: Callable[[str], Any], subcase_id: str) -> None:
+def test_equals_the_official_code(parity: Callable[[str], Any], subcase_id: str) -> None:
     call = parity("maskformer_criterion").subcases[subcase_id]
     about, weights = call.args, call.args["loss_weights"]
     matcher = HungarianMatcher(about["cost_class"], about["cost_mask"], about["cost_dice"])
@@ -75,7 +75,7 @@ def test_worked_value():
     assert losses["loss_dice"].item() == pytest.approx(1 - (2 * 1 + 1) / (1.5 + 2 + 1))
 
 
-def test_by_loops():
+def test_equals_loops():
     """Two layers, matched differently; one image is full, the other has more proposals."""
     weights = {"no_object_weight": 0.3, "class_weight": 2.0, "mask_weight": 5.0, "dice_weight": 3.0}
     layers = [(torch.randn(2, 3, 5), torch.randn(2, 3, 4, 4)) for _ in range(2)]
@@ -92,14 +92,14 @@ def test_by_loops():
         entropy = total = by_mask = by_dice = 0.0
         for image in range(2):
             for query in range(3):
-                found = match[image].get(query)
-                wanted = 4 if found is None else int(ids[image][found])
-                weight = 0.3 if found is None else 1.0
+                result = match[image].get(query)
+                wanted = 4 if result is None else int(ids[image][result])
+                weight = 0.3 if result is None else 1.0
                 row = logits[image, query]
                 entropy += weight * (row.logsumexp(0) - row[wanted]).item()
                 total += weight
-                if found is not None:
-                    pair = masks[image, query].view(1, -1), truth[image][found].view(1, -1)
+                if result is not None:
+                    pair = masks[image, query].view(1, -1), truth[image][result].view(1, -1)
                     by_mask += focal_loss(*pair).item() / 4
                     by_dice += dice_loss(*pair).item() / 4
         assert losses[f"loss_ce{suffix}"].item() == pytest.approx(2 * entropy / total, rel=1e-5)
@@ -107,7 +107,7 @@ def test_by_loops():
         assert losses[f"loss_dice{suffix}"].item() == pytest.approx(3 * by_dice, rel=1e-5)
 
 
-def test_masks_are_judged_at_their_own_size():
+def test_masks_are_compared_at_their_size():
     masks = torch.randn(1, 1, 3, 4)
     truth = torch.rand(1, 9, 16) > 0.5
     losses = SetCriterion(matcher=given(([0], [0])), mask_weight=1.0)(
@@ -144,18 +144,18 @@ def test_more_objects_than_proposals():
     losses = SetCriterion(matcher=given(([0, 1], [4, 2])))([(logits, masks)], [ids], [truth])
     entropies = -logits[0].log_softmax(-1)[[0, 1], ids[[4, 2]]]
     assert losses["loss_ce"].item() == pytest.approx(entropies.mean().item())
-    own = dice_loss(masks[0].flatten(1), truth[[4, 2]].flatten(1)).sum().item()
-    assert losses["loss_dice"].item() == pytest.approx(own / 5)
+    expected_dice = dice_loss(masks[0].flatten(1), truth[[4, 2]].flatten(1)).sum().item()
+    assert losses["loss_dice"].item() == pytest.approx(expected_dice / 5)
 
 
-def test_half_precision_is_judged_in_float32():
+def test_half_precision_is_computed_in_float32():
     logits, masks = torch.randn(1, 3, 4).half(), 50 * torch.randn(1, 3, 8, 8).half()
     arguments = [torch.tensor([1])], [torch.rand(1, 8, 8) > 0.5]
     criterion = SetCriterion(matcher=HungarianMatcher())
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = criterion([(logits, masks)], *arguments)
+        result = criterion([(logits, masks)], *arguments)
     expected = criterion([(logits.float(), masks.float())], *arguments)
-    for name, loss in found.items():
+    for name, loss in result.items():
         assert loss.dtype == torch.float32
         assert loss.item() == pytest.approx(expected[name].item(), rel=1e-6)
 
@@ -170,8 +170,8 @@ def test_set_criterion_in_two_processes_equals_one(run_in_two_processes):
         assert expected[1].any()
         assert expected[2].any() == (name != "nowhere")
         for report in reports:
-            for found, wanted in zip(report[name], expected, strict=True):
-                torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)
+            for result, wanted in zip(report[name], expected, strict=True):
+                torch.testing.assert_close(result, wanted, rtol=1e-5, atol=1e-6)
 
 
 # --- what it refuses ---
@@ -186,15 +186,15 @@ def test_set_criterion_in_two_processes_equals_one(run_in_two_processes):
         ([[-1, 2], []], [2, 0], r"hold \[-1, 2\].*leave ignored regions out"),
     ],
 )
-def test_objects_that_do_not_fit(ids, masks, words):
+def test_refuses_objects(ids, masks, words):
     criterion = SetCriterion(matcher=HungarianMatcher())
     predictions = [(torch.zeros(2, 5, 4), torch.zeros(2, 5, 4, 4))]
-    gt_ids = [torch.tensor(each).long() for each in ids]
+    gt_ids = [torch.tensor(row).long() for row in ids]
     with pytest.raises(ValueError, match=words):
         criterion(predictions, gt_ids, [torch.zeros(count, 4, 4) > 0 for count in masks])
 
 
-def test_negative_weights():
+def test_refuses_negative_weights():
     with pytest.raises(ValueError, match="are -0.1, 1.0, 20.0, 1.0; give numbers of at least 0"):
         SetCriterion(matcher=HungarianMatcher(), no_object_weight=-0.1)
 
@@ -214,4 +214,6 @@ def test_ignored_pixels_have_no_loss_and_no_gradient():
     sum(losses.values()).backward()
     assert mask_logits.grad[..., :4].any() and not mask_logits.grad[..., 4:].any()
     with pytest.raises(ValueError, match=r"ignored pixels are of .*\(4, 4\).*of its masks' size"):
-        criterion([(class_logits, mask_logits)], ids, gt_masks, [each[:, :4] for each in ignored])
+        criterion(
+            [(class_logits, mask_logits)], ids, gt_masks, [pixels[:, :4] for pixels in ignored]
+        )

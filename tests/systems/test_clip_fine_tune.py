@@ -23,14 +23,14 @@ def build(**options):
 
 
 def labels():
-    found = torch.tensor([0, 2, 4])[torch.randint(0, 3, (2, 8, 12))]
-    found[0, :3] = UNLABELLED
-    found[1, :, :2] = 255
-    return found
+    result = torch.tensor([0, 2, 4])[torch.randint(0, 3, (2, 8, 12))]
+    result[0, :3] = UNLABELLED
+    result[1, :, :2] = 255
+    return result
 
 
 @pytest.mark.parametrize("options", [{}, {"mapper": "mlp", "logit_scale": 9.0}])
-def test_unseen_classes_are_no_rivals(options):
+def test_forward_leaves_unseen_classes_out(options):
     system, given = build(**options), labels()
     logits = system.segmenter(IMAGES, TEXTS.embeds)[:, [0, 2, 4]]
     logits = F.interpolate(logits, (8, 12), mode="bilinear", align_corners=False).log_softmax(1)
@@ -42,13 +42,13 @@ def test_unseen_classes_are_no_rivals(options):
         for j in range(12)
         if int(given[b, i, j]) in place
     ]
-    found = system(IMAGES, TEXTS, given, unseen_ids=(3, 1))["loss_sem_seg"]
-    torch.testing.assert_close(found, torch.stack(losses).mean())
-    found.backward()
+    result = system(IMAGES, TEXTS, given, unseen_ids=(3, 1))["loss_sem_seg"]
+    torch.testing.assert_close(result, torch.stack(losses).mean())
+    result.backward()
     assert all(p.grad is not None for p in system.parameters())
 
 
-def test_bad_input():
+def test_forward_refuses_bad_input():
     system = build()
     with pytest.raises(ValueError, match=r"unseen classes \[2\]"):
         system(IMAGES, TEXTS, labels(), unseen_ids=(2,))

@@ -25,7 +25,7 @@ def images_of(count: int, size: int = 16) -> torch.Tensor:
 
 
 def loss_by_loops(tower: CLIPTower, images: torch.Tensor, captions: list[str]) -> float:
-    """Each picture against all different captions of the batch, and the other way round."""
+    """Each image against all different captions of the batch, and the other way round."""
     with torch.no_grad():
         image_embeds = tower.encode_image(tower.normalize(images))
         text_embeds = torch.cat([tower.encode_text(tower.tokenize([c])) for c in captions])
@@ -46,7 +46,7 @@ def loss_by_loops(tower: CLIPTower, images: torch.Tensor, captions: list[str]) -
         ["grass", "grass", "grass"],
     ],
 )
-def test_loss_of_a_batch(tower: CLIPTower, captions: list[str]) -> None:
+def test_forward_equals_loops(tower: CLIPTower, captions: list[str]) -> None:
     images = images_of(3)
     losses = CLIPPretrain(tower)(images, [[caption] for caption in captions])
     assert list(losses) == ["loss_contrastive"]
@@ -55,24 +55,24 @@ def test_loss_of_a_batch(tower: CLIPTower, captions: list[str]) -> None:
     assert loss.item() == pytest.approx(loss_by_loops(tower, images, captions), abs=1e-5)
 
 
-def test_several_captions_join_one_loss(tower: CLIPTower) -> None:
+def test_forward_with_several_captions(tower: CLIPTower) -> None:
     images = images_of(2)
     captions = [["grass", "a red star", "sand"], ["water", "grass", "sand"]]
     loss = CLIPPretrain(tower)(images, captions)["loss_contrastive"].item()
     with torch.no_grad():
         image_embeds = tower.encode_image(tower.normalize(images))
-        texts = torch.stack([tower.encode_text(tower.tokenize(each)) for each in captions])
+        texts = torch.stack([tower.encode_text(tower.tokenize(row)) for row in captions])
     ids = torch.tensor([[0, 1, 2], [3, 0, 2]])
     expected = contrastive_loss(image_embeds, texts, tower.logit_scale, ids)
     assert loss == pytest.approx(expected.item(), abs=1e-5)
 
 
-def test_texts_that_the_tower_cannot_tell_apart_are_equal(tower: CLIPTower) -> None:
+def test_forward_takes_equal_tokens_for_equal_texts(tower: CLIPTower) -> None:
     loss = CLIPPretrain(tower)(images_of(2), [["Grass"], ["  grass "]])["loss_contrastive"]
     assert loss.item() == 0
 
 
-def test_each_text_is_encoded_once(tower: CLIPTower, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forward_encodes_each_text_once(tower: CLIPTower, monkeypatch: pytest.MonkeyPatch) -> None:
     batches = []
     encode_text = tower.encode_text
 
@@ -85,7 +85,7 @@ def test_each_text_is_encoded_once(tower: CLIPTower, monkeypatch: pytest.MonkeyP
     assert batches == [3]
 
 
-def test_gradients_reach_both_towers_and_the_scale(tower: CLIPTower) -> None:
+def test_forward_trains_both_towers_and_the_scale(tower: CLIPTower) -> None:
     model = CLIPPretrain(tower)
     model(images_of(3), [["grass"], ["sand"], ["grass"]])["loss_contrastive"].backward()
     for name, parameter in model.named_parameters():
@@ -95,8 +95,8 @@ def test_gradients_reach_both_towers_and_the_scale(tower: CLIPTower) -> None:
         assert tower.model.get_parameter(name).grad.abs().sum() > 0, name
 
 
-def test_equal_seeds_train_equal_weights(tower: CLIPTower) -> None:
-    """Texts that many pictures share: their gradients are added in one order, to the last bit."""
+def test_forward_gradients_are_deterministic(tower: CLIPTower) -> None:
+    """Texts that many images share: their gradients are added in one order, to the last bit."""
     words = [f"a {colour} {shape}" for colour in ("red", "blue") for shape in ("star", "ring")]
     images = images_of(64)
     captions = [[words[i % 4], *words] * 12 for i in range(64)]
@@ -106,11 +106,11 @@ def test_equal_seeds_train_equal_weights(tower: CLIPTower) -> None:
     for _ in range(8):
         loss = CLIPPretrain(tower)(images, captions, wrong)["loss_contrastive"]
         runs.append(torch.autograd.grad(loss, weight)[0])
-    assert all(torch.equal(each, runs[0]) for each in runs)
+    assert all(torch.equal(grad, runs[0]) for grad in runs)
 
 
 @pytest.mark.parametrize(("before", "after"), [(9.0, math.log(100)), (2.0, 2.0)])
-def test_scale_stays_below_ln_100(tower: CLIPTower, before: float, after: float) -> None:
+def test_logit_scale_is_at_most_100(tower: CLIPTower, before: float, after: float) -> None:
     model = CLIPPretrain(tower)
     tower.model.logit_scale.data.fill_(before)
     model(images_of(2), [["grass"], ["sand"]])["loss_contrastive"].backward()
@@ -120,30 +120,30 @@ def test_scale_stays_below_ln_100(tower: CLIPTower, before: float, after: float)
     assert tower.model.logit_scale.grad.abs() > 0
 
 
-def test_scales_bound_is_a_choice(tower: CLIPTower) -> None:
+def test_max_logit_scale_is_an_option(tower: CLIPTower) -> None:
     tower.model.logit_scale.data.fill_(9.0)
     CLIPPretrain(tower, max_logit_scale=20.0).clamp_logit_scale()
     assert tower.logit_scale.item() == pytest.approx(20.0, rel=1e-5)
 
 
 @pytest.mark.parametrize("bound", [0.0, -1.0])
-def test_bound_that_is_not_positive(tower: CLIPTower, bound: float) -> None:
+def test_refuses_max_logit_scale(tower: CLIPTower, bound: float) -> None:
     with pytest.raises(ValueError, match=f"max_logit_scale={bound}; give a positive factor"):
         CLIPPretrain(tower, max_logit_scale=bound)
 
 
 @pytest.mark.parametrize("captions", [[["a"]], [["a"], ["b", "c"]], [[], []], []])
-def test_captions_that_do_not_match_the_images(tower: CLIPTower, captions: list) -> None:
+def test_forward_refuses_captions(tower: CLIPTower, captions: list) -> None:
     with pytest.raises(ValueError, match="for 2 images; give each image a list, all of the same"):
         CLIPPretrain(tower)(images_of(2), captions)
 
 
-def test_caption_that_does_not_fit_is_named(tower: CLIPTower) -> None:
+def test_forward_names_a_caption_that_is_too_long(tower: CLIPTower) -> None:
     with pytest.raises(ValueError, match="star star .*shorten it"):
         CLIPPretrain(tower)(images_of(2), [["grass"], ["star " * 100]])
 
 
-def test_a_few_steps_bring_pictures_and_captions_together(tower: CLIPTower) -> None:
+def test_training_aligns_images_and_captions(tower: CLIPTower) -> None:
     model = CLIPPretrain(tower)
     images = torch.zeros(4, 3, 16, 16)
     images[1], images[2, 0], images[3, 1] = 255, 255, 255
@@ -161,7 +161,7 @@ def test_a_few_steps_bring_pictures_and_captions_together(tower: CLIPTower) -> N
     assert F.mse_loss(image_embeds.norm(dim=1), torch.ones(4)) < 1e-6
 
 
-def test_wrong_captions_join_their_images_sum_alone(tower: CLIPTower) -> None:
+def test_wrong_captions_are_negatives_of_their_image(tower: CLIPTower) -> None:
     system = CLIPPretrain(tower)
     images = 255 * torch.rand(2, 3, 32, 32)
     wrong = [["red ring", "red cross"], []]
@@ -175,7 +175,7 @@ def test_wrong_captions_join_their_images_sum_alone(tower: CLIPTower) -> None:
     assert loss == pytest.approx((0.5 * ((first + second) / 2 + columns)).item(), rel=1e-5)
 
 
-def test_a_share_of_the_batch_is_read_by_the_last_attention_alone(tower: CLIPTower) -> None:
+def test_attention_only_encodes_a_share_of_the_batch(tower: CLIPTower) -> None:
     images = 255 * torch.rand(4, 3, 32, 32)
     captions = [[text] for text in ("red star", "grass", "sand", "blue dots")]
     normalized = tower.normalize(images)

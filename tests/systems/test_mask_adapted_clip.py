@@ -60,7 +60,7 @@ def _train(system: MaskAdaptedCLIP, steps: int = 2) -> list[float]:
         (2, "both", {"prompts", "visual"}),
     ],
 )
-def test_each_way_trains_its_part_and_no_other_bit(
+def test_training_changes_the_trained_part_alone(
     tower: CLIPTower, depth: int, train: str, moving: set[str]
 ) -> None:
     system = _system(tower, depth, train)
@@ -80,7 +80,7 @@ def test_each_way_trains_its_part_and_no_other_bit(
     assert all(p.grad is not None for p in system.parameters() if p.requires_grad)
 
 
-def test_a_second_stage_starts_from_the_first(tower: CLIPTower) -> None:
+def test_second_stage_loads_the_first(tower: CLIPTower) -> None:
     first = _system(tower, 0, "image")
     _train(first, 1)
     second = _system(copy.deepcopy(tower), 2, "prompts")
@@ -99,15 +99,15 @@ def test_training_lowers_the_loss(tower: CLIPTower, train: str) -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("official", [False, True])
-def test_the_loss_by_hand(tower: CLIPTower, official: bool) -> None:
+def test_forward_equals_loops(tower: CLIPTower, official: bool) -> None:
     system = _system(tower, 1, "prompts", official=official)
     crops, masks, nouns = _pairs()
     images, texts = [], []
     for crop, mask, noun in zip(crops, masks, nouns, strict=True):
-        picture = torch.where(mask, tower.normalize(crop), 0.0)
-        picture = F.interpolate(picture[None], (32, 32), mode="bicubic")
+        image = torch.where(mask, tower.normalize(crop), 0.0)
+        image = F.interpolate(image[None], (32, 32), mode="bicubic")
         mask = F.interpolate(mask[None, None].float(), (32, 32))[0] > 0
-        images.append(system.prompted.encode_crops(picture, mask)[0])
+        images.append(system.prompted.encode_crops(image, mask)[0])
         texts.append(tower.encode_text(tower.tokenize([noun]))[0])
     scale = tower.logit_scale.clamp(max=100)
     logits = scale * torch.stack(images) @ torch.stack(texts).t()
@@ -116,19 +116,19 @@ def test_the_loss_by_hand(tower: CLIPTower, official: bool) -> None:
         for rows in (logits[i], logits[:, i]):
             rivals = [rows[j] for j in range(4) if j == i or official or nouns[j] != nouns[i]]
             total += torch.stack(rivals).logsumexp(dim=0) - rows[i]
-    found = system(crops, masks, nouns)["loss_contrastive"]
-    torch.testing.assert_close(found, total / 8, rtol=1e-3, atol=1e-4)
+    result = system(crops, masks, nouns)["loss_contrastive"]
+    torch.testing.assert_close(result, total / 8, rtol=1e-3, atol=1e-4)
 
 
 @torch.no_grad()
-def test_nouns_that_differ_in_capitals_alone_are_one(tower: CLIPTower) -> None:
+def test_forward_ignores_capitals_of_nouns(tower: CLIPTower) -> None:
     system = _system(tower, 1, "prompts")
     crops, masks, _ = _pairs()
     assert system(crops[:2], masks[:2], ["red dog", "Red  dog"])["loss_contrastive"] == 0
 
 
 @torch.no_grad()
-def test_the_factor_of_the_cosines_is_bounded_and_its_own(tower: CLIPTower) -> None:
+def test_log_scale_is_bounded_and_apart_from_the_tower(tower: CLIPTower) -> None:
     system = _system(tower, 1, "prompts", max_logit_scale=5.0)
     before = tower.logit_scale.clone()
     system(*_pairs())
@@ -137,13 +137,13 @@ def test_the_factor_of_the_cosines_is_bounded_and_its_own(tower: CLIPTower) -> N
 
 
 @torch.no_grad()
-def test_the_background_may_stay(tower: CLIPTower) -> None:
+def test_fill_none_keeps_the_background(tower: CLIPTower) -> None:
     filled = _system(tower, 0, "image")(*_pairs())["loss_contrastive"]
     left = _system(tower, 0, "image", fill="none")(*_pairs())["loss_contrastive"]
     assert filled != left
 
 
-def test_what_does_not_fit_is_refused(tower: CLIPTower) -> None:
+def test_refuses_bad_input(tower: CLIPTower) -> None:
     prompted = MaskPromptedTower(tower, depth=0)
     bank = TextBank(tower, ["{}"])
     with pytest.raises(ValueError, match="train='text'"):

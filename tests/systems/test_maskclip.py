@@ -31,7 +31,7 @@ def _inputs(height: int, width: int, num_classes: int = 5) -> tuple[torch.Tensor
     return images, ClassTexts(F.normalize(torch.randn(num_classes, 32), dim=-1))
 
 
-def test_scores_are_the_cosines_of_dense_features(tower: CLIPTower) -> None:
+def test_forward_is_cosines_of_dense_features(tower: CLIPTower) -> None:
     images, texts = _inputs(32, 48)
     scores = MaskCLIP(tower)(images, texts.embeds)
     feats = tower.dense_feats(tower.normalize(images), LastBlock())
@@ -47,7 +47,7 @@ def test_scores_are_the_cosines_of_dense_features(tower: CLIPTower) -> None:
     assert scores.abs().max() <= 1 + 1e-6
 
 
-def test_autocast_makes_no_ties_of_different_classes(tower: CLIPTower) -> None:
+def test_forward_under_autocast_is_float32(tower: CLIPTower) -> None:
     images, _ = _inputs(32, 48)
     # Some hundred classes within what half precision would round to one number.
     base = F.normalize(torch.randn(1, 32), dim=-1)
@@ -55,17 +55,17 @@ def test_autocast_makes_no_ties_of_different_classes(tower: CLIPTower) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         scores = MaskCLIP(tower)(images, text_embeds)
     assert scores.dtype == torch.float32
-    assert all(len(each.unique()) > 190 for each in scores.movedim(1, -1).reshape(-1, 200))
+    assert all(len(location.unique()) > 190 for location in scores.movedim(1, -1).reshape(-1, 200))
 
 
-def test_the_last_block_is_a_choice(tower: CLIPTower) -> None:
+def test_forward_uses_the_last_block(tower: CLIPTower) -> None:
     images, texts = _inputs(32, 32)
     plain = MaskCLIP(tower)(images, texts.embeds)
     bare = MaskCLIP(tower, last_block=LastBlock(residual="none", mlp=False))(images, texts.embeds)
     assert (plain - bare).abs().max() > 1e-3
 
 
-def test_gradients_reach_images_text_and_image_tower_only(tower: CLIPTower) -> None:
+def test_forward_gradients(tower: CLIPTower) -> None:
     images, texts = _inputs(16, 16)
     images.requires_grad_()
     texts.embeds.requires_grad_()
@@ -79,7 +79,7 @@ def test_gradients_reach_images_text_and_image_tower_only(tower: CLIPTower) -> N
 
 @pytest.mark.parametrize("image_size", [(32, 32), (37, 50), (5, 70)])
 @pytest.mark.parametrize("size", [None, (61, 40)])
-def test_segment_is_the_argmax_over_the_padded_grid(
+def test_segment_is_argmax_of_scores(
     tower: CLIPTower, image_size: tuple[int, int], size: tuple[int, int] | None
 ) -> None:
     images, texts = _inputs(*image_size)
@@ -97,7 +97,7 @@ def test_segment_is_the_argmax_over_the_padded_grid(
     assert torch.equal(labels[clear], expected.argmax(dim=1)[clear])
 
 
-def test_two_images_are_segmented_as_each_alone(tower: CLIPTower) -> None:
+def test_forward_of_a_batch_equals_single_images(tower: CLIPTower) -> None:
     images, texts = _inputs(24, 40)
     system = MaskCLIP(tower)
     together = system(images, texts.embeds)
@@ -105,7 +105,7 @@ def test_two_images_are_segmented_as_each_alone(tower: CLIPTower) -> None:
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)
 
 
-def test_segment_evaluates_and_leaves_every_mode_as_it_was(tower: CLIPTower) -> None:
+def test_segment_restores_training_modes(tower: CLIPTower) -> None:
     seen = []
     tower.model.visual.register_forward_pre_hook(lambda module, _: seen.append(module.training))
     norm = tower.model.visual.ln_post
@@ -122,25 +122,25 @@ def test_segment_evaluates_and_leaves_every_mode_as_it_was(tower: CLIPTower) -> 
     assert not norm.training
 
 
-def test_half_precision_text_does_not_lower_the_scores(tower: CLIPTower) -> None:
+def test_forward_with_half_precision_texts(tower: CLIPTower) -> None:
     images, texts = _inputs(16, 16)
     assert MaskCLIP(tower)(images, texts.embeds.bfloat16()).dtype == torch.float32
 
 
-def test_one_class_and_integer_images(tower: CLIPTower) -> None:
+def test_segment_one_class_and_integer_images(tower: CLIPTower) -> None:
     images, texts = _inputs(16, 16, num_classes=1)
     labels = MaskCLIP(tower).segment(images.to(torch.uint8), texts)
     assert torch.equal(labels, torch.zeros(2, 16, 16, dtype=torch.long))
 
 
 @pytest.mark.parametrize("shape", [(5, 16), (32,), (1, 5, 32)])
-def test_refuses_text_of_another_tower(tower: CLIPTower, shape: tuple[int, ...]) -> None:
+def test_forward_refuses_texts(tower: CLIPTower, shape: tuple[int, ...]) -> None:
     images, _ = _inputs(16, 16)
     with pytest.raises(ValueError, match="embeds have shape"):
         MaskCLIP(tower)(images, torch.ones(shape))
 
 
-def test_state_dict_is_the_towers(tower: CLIPTower) -> None:
+def test_state_dict_is_that_of_the_tower(tower: CLIPTower) -> None:
     expected = {f"tower.{name}" for name in tower.state_dict()}
     assert set(MaskCLIP(tower).state_dict()) == expected
 
@@ -148,7 +148,7 @@ def test_state_dict_is_the_towers(tower: CLIPTower) -> None:
 # --- at pixels: refinement, windows, background, words, images of several sizes ---
 
 
-def test_score_pixels_is_what_segment_labels(tower: CLIPTower) -> None:
+def test_score_pixels_agrees_with_segment_and_forward(tower: CLIPTower) -> None:
     images, texts = _inputs(37, 50)
     for system in (MaskCLIP(tower), MaskCLIP(tower, refine=Refinement(0.3, 0.9), window=24)):
         scores = system.score_pixels(images, texts, (20, 31))
@@ -160,7 +160,7 @@ def test_score_pixels_is_what_segment_labels(tower: CLIPTower) -> None:
     torch.testing.assert_close(plain, upsample_scores(grid, (40, 56), (37, 50)))
 
 
-def test_refinement_is_denoising_then_smoothing_with_the_towers_keys_and_scale(
+def test_score_pixels_denoises_then_smooths(
     tower: CLIPTower,
 ) -> None:
     images, texts = _inputs(32, 48)
@@ -182,7 +182,7 @@ def test_refinement_is_denoising_then_smoothing_with_the_towers_keys_and_scale(
     assert (other.score_pixels(images, texts) - scores).abs().max() > 1e-3
 
 
-def test_windows_are_the_mean_of_their_crops(tower: CLIPTower) -> None:
+def test_score_pixels_averages_windows(tower: CLIPTower) -> None:
     images, texts = _inputs(33, 50)
     system = MaskCLIP(tower, window=(20, 24), stride=(10, 15))
     scores = system.score_pixels(images, texts)
@@ -197,7 +197,7 @@ def test_windows_are_the_mean_of_their_crops(tower: CLIPTower) -> None:
     torch.testing.assert_close(scores, total / count, rtol=1e-4, atol=1e-5)
 
 
-def test_windows_are_refined_together(tower: CLIPTower) -> None:
+def test_score_pixels_refines_windows_together(tower: CLIPTower) -> None:
     images, texts = _inputs(16, 32)
     system = MaskCLIP(
         tower, window=16, stride=16, refine=Refinement(key_smoothing=1.0), logit_scale=20.0
@@ -214,27 +214,27 @@ def test_windows_are_refined_together(tower: CLIPTower) -> None:
     torch.testing.assert_close(scores[0], torch.cat(parts, dim=2), rtol=1e-4, atol=1e-5)
 
 
-def test_a_window_larger_than_the_image_is_the_image(tower: CLIPTower) -> None:
+def test_score_pixels_with_a_window_above_the_image(tower: CLIPTower) -> None:
     images, texts = _inputs(20, 30)
     windowed = MaskCLIP(tower, window=64).score_pixels(images, texts)
     torch.testing.assert_close(windowed, MaskCLIP(tower).score_pixels(images, texts))
 
 
-def test_images_of_different_sizes_are_segmented_as_each_alone(tower: CLIPTower) -> None:
+def test_segment_images_of_different_sizes(tower: CLIPTower) -> None:
     _, texts = _inputs(8, 8)
     images = [torch.rand(3, *size) * 255 for size in ((16, 40), (33, 20), (8, 8))]
     system = MaskCLIP(tower, window=16, refine=Refinement(0.3, 0.5))
     labels = system.segment(images, texts)
-    assert [tuple(each.shape) for each in labels] == [(16, 40), (33, 20), (8, 8)]
-    for image, each in zip(images, labels, strict=True):
-        assert torch.equal(system.segment(image[None], texts)[0], each)
+    assert [tuple(result.shape) for result in labels] == [(16, 40), (33, 20), (8, 8)]
+    for image, image_labels in zip(images, labels, strict=True):
+        assert torch.equal(system.segment(image[None], texts)[0], image_labels)
     scores = system.score_pixels(images, texts, [(5, 6), (7, 8), (9, 10)])
-    assert [tuple(each.shape) for each in scores] == [(5, 5, 6), (5, 7, 8), (5, 9, 10)]
-    assert [tuple(each.shape) for each in system.segment(images, texts, (4, 3))] == [(4, 3)] * 3
+    assert [tuple(result.shape) for result in scores] == [(5, 5, 6), (5, 7, 8), (5, 9, 10)]
+    assert [tuple(result.shape) for result in system.segment(images, texts, (4, 3))] == [(4, 3)] * 3
     assert system.segment([], texts) == []
 
 
-def test_the_protocol_of_sclip(tower: CLIPTower) -> None:
+def test_segment_follows_sclip(tower: CLIPTower) -> None:
     """Softmax at pixels over all words, best word, small classes, doubtful pixels."""
     images, texts = _inputs(40, 48, num_classes=7)
     class_ids, threshold, min_share = torch.tensor([0, 0, 0, 1, 1, 2, 3]), 0.2, 0.25
@@ -243,7 +243,7 @@ def test_the_protocol_of_sclip(tower: CLIPTower) -> None:
     )
     labels = system.segment(images, replace(texts, class_ids=class_ids, background_ids=[0]))
     cosines = MaskCLIP(tower, window=24).score_pixels(images, texts)
-    found = set()
+    result = set()
     for image_cosines, image_labels in zip(cosines, labels, strict=True):
         words = (8 * image_cosines).softmax(dim=0)
         probs = torch.stack([words[class_ids == k].amax(dim=0) for k in range(4)])
@@ -252,17 +252,17 @@ def test_the_protocol_of_sclip(tower: CLIPTower) -> None:
         for k in (1, 2, 3):
             if areas[k] <= min_share * sum(areas[1:]):
                 probs[k] = 0
-                found.add("small")
+                result.add("small")
         best, expected = probs.max(dim=0)
         if (best < threshold).any():
-            found.add("doubtful")
+            result.add("doubtful")
         expected[best < threshold] = 0
         assert torch.equal(image_labels, expected)
-        found.update(expected.unique().tolist())
-    assert {"small", "doubtful", 0} < found
+        result.update(expected.unique().tolist())
+    assert {"small", "doubtful", 0} < result
 
 
-def test_words_for_background_become_its_first(tower: CLIPTower) -> None:
+def test_segment_merges_background_classes(tower: CLIPTower) -> None:
     images, texts = _inputs(24, 24)
     plain = MaskCLIP(tower).segment(images, texts)
     merged = MaskCLIP(tower).segment(images, replace(texts, background_ids=(3, 0, 1)))
@@ -272,7 +272,7 @@ def test_words_for_background_become_its_first(tower: CLIPTower) -> None:
     assert not torch.equal(merged, plain)
 
 
-def test_words_of_a_class_are_no_rivals_in_refinement(tower: CLIPTower) -> None:
+def test_segment_refines_classes_not_words(tower: CLIPTower) -> None:
     # Class 0 has the same word five times: each alone would be below one half and be removed.
     images, texts = _inputs(16, 16, num_classes=2)
     rows = torch.cat([texts.embeds[:1].expand(5, -1), texts.embeds[1:]])
@@ -298,7 +298,7 @@ def test_refuses_options(tower: CLIPTower, kwargs: dict[str, Any], message: str)
         MaskCLIP(tower, **kwargs)
 
 
-def test_refuses_what_cannot_be_asked(tower: CLIPTower) -> None:
+def test_segment_refuses_bad_input(tower: CLIPTower) -> None:
     images, texts = _inputs(8, 8)
     with pytest.raises(ValueError, match="background_ids is empty; add a background class"):
         MaskCLIP(tower, background=Background(threshold=0.1)).segment(images, texts)
@@ -332,9 +332,9 @@ _RESNET = (
 
 @pytest.mark.parametrize(
     ("case_name", "subcase_id"),
-    [*(("maskclip_vit", each) for each in _VIT), *(("maskclip_resnet", each) for each in _RESNET)],
+    [*(("maskclip_vit", name) for name in _VIT), *(("maskclip_resnet", name) for name in _RESNET)],
 )
-def test_equals_the_official_implementation(
+def test_equals_the_official_code(
     parity: Callable[[str], Any], case_name: str, subcase_id: str
 ) -> None:
     case = parity(case_name)
@@ -390,7 +390,7 @@ def _official_tower(case: Any, args: dict[str, Any]) -> CLIPTower:
     return CLIPTower(model, open_clip.SimpleTokenizer(), mean=(mean,) * 3, std=(std,) * 3)
 
 
-def test_large_images_are_seen_through_windows(
+def test_score_pixels_splits_large_images(
     tower: CLIPTower, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     images, texts = _inputs(200, 150)
@@ -403,14 +403,14 @@ def test_large_images_are_seen_through_windows(
     assert not caplog.records
     monkeypatch.setattr(maskclip, "_MOST_BYTES", needed - 1)
     maskclip._warn_of_windows.cache_clear()
-    found = MaskCLIP(tower).score_pixels(images, texts)
-    torch.testing.assert_close(found, through, rtol=0, atol=1e-5)
-    assert not torch.allclose(found, whole, rtol=0, atol=1e-5)
+    result = MaskCLIP(tower).score_pixels(images, texts)
+    torch.testing.assert_close(result, through, rtol=0, atol=1e-5)
+    assert not torch.allclose(result, whole, rtol=0, atol=1e-5)
     assert len(caplog.records) == 1  # once for both images
     assert f"150 x 200 pixels are split into windows of {side} x {side}" in caplog.text
 
 
-def test_an_image_of_12_megapixels_would_need_112_gigabytes() -> None:
+def test_dense_bytes_of_12_megapixels() -> None:
     """The shipped CLIP has 4 heads and patches of 12 pixels: 83501 squared, 4 heads, 4 bytes."""
     config = {
         "embed_dim": 8,
@@ -438,7 +438,7 @@ def test_an_image_of_12_megapixels_would_need_112_gigabytes() -> None:
     assert len(MaskCLIP(large)._boxes((1500, 1500))[0]) == 1
 
 
-def test_scores_that_memory_does_not_suffice_for_are_refused(
+def test_score_pixels_refuses_more_than_memory(
     tower: CLIPTower, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(image_errors, "available_memory", lambda device: 2**33)
@@ -450,7 +450,7 @@ def test_scores_that_memory_does_not_suffice_for_are_refused(
     assert labels.shape == (1, 30, 40)
 
 
-def test_attention_that_memory_does_not_suffice_for_is_refused(
+def test_encode_image_refuses_more_than_memory(
     tower: CLIPTower, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(image_errors, "available_memory", lambda device: 10)

@@ -68,18 +68,18 @@ def cross_entropy(logits, targets):
 @pytest.mark.parametrize(
     "refine", [Refinement(), Refinement(prompt_denoising=0.3, key_smoothing=1.0)]
 )
-def test_without_labels_the_teacher_labels_every_pixel(build, refine):
+def test_annotation_free_teacher_labels_all_pixels(build, refine):
     system = build(teacher={"refine": refine})
     targets = teachers_labels(system, IMAGES, range(K))
     assert len(targets.unique()) > 1
     expected = cross_entropy(system.student(IMAGES, TEXTS.embeds), targets)
     assert system(IMAGES, TEXTS).keys() == {"loss_sem_seg"}
     torch.testing.assert_close(system(IMAGES, TEXTS)["loss_sem_seg"], expected)
-    found = system.statistics.numbers()
-    assert found == {"labelled": 0.0, "pseudo_labelled": 1.0, "self_training": 0.0}
+    result = system.statistics.numbers()
+    assert result == {"labelled": 0.0, "pseudo_labelled": 1.0, "self_training": 0.0}
 
 
-def test_an_ignore_mask_leaves_pixels_out(build):
+def test_annotation_free_leaves_ignored_pixels_out(build):
     system = build()
     labels = torch.full((2, 32, 24), UNLABELLED)
     labels[:, 5:] = 255
@@ -92,7 +92,7 @@ def test_an_ignore_mask_leaves_pixels_out(build):
     torch.testing.assert_close(official(IMAGES, TEXTS, labels)["loss_sem_seg"], expected * 5 / 32)
 
 
-def test_images_that_are_no_whole_patches_of_the_teacher(build):
+def test_annotation_free_without_whole_patches(build):
     images = IMAGES[:, :, :20, :12]
     system = build()
     targets = teachers_labels(system, images, range(K))
@@ -100,7 +100,7 @@ def test_images_that_are_no_whole_patches_of_the_teacher(build):
     torch.testing.assert_close(system(images, TEXTS)["loss_sem_seg"], expected)
 
 
-def test_a_learnt_background_is_nothing_a_teacher_looks_for(build):
+def test_learnt_background_gets_no_pseudo_labels(build):
     system = build(learn_background=True)
     logits = system.student(IMAGES, TEXTS.embeds, background_rows=(0,))
     expected = cross_entropy(logits, teachers_labels(system, IMAGES, range(1, K)))
@@ -111,7 +111,7 @@ def test_a_learnt_background_is_nothing_a_teacher_looks_for(build):
 
 
 @pytest.mark.parametrize("background_ids", [(), range(K)])
-def test_a_background_is_learnt_beside_other_classes(build, background_ids):
+def test_learnt_background_needs_other_classes(build, background_ids):
     system = build(learn_background=True)
     with pytest.raises(
         ValueError, match=r"of 5 classes \d mean background.*LEARN_BACKGROUND False"
@@ -123,12 +123,12 @@ def test_a_background_is_learnt_beside_other_classes(build, background_ids):
     ("ignore", "message"),
     [(K - 1, "one of the 5 classes"), (UNLABELLED, "marks unlabelled pixels")],
 )
-def test_the_ignore_label_means_nothing_else(build, ignore, message):
+def test_refuses_an_ignore_label_with_a_meaning(build, ignore, message):
     with pytest.raises(ValueError, match=f"ignore is {ignore}, .*{message}"):
         build(ignore=ignore)(IMAGES, TEXTS)
 
 
-def test_labels_are_refused_annotation_free(build):
+def test_annotation_free_refuses_labels(build):
     labels = torch.full((2, 32, 24), UNLABELLED)
     labels[1, 3, 3] = 2
     with pytest.raises(ValueError, match="annotation-free training takes none; set INPUT.TRAIN_M"):
@@ -145,7 +145,7 @@ def zero_shot_labels():
     return labels
 
 
-def test_given_labels_stay_and_gaps_get_unseen_classes_of_the_teacher(build):
+def test_zero_shot_fills_gaps_with_unseen_classes(build):
     system = build(setting="zero_shot")
     labels = zero_shot_labels()
     pseudo = teachers_labels(system, IMAGES, (3, 4))
@@ -154,25 +154,25 @@ def test_given_labels_stay_and_gaps_get_unseen_classes_of_the_teacher(build):
     expected = cross_entropy(system.student(IMAGES, TEXTS.embeds), targets)
     losses = system(IMAGES, TEXTS, labels, unseen_ids=(4, 3))
     torch.testing.assert_close(losses["loss_sem_seg"], expected)
-    found = system.statistics.numbers()
-    assert found["labelled"] == pytest.approx(22 / 32)
-    assert found["pseudo_labelled"] == pytest.approx(8 / 32)
+    result = system.statistics.numbers()
+    assert result["labelled"] == pytest.approx(22 / 32)
+    assert result["pseudo_labelled"] == pytest.approx(8 / 32)
 
 
-def test_in_self_training_the_students_own_argmax_fills_the_gaps(build, monkeypatch):
+def test_self_training_fills_gaps_by_the_student(build, monkeypatch):
     system = build(setting="zero_shot")
-    monkeypatch.setattr(system.teacher, "score_patches", None)  # nobody asks the teacher
+    monkeypatch.setattr(system.teacher, "score_patches", None)  # the teacher is not called
     labels = zero_shot_labels()
     logits = system.student(IMAGES, TEXTS.embeds)
     pixels = F.interpolate(logits, (32, 24), mode="bilinear", align_corners=False)
-    own = 3 + pixels[:, 3:].argmax(dim=1)
-    targets = torch.where(labels == UNLABELLED, own, labels)
+    student_labels = 3 + pixels[:, 3:].argmax(dim=1)
+    targets = torch.where(labels == UNLABELLED, student_labels, labels)
     losses = system(IMAGES, TEXTS, labels, unseen_ids=(3, 4), self_training=True)
     torch.testing.assert_close(losses["loss_sem_seg"], cross_entropy(logits, targets))
     assert system.statistics.numbers()["self_training"] == 1.0
 
 
-def test_no_unseen_class_leaks(build):
+def test_zero_shot_refuses_labels_of_unseen_classes(build):
     labels = zero_shot_labels()
     labels[0, 0, 0] = 4
     with pytest.raises(ValueError, match=r"unseen classes \[4\]: training must not see them"):
@@ -180,12 +180,12 @@ def test_no_unseen_class_leaks(build):
 
 
 @pytest.mark.parametrize("unseen", [(), (3, K), (-1,)])
-def test_unseen_classes_must_be_some_of_the_vocabulary(build, unseen):
+def test_zero_shot_refuses_unseen_ids(build, unseen):
     with pytest.raises(ValueError, match=r"unseen_ids are .* of 5 classes; the zero-shot"):
         build(setting="zero_shot")(IMAGES, TEXTS, zero_shot_labels(), unseen_ids=unseen)
 
 
-def test_the_zero_shot_setting_needs_labels_of_the_images_size(build):
+def test_zero_shot_refuses_missing_or_other_labels(build):
     system = build(setting="zero_shot")
     with pytest.raises(ValueError, match="labels is None, and the zero-shot setting"):
         system(IMAGES, TEXTS, unseen_ids=(3,))
@@ -196,7 +196,7 @@ def test_the_zero_shot_setting_needs_labels_of_the_images_size(build):
 # --- options
 
 
-def test_doubtful_pseudo_labels_are_left_out(build):
+def test_confidence_leaves_pseudo_labels_out(build):
     system = build(confidence=0.5)
     scores = system.teacher.score_pixels(IMAGES, TEXTS)
     probs, targets = (scores * system.teacher.tower.logit_scale).softmax(dim=1).max(dim=1)
@@ -208,7 +208,7 @@ def test_doubtful_pseudo_labels_are_left_out(build):
 
 
 @pytest.mark.parametrize("own", [False, True])
-def test_doubt_is_among_the_unseen_classes_and_spares_given_labels(build, own):
+def test_confidence_in_zero_shot_keeps_given_labels(build, own):
     """In both halves of a zero-shot training: what is unsure of is ignored, what is given stays."""
     system = build(setting="zero_shot", confidence=0.6)
     labels = zero_shot_labels()
@@ -227,7 +227,7 @@ def test_doubt_is_among_the_unseen_classes_and_spares_given_labels(build, own):
     torch.testing.assert_close(loss, cross_entropy(logits, expected))
 
 
-def test_features_of_images_that_are_no_whole_patches_of_the_teacher(build):
+def test_distill_features_without_whole_patches(build):
     system = build(distill_features=True)
     images = IMAGES[..., :28, :20]  # 3.5 x 2.5 patches of the teacher, 7 x 5 strides
     tower = system.teacher.tower
@@ -239,7 +239,7 @@ def test_features_of_images_that_are_no_whole_patches_of_the_teacher(build):
     torch.testing.assert_close(system(images, TEXTS)["loss_distill"], expected)
 
 
-def test_features_may_be_the_target(build):
+def test_distill_features_where_labels_count(build):
     system = build(distill_features=True, feature_weight=3.0)
     labels = torch.full((2, 32, 24), UNLABELLED)
     labels[:, :, 12:] = 255
@@ -254,7 +254,7 @@ def test_features_may_be_the_target(build):
     assert all(p.grad is not None for p in system.student.parameters())
 
 
-def test_the_teacher_is_frozen_and_the_student_learns(build):
+def test_training_freezes_the_teacher(build):
     system = build()
     assert not any(p.requires_grad for p in system.teacher.parameters())
     assert not system.train().teacher.training and system.student.training
@@ -270,7 +270,7 @@ def test_the_teacher_is_frozen_and_the_student_learns(build):
     assert all(p.grad is None for p in system.teacher.parameters())
 
 
-def test_a_batch_that_nobody_labels_trains_on(build):
+def test_batch_without_labels_has_zero_gradients(build):
     system = build()
     loss = system(IMAGES, TEXTS, torch.full((2, 32, 24), 255))["loss_sem_seg"]
     loss.backward()
@@ -278,7 +278,7 @@ def test_a_batch_that_nobody_labels_trains_on(build):
     assert all(not p.grad.any() for p in system.student.parameters())
 
 
-def test_bad_values(build):
+def test_refuses_options_and_sizes(build):
     for options, message in (
         ({"setting": "free"}, "setting is 'free'; choose one of"),
         ({"confidence": 1.5}, "confidence is 1.5"),

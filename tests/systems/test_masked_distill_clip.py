@@ -45,7 +45,7 @@ def images() -> torch.Tensor:
 
 
 @pytest.mark.parametrize("attention_only", [0.0, 0.5, 1.0])
-def test_the_contrastive_loss_is_that_of_clip_pretrain(build, images, attention_only):
+def test_forward_has_the_loss_of_clip_pretrain(build, images, attention_only):
     model = build(attention_only=attention_only)
     expected = CLIPPretrain(model.tower, attention_only=attention_only)(images, CAPTIONS, WRONG)
     losses = model(images, CAPTIONS, WRONG)
@@ -59,7 +59,7 @@ def test_the_contrastive_loss_is_that_of_clip_pretrain(build, images, attention_
     assert frozen and all(name.startswith("distillation.teacher.") for name in frozen)
 
 
-def test_weights_are_the_papers_and_multiply(build, images):
+def test_forward_multiplies_by_the_weights(build, images):
     model = build()
     assert (model.distillation_weight, model.language_weight) == (0.05, 0.05)
     losses = []
@@ -76,7 +76,7 @@ def test_weights_are_the_papers_and_multiply(build, images):
     torch.testing.assert_close(losses[0]["loss_distillation"], distillation)
 
 
-def test_parts_that_are_left_out(build, images):
+def test_forward_without_parts(build, images):
     assert list(build(masked_language=None)(images, CAPTIONS)) == [
         "loss_contrastive",
         "loss_distillation",
@@ -86,7 +86,7 @@ def test_parts_that_are_left_out(build, images):
     ]
 
 
-def test_wrong_captions_are_not_guessed_of(build, images, monkeypatch):
+def test_masked_language_skips_wrong_captions(build, images, monkeypatch):
     model = build()
     seen = []
     forward = model.masked_language.forward
@@ -97,7 +97,7 @@ def test_wrong_captions_are_not_guessed_of(build, images, monkeypatch):
     assert len(seen[0]) == 7  # of eight right captions "grass" occurs twice
 
 
-def test_the_teacher_keeps_what_a_checkpoint_says(build):
+def test_load_state_dict_restores_the_teacher(build):
     model, other = build(), build()
     with torch.no_grad():
         for parameter in model.parameters():
@@ -107,21 +107,21 @@ def test_the_teacher_keeps_what_a_checkpoint_says(build):
         assert torch.equal(other.state_dict()[name], value), name
 
 
-def test_weights_of_a_clip_start_the_teacher(build):
+def test_load_state_dict_of_a_clip_starts_the_teacher(build):
     model = build()
     other = CLIPPretrain(build().tower)
     with torch.no_grad():
         for parameter in other.parameters():
             parameter.add_(torch.randn_like(parameter))
-    found = model.load_state_dict(other.state_dict(), strict=False)
-    assert not found.unexpected_keys
-    assert not any(".teacher.visual." in name for name in found.missing_keys)
+    result = model.load_state_dict(other.state_dict(), strict=False)
+    assert not result.unexpected_keys
+    assert not any(".teacher.visual." in name for name in result.missing_keys)
     teacher = model.distillation.teacher["visual"].state_dict()
     for name, value in other.tower.model.visual.state_dict().items():
         assert torch.equal(teacher[name], value), name
 
 
 @pytest.mark.parametrize("name", ["distillation_weight", "language_weight"])
-def test_negative_weights_are_refused(build, name):
+def test_refuses_negative_weights(build, name):
     with pytest.raises(ValueError, match=f"{name} is -1; give a number of at least 0"):
         build(**{name: -1})

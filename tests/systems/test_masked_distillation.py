@@ -47,7 +47,7 @@ def loss_and_masks(part: MaskedDistillation, tower: CLIPTower, images: torch.Ten
     return part(tower, images), masks
 
 
-def test_the_loss_step_by_step(build, tower):
+def test_forward_equals_loops(build, tower):
     part = build(student_temperature=0.3, teacher_temperature=0.2)
     part.center.normal_(std=0.1)
     center = part.center.clone()
@@ -77,7 +77,7 @@ def test_the_loss_step_by_step(build, tower):
     torch.testing.assert_close(part.center, 0.9 * center + 0.1 * mean)
 
 
-def test_the_student_never_sees_what_is_hidden(build, tower):
+def test_guess_ignores_hidden_patches(build, tower):
     part = build()
     images = images_of()
     masks = draw_patch_masks(2, 16, 0.75)
@@ -91,7 +91,7 @@ def test_the_student_never_sees_what_is_hidden(build, tower):
     )
 
 
-def test_the_teacher_is_the_moving_average(build, tower):
+def test_teacher_is_the_moving_average(build, tower):
     part = build(momentum=0.75)
     before = {name: value.clone() for name, value in part.teacher.state_dict().items()}
     with torch.no_grad():
@@ -111,7 +111,7 @@ def test_the_teacher_is_the_moving_average(build, tower):
 
 
 @pytest.mark.parametrize("target", ["teacher", "student", "pixels"])
-def test_gradients_reach_the_student_alone(build, tower, target):
+def test_forward_trains_the_student_alone(build, tower, target):
     part = build(target)
     part(tower, images_of()).backward()
     learning = [*part.decoder.named_parameters(), *tower.model.visual.named_parameters()]
@@ -126,18 +126,18 @@ def test_gradients_reach_the_student_alone(build, tower, target):
         assert part.teacher is None
 
 
-def test_the_students_own_features_as_a_target(build, tower):
+def test_forward_with_target_student(build, tower):
     part = build("student")
     images = images_of()
     loss, masks = loss_and_masks(part, tower, images)
     with torch.no_grad():
         whole, _ = encode_image_tokens(tower.model.visual, images)
-        own = part.tokenizer(whole[:, 1:])[masks]
+        logits = part.tokenizer(whole[:, 1:])[masks]
     guesses = part.tokenizer(part.guess(tower, images, masks))
-    torch.testing.assert_close(loss, soft_code_loss(guesses, own))
+    torch.testing.assert_close(loss, soft_code_loss(guesses, logits))
 
 
-def test_pixels_as_a_target(build, tower):
+def test_forward_with_target_pixels(build, tower):
     part = build("pixels", mask_ratio=0.5)
     images = images_of()
     loss, masks = loss_and_masks(part, tower, images)
@@ -146,17 +146,17 @@ def test_pixels_as_a_target(build, tower):
     torch.testing.assert_close(loss, expected)
 
 
-def test_targets_are_described(build, tower):
+def test_statistics_of_targets(build, tower):
     part = build()
     part(tower, images_of(4))
-    found = part.statistics
-    assert 1 <= found.codes_in_use <= 12
-    assert 0 < found.target_entropy < torch.tensor(12.0).log()
+    result = part.statistics
+    assert 1 <= result.codes_in_use <= 12
+    assert 0 < result.target_entropy < torch.tensor(12.0).log()
 
 
-def test_codes_of_hidden_patches_can_be_learnt(build, tower):
+def test_training_learns_the_codes(build, tower):
     part = build(momentum=0.99)
-    # Eight pictures of one colour each, so that what is left tells what is hidden.
+    # Eight images of one colour each, so that what is left tells what is hidden.
     images = 2 * torch.randn(8, 3, 1, 1).expand(8, 3, 32, 32)
     parameters = [*part.parameters(), *tower.model.visual.parameters()]
     optimizer = torch.optim.AdamW([p for p in parameters if p.requires_grad], lr=2e-3)
@@ -178,12 +178,12 @@ def test_codes_of_hidden_patches_can_be_learnt(build, tower):
 
 
 @pytest.mark.parametrize("ratio", [0.0, 1.0, 1.5])
-def test_mask_ratios_that_are_none(build, ratio):
+def test_refuses_mask_ratios(build, ratio):
     with pytest.raises(ValueError, match=f"mask ratio is {ratio}; give a share between 0 and 1"):
         build(mask_ratio=ratio)
 
 
-def test_what_does_not_fit_is_refused(build, tower):
+def test_refuses_bad_input(build, tower):
     with pytest.raises(ValueError, match="target='tokens'; choose one of .'teacher', 'student'"):
         build("tokens")
     with pytest.raises(ValueError, match="target='teacher' with tokenizer=NoneType: features need"):

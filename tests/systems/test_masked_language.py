@@ -32,7 +32,7 @@ def build(tower: CLIPTower) -> Build:
     return build
 
 
-def test_the_loss_text_by_text(build, tower):
+def test_forward_equals_loops(build, tower):
     part = build(replace=(1.0, 0.0))
     token_ids = tower.tokenize(TEXTS)
     torch.manual_seed(3)
@@ -59,13 +59,13 @@ def test_the_loss_text_by_text(build, tower):
     torch.testing.assert_close(loss, torch.stack(losses).mean(), atol=1e-4, rtol=1e-4)
 
 
-def test_what_becomes_of_hidden_words(build, tower):
+def test_hide_replaces_words(build, tower):
     token_ids = tower.tokenize(["red star " * 30] * 40)
     masks = draw_word_masks(word_tokens(tower, token_ids), 0.5)
     part = build(replace=(0.6, 0.3))
     embeds = part.hide(tower, token_ids, masks)
-    own = tower.embed_tokens(token_ids)
-    stays = (embeds == own).all(dim=-1)
+    original = tower.embed_tokens(token_ids)
+    stays = (embeds == original).all(dim=-1)
     masked = (embeds == part.mask_embedding).all(dim=-1)
     assert stays[~masks].all() and not masked[~masks].any()
     count = masks.sum()
@@ -76,7 +76,7 @@ def test_what_becomes_of_hidden_words(build, tower):
     assert torch.cdist(exchanged[:20], table).min(dim=1).values.max() < 1e-3  # other words
 
 
-def test_gradients_reach_the_text_half_and_the_decoder(build, tower):
+def test_forward_trains_text_half_and_decoder(build, tower):
     part = build(replace=(1.0, 0.0))
     part(tower, tower.tokenize(TEXTS)).backward()
     for name, parameter in part.named_parameters():
@@ -86,7 +86,7 @@ def test_gradients_reach_the_text_half_and_the_decoder(build, tower):
     assert tower.model.visual.conv1.weight.grad is None
 
 
-def test_texts_without_words_teach_nothing(build, tower):
+def test_forward_without_words_is_zero(build, tower):
     part = build()
     loss = part(tower, tower.tokenize(["", ""]))
     loss.backward()
@@ -94,7 +94,7 @@ def test_texts_without_words_teach_nothing(build, tower):
     assert all(p.grad is not None and not p.grad.any() for p in part.parameters())
 
 
-def test_it_can_be_learnt(build, tower):
+def test_training_lowers_the_loss(build, tower):
     part = build()
     token_ids = tower.tokenize(TEXTS)
     optimizer = torch.optim.AdamW([*part.parameters(), *tower.parameters()], lr=3e-3)
@@ -109,11 +109,11 @@ def test_it_can_be_learnt(build, tower):
 
 
 @pytest.mark.parametrize("replace", [(0.8,), (0.8, 0.3), (-0.1, 0.1)])
-def test_shares_that_are_none(build, replace):
+def test_refuses_replace(build, replace):
     with pytest.raises(ValueError, match="replace is .*; give the shares of words that are masked"):
         build(replace=replace)
 
 
-def test_a_mask_ratio_that_is_none(build):
+def test_refuses_mask_ratio(build):
     with pytest.raises(ValueError, match="mask ratio is 1; give a share"):
         build(mask_ratio=1)

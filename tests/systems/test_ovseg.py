@@ -50,7 +50,7 @@ def _source(proposals: MaskProposals):
 
 
 @pytest.mark.parametrize("lam", [0.0, 0.6, 1.0])
-def test_scores_are_the_sum_over_masks(classifier: OVSegClassifier, lam: float) -> None:
+def test_score_pixels_is_the_sum_over_masks(classifier: OVSegClassifier, lam: float) -> None:
     image, texts, proposals = _inputs()
     system = OVSeg(_source(proposals), classifier, lam=lam)
     scores = system.score_pixels(image[None], texts)
@@ -67,49 +67,49 @@ def test_scores_are_the_sum_over_masks(classifier: OVSegClassifier, lam: float) 
     assert torch.equal(system.segment(image[None], texts)[0], scores[0].argmax(dim=0))
 
 
-def test_an_answer_of_another_size_is_the_resized_sum(classifier: OVSegClassifier) -> None:
+def test_score_pixels_at_another_size(classifier: OVSegClassifier) -> None:
     image, texts, proposals = _inputs()
     system = OVSeg(_source(proposals), classifier)
-    own = system.score_pixels(image[None], texts)
-    other = system.score_pixels(image[None], texts, (11, 53))
-    expected = F.interpolate(own, (11, 53), mode="bilinear", align_corners=False)
-    torch.testing.assert_close(other, expected, rtol=1e-4, atol=1e-5)
+    at_image_size = system.score_pixels(image[None], texts)
+    resized = system.score_pixels(image[None], texts, (11, 53))
+    expected = F.interpolate(at_image_size, (11, 53), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(resized, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_two_images_of_two_sizes(classifier: OVSegClassifier) -> None:
+def test_segment_images_of_two_sizes(classifier: OVSegClassifier) -> None:
     image, texts, proposals = _inputs()
     small = MaskProposals(proposals.masks[:, :16, :16], proposals.probs)
     images = [image, image[:, :16, :16]]
     by_width = {_SIZE[1]: proposals, 16: small}
     system = OVSeg(lambda image, texts: by_width[image.shape[2]], classifier)
     labels = system.segment(images, texts)
-    assert [tuple(each.shape) for each in labels] == [_SIZE, (16, 16)]
+    assert [tuple(result.shape) for result in labels] == [_SIZE, (16, 16)]
     assert torch.equal(labels[1], system.segment_masks(images[1], small, texts))
     scores = system.score_masks(images[1], small, texts, (8, 9))
     torch.testing.assert_close(scores, system.score_pixels(images[1][None], texts, (8, 9))[0])
 
 
-def test_seen_and_unseen_classes_may_differ(classifier: OVSegClassifier) -> None:
+def test_unseen_lam_applies_to_unseen_classes(classifier: OVSegClassifier) -> None:
     image, texts, proposals = _inputs()
     seen = torch.tensor([True, False, True, False])
     system = OVSeg(None, classifier, lam=0.0, unseen_lam=1.0)
-    found = system.name_masks(image, proposals, replace(texts, seen=seen))
+    result = system.name_masks(image, proposals, replace(texts, seen=seen))
     q = OVSeg(None, classifier, lam=1.0).name_masks(image, proposals, texts)
-    torch.testing.assert_close(found[:, seen], proposals.probs[:, seen])
-    torch.testing.assert_close(found[:, ~seen], q[:, ~seen])
+    torch.testing.assert_close(result[:, seen], proposals.probs[:, seen])
+    torch.testing.assert_close(result[:, ~seen], q[:, ~seen])
     with pytest.raises(ValueError, match="which classes are seen"):
         system.name_masks(image, proposals, texts)
 
 
-def test_the_official_zero_is_clip_alone(classifier: OVSegClassifier) -> None:
+def test_official_lam_0_is_clip_alone(classifier: OVSegClassifier) -> None:
     image, texts, proposals = _inputs()
-    found = OVSeg(None, classifier, lam=0.0, official=True).name_masks(image, proposals, texts)
+    result = OVSeg(None, classifier, lam=0.0, official=True).name_masks(image, proposals, texts)
     with torch.no_grad():
         q = classifier(image, proposals.masks, texts)
-    torch.testing.assert_close(found, q.probs)
+    torch.testing.assert_close(result, q.probs)
 
 
-def test_proposals_alone_need_no_clip() -> None:
+def test_segment_without_a_classifier() -> None:
     image, texts, proposals = _inputs()
     system = OVSeg(_source(proposals), None, lam=0.0)
     expected = torch.einsum("qk,qhw->khw", proposals.probs, proposals.masks).argmax(dim=0)
@@ -118,7 +118,7 @@ def test_proposals_alone_need_no_clip() -> None:
         system.name_masks(image, MaskProposals(proposals.masks), texts)
 
 
-def test_an_image_without_a_valid_mask_is_segmented_from_what_is_left(
+def test_segment_masks_without_a_valid_mask(
     classifier: OVSegClassifier,
 ) -> None:
     image, texts, proposals = _inputs()
@@ -132,7 +132,7 @@ def test_an_image_without_a_valid_mask_is_segmented_from_what_is_left(
         assert torch.equal(scores, torch.zeros(4, *(size or _SIZE)))
 
 
-def test_one_valid_mask_and_one_class(classifier: OVSegClassifier) -> None:
+def test_score_masks_one_valid_mask_one_class(classifier: OVSegClassifier) -> None:
     image, texts, proposals = _inputs(num_masks=2, num_classes=1)
     scores = OVSeg(None, classifier).score_masks(image, proposals, texts)
     expected = (proposals.probs[:, :1, None] ** 0.3 * proposals.masks).sum(dim=0)
@@ -142,23 +142,23 @@ def test_one_valid_mask_and_one_class(classifier: OVSegClassifier) -> None:
 class _FixedMaskFormer(torch.nn.Module):
     """Answers one image with given logits."""
 
-    def __init__(self, found: ImageProposals) -> None:
+    def __init__(self, result: ImageProposals) -> None:
         super().__init__()
-        self.found = found
+        self.proposals = result
 
     def propose(self, images, texts) -> list[ImageProposals]:
         assert len(images) == 1
-        return [self.found]
+        return [self.proposals]
 
 
-def test_a_maskformers_proposals_are_probabilities_at_the_images_size(
+def test_maskformer_proposals_have_the_image_size(
     classifier: OVSegClassifier,
 ) -> None:
     image, texts, _ = _inputs()
     class_logits = torch.randn(3, 5)
     grid_logits = 3 * torch.randn(3, 8, 16)  # stride 4 of an image padded to 32x64
-    found = ImageProposals(class_logits, grid_logits, (32, 64), _SIZE)
-    source = MaskFormerProposals(_FixedMaskFormer(found))
+    result = ImageProposals(class_logits, grid_logits, (32, 64), _SIZE)
+    source = MaskFormerProposals(_FixedMaskFormer(result))
     upsampled = F.interpolate(grid_logits[None], (32, 64), mode="bilinear", align_corners=False)
     masks = upsampled[0, :, :24, :40].sigmoid()
     p = class_logits.softmax(dim=1)[:, :4]
@@ -167,63 +167,63 @@ def test_a_maskformers_proposals_are_probabilities_at_the_images_size(
     torch.testing.assert_close(scores[0], torch.einsum("qk,qhw->khw", p, masks))
 
 
-def test_generated_masks_cover_every_pixel(classifier: OVSegClassifier) -> None:
+def test_generated_masks_cover_all_pixels(classifier: OVSegClassifier) -> None:
     seen = []
 
-    def left_half(picture: np.ndarray, file_name: str = "") -> np.ndarray:
-        seen.append(picture)
-        masks = np.zeros((1, *picture.shape[:2]), bool)
+    def left_half(image: np.ndarray, file_name: str = "") -> np.ndarray:
+        seen.append(image)
+        masks = np.zeros((1, *image.shape[:2]), bool)
         masks[:, :, :20] = True
         return masks
 
     image, texts, _ = _inputs()
-    found = GeneratedMasks(left_half)(image, texts)
+    result = GeneratedMasks(left_half)(image, texts)
     assert torch.equal(torch.from_numpy(seen[0]).permute(2, 0, 1).float(), image)
-    assert found.probs is None
-    assert torch.equal(found.masks[1], ~found.masks[0])
+    assert result.probs is None
+    assert torch.equal(result.masks[1], ~result.masks[0])
     scores = OVSeg(GeneratedMasks(left_half), classifier).score_pixels(image[None], texts)
     torch.testing.assert_close(scores.sum(dim=1), torch.ones(1, *_SIZE))
     with torch.no_grad():
-        q = classifier(image, found.masks, texts).probs
+        q = classifier(image, result.masks, texts).probs
     torch.testing.assert_close(scores[0, :, 5, 5], q[0])
     torch.testing.assert_close(scores[0, :, 5, 30], q[1])
 
 
-def test_a_generator_without_masks_leaves_the_whole_image(classifier: OVSegClassifier) -> None:
+def test_generated_masks_without_any_mask(classifier: OVSegClassifier) -> None:
     image, texts, _ = _inputs()
-    found = GeneratedMasks(lambda picture: np.zeros((0, *picture.shape[:2]), bool))(image, texts)
-    assert found.masks.shape == (1, *_SIZE)
-    assert found.masks.all()
+    result = GeneratedMasks(lambda image: np.zeros((0, *image.shape[:2]), bool))(image, texts)
+    assert result.masks.shape == (1, *_SIZE)
+    assert result.masks.all()
 
 
-def test_the_truths_masks_by_hand() -> None:
+def test_truth_proposals_worked_value() -> None:
     labels = torch.tensor([[2, 2, 0], [255, 0, 0]])
-    found = truth_proposals(labels, 3, (2, 3))
-    assert found.probs is None
-    assert found.masks.int().tolist() == [[[0, 0, 1], [0, 1, 1]], [[1, 1, 0], [0, 0, 0]]]
+    result = truth_proposals(labels, 3, (2, 3))
+    assert result.probs is None
+    assert result.masks.int().tolist() == [[[0, 0, 1], [0, 1, 1]], [[1, 1, 0], [0, 0, 0]]]
     assert truth_proposals(labels, 3, (4, 6)).masks.sum().item() == 20
 
 
-def test_oracle_classes_segment_like_the_truth_where_masks_are_true() -> None:
+def test_oracle_proposals_of_true_masks() -> None:
     labels = torch.arange(24)[:, None].div(8, rounding_mode="floor").expand(_SIZE).clone()
     labels[:, :3] = 65535
     masks = truth_proposals(labels, 4, _SIZE)
     soft = MaskProposals(masks.masks.float() * 0.8)
-    found = oracle_proposals(soft, labels, 4)
-    assert found.probs.tolist() == [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]]
+    result = oracle_proposals(soft, labels, 4)
+    assert result.probs.tolist() == [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]]
     system = OVSeg(None, None, lam=0.0)
     image, texts, _ = _inputs()
-    segmented = system.segment_masks(image, found, texts)
+    segmented = system.segment_masks(image, result, texts)
     assert torch.equal(segmented[:, 3:], labels[:, 3:])
 
 
-def test_a_mask_that_meets_no_object_has_no_class() -> None:
+def test_oracle_proposals_without_overlap() -> None:
     labels = torch.full(_SIZE, 255)
-    found = oracle_proposals(MaskProposals(torch.ones(1, *_SIZE)), labels, 3)
-    assert found.probs.tolist() == [[0, 0, 0]]
+    result = oracle_proposals(MaskProposals(torch.ones(1, *_SIZE)), labels, 3)
+    assert result.probs.tolist() == [[0, 0, 0]]
 
 
-def test_the_demo_keeps_the_best_mask_of_each_word_and_the_rest_is_others(
+def test_demo_keeps_the_best_mask_of_each_class(
     classifier: OVSegClassifier,
 ) -> None:
     image, texts, _ = _inputs(num_classes=2)
@@ -242,7 +242,7 @@ def test_the_demo_keeps_the_best_mask_of_each_word_and_the_rest_is_others(
     assert (labels[:, 32:] == 1).all()
 
 
-def test_the_demo_without_any_mask_is_all_others(classifier: OVSegClassifier) -> None:
+def test_demo_without_masks_is_all_others(classifier: OVSegClassifier) -> None:
     image, texts, _ = _inputs(num_classes=2)
     for masks in (torch.zeros(0, *_SIZE), torch.zeros(2, *_SIZE)):
         system = OVSeg(None, classifier, demo=True)
@@ -250,18 +250,18 @@ def test_the_demo_without_any_mask_is_all_others(classifier: OVSegClassifier) ->
         assert (labels == 1).all()
 
 
-def test_others_is_added_once() -> None:
+def test_with_others_appends_once() -> None:
     assert with_others(["cat"]) == ["cat", "others"]
     assert with_others(["others", "cat"]) == ["others", "cat"]
 
 
 @pytest.mark.parametrize("options", [{"lam": 1.5}, {"lam": math.nan}, {"unseen_lam": -0.1}])
-def test_a_lambda_outside_is_refused(classifier: OVSegClassifier, options: dict) -> None:
+def test_refuses_lambdas(classifier: OVSegClassifier, options: dict) -> None:
     with pytest.raises(ValueError, match=r"outside \[0, 1\]"):
         OVSeg(None, classifier, **options)
 
 
-def test_what_does_not_fit_is_refused(classifier: OVSegClassifier) -> None:
+def test_refuses_bad_input(classifier: OVSegClassifier) -> None:
     image, texts, proposals = _inputs()
     with pytest.raises(ValueError, match="classifier is None"):
         OVSeg(None, None)
@@ -272,7 +272,7 @@ def test_what_does_not_fit_is_refused(classifier: OVSegClassifier) -> None:
         MaskProposals(proposals.masks, proposals.probs[:1])
 
 
-def test_segmenting_evaluates_and_leaves_modes_as_they_were(classifier: OVSegClassifier) -> None:
+def test_score_masks_restores_training_modes(classifier: OVSegClassifier) -> None:
     image, texts, proposals = _inputs()
     modes = []
     classifier.register_forward_pre_hook(lambda module, _: modes.append(module.training))
@@ -284,15 +284,15 @@ def test_segmenting_evaluates_and_leaves_modes_as_they_were(classifier: OVSegCla
     assert not scores.requires_grad
 
 
-def test_a_sweep_names_masks_once(classifier: OVSegClassifier) -> None:
+def test_sweep_classifies_masks_once(classifier: OVSegClassifier) -> None:
     image, texts, proposals = _inputs()
     texts = replace(texts, background_ids=(1, 3))
     named = []
     classifier.register_forward_pre_hook(lambda *args: named.append(args))
     lams = (0.0, 0.3, 1.0)
-    found = list(OVSeg(None, classifier).sweep(image, proposals, texts, lams, (11, 53)))
+    result = list(OVSeg(None, classifier).sweep(image, proposals, texts, lams, (11, 53)))
     assert len(named) == 1
-    for lam, scores in zip(lams, found, strict=True):
+    for lam, scores in zip(lams, result, strict=True):
         plain = OVSeg(_source(proposals), classifier, lam=lam)
         torch.testing.assert_close(scores, plain.score_pixels(image[None], texts, (11, 53))[0])
     with pytest.raises(ValueError, match="outside"):

@@ -31,14 +31,14 @@ def _inputs(num_masks: int = 5) -> tuple[torch.Tensor, torch.Tensor, ClassTexts]
 
 @torch.no_grad()
 @pytest.mark.parametrize("fill", ["mean", "zero", "none"])
-def test_masks_are_named_crop_by_crop(prompted: MaskPromptedTower, fill: str) -> None:
+def test_forward_equals_single_crops(prompted: MaskPromptedTower, fill: str) -> None:
     image, masks, texts = _inputs()
     classifier = OVSegClassifier(prompted, crop=CropOptions(fill=fill), batch_size=2)
-    found = classifier(image, masks, texts)
-    assert found.valid.all()
+    result = classifier(image, masks, texts)
+    assert result.valid.all()
     tower = prompted.tower
     colour = {"mean": torch.tensor(tower.mean) * 255, "zero": torch.zeros(3)}.get(fill)
-    for mask, probs in zip(masks > 0.4, found.probs, strict=True):
+    for mask, probs in zip(masks > 0.4, result.probs, strict=True):
         ys, xs = mask.nonzero(as_tuple=True)
         rows, columns = slice(ys.min(), ys.max() + 1), slice(xs.min(), xs.max() + 1)
         crop, inside = image[:, rows, columns].clone(), mask[rows, columns]
@@ -53,7 +53,7 @@ def test_masks_are_named_crop_by_crop(prompted: MaskPromptedTower, fill: str) ->
 
 
 @torch.no_grad()
-def test_batches_change_nothing(prompted: MaskPromptedTower) -> None:
+def test_batch_size_changes_nothing(prompted: MaskPromptedTower) -> None:
     image, masks, texts = _inputs()
     inputs = image, masks, texts
     together = OVSegClassifier(prompted)(*inputs)
@@ -62,43 +62,43 @@ def test_batches_change_nothing(prompted: MaskPromptedTower) -> None:
 
 
 @torch.no_grad()
-def test_empty_masks_are_not_valid_and_change_nothing_for_others(
+def test_forward_marks_empty_masks(
     prompted: MaskPromptedTower,
 ) -> None:
     image, masks, texts = _inputs()
     masks[1] = 0.4  # the threshold itself is outside
     classifier = OVSegClassifier(prompted)
-    found = classifier(image, masks, texts)
-    assert found.valid.tolist() == [True, False, True, True, True]
-    assert not found.probs[1].any()
+    result = classifier(image, masks, texts)
+    assert result.valid.tolist() == [True, False, True, True, True]
+    assert not result.probs[1].any()
     rest = classifier(image, masks[[0, 2, 3, 4]], texts)
-    torch.testing.assert_close(found.probs[[0, 2, 3, 4]], rest.probs)
+    torch.testing.assert_close(result.probs[[0, 2, 3, 4]], rest.probs)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("num_valid", [0, 1])
-def test_no_mask_or_one_and_one_class(prompted: MaskPromptedTower, num_valid: int) -> None:
+def test_forward_few_masks_and_one_class(prompted: MaskPromptedTower, num_valid: int) -> None:
     image, masks, texts = _inputs(2)
     masks[num_valid:] = 0
     classifier = OVSegClassifier(prompted)
-    found = classifier(image, masks, texts.select([0]))
-    assert found.probs.tolist() == [[1.0] if index < num_valid else [0.0] for index in range(2)]
+    result = classifier(image, masks, texts.select([0]))
+    assert result.probs.tolist() == [[1.0] if index < num_valid else [0.0] for index in range(2)]
     assert classifier(image, masks[:0], texts).probs.shape == (0, 4)
 
 
 @torch.no_grad()
-def test_a_class_has_the_cosine_of_its_best_word(prompted: MaskPromptedTower) -> None:
+def test_forward_takes_the_best_word(prompted: MaskPromptedTower) -> None:
     image, masks, texts = _inputs()
     classifier = OVSegClassifier(prompted)
     embeds, _ = classifier.embed_masks(image, masks)
     cosines = embeds @ texts.embeds.t()
     best = torch.stack([cosines[:, :2].amax(dim=1), cosines[:, 2], cosines[:, 3]], dim=1)
-    found = classifier(image, masks, replace(texts, class_ids=torch.tensor([0, 0, 1, 2])))
-    torch.testing.assert_close(found.probs, (100 * best).softmax(dim=1))
+    result = classifier(image, masks, replace(texts, class_ids=torch.tensor([0, 0, 1, 2])))
+    torch.testing.assert_close(result.probs, (100 * best).softmax(dim=1))
 
 
 @torch.no_grad()
-def test_matting_blends_with_the_soft_mask(prompted: MaskPromptedTower) -> None:
+def test_matting_blends_by_the_soft_mask(prompted: MaskPromptedTower) -> None:
     image, masks, texts = _inputs()
     matting = OVSegClassifier(prompted, crop=CropOptions(matting=True))
     plain = OVSegClassifier(prompted)(image, masks, texts)
@@ -107,7 +107,7 @@ def test_matting_blends_with_the_soft_mask(prompted: MaskPromptedTower) -> None:
     torch.testing.assert_close(matting(image, hard, texts).probs, plain.probs)
 
 
-def test_what_does_not_fit_is_refused(prompted: MaskPromptedTower) -> None:
+def test_refuses_bad_input(prompted: MaskPromptedTower) -> None:
     image, masks, texts = _inputs()
     classifier = OVSegClassifier(prompted)
     with pytest.raises(ValueError, match="of the image's size"):

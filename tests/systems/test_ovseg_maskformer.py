@@ -51,7 +51,7 @@ def system(backbone: nn.Module | None = None, channels: Any = (4, 5), **options:
     )
 
 
-def pictures(*sizes: tuple[int, int]) -> list[torch.Tensor]:
+def random_images(*sizes: tuple[int, int]) -> list[torch.Tensor]:
     return [torch.randint(256, (3, *size)).float() for size in sizes]
 
 
@@ -71,82 +71,82 @@ def objects(images: list[torch.Tensor], *counts: int) -> tuple[list[Any], list[A
 # --- names ---
 
 
-def test_logits_are_a_hundred_cosines_and_no_object_is_last():
+def test_class_logits_are_100_cosines():
     model, class_texts, feats = system(), texts(3), torch.randn(2, 5, EMBED_DIM)
-    found = model.class_logits(feats, class_texts)
-    assert found.shape == (2, 5, 4)
+    result = model.class_logits(feats, class_texts)
+    assert result.shape == (2, 5, 4)
     every = [*class_texts.embeds, model.no_object_embed[0]]
     for image in range(2):
         for query in range(5):
             for k, row in enumerate(every):
                 cosine = F.cosine_similarity(feats[image, query], row, dim=0).item()
-                assert found[image, query, k].item() == pytest.approx(100 * cosine, abs=1e-3)
+                assert result[image, query, k].item() == pytest.approx(100 * cosine, abs=1e-3)
 
 
-def test_a_class_of_several_words_has_the_best():
+def test_class_logits_take_the_best_word():
     model, class_texts, feats = system(), texts(4), torch.randn(1, 5, EMBED_DIM)
     single = model.class_logits(feats, class_texts)
-    found = model.class_logits(feats, replace(class_texts, class_ids=torch.tensor([1, 0, 1, 2])))
+    result = model.class_logits(feats, replace(class_texts, class_ids=torch.tensor([1, 0, 1, 2])))
     expected = torch.stack(
         [single[..., 1], single[..., [0, 2]].amax(-1), single[..., 3], single[..., 4]], dim=-1
     )
-    assert torch.equal(found, expected)
+    assert torch.equal(result, expected)
 
 
-def test_half_precision_keeps_what_cosines_tell():
+def test_class_logits_under_autocast_are_float32():
     model, class_texts, feats = system(), texts(3), torch.randn(1, 5, EMBED_DIM)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = model.class_logits(feats, class_texts)
-    assert torch.equal(found, model.class_logits(feats, class_texts))
+        result = model.class_logits(feats, class_texts)
+    assert torch.equal(result, model.class_logits(feats, class_texts))
 
 
-def test_probabilities_leave_no_object_out():
+def test_class_probs_leave_no_object_out():
     """Odds of 2 to 1 to 1 for two classes and none."""
     logits = torch.tensor([[2.0, 1.0, 1.0]]).log()
-    found = ImageProposals(logits, torch.zeros(1, 2, 2), (8, 8), (8, 8)).class_probs
-    torch.testing.assert_close(found, torch.tensor([[0.5, 0.25]]))
+    result = ImageProposals(logits, torch.zeros(1, 2, 2), (8, 8), (8, 8)).class_probs
+    torch.testing.assert_close(result, torch.tensor([[0.5, 0.25]]))
 
 
 # --- masks ---
 
 
-def test_masks_cover_the_padded_image_and_are_cut_to_it():
+def test_mask_logits_are_cut_to_the_image():
     ramp = torch.arange(4.0).expand(1, 4, 4)
-    found = ImageProposals(torch.zeros(1, 3), ramp, (16, 16), (10, 12))
+    result = ImageProposals(torch.zeros(1, 3), ramp, (16, 16), (10, 12))
     whole = F.interpolate(ramp[None], (16, 16), mode="bilinear", align_corners=False)[0]
-    assert torch.equal(found.mask_logits(), whole[:, :10, :12])
-    assert found.mask_logits((5, 7)).shape == (1, 5, 7)
-    assert torch.equal(found.mask_probs(), found.mask_logits().sigmoid())
+    assert torch.equal(result.mask_logits(), whole[:, :10, :12])
+    assert result.mask_logits((5, 7)).shape == (1, 5, 7)
+    assert torch.equal(result.mask_probs(), result.mask_logits().sigmoid())
     expected = F.interpolate(
-        found.mask_logits().sigmoid()[None], (5, 7), mode="bilinear", align_corners=False
+        result.mask_logits().sigmoid()[None], (5, 7), mode="bilinear", align_corners=False
     )
-    assert torch.equal(found.mask_probs((5, 7)), expected[0])
+    assert torch.equal(result.mask_probs((5, 7)), expected[0])
 
 
 @torch.no_grad()
-def test_proposals_are_the_parts_put_together():
+def test_propose_equals_the_parts():
     model, class_texts = system().eval(), texts()
-    images = pictures((13, 20), (24, 9))
-    found = model.propose(images, class_texts)
+    images = random_images((13, 20), (24, 9))
+    results = model.propose(images, class_texts)
     batch = torch.zeros(2, 3, 24, 24)
     for i, image in enumerate(images):
         for c in range(3):
             normed = (image[c] / 255 - MEAN[c]) / STD[c]
             batch[i, c, : image.shape[1], : image.shape[2]] = normed
     (proposals,) = model.head(model.backbone(batch))
-    for i, each in enumerate(found):
-        torch.testing.assert_close(each.grid_logits, proposals.mask_logits[i])
+    for i, result in enumerate(results):
+        torch.testing.assert_close(result.grid_logits, proposals.mask_logits[i])
         expected = model.class_logits(proposals.query_feats, class_texts)[i]
-        torch.testing.assert_close(each.class_logits, expected, rtol=1e-4, atol=1e-3)
-        assert each.padded_size == (24, 24)
-        assert each.image_size == images[i].shape[1:]
+        torch.testing.assert_close(result.class_logits, expected, rtol=1e-4, atol=1e-3)
+        assert result.padded_size == (24, 24)
+        assert result.image_size == images[i].shape[1:]
 
 
-def test_proposing_leaves_modes_and_gradients_alone():
+def test_propose_restores_training_modes():
     model = system().train()
     model.head.eval()
-    (found,) = model.propose(pictures((8, 8)), texts())
-    assert not found.class_logits.requires_grad
+    (result,) = model.propose(random_images((8, 8)), texts())
+    assert not result.class_logits.requires_grad
     assert model.training
     assert model.backbone.training
     assert not model.head.training
@@ -156,44 +156,48 @@ def test_proposing_leaves_modes_and_gradients_alone():
 
 
 @pytest.mark.parametrize("out_size", [None, (9, 31), (40, 22)])
-def test_scores_are_sums_over_masks_resized(out_size):
+def test_score_pixels_is_the_resized_sum_over_masks(out_size):
     model, class_texts = system(), texts()
-    images = pictures((13, 20), (16, 16))
+    images = random_images((13, 20), (16, 16))
     scores = model.score_pixels(images, class_texts, out_size)
-    for image, found in zip(images, scores, strict=True):
-        (each,) = model.propose([image], class_texts)
+    for image, result in zip(images, scores, strict=True):
+        (proposals,) = model.propose([image], class_texts)
         total = sum(
             probs[:, None, None] * mask
-            for probs, mask in zip(each.class_probs, each.mask_logits().sigmoid(), strict=True)
+            for probs, mask in zip(
+                proposals.class_probs, proposals.mask_logits().sigmoid(), strict=True
+            )
         )
         size = out_size or tuple(image.shape[1:])
         expected = F.interpolate(total[None], size, mode="bilinear", align_corners=False)[0]
-        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5)
     labels = model.segment(images, class_texts, out_size)
     assert all(torch.equal(a.argmax(0), b) for a, b in zip(scores, labels, strict=True))
 
 
-def test_a_batch_is_stacked_and_each_image_has_its_own_answer():
+def test_score_pixels_of_a_batch_equals_single_images():
     model, class_texts = system(), texts()
-    batch = torch.stack(pictures((16, 16), (16, 16)))
+    batch = torch.stack(random_images((16, 16), (16, 16)))
     scores = model.score_pixels(batch, class_texts)
     assert scores.shape == (2, 4, 16, 16)
     assert torch.equal(scores[1], model.score_pixels(batch[1:], class_texts)[0])
     sizes = [(4, 5), (6, 7)]
-    assert [tuple(each.shape) for each in model.segment(list(batch), class_texts, sizes)] == sizes
+    assert [
+        tuple(result.shape) for result in model.segment(list(batch), class_texts, sizes)
+    ] == sizes
 
 
 @pytest.mark.parametrize("num_classes", [1, 9])
-def test_words_change_freely(num_classes):
-    model, image = system(), pictures((16, 12))
+def test_segment_with_another_vocabulary(num_classes):
+    model, image = system(), random_images((16, 12))
     assert model.score_pixels(image, texts(4))[0].shape == (4, 16, 12)
     labels = model.segment(image, texts(num_classes))[0]
     assert labels.shape == (16, 12)
     assert labels.max() < num_classes
 
 
-def test_background_classes_become_the_first_of_them():
-    model, class_texts, image = system(), texts(5), pictures((16, 16))
+def test_segment_merges_background_classes():
+    model, class_texts, image = system(), texts(5), random_images((16, 16))
     plain = model.segment(image, class_texts)[0]
     merged = model.segment(image, replace(class_texts, background_ids=(1, 0, 4)))[0]
     expected = torch.where((plain == 0) | (plain == 4), 1, plain)
@@ -203,9 +207,9 @@ def test_background_classes_become_the_first_of_them():
 # --- training ---
 
 
-def test_loss_is_the_criterions_on_the_padded_batch():
+def test_forward_is_the_criterion_on_the_padded_batch():
     model, class_texts = system().eval(), texts()
-    images = pictures((13, 20), (24, 9), (8, 8))
+    images = random_images((13, 20), (24, 9), (8, 8))
     ids, masks = objects(images, 2, 3, 0)
     batches = []
     hook = model.backbone.register_forward_pre_hook(lambda _, args: batches.append(args[0]))
@@ -214,7 +218,7 @@ def test_loss_is_the_criterions_on_the_padded_batch():
     assert sorted(losses) == sorted(
         f"loss_{name}{suffix}" for name in ("ce", "mask", "dice") for suffix in ("", "_0")
     )
-    padded = [torch.zeros(len(each), 24, 24, dtype=torch.bool) for each in masks]
+    padded = [torch.zeros(len(some), 24, 24, dtype=torch.bool) for some in masks]
     for whole, part in zip(padded, masks, strict=True):
         whole[:, : part.shape[1], : part.shape[2]] = part
     (batch,) = batches
@@ -227,9 +231,9 @@ def test_loss_is_the_criterions_on_the_padded_batch():
 
 
 @pytest.mark.parametrize("counts", [(3, 1), (0, 0), (0, 9)])
-def test_every_parameter_has_a_gradient(counts):
+def test_forward_gives_every_parameter_a_gradient(counts):
     """As DistributedDataParallel needs, also where there is no object, or more than proposals."""
-    model, images = system(), pictures((16, 16), (8, 12))
+    model, images = system(), random_images((16, 16), (8, 12))
     losses = model(images, texts(), *objects(images, *counts))
     assert all(loss.isfinite() for loss in losses.values())
     sum(losses.values()).backward()
@@ -237,16 +241,16 @@ def test_every_parameter_has_a_gradient(counts):
     assert model.no_object_embed.grad.any()
 
 
-def test_one_class_is_told_from_no_object():
-    model, images = system(), pictures((16, 16))
+def test_forward_with_one_class():
+    model, images = system(), random_images((16, 16))
     losses = model(images, texts(1), [torch.zeros(2).long()], [torch.rand(2, 16, 16) > 0.5])
     assert losses["loss_ce"].item() > 0
     sum(losses.values()).backward()
     assert model.no_object_embed.grad.any()
 
 
-def test_words_of_one_class_are_learnt_together():
-    model, images, class_texts = system(), pictures((16, 16)), texts(5)
+def test_forward_with_several_words_a_class():
+    model, images, class_texts = system(), random_images((16, 16)), texts(5)
     ids, masks = [torch.tensor([1])], [torch.rand(1, 16, 16) > 0.5]
     class_ids = torch.tensor([0, 1, 1, 2, 3])
     losses = model(images, replace(class_texts, class_ids=class_ids), ids, masks)
@@ -255,8 +259,8 @@ def test_words_of_one_class_are_learnt_together():
         model(images, replace(class_texts, class_ids=class_ids), [torch.tensor([4])], masks)
 
 
-def test_two_stripes_are_learnt():
-    """Left and right of one picture, by their class_texts, in a few steps."""
+def test_training_learns_two_stripes():
+    """Left and right of one image, by their class_texts, in a few steps."""
     model, class_texts = system(), ClassTexts(torch.eye(EMBED_DIM)[:2])
     left = torch.zeros(16, 16, dtype=torch.bool)
     left[:, :8] = True
@@ -275,18 +279,18 @@ def test_two_stripes_are_learnt():
 # --- parts ---
 
 
-def test_maps_by_name_come_in_the_order_that_is_asked_for():
+def test_in_features_orders_the_maps():
     named = system(Pyramid(named=True), in_features=("fine", "coarse"))
     plain = system()
     plain.load_state_dict(named.state_dict())
-    image, class_texts = pictures((16, 16)), texts()
+    image, class_texts = random_images((16, 16)), texts()
     assert torch.equal(named.segment(image, class_texts)[0], plain.segment(image, class_texts)[0])
 
 
-def test_a_network_of_timm_beneath():
+def test_timm_backbone_trains_and_segments():
     network: TimmFeatures = build_timm_features("test_resnet")
     model = system(network, network.channels, size_divisibility=network.size_divisibility)
-    images = pictures((40, 33), (32, 50))
+    images = random_images((40, 33), (32, 50))
     ids, masks = objects(images, 2, 1)
     assert all(loss.isfinite() for loss in model(images, texts(), ids, masks).values())
     assert [tuple(e.shape) for e in model.segment(images, texts())] == [
@@ -295,9 +299,9 @@ def test_a_network_of_timm_beneath():
     ]
 
 
-def test_state_dict_goes_there_and_back():
+def test_state_dict_round_trip():
     first, second = system(), system()
-    image, class_texts = pictures((16, 16)), texts()
+    image, class_texts = random_images((16, 16)), texts()
     assert "no_object_embed" in first.state_dict()
     assert not any("mean" in key or "std" in key for key in first.state_dict())
     second.load_state_dict(first.state_dict())
@@ -330,9 +334,9 @@ def test_state_dict_goes_there_and_back():
         (lambda m, i: m(i, texts(), [], []), "0 gt_ids and 0 gt_masks for 1 images"),
     ],
 )
-def test_what_does_not_fit(call: Callable[..., Any], message: str):
+def test_refuses_bad_input(call: Callable[..., Any], message: str):
     with pytest.raises(ValueError, match=message):
-        call(system(), pictures((8, 12)))
+        call(system(), random_images((8, 12)))
 
 
 @pytest.mark.parametrize(
@@ -343,7 +347,7 @@ def test_what_does_not_fit(call: Callable[..., Any], message: str):
         ({"mean": (0.5,)}, r"mean=\(0.5,\)"),
     ],
 )
-def test_parts_that_do_not_fit(options: dict[str, Any], message: str):
+def test_refuses_options(options: dict[str, Any], message: str):
     with pytest.raises(ValueError, match=message):
         OVSegMaskFormer(
             **{

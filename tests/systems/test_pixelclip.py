@@ -62,14 +62,14 @@ def batch(size: int = 32, counts: tuple[int, ...] = (3, 4)) -> tuple[torch.Tenso
     generator = torch.Generator().manual_seed(5)
     images = torch.randint(0, 256, (len(counts), 3, size, size), generator=generator).float()
     masks = [torch.rand(n, size // 8, size // 8, generator=generator) > 0.6 for n in counts]
-    return images, [each.repeat_interleave(8, 1).repeat_interleave(8, 2) for each in masks]
+    return images, [m.repeat_interleave(8, 1).repeat_interleave(8, 2) for m in masks]
 
 
 def trainable(system: PixelCLIP) -> dict[str, nn.Parameter]:
     return {name: value for name, value in system.named_parameters() if value.requires_grad}
 
 
-def test_loss_by_loops(build: Build) -> None:
+def test_forward_equals_loops(build: Build) -> None:
     """At pixels, image by image and mask by mask, as the paper tells it."""
     system = build(momentum=0.9, epsilon=0.02)
     images, masks = batch()
@@ -90,7 +90,7 @@ def test_loss_by_loops(build: Build) -> None:
     tower.model.visual.load_state_dict(moved)
     teacher_feats = tower.dense_feats(tower.normalize(images), last_block)
     at_pixels = F.interpolate(teacher_feats, (16, 16), mode="bilinear", align_corners=False)
-    small = [each[:, ::2, ::2] for each in masks]  # 32 pixels to 16, the nearest
+    small = [m[:, ::2, ::2] for m in masks]  # 32 pixels to 16, the nearest
     clusters = system.clusters(system.tower)
     mask_feats = [at_pixels[i][:, m].mean(dim=1) for i in range(2) for m in small[i]]
     cosines = torch.stack([F.cosine_similarity(f[None], clusters) for f in mask_feats])
@@ -104,37 +104,37 @@ def test_loss_by_loops(build: Build) -> None:
         for p in range(5):
             similarity = F.cosine_similarity(student_feats[i], clusters[p][:, None, None], dim=0)
             logits = system.decoder(similarity, (16, 16))
-            found = F.binary_cross_entropy_with_logits(logits, targets[p], reduction="none")
-            terms.append(found[covered])
+            result = F.binary_cross_entropy_with_logits(logits, targets[p], reduction="none")
+            terms.append(result[covered])
     expected = torch.cat(terms).mean()
     assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
 
 
-def test_statistics_tell_of_the_step(build: Build) -> None:
+def test_statistics_of_a_step(build: Build) -> None:
     system = build()
     assert system.statistics is None
     images, masks = batch()
     masks[0][1] = False  # nothing left of it
     loss = system(images, masks)["loss_mask"]
-    found = system.statistics
-    assert found.loss.item() == loss.item()
-    assert not found.loss.requires_grad
-    assert found.image_ids.tolist() == [0, 0, 1, 1, 1, 1]
+    result = system.statistics
+    assert result.loss.item() == loss.item()
+    assert not result.loss.requires_grad
+    assert result.image_ids.tolist() == [0, 0, 1, 1, 1, 1]
     assert (
-        found.assignment.counts.tolist()
-        == torch.bincount(found.assignment.cluster_ids, minlength=5).tolist()
+        result.assignment.counts.tolist()
+        == torch.bincount(result.assignment.cluster_ids, minlength=5).tolist()
     )
-    in_use = len(set(found.assignment.cluster_ids.tolist()))
-    assert found.numbers() == {
+    in_use = len(set(result.assignment.cluster_ids.tolist()))
+    assert result.numbers() == {
         "loss_mask": loss.item(),
         "masks": 6,
         "clusters_in_use": in_use,
-        "assignment_entropy": found.assignment.entropy.item(),
+        "assignment_entropy": result.assignment.entropy.item(),
     }
 
 
 @pytest.mark.parametrize("kind", VISION_KINDS)
-def test_gradients_reach_what_is_trained_and_nothing_else(build: Build, kind: str) -> None:
+def test_forward_gives_trained_parameters_gradients(build: Build, kind: str) -> None:
     system = build(kind)
     system(*batch(IMAGE_SIZE[kind]))["loss_mask"].backward()
     for name, value in system.named_parameters():
@@ -163,7 +163,7 @@ def test_training_lowers_the_loss(build: Build, kind: str) -> None:
 # --- batches without masks ---
 
 
-def test_an_image_without_masks_changes_nothing(build: Build) -> None:
+def test_forward_with_an_image_without_masks(build: Build) -> None:
     images, masks = batch()
     alone = build()(images, masks)["loss_mask"]
     more = torch.cat([images[:1], 255 - images[:1], images[1:]])
@@ -174,9 +174,7 @@ def test_an_image_without_masks_changes_nothing(build: Build) -> None:
 
 @pytest.mark.parametrize("clusters", [True, False])
 @pytest.mark.parametrize("kind", VISION_KINDS)
-def test_a_batch_without_any_mask_is_a_zero_that_touches_everything(
-    build: Build, kind: str, clusters: bool
-) -> None:
+def test_forward_without_masks_has_zero_gradients(build: Build, kind: str, clusters: bool) -> None:
     system = build(kind) if clusters else build(kind, clusters=None)
     images, _ = batch(IMAGE_SIZE[kind])
     for masks in (torch.zeros(0, *images.shape[2:]), torch.zeros(2, *images.shape[2:])):
@@ -189,13 +187,13 @@ def test_a_batch_without_any_mask_is_a_zero_that_touches_everything(
     assert system.statistics.numbers()["masks"] == 0
 
 
-def test_fewer_masks_than_clusters(build: Build) -> None:
+def test_forward_with_fewer_masks_than_clusters(build: Build) -> None:
     system = build(clusters=lambda t: ClassPrompts(t, num_clusters=40, length=1))
     assert torch.isfinite(system(*batch(counts=(1, 0)))["loss_mask"])
     assert system.statistics.numbers()["clusters_in_use"] == 1
 
 
-def test_masks_of_earlier_batches_share_in_the_balance(build: Build) -> None:
+def test_queue_joins_the_assignment(build: Build) -> None:
     system, alone = build(queue_size=5, epsilon=0.05), build(epsilon=0.05)
     first, second = batch(counts=(3, 1)), batch(counts=(2, 2))
     system(*first), alone(*first)
@@ -220,7 +218,7 @@ def test_masks_of_earlier_batches_share_in_the_balance(build: Build) -> None:
 # --- the teacher ---
 
 
-def test_the_teacher_follows_in_training_only_and_is_saved(build: Build) -> None:
+def test_teacher_follows_in_training_and_is_saved(build: Build) -> None:
     system = build(momentum=0.5)
     batch_ = batch()
     with torch.no_grad():
@@ -235,11 +233,11 @@ def test_the_teacher_follows_in_training_only_and_is_saved(build: Build) -> None
     again.load_state_dict(state)
     assert torch.equal(again.teacher.conv1.weight, system.teacher.conv1.weight)
     # Resumed, it goes on to the last bit.
-    losses = [each(*batch_)["loss_mask"].item() for each in (system, again)]
+    losses = [model(*batch_)["loss_mask"].item() for model in (system, again)]
     assert losses[0] == losses[1]
 
 
-def test_weights_without_a_teacher_start_one(build: Build) -> None:
+def test_load_state_dict_without_a_teacher_starts_one(build: Build) -> None:
     system, other = build(), build()
     with torch.no_grad():
         for value in other.parameters():
@@ -251,7 +249,7 @@ def test_weights_without_a_teacher_start_one(build: Build) -> None:
         assert torch.equal(value, other.tower.model.visual.state_dict()[name])
 
 
-def test_teacher_and_batch_norms_evaluate_always(build: Build) -> None:
+def test_train_keeps_teacher_and_batch_norms_in_eval(build: Build) -> None:
     system = build("resnet").train()
     assert system.training
     assert system.decoder.training
@@ -295,7 +293,7 @@ ABLATIONS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", ABLATIONS)
-def test_ablations_run_and_differ(build: Build, name: str) -> None:
+def test_ablations_change_the_loss(build: Build, name: str) -> None:
     losses = []
     for options in ({}, ABLATIONS[name]):
         system = build(**({"epsilon": 1.0} | options))
@@ -321,7 +319,7 @@ def test_ablations_run_and_differ(build: Build, name: str) -> None:
         assert abs(losses[0][0] - losses[1][0]) > 1e-5
 
 
-def test_no_clustering_by_loops(build: Build) -> None:
+def test_forward_without_clusters_equals_loops(build: Build) -> None:
     system = build(clusters=None)
     images, masks = batch()
     loss = system(images, masks)["loss_mask"]
@@ -330,20 +328,20 @@ def test_no_clustering_by_loops(build: Build) -> None:
     )
     at_pixels = F.interpolate(feats, (16, 16), mode="bilinear", align_corners=False).detach()
     terms = []
-    for i, own in enumerate(masks):
-        small = own[:, ::2, ::2]
+    for i, image_masks in enumerate(masks):
+        small = image_masks[:, ::2, ::2]
         for mask in small:
             mask_feat = at_pixels[i][:, mask].mean(dim=1)
             similarity = F.cosine_similarity(feats[i], mask_feat[:, None, None], dim=0)
             logits = system.decoder(similarity, (16, 16))
-            found = F.binary_cross_entropy_with_logits(logits, mask.float(), reduction="none")
-            terms.append(found[small.any(dim=0)])
+            result = F.binary_cross_entropy_with_logits(logits, mask.float(), reduction="none")
+            terms.append(result[small.any(dim=0)])
     assert loss.item() == pytest.approx(torch.cat(terms).mean().item(), rel=1e-4)
     assert system.statistics.assignment is None
     assert set(system.statistics.numbers()) == {"loss_mask", "masks"}
 
 
-def test_without_momentum_the_student_pools(build: Build) -> None:
+def test_momentum_0_pools_by_the_student(build: Build) -> None:
     """As a teacher that has become the student's copy."""
     batch_ = batch()
     follower = build(momentum=1e-12)
@@ -372,27 +370,27 @@ def test_inference_is_maskclip_on_the_student(build: Build) -> None:
     assert torch.equal(labels, plain.segment(images, texts))
 
 
-def test_inference_brings_images_to_one_size(build: Build) -> None:
+def test_inference_resizes_images(build: Build) -> None:
     system = build(image_size=(48, 40))
     images = [torch.rand(3, 30, 50) * 255, torch.randint(0, 256, (3, 64, 20), dtype=torch.uint8)]
     texts = ClassTexts(F.normalize(torch.randn(4, 32), dim=1))
     labels = system.inference().segment(images, texts)
-    assert [tuple(each.shape) for each in labels] == [(30, 50), (64, 20)]
+    assert [tuple(result.shape) for result in labels] == [(30, 50), (64, 20)]
     plain = MaskCLIP(system.tower, last_block=LastBlock(residual="class_token"))
-    for image, each in zip(images, labels, strict=True):
+    for image, image_labels in zip(images, labels, strict=True):
         squashed = F.interpolate(image[None].float(), (48, 40), mode="bilinear")
         expected = plain.segment(squashed, texts, (image.shape[1], image.shape[2]))
-        assert torch.equal(each, expected[0])
+        assert torch.equal(image_labels, expected[0])
     # The release's way answers for words and background too.
     official = build(image_size=(48, 40), official=True).inference()
     rows = official.score_pixels(
         images, replace(texts, class_ids=torch.tensor([0, 0, 1, 2]), background_ids=[0, 2])
     )
-    assert [tuple(each.shape) for each in rows] == [(3, 30, 50), (3, 64, 20)]
+    assert [tuple(result.shape) for result in rows] == [(3, 30, 50), (3, 64, 20)]
     assert (rows[0][2] == -torch.inf).all()
 
 
-def test_masks_to_look_at(build: Build) -> None:
+def test_predict_masks(build: Build) -> None:
     system = build()
     images, _ = batch()
     logits = system.predict_masks(images)
@@ -402,7 +400,7 @@ def test_masks_to_look_at(build: Build) -> None:
         build(clusters=None).predict_masks(images)
 
 
-def test_images_are_encoded_at_their_size(build: Build) -> None:
+def test_forward_encodes_images_at_image_size(build: Build) -> None:
     """Any aspect ratio, and sizes that are no whole patches before."""
     system = build(image_size=(32, 48))
     images = torch.randint(0, 256, (2, 3, 50, 37))
@@ -413,13 +411,13 @@ def test_images_are_encoded_at_their_size(build: Build) -> None:
     assert seen == [(2, 3, 32, 48)]
 
 
-def test_the_last_block_is_the_kinds_own(build: Build) -> None:
+def test_last_block_depends_on_the_tower(build: Build) -> None:
     assert build().last_block == LastBlock(residual="class_token")
     assert build("resnet").last_block == build("convnext").last_block == LastBlock()
     assert build(last_block=LastBlock()).last_block == LastBlock()
 
 
-def test_half_precision_training(build: Build) -> None:
+def test_forward_under_autocast(build: Build) -> None:
     system = build()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         loss = system(*batch())["loss_mask"]
@@ -457,4 +455,4 @@ def test_refuses_batches(build: Build) -> None:
     with pytest.raises(ValueError, match="of the image's own size"):
         system(images, [masks[0], masks[1][0]])
     with pytest.raises(ValueError, match="choose image_size in whole patches"):
-        system(images[..., :30], [each[..., :30] for each in masks])
+        system(images[..., :30], [m[..., :30] for m in masks])

@@ -56,9 +56,9 @@ def test_targets_loss_and_gradients(
     student = call.inputs["student_features"].requires_grad_()
     clusters = call.inputs["cluster_embeddings"].requires_grad_()
 
-    resized = [resize_masks(each, size)[0] for each in call.inputs.list("masks")]
+    resized = [resize_masks(m, size)[0] for m in call.inputs.list("masks")]
     masks = torch.cat(resized)
-    image_ids = torch.cat([torch.full((len(each),), i) for i, each in enumerate(resized)])
+    image_ids = torch.cat([torch.full((len(m),), i) for i, m in enumerate(resized)])
     mask_feats = system.pool(call.inputs["teacher_features"].permute(0, 3, 1, 2), masks, image_ids)
     cosines = F.normalize(mask_feats, dim=1) @ F.normalize(clusters, dim=1).t()
     call.check("mask_logits_per_cluster", call.args["eps"] * cosines)
@@ -164,7 +164,7 @@ def _below(weights: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Ten
     return {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
 
 
-def test_answers_of_the_whole_model(full_model: tuple[Any, PixelCLIP]) -> None:
+def test_full_model_scores(full_model: tuple[Any, PixelCLIP]) -> None:
     case, system = full_model
     call = case.subcases["eval"]
     classes = [name.replace(", ", "|") for name in case.construct["test_classes"]]
@@ -176,7 +176,7 @@ def test_answers_of_the_whole_model(full_model: tuple[Any, PixelCLIP]) -> None:
     call.check("sem_seg", scores[0])
 
 
-def test_a_training_step_of_the_whole_model(full_model: tuple[Any, PixelCLIP]) -> None:
+def test_full_model_training_step(full_model: tuple[Any, PixelCLIP]) -> None:
     case, system = full_model
     call = case.subcases["train"]
     set_trainable(system.tower, case.construct["clip_finetune"])
@@ -195,7 +195,7 @@ def test_a_training_step_of_the_whole_model(full_model: tuple[Any, PixelCLIP]) -
     statistics = system.statistics
     size = tuple(case.construct["mask_resolution"])
     targets = merge_masks(
-        torch.cat([resize_masks(each, size)[0] for each in masks]),
+        torch.cat([resize_masks(m, size)[0] for m in masks]),
         statistics.image_ids,
         statistics.assignment.cluster_ids,
         num_images=2,
@@ -241,7 +241,9 @@ def _official_names(system: PixelCLIP) -> dict[str, nn.Parameter]:
         ("none", "none"),
     ],
 )
-def test_what_is_trained(full_model: tuple[Any, PixelCLIP], policy: str, official: str) -> None:
+def test_full_model_trained_parameters(
+    full_model: tuple[Any, PixelCLIP], policy: str, official: str
+) -> None:
     case, system = full_model
     set_trainable(system.tower, policy)
     trained = {name for name, value in _official_names(system).items() if value.requires_grad}

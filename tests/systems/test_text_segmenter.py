@@ -40,19 +40,19 @@ def images(*sizes):
     return [255 * torch.rand(3, *size) for size in sizes]
 
 
-def test_scores_are_the_logits_of_whole_strides_resized_and_cut(segmenter):
+def test_score_pixels_resizes_and_cuts_logits(segmenter):
     segmenter.train()
     (image,) = images((10, 15))
-    found = segmenter.score_pixels(image[None], TEXTS)
+    result = segmenter.score_pixels(image[None], TEXTS)
     assert segmenter.training
     segmenter.eval()
     grid = segmenter(image[None], TEXTS.embeds)
     assert grid.shape == (1, 4, 3, 4)
     expected = F.interpolate(grid, (12, 16), mode="bilinear", align_corners=False)[..., :10, :15]
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(result, expected)
 
 
-def test_labels_are_the_best_scores_at_any_size(segmenter):
+def test_segment_is_argmax_of_scores(segmenter):
     batch = images((10, 15), (8, 4))
     sizes = [(20, 31), (8, 4)]
     scores = segmenter.score_pixels(batch, TEXTS, sizes)
@@ -62,7 +62,7 @@ def test_labels_are_the_best_scores_at_any_size(segmenter):
         assert torch.equal(label, score.argmax(dim=0))
 
 
-def test_of_several_words_the_best_counts(segmenter):
+def test_score_pixels_takes_the_best_word(segmenter):
     (image,) = images((8, 8))
     class_ids = torch.tensor([0, 1, 1, 2])
     segmenter.eval()
@@ -74,7 +74,7 @@ def test_of_several_words_the_best_counts(segmenter):
     )
 
 
-def test_background_classes_become_one(segmenter):
+def test_segment_merges_background_classes(segmenter):
     (image,) = images((12, 12))
     labels = segmenter.segment(image[None], replace(TEXTS, background_ids=(1, 3)))
     assert not (labels == 3).any()
@@ -82,6 +82,6 @@ def test_background_classes_become_one(segmenter):
     assert scores.isfinite().all() and torch.equal(scores.argmax(dim=1), labels)
 
 
-def test_images_must_be_images(segmenter):
+def test_segment_refuses_images(segmenter):
     with pytest.raises(ValueError, match=r"one of shape \(2, 4, 4\)"):
         segmenter.segment([torch.zeros(2, 4, 4)], TEXTS)

@@ -45,7 +45,7 @@ def _plain(tower: CLIPTower, word: str, templates: list[str] = _TEMPLATES) -> to
     return mean / mean.norm()
 
 
-def test_a_class_is_the_normalised_mean_over_templates(tower: CLIPTower) -> None:
+def test_embed_is_the_normalised_mean_over_templates(tower: CLIPTower) -> None:
     embeds = TextBank(tower, _TEMPLATES).embed(["red star", "grass"])
     expected = torch.stack([_plain(tower, "red star"), _plain(tower, "grass")])
     assert embeds.shape == (2, 32)
@@ -56,7 +56,7 @@ def test_a_class_is_the_normalised_mean_over_templates(tower: CLIPTower) -> None
     assert (embeds[0] - embeds[1]).abs().max() > 1e-2
 
 
-def test_mean_of_synonyms(tower: CLIPTower) -> None:
+def test_embed_mean_of_synonyms(tower: CLIPTower) -> None:
     vocabulary = Vocabulary.parse("grass | lawn | red star, sky")
     embeds = TextBank(tower, _TEMPLATES).embed(vocabulary)
     words = torch.stack([_plain(tower, word) for word in ("grass", "lawn", "red star")])
@@ -64,7 +64,7 @@ def test_mean_of_synonyms(tower: CLIPTower) -> None:
     torch.testing.assert_close(embeds[1], _plain(tower, "sky"), rtol=0, atol=1e-6)
 
 
-def test_joined_synonyms(tower: CLIPTower) -> None:
+def test_embed_joined_synonyms(tower: CLIPTower) -> None:
     embeds = TextBank(tower, _TEMPLATES, synonyms="joined").embed(
         Vocabulary.parse("grass | lawn, sky")
     )
@@ -72,7 +72,7 @@ def test_joined_synonyms(tower: CLIPTower) -> None:
     torch.testing.assert_close(embeds, expected, rtol=0, atol=1e-6)
 
 
-def test_rows_of_the_policy_max(tower: CLIPTower) -> None:
+def test_class_texts_max_has_a_row_a_word(tower: CLIPTower) -> None:
     vocabulary = Vocabulary.parse("grass | lawn | red star, sky, lawn | sky")
     texts = TextBank(tower, _TEMPLATES, synonyms="max").class_texts(vocabulary)
     words = ["grass", "lawn", "red star", "sky", "lawn", "sky"]
@@ -86,7 +86,7 @@ def test_rows_of_the_policy_max(tower: CLIPTower) -> None:
 
 
 @pytest.mark.parametrize("policy", ["mean", "joined"])
-def test_other_policies_have_a_row_a_class(tower: CLIPTower, policy: Any) -> None:
+def test_class_texts_has_a_row_a_class(tower: CLIPTower, policy: Any) -> None:
     vocabulary = Vocabulary.parse("grass | lawn | red star, sky, lawn | sky")
     bank = TextBank(tower, _TEMPLATES, synonyms=policy)
     texts = bank.class_texts(vocabulary)
@@ -94,19 +94,21 @@ def test_other_policies_have_a_row_a_class(tower: CLIPTower, policy: Any) -> Non
     assert texts.class_ids is None and texts.num_classes == 3
 
 
-def test_scores_of_classes_are_the_best_of_their_words(tower: CLIPTower) -> None:
+def test_best_of_words_of_class_texts(tower: CLIPTower) -> None:
     vocabulary = Vocabulary.parse("grass | lawn | red star, sky, lawn | sky")
     texts = TextBank(tower, "bare", synonyms="max").class_texts(vocabulary)
     pixel_embeds = F.normalize(torch.randn(2, 32, 3, 4), dim=1)
     row_scores = torch.einsum("bdhw,rd->brhw", pixel_embeds, texts.embeds)
     scores = texts.best_of_words(row_scores)
     for k, words in enumerate(vocabulary.synonyms):
-        each = [torch.einsum("bdhw,d->bhw", pixel_embeds, _plain(tower, w, ["{}"])) for w in words]
-        expected = torch.stack(each).max(dim=0).values
+        word_scores = [
+            torch.einsum("bdhw,d->bhw", pixel_embeds, _plain(tower, w, ["{}"])) for w in words
+        ]
+        expected = torch.stack(word_scores).max(dim=0).values
         torch.testing.assert_close(scores[:, k], expected, rtol=0, atol=1e-5)
 
 
-def test_max_has_a_vector_a_class_only_where_each_has_one_word(tower: CLIPTower) -> None:
+def test_embed_max_needs_one_word_a_class(tower: CLIPTower) -> None:
     bank = TextBank(tower, _TEMPLATES, synonyms="max")
     words = ["sky", "grass"]
     assert torch.equal(bank.embed(words), TextBank(tower, _TEMPLATES).embed(words))
@@ -114,7 +116,7 @@ def test_max_has_a_vector_a_class_only_where_each_has_one_word(tower: CLIPTower)
         bank.embed(Vocabulary.parse("sky | heaven, grass"))
 
 
-def test_ten_thousand_words_in_batches_with_a_progress_bar(
+def test_embed_10000_words_in_batches(
     tower: CLIPTower, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sizes: list[int] = []
@@ -143,14 +145,14 @@ def test_ten_thousand_words_in_batches_with_a_progress_bar(
     assert capsys.readouterr().err == ""
 
 
-def test_a_word_with_braces_is_plain_text(tower: CLIPTower) -> None:
+def test_embed_a_word_with_braces(tower: CLIPTower) -> None:
     embeds = TextBank(tower, ["a {} here"]).embed(["{x}", "{0}"])
     expected = torch.stack([_plain(tower, word, ["a {} here"]) for word in ("{x}", "{0}")])
     torch.testing.assert_close(embeds, expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 4, 7, 1000])
-def test_batches_do_not_matter(tower: CLIPTower, batch_size: int) -> None:
+def test_embed_does_not_depend_on_batch_size(tower: CLIPTower, batch_size: int) -> None:
     words = ["sky", "grass", "a rather long name of a class", "red star", "lawn"]
     embeds = TextBank(tower, _TEMPLATES, batch_size=batch_size).embed(words)
     expected = torch.stack([_plain(tower, word) for word in words])
@@ -159,7 +161,7 @@ def test_batches_do_not_matter(tower: CLIPTower, batch_size: int) -> None:
     torch.testing.assert_close(embeds[3:4], alone, rtol=0, atol=1e-6)
 
 
-def test_no_more_than_batch_size_prompts_at_once(
+def test_embed_encodes_at_most_batch_size_prompts(
     tower: CLIPTower, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes = []
@@ -174,7 +176,7 @@ def test_no_more_than_batch_size_prompts_at_once(
     assert sizes == [6, 3]
 
 
-def test_only_missing_words_are_encoded(tower: CLIPTower, encoded: list[str]) -> None:
+def test_embed_encodes_missing_words_only(tower: CLIPTower, encoded: list[str]) -> None:
     bank = TextBank(tower, "bare")
     first = bank.embed(["sky", "grass"])
     second = bank.embed(Vocabulary.parse("grass, lawn | sky, sky"))
@@ -183,12 +185,12 @@ def test_only_missing_words_are_encoded(tower: CLIPTower, encoded: list[str]) ->
     assert torch.equal(first[0], second[2])
 
 
-def test_a_word_shared_by_two_classes_is_encoded_once(tower: CLIPTower, encoded: list[str]) -> None:
+def test_embed_encodes_a_shared_word_once(tower: CLIPTower, encoded: list[str]) -> None:
     TextBank(tower, "bare").embed(Vocabulary.parse("door | gate, gate"))
     assert encoded == ["door", "gate"]
 
 
-def test_what_is_returned_is_not_the_memory(tower: CLIPTower) -> None:
+def test_embed_returns_a_copy_of_the_cache(tower: CLIPTower) -> None:
     bank = TextBank(tower, "bare")
     first = bank.embed(["sky"])
     kept = first.clone()
@@ -196,7 +198,7 @@ def test_what_is_returned_is_not_the_memory(tower: CLIPTower) -> None:
     assert torch.equal(bank.embed(["sky"]), kept)
 
 
-def test_memory_is_bounded_and_forgets_the_oldest(
+def test_cache_drops_the_oldest_words(
     tower: CLIPTower, encoded: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bank_module, "_MAX_WORDS", 2)
@@ -213,7 +215,7 @@ def test_memory_is_bounded_and_forgets_the_oldest(
 
 
 @pytest.mark.parametrize("through_data", [False, True])
-def test_changed_weights_give_new_embeddings(tower: CLIPTower, through_data: bool) -> None:
+def test_embed_after_changed_weights(tower: CLIPTower, through_data: bool) -> None:
     bank = TextBank(tower, _TEMPLATES)
     before = bank.embed(["sky", "grass"])
     with torch.no_grad():
@@ -224,7 +226,7 @@ def test_changed_weights_give_new_embeddings(tower: CLIPTower, through_data: boo
     assert (before - after).abs().max() > 1e-2
 
 
-def test_a_trained_image_tower_or_scale_costs_nothing(tower: CLIPTower, encoded: list[str]) -> None:
+def test_cache_ignores_image_tower_and_scale(tower: CLIPTower, encoded: list[str]) -> None:
     bank = TextBank(tower, "bare")
     bank.embed(["sky"])
     with torch.no_grad():
@@ -234,7 +236,7 @@ def test_a_trained_image_tower_or_scale_costs_nothing(tower: CLIPTower, encoded:
     assert encoded == ["sky"]
 
 
-def test_the_disk_serves_another_bank(
+def test_disk_cache_serves_another_bank(
     build_tower: Callable[..., CLIPTower], encoded: list[str], tmp_path: Path
 ) -> None:
     folder = tmp_path / "deep" / "cache"
@@ -245,7 +247,7 @@ def test_the_disk_serves_another_bank(
     assert torch.equal(first, second)
 
 
-def test_another_tower_templates_or_words_do_not_meet_on_disk(
+def test_disk_cache_is_by_tower_templates_and_words(
     build_tower: Callable[..., CLIPTower], encoded: list[str], tmp_path: Path
 ) -> None:
     settings: list[tuple[dict[str, Any], Any, str, list[str]]] = [
@@ -263,7 +265,7 @@ def test_another_tower_templates_or_words_do_not_meet_on_disk(
 
 
 @pytest.mark.parametrize("damage", ["truncated", "garbage", "empty", "other shape", "not unit"])
-def test_a_damaged_cache_is_recomputed_with_a_warning(
+def test_damaged_disk_cache_is_recomputed(
     tower: CLIPTower, tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
 ) -> None:
     expected = TextBank(tower, "bare", cache_dir=tmp_path).embed(["sky"])
@@ -286,7 +288,7 @@ def test_a_damaged_cache_is_recomputed_with_a_warning(
     assert path.read_bytes() == good
 
 
-def test_a_cache_that_cannot_be_written_is_only_a_warning(
+def test_unwritable_disk_cache_is_a_warning(
     tower: CLIPTower, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     blocker = tmp_path / "file"
@@ -297,18 +299,18 @@ def test_a_cache_that_cannot_be_written_is_only_a_warning(
     assert torch.equal(embeds, TextBank(tower, "bare").embed(["sky"]))
 
 
-def test_building_a_bank_touches_no_disk(tower: CLIPTower, tmp_path: Path) -> None:
+def test_init_touches_no_disk(tower: CLIPTower, tmp_path: Path) -> None:
     TextBank(tower, cache_dir=tmp_path / "cache")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_autocast_around_does_not_coarsen(tower: CLIPTower) -> None:
+def test_embed_under_autocast(tower: CLIPTower) -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         inside = TextBank(tower, _TEMPLATES).embed(["sky"])
     assert torch.equal(inside, TextBank(tower, _TEMPLATES).embed(["sky"]))
 
 
-def test_embeddings_can_be_used_where_gradients_flow(tower: CLIPTower) -> None:
+def test_embed_after_inference_mode_allows_gradients(tower: CLIPTower) -> None:
     with torch.inference_mode():
         bank = TextBank(tower, "bare")
     text_embeds = bank.embed(["sky"])
@@ -317,7 +319,7 @@ def test_embeddings_can_be_used_where_gradients_flow(tower: CLIPTower) -> None:
     torch.testing.assert_close(feats.grad, text_embeds[0])
 
 
-def test_a_too_long_word_is_refused_by_name(tower: CLIPTower) -> None:
+def test_embed_refuses_a_word_that_is_too_long(tower: CLIPTower) -> None:
     with pytest.raises(ValueError, match="long long"):
         TextBank(tower).embed(["sky", "long " * 90])
 
@@ -330,17 +332,17 @@ def test_a_too_long_word_is_refused_by_name(tower: CLIPTower) -> None:
         ({"batch_size": 0}, "batch_size is 0"),
     ],
 )
-def test_refuses(tower: CLIPTower, arguments: dict[str, Any], message: str) -> None:
+def test_refuses_options(tower: CLIPTower, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         TextBank(tower, **arguments)
 
 
-def test_one_string_is_not_a_list_of_letters(tower: CLIPTower) -> None:
+def test_embed_refuses_a_single_string(tower: CLIPTower) -> None:
     with pytest.raises(ValueError, match="single string 'sky'"):
         TextBank(tower).embed("sky")
 
 
-def test_a_progress_bar_for_many_prompts_only(
+def test_progress_bar_for_many_prompts_only(
     tower: CLIPTower, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(bank_module, "_PROGRESS_PROMPTS", 3)
@@ -374,7 +376,7 @@ def _official_tower(case: Any, prefix: str = "") -> CLIPTower:
     return CLIPTower(model, open_clip.SimpleTokenizer(), mean=(0.5,) * 3, std=(0.5,) * 3)
 
 
-def test_equals_the_official_maskclip_text(parity: Callable[[str], Any]) -> None:
+def test_embed_equals_official_maskclip(parity: Callable[[str], Any]) -> None:
     case = parity("maskclip_text")
     subcase = case.subcases["all_templates"]
     tower = _official_tower(case)
@@ -386,7 +388,7 @@ def test_equals_the_official_maskclip_text(parity: Callable[[str], Any]) -> None
 
 
 @pytest.mark.parametrize("subcase_id", ["vild", "imagenet", "predefined"])
-def test_equals_the_official_ovseg_text(parity: Callable[[str], Any], subcase_id: str) -> None:
+def test_embed_equals_official_ovseg(parity: Callable[[str], Any], subcase_id: str) -> None:
     case = parity("ovseg_text")
     subcase = case.subcases[subcase_id]
     tower = _official_tower(case, "clip_model.")
@@ -403,7 +405,7 @@ def test_equals_the_official_ovseg_text(parity: Callable[[str], Any], subcase_id
     ("case_name", "templates"),
     [("pixelclip_prompts", "pixelclip_single"), ("pixelclip_prompts_ensemble", "pixelclip")],
 )
-def test_equals_the_official_pixelclip_class_text(
+def test_embed_equals_official_pixelclip(
     parity: Callable[[str], Any], case_name: str, templates: str
 ) -> None:
     """Class vectors for each template: the mean over a class's words, of unit norm."""
@@ -417,8 +419,8 @@ def test_equals_the_official_pixelclip_class_text(
     for k, words in enumerate(vocabulary.synonyms):
         prompts = [t.replace("{}", word) for t in bank.templates for word in words]
         subcase.check(f"tokens.{k}", tower.tokenize(prompts))
-    each = [TextBank(tower, [template]).embed(vocabulary) for template in bank.templates]
-    subcase.check("text_features", torch.stack(each, dim=1))
+    embeds = [TextBank(tower, [template]).embed(vocabulary) for template in bank.templates]
+    subcase.check("text_features", torch.stack(embeds, dim=1))
     # Templates are averaged last there, and first here: no difference where a class has one word.
     official = F.normalize(subcase.outputs["text_features"].mean(dim=1), dim=-1)
     ours = bank.embed(vocabulary)

@@ -1,4 +1,4 @@
-"""Learnable prompts: equal to words whose tokens they hold, whatever the tokenizer."""
+"""ClassPrompts and ClusterVectors: known tokens against words, with two tokenizers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -42,7 +42,7 @@ def embeds_of(tower: CLIPTower, name: str) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("template", [SCENE, "a {}.", "{}", "the {}", "{} and one x of the x"])
-def test_a_name_of_known_tokens_is_those_words(tower, template):
+def test_forward_of_known_tokens_encodes_the_words(tower, template):
     names = ["red star on grass", "the x photo a"]
     prompts = ClassPrompts(tower, num_clusters=2, length=4, templates=[template])
     prompts.token_embeds.data = torch.stack([embeds_of(tower, name) for name in names])
@@ -54,7 +54,7 @@ def test_a_name_of_known_tokens_is_those_words(tower, template):
 
 @pytest.mark.parametrize("length", [1, 2, 5])
 @pytest.mark.parametrize("template", [SCENE, "{}", "the {}."])
-def test_any_tokenizer_will_do(other_tower, template, length):
+def test_forward_with_another_tokenizer(other_tower, template, length):
     name = " ".join(["grass", "sand", "red", "star", "blue"][:length])
     prompts = ClassPrompts(other_tower, num_clusters=1, length=length, templates=[template])
     prompts.token_embeds.data = embeds_of(other_tower, name)[None]
@@ -64,21 +64,21 @@ def test_any_tokenizer_will_do(other_tower, template, length):
     assert prompts.places.tolist() == [list(range(start, start + length))]
 
 
-def test_each_template_is_used(tower):
+def test_forward_averages_templates(tower):
     templates = get_templates("pixelclip")
     prompts = ClassPrompts(tower, num_clusters=3, length=2, templates="pixelclip")
-    each = []
+    embeds = []
     for template in templates:
         single = ClassPrompts(tower, num_clusters=3, length=2, templates=[template])
         single.load_state_dict(prompts.state_dict())
-        each.append(single(tower))
-    mean = torch.stack(each).mean(dim=0)
+        embeds.append(single(tower))
+    mean = torch.stack(embeds).mean(dim=0)
     torch.testing.assert_close(prompts(tower), F.normalize(mean, dim=-1))
     torch.testing.assert_close(prompts(tower, unit_norm=False), mean)
-    assert all((a - b).abs().max() > 1e-4 for a in each for b in each if a is not b)
+    assert all((a - b).abs().max() > 1e-4 for a in embeds for b in embeds if a is not b)
 
 
-def test_only_the_names_are_state_and_have_a_gradient(tower):
+def test_token_embeds_are_the_only_state(tower):
     tower.requires_grad_(False)
     prompts = ClassPrompts(tower, num_clusters=3, length=2)
     assert prompts.num_clusters == 3
@@ -89,7 +89,7 @@ def test_only_the_names_are_state_and_have_a_gradient(tower):
     assert tower.model.token_embedding.weight.grad is None
 
 
-def test_a_class_depends_on_its_own_name_alone(tower):
+def test_forward_of_a_class_depends_on_its_name(tower):
     prompts = ClassPrompts(tower, num_clusters=3, length=2)
     before = prompts(tower).detach()
     with torch.no_grad():
@@ -98,13 +98,13 @@ def test_a_class_depends_on_its_own_name_alone(tower):
     assert changed.tolist() == [False, True, False]
 
 
-def test_names_start_as_words(tower):
+def test_initial_names_are_tokens_of_words(tower):
     table = tower.model.token_embedding.weight
     ids = set(tower.tokenizer.encode("red star grass"))
     prompts = ClassPrompts(tower, num_clusters=20, length=3, words=["red star", "grass"])
-    found = (prompts.token_embeds.detach()[:, :, None] == table[sorted(ids)]).all(dim=-1)
-    assert found.any(dim=-1).all()
-    assert found.flatten(0, 1).any(dim=0).all()
+    result = (prompts.token_embeds.detach()[:, :, None] == table[sorted(ids)]).all(dim=-1)
+    assert result.any(dim=-1).all()
+    assert result.flatten(0, 1).any(dim=0).all()
     # From the whole vocabulary otherwise: each is a row of the table, and they differ.
     prompts = ClassPrompts(tower, num_clusters=4, length=2)
     names = prompts.token_embeds.detach().flatten(0, 1)
@@ -112,7 +112,7 @@ def test_names_start_as_words(tower):
     assert len(names.unique(dim=0)) > 4
 
 
-def test_a_generator_repeats_the_names(tower):
+def test_generator_repeats_the_names(tower):
     first, second, third = (
         ClassPrompts(tower, num_clusters=4, generator=torch.Generator().manual_seed(seed))
         for seed in (3, 3, 4)
@@ -121,7 +121,7 @@ def test_a_generator_repeats_the_names(tower):
     assert not torch.equal(first.token_embeds, third.token_embeds)
 
 
-def test_names_that_are_not_learnt(tower):
+def test_learnable_false_has_no_gradient(tower):
     prompts = ClassPrompts(tower, num_clusters=2, learnable=False)
     assert not prompts.token_embeds.requires_grad
     assert set(prompts.state_dict()) == {"token_embeds"}
@@ -138,7 +138,7 @@ def test_names_that_are_not_learnt(tower):
         ({"words": [""]}, "have no token"),
     ],
 )
-def test_refuses(tower, options, message):
+def test_class_prompts_refuse_options(tower, options, message):
     with pytest.raises(ValueError, match=message):
         ClassPrompts(tower, **options)
 
@@ -147,7 +147,7 @@ def test_refuses(tower, options, message):
 
 
 @pytest.mark.parametrize("learnable", [True, False])
-def test_vectors_are_given_as_unit_vectors(tower, learnable):
+def test_cluster_vectors_have_unit_norm(tower, learnable):
     start = torch.tensor([[3.0, 4.0], [0.0, 0.5]])
     clusters = ClusterVectors(start, learnable=learnable)
     expected = torch.tensor([[0.6, 0.8], [0.0, 1.0]])
@@ -159,7 +159,7 @@ def test_vectors_are_given_as_unit_vectors(tower, learnable):
     assert clusters.vectors[0, 0] == 3
 
 
-def test_vectors_of_another_shape():
+def test_cluster_vectors_refuse_shapes():
     with pytest.raises(ValueError, match=r"vectors have shape \(3,\); give \(P, D\)"):
         ClusterVectors(torch.ones(3), learnable=True)
 
@@ -181,9 +181,13 @@ def official_tower(case: Any) -> CLIPTower:
         quick_gelu="text_heads" not in construct,
     ).eval()
     prefix = "clip_model."
-    own = {k for k in model.state_dict() if not k.startswith("visual.") and k != "logit_scale"}
-    missing, _ = model.load_state_dict({k: case.weights[prefix + k] for k in own}, strict=False)
-    assert not own & set(missing)
+    text_keys = {
+        k for k in model.state_dict() if not k.startswith("visual.") and k != "logit_scale"
+    }
+    missing, _ = model.load_state_dict(
+        {k: case.weights[prefix + k] for k in text_keys}, strict=False
+    )
+    assert not text_keys & set(missing)
     return CLIPTower(model, open_clip.SimpleTokenizer(), mean=(0.5,) * 3, std=(0.5,) * 3)
 
 
@@ -193,7 +197,7 @@ def with_official_placeholder(prompts: ClassPrompts) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("case_name", ["pixelclip_prompts", "pixelclip_convnext"])
-def test_equals_the_official_implementation(parity: Callable[[str], Any], case_name: str) -> None:
+def test_forward_equals_the_official_code(parity: Callable[[str], Any], case_name: str) -> None:
     case = parity(case_name)
     call = case.subcases["prompted"]
     tower = official_tower(case)
@@ -209,7 +213,7 @@ def test_equals_the_official_implementation(parity: Callable[[str], Any], case_n
     call.check("grad_prompt_tokens", prompts.token_embeds.grad)
 
 
-def test_ensembling_uses_each_template_where_the_official_one_mixes_them_up(
+def test_forward_differs_from_the_official_ensemble(
     parity: Callable[[str], Any],
 ) -> None:
     case = parity("pixelclip_prompts_ensemble")

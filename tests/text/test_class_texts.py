@@ -8,7 +8,7 @@ from ovseg_d2.text import ClassTexts
 EMBEDS = torch.eye(4)
 
 
-def test_rows_are_classes_unless_class_ids_say_otherwise() -> None:
+def test_rows_are_classes_without_class_ids() -> None:
     plain = ClassTexts(EMBEDS, background_ids=[2])
     assert plain.num_classes == 4 and plain.background_ids == (2,)
     assert plain.background_rows == [2]
@@ -16,7 +16,7 @@ def test_rows_are_classes_unless_class_ids_say_otherwise() -> None:
     assert plain.best_of_words(scores) is scores
 
 
-def test_several_rows_a_class() -> None:
+def test_best_of_words_with_several_rows_a_class() -> None:
     texts = ClassTexts(EMBEDS, torch.tensor([0, 1, 1, 2]), background_ids=(1,))
     assert texts.num_classes == 3 and texts.background_rows == [1, 2]
     scores = torch.tensor([[1.0, 2.0, 5.0, -1.0]])
@@ -43,11 +43,11 @@ def test_select_renumbers_classes_background_and_seen() -> None:
         ((EMBEDS, None, (), torch.ones(3).bool()), r"seen has shape \(3,\) for 4 classes"),
     ],
 )
-def test_what_does_not_fit_is_refused(arguments: tuple, message: str) -> None:
+def test_refuses_arguments(arguments: tuple, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ClassTexts(*arguments)
 
 
-def test_another_width_is_refused() -> None:
+def test_check_dim_refuses_another_width() -> None:
     with pytest.raises(ValueError, match="the joint embedding has D = 8"):
         ClassTexts(EMBEDS).check_dim(8)

@@ -17,13 +17,13 @@ from ovseg_d2.text import TEMPLATE_SETS, get_templates
         ("pixelclip_single", 1),
     ],
 )
-def test_every_set_has_its_size_and_one_place_in_each(name: str, count: int) -> None:
+def test_get_templates_of_each_set(name: str, count: int) -> None:
     templates = get_templates(name)
     assert len(templates) == len(set(templates)) == count
     assert all(template.count("{}") == 1 for template in templates)
 
 
-def test_the_sets_tested_are_all_there_are() -> None:
+def test_template_sets_are_complete() -> None:
     assert set(TEMPLATE_SETS) == {
         "bare",
         "single",
@@ -35,7 +35,7 @@ def test_the_sets_tested_are_all_there_are() -> None:
     }
 
 
-def test_written_out_examples() -> None:
+def test_get_templates_examples() -> None:
     assert get_templates("single") == ("a photo of a {}.",)
     assert get_templates("bare") == ("{}",)
     vild = get_templates("vild")
@@ -54,7 +54,7 @@ def test_written_out_examples() -> None:
     assert get_templates("pixelclip_single") == ("a photo of a {} in the scene",)
 
 
-def test_own_templates_are_kept_in_order() -> None:
+def test_get_templates_keeps_a_list() -> None:
     assert get_templates(["b {}", "a {}"]) == ("b {}", "a {}")
 
 
@@ -68,6 +68,6 @@ def test_own_templates_are_kept_in_order() -> None:
         (["a {} and a {}"], "holds 2 times"),
     ],
 )
-def test_refuses(templates: str | list[str], message: str) -> None:
+def test_get_templates_refuses(templates: str | list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         get_templates(templates)
