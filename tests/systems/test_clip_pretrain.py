@@ -1,9 +1,7 @@
 """CLIPPretrain: the loss of a batch, which captions are encoded, and the bound of the scale."""
 
 import math
-from typing import Any
 
-import open_clip
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,13 +9,6 @@ import torch.nn.functional as F
 from ovseg_d2.clip import CLIPTower
 from ovseg_d2.losses import contrastive_loss
 from ovseg_d2.systems import CLIPPretrain
-
-
-@pytest.fixture
-def tower(tiny_clip_config: dict[str, Any]) -> CLIPTower:
-    """Give a random two-layer tower with patch 8."""
-    model = open_clip.CLIP(**tiny_clip_config)
-    return CLIPTower(model, open_clip.SimpleTokenizer(), mean=(0.5,) * 3, std=(0.25,) * 3)
 
 
 def images_of(count: int, size: int = 16) -> torch.Tensor:

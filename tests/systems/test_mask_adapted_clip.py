@@ -3,7 +3,6 @@
 import copy
 from typing import Any
 
-import open_clip
 import pytest
 import torch
 from torch.nn import functional as F
@@ -13,12 +12,6 @@ from ovseg_d2.systems import MaskAdaptedCLIP
 from ovseg_d2.text import TextBank
 
 _NOUNS = ["red star", "dog", "red star", "grass"]
-
-
-@pytest.fixture
-def tower(tiny_clip_config: dict[str, Any]) -> CLIPTower:
-    model = open_clip.CLIP(**tiny_clip_config)
-    return CLIPTower(model, open_clip.SimpleTokenizer(), mean=(0.5,) * 3, std=(0.25,) * 3)
 
 
 def _system(tower: CLIPTower, depth: int, train: str, **options: Any) -> MaskAdaptedCLIP:

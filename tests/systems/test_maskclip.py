@@ -19,13 +19,6 @@ from ovseg_d2.systems import MaskCLIP, maskclip
 from ovseg_d2.text import ClassTexts
 
 
-@pytest.fixture
-def tower(tiny_clip_config: dict[str, Any]) -> CLIPTower:
-    """Give a random two-layer tower with patch 8."""
-    model = open_clip.CLIP(**tiny_clip_config).eval()
-    return CLIPTower(model, open_clip.SimpleTokenizer(), mean=(0.5,) * 3, std=(0.25,) * 3)
-
-
 def _inputs(height: int, width: int, num_classes: int = 5) -> tuple[torch.Tensor, ClassTexts]:
     images = torch.randint(0, 256, (2, 3, height, width)).float()
     return images, ClassTexts(F.normalize(torch.randn(num_classes, 32), dim=-1))

@@ -4,7 +4,6 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-import open_clip
 import pytest
 import torch
 
@@ -15,12 +14,6 @@ from ovseg_d2.ops import draw_patch_masks, patch_pixels
 from ovseg_d2.systems import MaskedDistillation
 
 Build = Callable[..., MaskedDistillation]
-
-
-@pytest.fixture
-def tower(tiny_clip_config: dict[str, Any]) -> CLIPTower:
-    model = open_clip.CLIP(**tiny_clip_config)
-    return CLIPTower(model, open_clip.SimpleTokenizer(), mean=(0.5,) * 3, std=(0.25,) * 3)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import open_clip
 import pytest
 import torch
 import torch.nn.functional as F
@@ -15,12 +14,6 @@ from ovseg_d2.systems import MaskedLanguage
 
 TEXTS = ["a red star on the green grass and the brown sand", "blue dots", "grass"]
 Build = Callable[..., MaskedLanguage]
-
-
-@pytest.fixture
-def tower(tiny_clip_config: dict[str, Any]) -> CLIPTower:
-    model = open_clip.CLIP(**tiny_clip_config)
-    return CLIPTower(model, open_clip.SimpleTokenizer(), mean=(0.5,) * 3, std=(0.25,) * 3)
 
 
 @pytest.fixture
