@@ -8,6 +8,8 @@ from torch import Tensor
 
 from ovseg_d2.ops import at_least_float32
 
+__all__ = ["contrastive_loss", "gather_with_grad"]
+
 
 def _world_size() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1

@@ -3,6 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor
 
+__all__ = ["masked_bce_loss"]
+
 
 def masked_bce_loss(mask_logits: Tensor, gt_masks: Tensor, covered: Tensor) -> Tensor:
     """Mean binary cross entropy over the covered pixels, all channels of each.

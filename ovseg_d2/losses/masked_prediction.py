@@ -3,6 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor
 
+__all__ = ["check_temperature", "pixel_loss", "soft_code_loss", "soft_codes"]
+
 
 def soft_code_loss(
     student_logits: Tensor,

@@ -63,11 +63,7 @@ class SetCriterion(nn.Module):
         mask_weight: float = 20.0,
         dice_weight: float = 1.0,
     ) -> None:
-        """Check the weights.
-
-        Raises:
-            ValueError: a negative weight.
-        """
+        """Refuse a negative weight with a ValueError."""
         super().__init__()
         weights = (no_object_weight, class_weight, mask_weight, dice_weight)
         if min(weights) < 0:

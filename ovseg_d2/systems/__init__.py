@@ -1,64 +1,18 @@
 """The systems of the papers: modules built from parts, tensors in and tensors out."""
 
-from .clip_fine_tune import CLIPFineTune
-from .clip_pretrain import CLIPPretrain
-from .mask_adapted_clip import MaskAdaptedCLIP
-from .maskclip import MaskCLIP
-from .maskclip_plus import MaskCLIPPlus, MaskCLIPPlusStatistics
-from .masked_distill_clip import MaskedDistillCLIP
-from .masked_distillation import (
-    DistillationStatistics,
-    DistillationTarget,
-    MaskedDistillation,
-)
-from .masked_language import MaskedLanguage
-from .ovseg import OTHERS, OVSeg, with_others
-from .ovseg_classifier import MaskClasses, OVSegClassifier
-from .ovseg_maskformer import ImageProposals, OVSegMaskFormer
-from .ovseg_proposals import (
-    GeneratedMasks,
-    MaskFormerProposals,
-    MaskProposals,
-    ProposalSource,
-    covering_proposals,
-    oracle_proposals,
-    truth_proposals,
-)
-from .pixel_scorer import PixelScorer
-from .pixelclip import PixelCLIP, PixelCLIPStatistics, cluster_logits
-from .pixelclip_inference import PixelCLIPInference
-from .text_segmenter import TextSegmenter
-
-__all__ = [
-    "OTHERS",
-    "CLIPFineTune",
-    "CLIPPretrain",
-    "DistillationStatistics",
-    "DistillationTarget",
-    "GeneratedMasks",
-    "ImageProposals",
-    "MaskAdaptedCLIP",
-    "MaskCLIP",
-    "MaskCLIPPlus",
-    "MaskCLIPPlusStatistics",
-    "MaskClasses",
-    "MaskFormerProposals",
-    "MaskProposals",
-    "MaskedDistillCLIP",
-    "MaskedDistillation",
-    "MaskedLanguage",
-    "OVSeg",
-    "OVSegClassifier",
-    "OVSegMaskFormer",
-    "PixelCLIP",
-    "PixelCLIPInference",
-    "PixelCLIPStatistics",
-    "PixelScorer",
-    "ProposalSource",
-    "TextSegmenter",
-    "cluster_logits",
-    "covering_proposals",
-    "oracle_proposals",
-    "truth_proposals",
-    "with_others",
-]
+from ovseg_d2.systems.clip_fine_tune import *
+from ovseg_d2.systems.clip_pretrain import *
+from ovseg_d2.systems.mask_adapted_clip import *
+from ovseg_d2.systems.maskclip import *
+from ovseg_d2.systems.maskclip_plus import *
+from ovseg_d2.systems.masked_distill_clip import *
+from ovseg_d2.systems.masked_distillation import *
+from ovseg_d2.systems.masked_language import *
+from ovseg_d2.systems.ovseg import *
+from ovseg_d2.systems.ovseg_classifier import *
+from ovseg_d2.systems.ovseg_maskformer import *
+from ovseg_d2.systems.ovseg_proposals import *
+from ovseg_d2.systems.pixel_scorer import *
+from ovseg_d2.systems.pixelclip import *
+from ovseg_d2.systems.pixelclip_inference import *
+from ovseg_d2.systems.text_segmenter import *

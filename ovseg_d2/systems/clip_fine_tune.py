@@ -39,11 +39,7 @@ class CLIPFineTune(nn.Module):
     """
 
     def __init__(self, segmenter: TextSegmenter, *, ignore: int = 255) -> None:
-        """Check that the segmenter has trainable weights.
-
-        Raises:
-            ValueError: nothing to train.
-        """
+        """Refuse a segmenter without trainable weights with a ValueError."""
         super().__init__()
         if not any(p.requires_grad for p in segmenter.parameters()):
             raise ValueError(

@@ -12,6 +12,8 @@ from torch.nn import functional as F
 from ..clip import CLIPTower
 from ..losses import contrastive_loss
 
+__all__ = ["CLIPPretrain"]
+
 
 class CLIPPretrain(nn.Module):
     """Train both towers of a CLIP so that the embeddings of an image and its captions agree.
@@ -40,11 +42,7 @@ class CLIPPretrain(nn.Module):
         max_logit_scale: float = 100.0,
         attention_only: float = 0.0,
     ) -> None:
-        """Check the numbers.
-
-        Raises:
-            ValueError: a bound that is not positive, or a share outside [0, 1].
-        """
+        """Refuse a bound that is not positive or a share outside [0, 1] with a ValueError."""
         super().__init__()
         if max_logit_scale <= 0:
             raise ValueError(f"max_logit_scale={max_logit_scale}; give a positive factor")

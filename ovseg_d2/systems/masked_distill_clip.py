@@ -49,11 +49,7 @@ class MaskedDistillCLIP(CLIPPretrain):
         max_logit_scale: float = 100.0,
         attention_only: float = 0.0,
     ) -> None:
-        """Check the numbers.
-
-        Raises:
-            ValueError: a negative weight, or those of `CLIPPretrain`.
-        """
+        """Refuse a negative weight with a ValueError; see also `CLIPPretrain`."""
         super().__init__(tower, max_logit_scale=max_logit_scale, attention_only=attention_only)
         weights = {"distillation_weight": distillation_weight, "language_weight": language_weight}
         for name, value in weights.items():

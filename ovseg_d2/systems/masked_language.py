@@ -41,11 +41,7 @@ class MaskedLanguage(nn.Module):
         mask_ratio: float = 0.2,
         replace: Sequence[float] = (0.8, 0.1),
     ) -> None:
-        """Check the numbers.
-
-        Raises:
-            ValueError: a ratio out of its range, or shares that are negative or above 1 together.
-        """
+        """Refuse a ratio or shares out of their ranges with a ValueError."""
         super().__init__()
         check_mask_ratio(mask_ratio)
         if len(replace) != 2 or min(replace) < 0 or sum(replace) > 1:

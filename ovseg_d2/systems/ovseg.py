@@ -76,11 +76,7 @@ class OVSeg(PixelScorer):
         demo: bool = False,
         official: bool = False,
     ) -> None:
-        """Check the options.
-
-        Raises:
-            ValueError: a lambda outside [0, 1], or options that need a classifier and none.
-        """
+        """Refuse a lambda outside [0, 1] or a missing classifier with a ValueError."""
         super().__init__()
         for name, value in (("lam", lam), ("unseen_lam", unseen_lam)):
             if value is not None and not 0 <= value <= 1:
@@ -142,13 +138,8 @@ class OVSeg(PixelScorer):
     ) -> Iterator[Tensor]:
         """Score one image at several lambdas; its masks are classified once.
 
-        Args:
-            image: (3, H, W) RGB in 0..255.
-            proposals: masks of the image's size, with classes.
-            texts: embeddings of the K classes.
-            lams: values in [0, 1], for all classes, instead of the system's ``lam`` and without
-                the demo mode.
-            size: (h, w) of the scores; None is the image's size.
+        Arguments are those of `score_masks`, for proposals with classes; ``lams`` in [0, 1]
+        replace ``lam`` for all classes. The demo mode is off.
 
         Yields:
             (K, h, w) float32 for each lambda.
@@ -172,12 +163,7 @@ class OVSeg(PixelScorer):
 
     @torch.no_grad()
     def name_masks(self, image: Tensor, proposals: MaskProposals, texts: ClassTexts) -> Tensor:
-        """Final class probabilities of one image's masks.
-
-        Args:
-            image: (3, H, W) RGB in 0..255.
-            proposals: masks of the image's size.
-            texts: embeddings of the K classes; ``unseen_lam`` needs their ``seen``.
+        """Final class probabilities of one image's masks; arguments are those of `score_masks`.
 
         Returns:
             (Q, K) float32, rows not normalised: p^(1 - lambda) q^lambda; for proposals without

@@ -60,11 +60,7 @@ class OVSegClassifier(nn.Module):
         logit_scale: float = 100.0,
         batch_size: int = 32,
     ) -> None:
-        """Check the numbers.
-
-        Raises:
-            ValueError: a scale that is not positive or a batch size below 1.
-        """
+        """Refuse a scale that is not positive or a batch size below 1 with a ValueError."""
         super().__init__()
         if not logit_scale > 0 or batch_size < 1:
             raise ValueError(

@@ -211,12 +211,7 @@ class OVSegMaskFormer(PixelScorer):
     def propose(self, images: Tensor | Sequence[Tensor], texts: ClassTexts) -> list[ImageProposals]:
         """Propose masks and classes for each image, in evaluation mode and without gradient.
 
-        Args:
-            images: (B, 3, H, W) RGB in 0..255, or a sequence of (3, H, W) of different sizes.
-            texts: embeddings of the K classes.
-
-        Raises:
-            ValueError: texts of another width, or images of another shape.
+        Arguments and errors are those of `score_pixels`.
         """
         with evaluating(self):
             batch, sizes = self._batch(images)

@@ -96,17 +96,10 @@ class TextBank:
 
     @torch.no_grad()
     def embed(self, vocabulary: Vocabulary | Sequence[str]) -> Tensor:
-        """Embed every class of a vocabulary.
-
-        Args:
-            vocabulary: K classes, or their names.
-
-        Returns:
-            (K, D) float32, unit norm, on the tower's device; without gradient.
+        """Embed K classes, see `class_texts`: (K, D) with one row a class.
 
         Raises:
-            ValueError: a prompt longer than the tower's context, names that `Vocabulary` refuses,
-                or the policy "max" and a class of several words.
+            ValueError: those of `class_texts`, or the policy "max" and a class of several words.
         """
         vocabulary = _as_vocabulary(vocabulary)
         if self.synonyms == "max" and any(len(words) > 1 for words in vocabulary.synonyms):

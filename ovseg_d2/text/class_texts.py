@@ -79,11 +79,7 @@ class ClassTexts:
         return max_over_words(scores, self.class_ids.to(scores.device), self.num_classes, dim)
 
     def check_dim(self, embed_dim: int) -> None:
-        """Check that D is ``embed_dim``.
-
-        Raises:
-            ValueError: it is not.
-        """
+        """Refuse embeddings whose D is not ``embed_dim`` with a ValueError."""
         if self.embeds.shape[1] != embed_dim:
             raise ValueError(
                 f"embeds have shape {tuple(self.embeds.shape)}, and the joint embedding has D = "
