@@ -111,6 +111,14 @@ def test_named_modules_are_there(page):
     assert missing == []
 
 
+@pytest.mark.parametrize("page", [page for page in PAGES if page != "docs/style.md"])
+def test_pages_are_in_plain_english(page):
+    text = re.sub(r"`[^`]*`", "", re.sub(r"```.*?```", "", read(page), flags=re.DOTALL))
+    assert (
+        re.findall(r"pictures?|likewise|whoever|whatever|(?:every|no|some)body\b", text, re.I) == []
+    )
+
+
 def test_readme_is_short():
     assert len(read("README.md").splitlines()) <= 160
 
