@@ -111,7 +111,7 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
     except Image.DecompressionBombError as error:
         raise ImageTooLargeError(
             f"cannot read {printable(path)}: it has too many pixels to be trusted ({error}); "
-            "shrink it, or raise PIL.Image.MAX_IMAGE_PIXELS if you know where it comes from"
+            "shrink it, or raise PIL.Image.MAX_IMAGE_PIXELS if you trust its source"
         ) from error
     except MemoryError as error:
         raise ImageTooLargeError(
@@ -227,8 +227,7 @@ def _to_rgb(path: Path, image: Image.Image) -> np.ndarray:
         return _grey_16_to_rgb(path, image)
     if image.mode in ("I", "F"):
         kind = "floating-point" if image.mode == "F" else "signed or 32-bit"
-        problem = f"its {kind} values have no known white"
-        raise _error(path, problem, "save it with 8 or 16 bits")
+        raise _error(path, f"its {kind} values have no known white", "save it with 8 or 16 bits")
     if _tiff_tag(image, _PLANAR) == 2 and _tiff_tag(image, _BITS) == 16:
         # Pillow takes the bytes of such planes for pixels, without an error.
         problem = "its colours are 16-bit planes, one after the other"
@@ -236,8 +235,7 @@ def _to_rgb(path: Path, image: Image.Image) -> np.ndarray:
     if isinstance(image.info.get("transparency"), tuple) and _is_16_bit_png(path):
         rgba = decode_16_bit(path)
         if rgba is None or rgba.shape[2] != 4:
-            problem = "its 16-bit transparent colour cannot be decoded"
-            raise _error(path, problem, "save it with 8 bits")
+            raise _error(path, "its 16-bit transparent colour is unreadable", "save it with 8 bits")
         return _rgba_16_to_rgb(path, image, rgba)
     if image.has_transparency_data:
         rgba = np.asarray(image.convert("RGBA"))

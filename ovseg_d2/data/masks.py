@@ -23,7 +23,7 @@ class ShapesRegions:
         """
         if not shapes.is_shapes_name(file_name):
             raise ValueError(
-                f"{file_name!r} has no exact regions: the mask source 'shapes' knows only images "
+                f"{file_name!r} has no exact regions: the mask source 'shapes' takes only images "
                 "named shapes://split/seed/index; choose another source"
             )
         return masks_of_labels(shapes.read_regions(file_name))

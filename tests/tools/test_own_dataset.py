@@ -60,7 +60,7 @@ CONFIGS = {
     "finetune_baseline": NO_SETS,
     "ovseg": NO_SETS,
     "pixelclip": "masks of all other images are made by felzenszwalb",
-    "ovseg_clip": "has no mask-category pairs: the masks of its 3 classes and their names",
+    "ovseg_clip": "has no mask-category pairs: the masks and names of its 3 classes are used",
     "ovseg_clip_both": "",
     "ovseg_clip_mpt": "",
     "ovseg_clip_ft_mpt": "",  # on the weights of ovseg_clip
