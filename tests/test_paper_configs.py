@@ -1,6 +1,9 @@
-"""The published settings: each file loads, names what exists, and runs on a tiny dataset."""
+"""The published settings: every file has them, loads, and runs on a tiny dataset."""
 
+import ast
+import fnmatch
 import json
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +13,7 @@ import timm
 from PIL import Image
 
 from ovseg_d2.config import load_config
+from ovseg_d2.config.keys import value_of
 from ovseg_d2.d2.data import DatasetCatalog, MetadataCatalog
 from ovseg_d2.d2.modeling import META_ARCH_REGISTRY, build_model
 from ovseg_d2.data.loaders import build_train_loader
@@ -25,12 +29,13 @@ PLUS = [name for name in FILES if name.startswith("maskclip_plus_")]
 TRAINING_FREE = [name for name in FILES if name.startswith(_FREE)]
 
 
+@cache
 def read(name: str):
     return load_config(FOLDER / name)
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_everything_a_file_names_exists(name):
+def test_names_in_a_file_exist(name):
     cfg = read(name)
     assert cfg.MODEL.META_ARCHITECTURE in META_ARCH_REGISTRY
     assert cfg.MODEL.CLIP.NAME in open_clip.list_models()
@@ -38,7 +43,7 @@ def test_everything_a_file_names_exists(name):
     assert weights == "random" or open_clip.get_pretrained_cfg(cfg.MODEL.CLIP.NAME, weights)
     assert Path(name).stem in cfg.OUTPUT_DIR
     registered = DatasetCatalog.list()
-    assert all(each in registered for each in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST))
+    assert {*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST} <= set(registered)
 
 
 @pytest.mark.parametrize("name", TRAINING_FREE)
@@ -47,144 +52,59 @@ def test_words_and_background_fit_the_dataset(name):
     (dataset,) = cfg.DATASETS.TEST
     vocabulary = config_word_list(cfg) or dataset_vocabulary(dataset)
     assert len(vocabulary) == len(MetadataCatalog.get(dataset).stuff_classes)
-    # A threshold without a class of background would leave nothing to give doubtful pixels to.
+    # A threshold needs a background class for the pixels below it.
     assert bool(cfg.MODEL.MASKCLIP.BACKGROUND_THRESHOLD) == bool(vocabulary.background_ids)
 
 
-def test_each_method_has_all_its_datasets():
-    count = {
-        prefix: len([name for name in FILES if name.startswith(f"{prefix}_")])
-        for prefix in ("maskclip_vitb16", "maskclip_rn50", "maskclip_rn50x16", "sclip")
-    }
-    assert count == {"maskclip_vitb16": 5, "maskclip_rn50": 5, "maskclip_rn50x16": 5, "sclip": 8}
-    assert len([name for name in FILES if name.startswith("clearclip_")]) == 8
-    assert len([name for name in FILES if name.startswith("naclip_")]) == 8
+def test_number_of_files_per_method():
+    counts = {"maskclip_vitb16_": 5, "maskclip_rn50_": 5, "maskclip_rn50x16_": 5, "sclip_": 8}
+    counts |= {"clearclip_": 8, "naclip_": 8, "maskclip_plus_": 12, "pixelclip_": 4}
+    counts |= {"masked_distill_clip_vitb16_yfcc15m": 5, "ovseg_adapt_": 5}
+    for start, count in counts.items():
+        assert sum(name.startswith(start) for name in FILES) == count, start
 
 
-def test_maskclips_official_settings():
-    cfg = read("maskclip_vitb16_context59.yaml")
-    block = cfg.MODEL.CLIP.LAST_BLOCK
-    assert (block.RESIDUAL, block.MLP, block.ATTENTION) == ("own", True, "value")
-    assert cfg.MODEL.CLIP.QUICK_GELU == "text" and cfg.MODEL.CLIP.LAYER_NORM_EPS == 1e-6
-    assert [round(255 * value, 3) for value in cfg.MODEL.CLIP.PIXEL_MEAN] == [
-        123.675,
-        116.28,
-        103.53,
-    ]
-    assert [round(255 * value, 3) for value in cfg.MODEL.CLIP.PIXEL_STD] == [58.395, 57.12, 57.375]
-    assert len(get_templates(cfg.MODEL.TEXT.TEMPLATES[0])) == 85
-    assert (cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST) == (520, 520)
-    assert cfg.MODEL.MASKCLIP.OFFICIAL and not cfg.MODEL.MASKCLIP.KEY_SMOOTHING
-    resnet = read("maskclip_rn50_cityscapes.yaml")
-    assert (resnet.INPUT.MIN_SIZE_TEST, resnet.INPUT.MAX_SIZE_TEST) == (512, 1024)
-    assert resnet.MODEL.CLIP.LAYER_NORM_EPS == 0
+def published_settings():
+    """Rows of the table: a pattern of file names, a key, its value, and the source of the value."""
+    rows = (Path(__file__).parent / "paper_settings.tsv").read_text(encoding="utf-8").splitlines()
+    return [tuple(row.split("\t")) for row in rows[1:]]
 
 
-def test_sclips_protocol():
-    voc = read("sclip_voc21.yaml")
-    options = voc.MODEL.MASKCLIP
-    assert (options.WINDOW, options.STRIDE, voc.INPUT.MIN_SIZE_TEST) == (224, 112, 336)
-    assert (options.LOGIT_SCALE, options.BACKGROUND_THRESHOLD) == (65, 0.1)
-    assert options.BACKGROUND_MIN_SHARE == 0.1 and voc.MODEL.TEXT.SYNONYMS == "max"
-    assert read("sclip_coco_stuff171.yaml").INPUT.MIN_SIZE_TEST == 448
-    assert read("naclip_cityscapes.yaml").INPUT.MIN_SIZE_TEST == 560
-    assert read("naclip_ade150.yaml").MODEL.CLIP.LAST_BLOCK.ATTENTION == "neighbourhood_kk"
-    clear = read("clearclip_voc20.yaml").MODEL.CLIP.LAST_BLOCK
-    assert (clear.RESIDUAL, clear.MLP, clear.ATTENTION) == ("none", False, "qq")
-
-
-def test_pixelclips_published_settings():
-    files = [name for name in FILES if name.startswith("pixelclip_")]
-    assert len(files) == 4
+@pytest.mark.parametrize(("pattern", "key", "value", "source"), published_settings())
+def test_published_setting(pattern, key, value, source):
+    files = fnmatch.filter(FILES, f"{pattern}.yaml")
+    assert files and source.startswith("[")
     for name in files:
-        cfg = read(name)
-        options, rates = cfg.MODEL.PIXELCLIP, dict(cfg.SOLVER.LR_MULTIPLIERS)
-        assert (options.CLUSTERS, options.PROMPT_LENGTH, options.MOMENTUM) == (64, 4, 0.999)
-        assert options.TEMPLATES == ["pixelclip_single"] and options.MASK_SIZE == [256, 256]
-        assert cfg.SOLVER.BASE_LR * rates["system.tower"] == pytest.approx(2e-6)
-        assert cfg.SOLVER.BASE_LR * rates["system.clusters"] == pytest.approx(2e-5)
-        assert (cfg.SOLVER.IMS_PER_BATCH, cfg.SOLVER.MAX_ITER) == (48, 10000)
-        assert cfg.SOLVER.MAX_GRAD_NORM == 0.01 and len(cfg.DATASETS.TEST) == 5
-        assert cfg.INPUT.MASKS.SOURCE == ("dino" if "dino" in name else "stored")
-    vit, convnext = read("pixelclip_vitb16_dino.yaml"), read("pixelclip_convnextb_dino.yaml")
-    assert vit.MODEL.CLIP.LAST_BLOCK.RESIDUAL == "class_token"
-    assert (vit.MODEL.PIXELCLIP.TRAINABLE, vit.MODEL.PIXELCLIP.EPSILON) == ("attention", 0.01)
-    assert convnext.MODEL.PIXELCLIP.TRAINABLE == "full"
-    assert convnext.MODEL.PIXELCLIP.EPSILON == 1.0
-    assert vit.MODEL.PIXELCLIP.IMAGE_SIZE == [320, 320]
-    assert convnext.MODEL.PIXELCLIP.IMAGE_SIZE == [640, 640]
+        actual = value_of(read(name), key)
+        if key in ("MODEL.CLIP.PIXEL_MEAN", "MODEL.CLIP.PIXEL_STD"):
+            actual = [round(255 * share, 3) for share in actual]
+        actual = list(actual) if isinstance(actual, tuple) else actual
+        assert actual == ast.literal_eval(value), name
 
 
-def test_masked_self_distillations_published_settings():
-    files = [name for name in FILES if name.startswith("masked_distill_clip_vitb16_yfcc15m")]
-    assert len(files) == 5
-    for name in files:
-        cfg = read(name)
-        options, words = cfg.MODEL.MASKED_DISTILL, cfg.MODEL.MASKED_DISTILL.LANGUAGE
-        assert (options.WEIGHT, options.MASK_RATIO, options.DECODER_LAYERS) == (0.05, 0.75, 1)
-        assert (words.MASK_RATIO, words.DECODER_LAYERS) == (0.2, 4)
-        assert cfg.SOLVER.IMS_PER_BATCH * cfg.SOLVER.MAX_ITER == pytest.approx(25 * 15e6, rel=0.001)
-        assert cfg.INPUT.CAPTION_CROP.SIZE == [224, 224] and cfg.MODEL.CLIP.NAME == "ViT-B-16"
-        plain = name.endswith("_clip.yaml")
-        assert (cfg.MODEL.META_ARCHITECTURE == "CLIPPretrain") == plain
-    targets = {name: read(name).MODEL.MASKED_DISTILL for name in files if "m_clip" not in name}
-    found = {(each.TARGET, each.LANGUAGE.WEIGHT) for each in targets.values()}
-    assert found == {("teacher", 0.05), ("teacher", 0.0), ("student", 0.0), ("pixels", 0.0)}
+def test_number_of_test_sets_and_templates():
+    for name in FILES:
+        if name.startswith(("pixelclip_", "ovseg_swinb_", "ovseg_r101c_")):
+            assert len(read(name).DATASETS.TEST) == 5
+    templates = {"maskclip_vitb16_context59": 85, "ovseg_swinb_vitl14": 14}
+    templates["ovseg_r101c_vitb16"] = 14
+    for name, count in templates.items():
+        assert len(get_templates(read(f"{name}.yaml").MODEL.TEXT.TEMPLATES[0])) == count
 
 
-def test_ovsegs_published_settings():
-    swin, resnet = read("ovseg_swinb_vitl14.yaml"), read("ovseg_r101c_vitb16.yaml")
-    for cfg in (swin, resnet):
-        options = cfg.MODEL.OVSEG
-        assert (options.LAMBDA, options.PROMPT_DEPTH, options.CROP.FILL) == (0.7, 3, "mean")
-        former = options.MASKFORMER
-        assert (former.QUERIES, former.LAYERS, former.ENCODER_LAYERS, former.DIM) == (
-            100,
-            6,
-            0,
-            256,
-        )
-        assert (former.MASK_WEIGHT, former.DICE_WEIGHT, former.NO_OBJECT_WEIGHT) == (20, 1, 0.1)
-        assert not former.LEAVE_OUT_IGNORED and cfg.DATASETS.TRAIN == ("ovseg_coco_stuff171_train",)
-        solver = cfg.SOLVER
-        assert (solver.IMS_PER_BATCH, solver.MAX_ITER, solver.WARMUP_ITERS) == (32, 120000, 1500)
-        assert (solver.MAX_GRAD_NORM, solver.LR_SCHEDULER_NAME) == (0.01, "WarmupPolyLR")
-        assert len(get_templates(cfg.MODEL.TEXT.TEMPLATES[0])) == 14
-        assert cfg.MODEL.TEXT.SYNONYMS == "joined" and len(cfg.DATASETS.TEST) == 5
-    assert (swin.SOLVER.BASE_LR, swin.SOLVER.WEIGHT_DECAY) == (6e-5, 0.01)
-    assert (resnet.SOLVER.BASE_LR, resnet.SOLVER.WEIGHT_DECAY) == (2e-4, 1e-4)
-    assert [*swin.SOLVER.LR_MULTIPLIERS] == []
-    assert dict(resnet.SOLVER.LR_MULTIPLIERS) == {"system.backbone": 0.1}
-    assert (swin.MODEL.OVSEG.CROP.THRESHOLD, resnet.MODEL.OVSEG.CROP.THRESHOLD) == (0.4, 0.5)
-    assert swin.INPUT.MIN_SIZE_TRAIN == tuple(range(320, 1281, 64))
-    assert (swin.INPUT.CROP.SIZE, resnet.INPUT.CROP.SIZE) == ([640, 640], [512, 512])
-    assert swin.MODEL.TIMM.DETECTOR_SWIN and swin.MODEL.TIMM.DROP_PATH == 0.3
-    assert resnet.MODEL.RESNETS.STEM_TYPE == "deeplab"
-
-
-def test_ovsegs_adaptation_settings():
-    files = [name for name in FILES if name.startswith("ovseg_adapt_")]
-    assert len(files) == 5
-    for name in files:
-        cfg = read(name)
-        solver, options = cfg.SOLVER, cfg.MODEL.MASK_ADAPTED_CLIP
-        large = "vitl14" in name
-        assert solver.IMS_PER_BATCH == (256 if large else 1024)
-        # Five epochs of the paper's pairs.
-        assert solver.MAX_ITER == round(5 * 442117 / solver.IMS_PER_BATCH)
-        assert (solver.BETAS, solver.EPS, solver.WARMUP_ITERS) == ([0.9, 0.98], 1e-6, 100)
-        prompts = "mpt" in name
-        assert (options.TRAIN, options.PROMPT_DEPTH) == (
-            ("prompts", 3) if prompts else ("image", 0)
-        )
-        assert (solver.BASE_LR, solver.WEIGHT_DECAY) == ((0.02, 0.0) if prompts else (5e-6, 0.2))
-        assert cfg.INPUT.TRAIN_MAPPER == "pairs" and cfg.TEST.TASK == "mask_crops"
-        before = cfg.MODEL.WEIGHTS.split("/")[-2] if "ft_mpt" in name else None
-        assert before == (name.replace("_mpt", "").removesuffix(".yaml") if before else None)
+@pytest.mark.parametrize("name", PLUS)
+def test_maskclip_plus_dataset_network_and_unseen_classes(name):
+    cfg = read(name)
+    assert timm.is_model(cfg.MODEL.TIMM.NAME.partition(".")[0])
+    vocabulary = dataset_vocabulary(cfg.DATASETS.TRAIN[0])
+    assert vocabulary == dataset_vocabulary(cfg.DATASETS.TEST[0])
+    unseen = find_classes(cfg.INPUT.SEMANTIC.UNSEEN, vocabulary.names, vocabulary.class_sets)
+    counts = {"zero_shot_voc20": 5, "zero_shot_context60": 10, "zero_shot_coco_stuff171": 15}
+    assert len(unseen) == counts.get(name.removeprefix("maskclip_plus_")[:-5], 0)
 
 
 @pytest.mark.parametrize("name", ["maskclip_vitb16_voc20.yaml", "naclip_voc21.yaml"])
-def test_a_file_runs_on_the_datasets_own_layout(name, tiny_opts, tmp_path, monkeypatch):
+def test_file_runs_on_the_datasets_layout(name, tiny_opts, tmp_path, monkeypatch):
     voc = tmp_path / "VOCdevkit/VOC2012"
     labels = "annotations_detectron2/" + ("voc21_val" if "voc21" in name else "val")
     rng = np.random.default_rng(0)
@@ -198,54 +118,12 @@ def test_a_file_runs_on_the_datasets_own_layout(name, tiny_opts, tmp_path, monke
     small += ["MODEL.MASKCLIP.WINDOW", "16", "MODEL.MASKCLIP.STRIDE", "8"] if windows else []
     cfg = load_config(FOLDER / name, [*small, "MODEL.TEXT.TEMPLATES", "['{}']"])
     evaluate(cfg, build_model(cfg).eval())
-    (found,) = json.loads((tmp_path / "output" / "results.json").read_text()).values()
-    assert found["images"] == 1 and 0 <= found["mIoU"] <= 100
-
-
-def test_maskclip_plus_published_settings():
-    files = {name.removeprefix("maskclip_plus_")[:-5]: read(name) for name in PLUS}
-    assert len(files) == 12
-    steps = {"voc20": 2000, "context59": 4000, "coco_stuff171": 8000}
-    steps |= {"zero_shot_voc20": 20000, "zero_shot_context60": 40000}
-    steps |= {"zero_shot_coco_stuff171": 80000}
-    for name, cfg in files.items():
-        zero_shot = name.startswith("zero_shot")
-        options, crop = cfg.MODEL.MASKCLIP_PLUS, cfg.INPUT.CROP
-        assert cfg.SOLVER.MAX_ITER == steps[name if zero_shot else name.partition("_")[2]]
-        assert options.SETTING == ("zero_shot" if zero_shot else "annotation_free")
-        assert options.SELF_TRAINING == ("on" if zero_shot else "off")
-        assert options.SELF_TRAINING_START == 0.1 and options.CONFIDENCE == 0
-        assert crop.SIZE == ([480, 480] if "context" in name else [512, 512])
-        if "context" in name:  # the longer side is 260 to 1040, else the shorter one 256 to 1024
-            assert cfg.INPUT.SCALE_TRAIN.SIZE == [520, 520]
-            assert cfg.INPUT.SCALE_TRAIN.RANGE == [0.5, 2.0]
-        else:
-            assert tuple(cfg.INPUT.MIN_SIZE_TRAIN) == (256, 1024)
-            assert cfg.INPUT.SCALE_TRAIN.SIZE == [] and cfg.INPUT.MAX_SIZE_TRAIN == 4096
-        assert cfg.MODEL.TIMM.NORM == cfg.MODEL.SEM_SEG_HEAD.NORM == "SyncBN"
-        assert crop.SINGLE_CATEGORY_MAX_AREA == (0.75 if zero_shot else 1.0)
-        assert cfg.INPUT.SEMANTIC.ONLY_IGNORED == (not zero_shot)
-        resnet = "resnet50c" if name.startswith("vitb16") else "resnet101c"
-        assert cfg.MODEL.TIMM.NAME == f"{resnet}.gluon_in1k" and timm.is_model(resnet)
-        context = name == "zero_shot_context60"
-        assert cfg.SOLVER.BASE_LR == (0.004 if context else 0.01)
-        assert cfg.SOLVER.BASE_LR * cfg.SOLVER.POLY_LR_FLOOR == pytest.approx(1e-4)
-        assert cfg.SOLVER.WEIGHT_DECAY == (1e-4 if context else 5e-4)
-        dilations = [1, 12, 24, 36] if context else [6, 12, 18, 24]
-        assert cfg.MODEL.DENSE_HEAD.DILATIONS == dilations
-        assert options.LEARN_BACKGROUND == context
-        vocabulary = dataset_vocabulary(cfg.DATASETS.TRAIN[0])
-        assert vocabulary == dataset_vocabulary(cfg.DATASETS.TEST[0])
-        unseen = find_classes(cfg.INPUT.SEMANTIC.UNSEEN, vocabulary.names, vocabulary.class_sets)
-        assert len(unseen) == (
-            {"voc20": 5, "context60": 10, "coco_stuff171": 15}[name.removeprefix("zero_shot_")]
-            if zero_shot
-            else 0
-        )
+    (results,) = json.loads((tmp_path / "output" / "results.json").read_text()).values()
+    assert results["images"] == 1 and 0 <= results["mIoU"] <= 100
 
 
 @pytest.mark.parametrize("dataset", ["voc20", "coco_stuff171"])
-def test_the_fine_tuning_baseline_differs_from_maskclip_plus_in_its_method(dataset):
+def test_fine_tuning_baseline_shares_maskclip_plus_settings(dataset):
     baseline = read(f"finetune_baseline_rn50_{dataset}.yaml")
     plus = read(f"maskclip_plus_zero_shot_{dataset}.yaml")
     assert baseline.MODEL.META_ARCHITECTURE == "CLIPFineTune"
@@ -258,8 +136,8 @@ def test_the_fine_tuning_baseline_differs_from_maskclip_plus_in_its_method(datas
 @pytest.mark.parametrize(
     "name", ["maskclip_plus_zero_shot_voc20.yaml", "finetune_baseline_rn50_voc20.yaml"]
 )
-def test_a_zero_shot_run_on_vocs_own_layout(name, tiny_opts, tmp_path, monkeypatch):
-    """A file as it is, but on a network and crops that are tiny; one step, then the results."""
+def test_zero_shot_file_trains_and_evaluates_on_vocs_layout(name, tiny_opts, tmp_path, monkeypatch):
+    """The file with a tiny network and tiny crops: one step, then the results."""
     voc = tmp_path / "VOCdevkit/VOC2012"
     rng = np.random.default_rng(0)
     folders = [voc / "JPEGImages", *(voc / "annotations_detectron2" / s for s in ("train", "val"))]
@@ -283,5 +161,5 @@ def test_a_zero_shot_run_on_vocs_own_layout(name, tiny_opts, tmp_path, monkeypat
     model = build_model(cfg).train()
     model(next(iter(build_train_loader(cfg))))["loss_sem_seg"].backward()
     evaluate(cfg, model.eval())
-    (found,) = json.loads((tmp_path / "output" / "results.json").read_text()).values()
-    assert {"mIoU_seen", "mIoU_unseen", "hIoU"} <= set(found)
+    (results,) = json.loads((tmp_path / "output" / "results.json").read_text()).values()
+    assert {"mIoU_seen", "mIoU_unseen", "hIoU"} <= set(results)
