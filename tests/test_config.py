@@ -1,4 +1,4 @@
-"""The config: how it is built, what it refuses in one sentence, and that every key has a reader."""
+"""The config: building, refusals in one sentence, and a reader for every key."""
 
 import ast
 import inspect
@@ -50,7 +50,7 @@ def test_defaults_are_maskclip_on_shapesclip():
     assert cfg.MODEL.DEVICE in ("cpu", "cuda")
 
 
-def test_adding_the_keys_changes_only_what_it_says():
+def test_add_ovseg_config_changes_few_defaults():
     plain, ours = get_cfg(), get_cfg()
     add_ovseg_config(ours)
     changed = {key for key in leaves(plain) if _at(plain, key) != _at(ours, key)}
@@ -79,7 +79,7 @@ def test_file_then_options(tmp_path):
     assert load_config(Path(file)).SOLVER.MAX_ITER == 7
 
 
-def test_base_is_relative_to_its_file(tmp_path):
+def test_base_path_is_relative_to_its_file(tmp_path):
     (tmp_path / "below").mkdir()
     write(tmp_path, "base.yaml", "SOLVER:\n  MAX_ITER: 7\n  BASE_LR: 0.5\nVERSION: 2\n")
     file = write(tmp_path / "below", "a.yaml", "_BASE_: ../base.yaml\nSOLVER:\n  MAX_ITER: 8\n")
@@ -104,7 +104,7 @@ def test_configs_of_the_project_load(path):
 
 
 @pytest.mark.parametrize(("available", "device"), [(True, "cuda"), (False, "cpu")])
-def test_auto_is_resolved_while_the_config_is_built(monkeypatch, tmp_path, available, device):
+def test_load_config_resolves_auto(monkeypatch, tmp_path, available, device):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
     assert resolve_device("auto") == resolve_device("AUTO") == device
     file = write(tmp_path, "a.yaml", "MODEL:\n  DEVICE: auto\nVERSION: 2\n")
@@ -122,7 +122,7 @@ def test_named_devices_stay(name):
 
 
 @pytest.mark.parametrize("name", ["gpu", "", "None", "cuda:x"])
-def test_names_of_no_device(name):
+def test_load_config_refuses_unknown_devices(name):
     with pytest.raises(ValueError, match="is no device; write auto, cpu, cuda or cuda:N"):
         load_config(None, ["MODEL.DEVICE", name])
 
@@ -131,7 +131,7 @@ UNSUPPORTED = ("mps", "xpu", "hpu", "xla", "meta", "vulkan", "mtia", "privateuse
 
 
 @pytest.mark.parametrize("name", UNSUPPORTED)
-def test_devices_that_are_not_supported_are_told_in_one_sentence(name):
+def test_check_device_refuses_unsupported_devices(name):
     if name in ("mps", "xpu") and getattr(torch, name).is_available():
         pytest.skip(f"{name} is here")
     with pytest.raises(ValueError, match=f"^--device '{name}' is not there: .* '{name}'; set") as e:
@@ -139,7 +139,7 @@ def test_devices_that_are_not_supported_are_told_in_one_sentence(name):
     assert "\n" not in str(e.value)
 
 
-def test_devices_that_are_there(monkeypatch):
+def test_check_device_counts_cuda_devices(monkeypatch):
     check_device("cpu")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     check_device("cuda")
@@ -149,8 +149,8 @@ def test_devices_that_are_there(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["MaskCLIP", "CLIPPretrain", "OVSeg", "PixelCLIP"])
-def test_every_model_is_refused_on_such_a_device(tiny_opts, name):
-    """Predictors and scripts build models without any tool of this project."""
+def test_models_refuse_unsupported_devices(tiny_opts, name):
+    """Predictors and scripts build models without the tools of this project."""
     opts = [*tiny_opts, "MODEL.META_ARCHITECTURE", name, "MODEL.DEVICE", "hpu"]
     with pytest.raises(ValueError, match="MODEL.DEVICE 'hpu' is not there"):
         build_model(load_config(None, opts))
@@ -235,10 +235,10 @@ def test_missing_file(tmp_path, monkeypatch, name):
         load_config(name)
 
 
-def test_the_projects_configs_are_found_from_any_folder(tmp_path, monkeypatch):
+def test_find_config_resolves_the_projects_configs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    found = load_config("configs/clip_short.yaml")  # its _BASE_ is beside it
-    assert found == load_config(ROOT / "configs" / "clip_short.yaml")
+    result = load_config("configs/clip_short.yaml")  # its _BASE_ is beside it
+    assert result == load_config(ROOT / "configs" / "clip_short.yaml")
     assert find_config(Path("configs/paper/ovseg_base.yaml")).is_file()
     own = tmp_path / "configs"
     own.mkdir()
@@ -246,7 +246,7 @@ def test_the_projects_configs_are_found_from_any_folder(tmp_path, monkeypatch):
     assert load_config("configs/clip_short.yaml").SOLVER.MAX_ITER == 7
 
 
-def test_a_missing_file_names_the_folder_and_similar_files(tmp_path, monkeypatch):
+def test_missing_config_names_similar_files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write(tmp_path, "mine.yaml", "VERSION: 2\n")
     where = f"the project's are in {ROOT / 'configs'}; similar names are "
@@ -263,12 +263,12 @@ def test_a_missing_file_names_the_folder_and_similar_files(tmp_path, monkeypatch
 
 @cache
 def keys_read(source: str) -> set[tuple[str, ...]]:
-    """Find what a module reads of configs: chains of attributes, through names they are given.
+    """Return the config keys that a module reads, also through aliases.
 
     After ``solver = cfg.SOLVER``, ``solver.EPS`` is read as ("SOLVER", "EPS"). Chains that are
     assigned to are not read.
     """
-    found = set()
+    result = set()
     for scope in ast.walk(ast.parse(source)):
         if isinstance(scope, ast.FunctionDef):
             aliases: dict[str, tuple[str, ...]] = {}
@@ -279,8 +279,8 @@ def keys_read(source: str) -> set[tuple[str, ...]]:
                         aliases[node.targets[0].id] = chain
             for node in ast.walk(scope):
                 if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
-                    found.add(_chain(node, aliases))
-    return found - {None}
+                    result.add(_chain(node, aliases))
+    return result - {None}
 
 
 def _chain(node: ast.AST, aliases: dict[str, tuple[str, ...]]) -> tuple[str, ...] | None:
@@ -297,7 +297,7 @@ def _chain(node: ast.AST, aliases: dict[str, tuple[str, ...]]) -> tuple[str, ...
     return tuple(parts) if is_config and parts else None
 
 
-def keys_nobody_reads(cfg: CfgNode, sources: list[str]) -> set[str]:
+def unread_keys(cfg: CfgNode, sources: list[str]) -> set[str]:
     theirs = get_cfg()
     add_deeplab_config(theirs)
     ours = set(leaves(cfg)) - set(leaves(theirs))
@@ -315,23 +315,23 @@ def package_sources() -> list[str]:
 
 
 def test_every_key_is_read():
-    assert keys_nobody_reads(load_config(), package_sources()) == set()
+    assert unread_keys(load_config(), package_sources()) == set()
 
 
-def test_a_key_nobody_reads_would_be_found():
+def test_unread_keys_are_detected():
     cfg = load_config()
-    cfg.MODEL.CLIP.NOBODY_READS = 1
+    cfg.MODEL.CLIP.UNREAD = 1
     cfg.SOLVER.WRITTEN = 1
     cfg.OTHER = CfgNode({"NAME": 1})  # read of other sections, not of this one
     source = "def build(cfg):\n    solver = cfg.SOLVER\n    solver.WRITTEN = solver.BASE_LR\n"
-    assert keys_nobody_reads(cfg, [*package_sources(), source]) == {
-        "MODEL.CLIP.NOBODY_READS",
+    assert unread_keys(cfg, [*package_sources(), source]) == {
+        "MODEL.CLIP.UNREAD",
         "SOLVER.WRITTEN",
         "OTHER.NAME",
     }
 
 
-def test_readers_are_found_through_names():
+def test_keys_read_follows_aliases():
     source = """
 def build(self, cfg):
     clip = cfg.MODEL.CLIP

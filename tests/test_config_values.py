@@ -12,9 +12,9 @@ from ovseg_d2.d2.config import CfgNode, get_cfg
 
 ROOT = Path(__file__).resolve().parents[1]
 HUGE = 10**400
-# What no key takes, whatever its kind.
+# Values that no key takes.
 NEVER = (math.nan, math.inf, -math.inf, HUGE, -HUGE, [None], [math.nan], [[[]]], [HUGE], {"a": 1})
-# What some kinds take and others do not.
+# Values that some keys take.
 SOMETIMES = (None, True, -1, 0, 2**31, 0.5, -0.5, 1e30, "", " ", "nan", "\0", "\ud800", "é" * 300)
 SOMETIMES += ([], [0, 0], ["", ""], [2, 1], [-1], [True], ["a"] * 50, (), "[]", "None")
 
@@ -25,11 +25,11 @@ def set_key(cfg: CfgNode, key: str, value: object) -> None:
 
 
 def leaves(node: CfgNode, prefix: str = "") -> set[str]:
-    found = set()
+    names = set()
     for name, value in node.items():
         below = f"{prefix}{name}"
-        found |= leaves(value, f"{below}.") if isinstance(value, CfgNode) else {below}
-    return found
+        names |= leaves(value, f"{below}.") if isinstance(value, CfgNode) else {below}
+    return names
 
 
 def test_every_key_of_the_plugin_is_declared():
@@ -39,7 +39,7 @@ def test_every_key_of_the_plugin_is_declared():
     assert ours - of_deeplab <= KEYS.keys()
 
 
-def test_every_key_takes_its_own_default_and_has_help():
+def test_keys_allow_their_default_and_have_help():
     cfg = load_config()
     for name, key in KEYS.items():
         assert key.takes.fits(value_of(cfg, name)), name
@@ -47,7 +47,7 @@ def test_every_key_takes_its_own_default_and_has_help():
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_a_mutated_key_gives_a_config_or_one_sentence(key):
+def test_wrong_value_is_refused_in_one_sentence(key):
     cfg = load_config()
     before = value_of(cfg, key)
     for value in (*NEVER, *SOMETIMES):
@@ -65,7 +65,7 @@ def test_a_mutated_key_gives_a_config_or_one_sentence(key):
             load_config(None, [key, value])
 
 
-FOUND = [
+BAD_VALUES = [
     ("MODEL.TEXT.TEMPLATES", "[0,0]", "a list of at least 1, each item text that is not empty"),
     ("MODEL.META_ARCHITECTURE", "''", "text that is not empty .name of a registered model"),
     ("MODEL.SEM_SEG_HEAD.NORM", "random", "one of '', 'BN', 'SyncBN', 'FrozenBN', 'GN', 'LN'"),
@@ -86,8 +86,8 @@ FOUND = [
 ]
 
 
-@pytest.mark.parametrize(("key", "value", "words"), FOUND, ids=lambda value: str(value)[:40])
-def test_values_that_once_ended_in_tracebacks(key, value, words):
+@pytest.mark.parametrize(("key", "value", "words"), BAD_VALUES, ids=lambda value: str(value)[:40])
+def test_bad_values_name_key_and_remedy(key, value, words):
     with pytest.raises(ValueError, match=words) as caught:
         load_config(None, [key, value])
     assert key in str(caught.value)
@@ -101,20 +101,20 @@ RESNETS = [
 
 
 @pytest.mark.parametrize(("values", "words"), RESNETS, ids=str)
-def test_a_resnet_whose_values_do_not_go_together(values, words):
+def test_resnet_values_that_contradict_each_other(values, words):
     opts = [f"MODEL.RESNETS.{word}" if i % 2 == 0 else word for i, word in enumerate(values)]
     assert load_config(None, ["MODEL.BACKBONE.NAME", "OVSegTimmBackbone", *opts])
     with pytest.raises(ValueError, match=words):
         load_config(None, ["MODEL.BACKBONE.NAME", "build_resnet_backbone", *opts])
 
 
-def test_deeplabs_resnet_whose_values_do_not_go_together():
+def test_deeplab_resnet_values_that_contradict_each_other():
     opts = ["MODEL.BACKBONE.NAME", "build_resnet_deeplab_backbone", "MODEL.RESNETS.RES4_DILATION"]
     with pytest.raises(ValueError, match="RES4_DILATION is 2 and RES5_DILATION 1; set"):
         load_config(None, [*opts, "2"])
 
 
-def test_the_sentence_says_where_a_wrong_value_comes_from(tmp_path):
+def test_error_names_the_file_of_a_wrong_value(tmp_path):
     path = tmp_path / "a.yaml"
     path.write_text("SOLVER:\n  MAX_ITER: -1\nVERSION: 2\n")
     with pytest.raises(ValueError, match=r"^config file '.*a.yaml': SOLVER.MAX_ITER is -1; it"):
@@ -124,12 +124,12 @@ def test_the_sentence_says_where_a_wrong_value_comes_from(tmp_path):
     assert load_config(path, ["SOLVER.MAX_ITER", "1"]).SOLVER.MAX_ITER == 1
 
 
-def test_a_wrong_type_is_answered_with_the_help_of_its_key():
+def test_wrong_type_error_has_the_keys_help():
     with pytest.raises(ValueError, match=r"is 'x', of type str; it takes a whole number \(iterat"):
         load_config(None, ["SOLVER.MAX_ITER", "x"])
 
 
-def test_a_check_takes_no_time():
+def test_check_config_is_fast():
     cfg = get_cfg()
     add_ovseg_config(cfg)
     start = time.perf_counter()

@@ -1,6 +1,7 @@
-"""Tiny models, built as a config describes them, and what all of them must do."""
+"""Tiny models built from a config, a check of their attributes, and short trainings."""
 
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 import pytest
@@ -30,6 +31,16 @@ def build(tiny_cfg: Callable[..., CfgNode]) -> Callable[..., Any]:
         return model
 
     return build_tiny
+
+
+@pytest.fixture
+def check_attributes() -> Callable[[Any, dict[str, Any]], None]:
+    """Give a function that compares attributes, by dotted path, with expected values."""
+
+    def check(root: Any, expected: dict[str, Any]) -> None:
+        assert {path: attrgetter(path)(root) for path in expected} == expected
+
+    return check
 
 
 class _Losses(HookBase):

@@ -40,7 +40,7 @@ SIZES = [(64, 96), (50, 71)]
 
 @META_ARCH_REGISTRY.register()
 class BackboneTestModel(nn.Module):
-    """The least of a model that stands on a backbone."""
+    """A minimal model on a backbone."""
 
     @configurable
     def __init__(self, *, backbone: Backbone):
@@ -75,15 +75,15 @@ def kind_cfg(tiny_cfg, tiny_clip_config, tmp_path):
     return make
 
 
-def told(backbone):
-    return {name: (each.channels, each.stride) for name, each in backbone.output_shape().items()}
+def shapes_of(backbone):
+    return {name: (shape.channels, shape.stride) for name, shape in backbone.output_shape().items()}
 
 
 def check_maps(backbone, size):
-    """Maps are as they are told to be, for images of a size."""
+    """Check the maps of images of a size against `output_shape`."""
     maps = backbone(torch.randn(2, 3, *size))
     assert list(maps) == list(backbone.output_shape())
-    for name, (channels, stride) in told(backbone).items():
+    for name, (channels, stride) in shapes_of(backbone).items():
         rows, columns = (-(-side // stride) for side in size)
         assert maps[name].shape == (2, channels, rows, columns), name
 
@@ -93,10 +93,10 @@ def check_maps(backbone, size):
 
 @torch.no_grad()
 @pytest.mark.parametrize("kind", TOWERS)
-def test_clip_gives_the_maps_it_tells_of(kind_cfg, kind):
+def test_clip_backbone_maps_have_their_output_shape(kind_cfg, kind):
     backbone = build_backbone(kind_cfg(kind)).eval()
     assert isinstance(backbone, OVSegCLIPBackbone)
-    assert told(backbone) == TOWERS[kind][1]
+    assert shapes_of(backbone) == TOWERS[kind][1]
     assert backbone.size_divisibility == (8 if kind == "vit" else 32)
     for size in SIZES:
         check_maps(backbone, size)
@@ -104,7 +104,7 @@ def test_clip_gives_the_maps_it_tells_of(kind_cfg, kind):
 
 @torch.no_grad()
 @pytest.mark.parametrize("kind", TOWERS)
-def test_clips_maps_are_the_towers_own(kind_cfg, kind):
+def test_clip_backbone_maps_are_the_towers_stages(kind_cfg, kind):
     block = "class_token" if kind == "vit" else "own"
     backbone = build_backbone(kind_cfg(kind, "MODEL.CLIP.LAST_BLOCK.RESIDUAL", block)).eval()
     images = torch.randn(2, 3, 50, 71)
@@ -116,7 +116,7 @@ def test_clips_maps_are_the_towers_own(kind_cfg, kind):
     assert torch.equal(maps["clip_dense"], backbone.tower.dense_feats(images, backbone._last_block))
 
 
-def test_only_what_maps_depend_on_is_trained(kind_cfg):
+def test_clip_backbone_freezes_unused_parameters(kind_cfg):
     opts = ("MODEL.CLIP_BACKBONE.OUT_FEATURES", "['p2', 'res4']")
     backbone = build_backbone(kind_cfg("resnet", *opts))
     assert backbone.training
@@ -130,7 +130,7 @@ def test_only_what_maps_depend_on_is_trained(kind_cfg):
     assert all(p.grad is not None for p in backbone.parameters() if p.requires_grad)
 
 
-def test_a_frozen_backbone_stays_as_it_is(kind_cfg, tiny_cfg):
+def test_frozen_backbone_does_not_change(kind_cfg, tiny_cfg):
     for backbone in (
         build_backbone(kind_cfg("resnet", "MODEL.CLIP_BACKBONE.FROZEN", "True")),
         build_backbone(tiny_cfg(*TIMM, "test_resnet", "MODEL.TIMM.FROZEN", "True")),
@@ -144,7 +144,7 @@ def test_a_frozen_backbone_stays_as_it_is(kind_cfg, tiny_cfg):
             assert torch.equal(value, before[name]), name
 
 
-def test_clip_sees_three_channels(kind_cfg):
+def test_clip_backbone_refuses_one_channel(kind_cfg):
     cfg = kind_cfg("vit")
     cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD = [0.5], [0.5]
     with pytest.raises(ValueError, match=r"images have 1 channels.*MODEL\.PIXEL_MEAN"):
@@ -172,10 +172,10 @@ def test_clip_sees_three_channels(kind_cfg):
         ("test_vit", {"res4_3": (64, 16), "res4_4": (64, 16), "res4_5": (64, 16)}),
     ],
 )
-def test_timm_gives_the_maps_it_tells_of(tiny_cfg, name, maps):
+def test_timm_backbone_maps_have_their_output_shape(tiny_cfg, name, maps):
     backbone = build_backbone(tiny_cfg(*TIMM, name)).eval()
     assert isinstance(backbone, OVSegTimmBackbone)
-    assert told(backbone) == maps
+    assert shapes_of(backbone) == maps
     assert backbone.size_divisibility == (16 if name == "test_vit" else 32)
     for size in SIZES:
         check_maps(backbone, size)
@@ -184,14 +184,14 @@ def test_timm_gives_the_maps_it_tells_of(tiny_cfg, name, maps):
         assert torch.equal(feats, expected)
 
 
-def test_strides_of_no_level_are_called_by_their_size():
+def test_map_names_of_other_strides():
     with torch.device("meta"):
         network = build_timm_features("eva02_tiny_patch14_224", out_indices=(-1,))
         assert list(OVSegTimmBackbone(network=network).output_shape()) == ["stride14"]
 
 
 @torch.no_grad()
-def test_keys_reach_the_network(tiny_cfg, tmp_path):
+def test_timm_keys_reach_the_network(tiny_cfg, tmp_path):
     whole = timm.create_model("test_resnet")
     torch.save(whole.state_dict(), tmp_path / "weights.pth")
     cfg = tiny_cfg(
@@ -200,7 +200,7 @@ def test_keys_reach_the_network(tiny_cfg, tmp_path):
         *("MODEL.TIMM.SIZE_DIVISIBILITY", "64"),
     )
     backbone = build_backbone(cfg)
-    assert told(backbone) == {"p3": (48, 8)}
+    assert shapes_of(backbone) == {"p3": (48, 8)}
     assert backbone.size_divisibility == 64
     assert backbone.network.indices == (1, 2)
     weights = backbone.network.network.state_dict()
@@ -208,7 +208,7 @@ def test_keys_reach_the_network(tiny_cfg, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_byobnet"])  # the latter's norms activate
-def test_batch_norms_may_share_their_statistics(tiny_cfg, name):
+def test_timm_norm_syncbn_replaces_batch_norms(tiny_cfg, name):
     images = torch.randn(2, 3, 64, 64)
     torch.manual_seed(0)
     plain = build_backbone(tiny_cfg(*TIMM, name))
@@ -223,7 +223,7 @@ def test_batch_norms_may_share_their_statistics(tiny_cfg, name):
 
 
 @torch.no_grad()
-def test_channels_are_the_images_unless_told_otherwise(tiny_cfg):
+def test_timm_in_channels(tiny_cfg):
     cfg = tiny_cfg(*TIMM, "test_convnext")
     four = build_backbone(cfg, ShapeSpec(channels=4))
     assert four(torch.randn(1, 4, 32, 32))["res2"].shape == (1, 24, 8, 8)
@@ -231,7 +231,7 @@ def test_channels_are_the_images_unless_told_otherwise(tiny_cfg):
     assert build_backbone(cfg)(torch.randn(1, 2, 32, 32))["res2"].shape == (1, 24, 8, 8)
 
 
-def test_bad_names_are_refused(tiny_cfg, kind_cfg):
+def test_backbones_refuse_unknown_names(tiny_cfg, kind_cfg):
     with pytest.raises(ValueError, match="timm has no network 'resnet51'; did you mean"):
         build_backbone(tiny_cfg(*TIMM, "resnet51"))
     words = r"has 'res9', and the maps are res2, res3, res4, res5 \(or p2.*leave OUT_FEATURES empty"
@@ -250,16 +250,16 @@ def test_bad_names_are_refused(tiny_cfg, kind_cfg):
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["vit", "resnet", "test_convnext"])
-def test_models_are_built_on_them(kind_cfg, tiny_cfg, name):
+def test_models_are_built_on_backbones(kind_cfg, tiny_cfg, name):
     arch = ("MODEL.META_ARCHITECTURE", "BackboneTestModel")
     cfg = kind_cfg(name, *arch) if name in TOWERS else tiny_cfg(*TIMM, name, *arch)
     model = build_model(cfg).eval()
     images = [torch.randn(3, 40, 70), torch.randn(3, 66, 33)]
     maps = model(images)
     height, width = (72, 72) if name == "vit" else (96, 96)
-    for name, (channels, stride) in told(model.backbone).items():
+    for name, (channels, stride) in shapes_of(model.backbone).items():
         assert maps[name].shape == (2, channels, height // stride, width // stride)
-    # All there is to them is in the state dict.
+    # The state dict restores the model.
     again = build_model(cfg)
     again.load_state_dict(model.state_dict())
     for name, feats in again.eval()(images).items():
@@ -268,7 +268,7 @@ def test_models_are_built_on_them(kind_cfg, tiny_cfg, name):
 
 @pytest.mark.skipif(not HAS_DETECTRON2, reason="the head is detectron2's own")
 @pytest.mark.parametrize("kind", ["resnet", "timm"])
-def test_detectron2s_own_segmenter_trains_on_them(kind_cfg, tiny_cfg, kind):
+def test_semantic_segmentor_trains_on_backbones(kind_cfg, tiny_cfg, kind):
     levels = "['res2', 'res3', 'res4', 'res5']"
     opts = ("MODEL.META_ARCHITECTURE", "SemanticSegmentor", "MODEL.SEM_SEG_HEAD.CONVS_DIM", "32")
     opts += ("MODEL.SEM_SEG_HEAD.IN_FEATURES", levels, "MODEL.SEM_SEG_HEAD.NUM_CLASSES", "5")
@@ -286,11 +286,11 @@ def test_detectron2s_own_segmenter_trains_on_them(kind_cfg, tiny_cfg, kind):
     loss.backward()
     assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
     with torch.no_grad():
-        scores = [each["sem_seg"] for each in model.eval()(batch)]
-    assert [tuple(each.shape) for each in scores] == [(5, *size) for size in sizes]
+        scores = [output["sem_seg"] for output in model.eval()(batch)]
+    assert [tuple(image_scores.shape) for image_scores in scores] == [(5, *size) for size in sizes]
 
 
-def test_a_swin_as_detectors_have_it(tiny_cfg):
+def test_timm_backbone_of_a_detector_swin(tiny_cfg):
     cfg = tiny_cfg(
         *("MODEL.BACKBONE.NAME", "OVSegTimmBackbone", "MODEL.TIMM.DETECTOR_SWIN", "True"),
         *("MODEL.TIMM.NAME", "swin_tiny_patch4_window7_224", "MODEL.TIMM.DROP_PATH", "0.3"),
@@ -299,11 +299,11 @@ def test_a_swin_as_detectors_have_it(tiny_cfg):
     backbone = build_backbone(cfg)
     assert isinstance(backbone.network, SwinFeatures) and backbone.size_divisibility == 32
     assert backbone.network.stages[-1].blocks[-1].drop_path1.drop_prob == pytest.approx(0.3)
-    found = backbone.eval()(torch.randn(1, 3, 40, 50))
-    assert {name: tuple(each.shape[1:]) for name, each in found.items()} == {
+    maps = backbone.eval()(torch.randn(1, 3, 40, 50))
+    assert {name: tuple(feats.shape[1:]) for name, feats in maps.items()} == {
         "res2": (96, 10, 13),
         "res5": (768, 2, 2),
     }
-    # A stage that gives no map is trained for the next one; a norm of no map is not.
+    # A stage without a map is trained for the next one; the norm of an unused map is not.
     frozen = {name for name, p in backbone.named_parameters() if not p.requires_grad}
     assert frozen == {f"network.norms.{i}.{kind}" for i in (1, 2) for kind in ("weight", "bias")}

@@ -1,4 +1,4 @@
-"""The fine-tuning baseline as detectron2 sees it: its three suspected causes apart, and runs."""
+"""CLIPFineTune through detectron2: head, encoder and mapper, training, and bad values."""
 
 import pytest
 import torch
@@ -57,7 +57,7 @@ def batch(size=(32, 32)):
         ((*NO_HEAD, *FROZEN, *MAPPER), False, False, True),
     ],
 )
-def test_each_suspect_can_be_put_on_trial_alone(tuned, opts, head, encoder, mapper):
+def test_head_encoder_and_mapper_train_separately(tuned, opts, head, encoder, mapper):
     model = tuned(*opts)
     assert META_ARCH_REGISTRY.get("CLIPFineTune") is type(model) is CLIPFineTune
     model.train()(batch())["loss_sem_seg"].backward()
@@ -68,8 +68,8 @@ def test_each_suspect_can_be_put_on_trial_alone(tuned, opts, head, encoder, mapp
     assert any("classifier.mapper" in name for name in trained) == mapper
 
 
-def test_untouched_it_is_maskclip(tuned, build):
-    """No head, cosines at the tower's scale: before any step its answers are MaskCLIP's."""
+def test_untrained_model_without_head_is_maskclip(tuned, build):
+    """Without a head, and with cosines at the tower's scale, scores before training are equal."""
     model, maskclip = tuned(*NO_HEAD, "MODEL.FINE_TUNE.LOGIT_SCALE", "1.0"), build()
     maskclip.system.tower.load_state_dict(
         model.system.segmenter.network.backbone.tower.state_dict()
@@ -78,7 +78,7 @@ def test_untouched_it_is_maskclip(tuned, build):
     torch.testing.assert_close(model(inputs)[0]["sem_seg"], maskclip(inputs)[0]["sem_seg"])
 
 
-def test_other_backbones_get_a_text_tower_beside_them(tuned):
+def test_text_tower_of_other_backbones_is_frozen(tuned):
     model = tuned(
         *("MODEL.BACKBONE.NAME", "OVSegTimmBackbone", "MODEL.TIMM.NAME", "test_resnet"),
         *("MODEL.SEM_SEG_HEAD.IN_FEATURES", "['res5']"),
@@ -121,14 +121,14 @@ def test_bad_values(tiny_cfg, opts, words):
         build_model(tiny_cfg(*opts))
 
 
-def test_labels_of_unseen_classes_are_refused_and_labels_are_needed(tuned):
+def test_training_refuses_unseen_and_missing_labels(tuned):
     model = tuned().train()
     samples = batch()
     samples[0]["sem_seg"][0] = 2
     with pytest.raises(ValueError, match=r"unseen classes \[2\]"):
         model(samples)
     with pytest.raises(ValueError, match="without sem_seg"):
-        model([{"image": each["image"], "classes": WORDS} for each in samples])
+        model([{"image": sample["image"], "classes": WORDS} for sample in samples])
     samples[0]["sem_seg"][0] = 9
     samples[0]["file_name"] = "a.png"
     with pytest.raises(ValueError, match=r"the labels of a.png hold 9, and its dataset has 3"):

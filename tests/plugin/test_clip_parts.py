@@ -1,4 +1,4 @@
-"""Parts as a config describes them."""
+"""Tower, last block and text bank from a config."""
 
 import json
 
@@ -19,7 +19,7 @@ def test_keys_reach_the_tower(tiny_cfg):
     ("in_file", "key", "quick"),
     [(False, "auto", False), (True, "auto", True), (True, "off", False), (False, "on", True)],
 )
-def test_activation_follows_the_file_unless_told_otherwise(
+def test_quick_gelu_key_overrides_the_file(
     tiny_cfg, tiny_clip_config, tmp_path, in_file, key, quick
 ):
     path = tmp_path / "other.json"
@@ -29,7 +29,7 @@ def test_activation_follows_the_file_unless_told_otherwise(
     assert kinds == {"QuickGELU" if quick else "GELU"}
 
 
-def test_an_unknown_activation_is_refused(tiny_cfg):
+def test_quick_gelu_refuses_unknown_values(tiny_cfg):
     with pytest.raises(ValueError, match="QUICK_GELU is 'yes'; it takes one of 'auto', 'on'"):
         build_tower(tiny_cfg("MODEL.CLIP.QUICK_GELU", "yes"))
 
@@ -57,7 +57,7 @@ def test_keys_reach_the_text_bank(tiny_cfg, tmp_path):
     assert (bank.synonyms, bank.cache_dir, bank.batch_size) == ("joined", folder, 7)
 
 
-def test_a_lone_template_is_told_from_a_sets_name(tiny_cfg):
+def test_templates_are_a_sets_name_or_a_list(tiny_cfg):
     cfg = tiny_cfg("MODEL.TEXT.TEMPLATES", "['imagenet']")
     tower = build_tower(cfg)
     assert len(build_text_bank(cfg, tower).templates) == 80
@@ -70,7 +70,7 @@ def test_a_lone_template_is_told_from_a_sets_name(tiny_cfg):
         build_text_bank(cfg, tower)
 
 
-def test_weights_come_from_a_file(tiny_cfg, tmp_path):
+def test_build_tower_loads_a_weight_file(tiny_cfg, tmp_path):
     first = build_tower(tiny_cfg())
     path = tmp_path / "weights.pt"
     torch.save(first.model.state_dict(), path)
@@ -79,7 +79,7 @@ def test_weights_come_from_a_file(tiny_cfg, tmp_path):
         torch.testing.assert_close(tensor, first.model.state_dict()[name])
 
 
-def test_what_the_official_maskclip_runs_with(tiny_cfg):
+def test_build_tower_of_official_maskclip(tiny_cfg):
     plain = build_tower(tiny_cfg("MODEL.CLIP.QUICK_GELU", "on"))
     tower = build_tower(
         tiny_cfg(
@@ -98,7 +98,7 @@ def test_what_the_official_maskclip_runs_with(tiny_cfg):
     assert tower.model.ln_final.eps == 1e-5
 
 
-def test_a_resnet_has_no_norms_to_change(tiny_cfg):
+def test_layer_norm_eps_refused_for_a_resnet(tiny_cfg):
     cfg = tiny_cfg("MODEL.CLIP.NAME", "RN50", "MODEL.CLIP.LAYER_NORM_EPS", "1e-6")
     with pytest.raises(ValueError, match=r"layer_norm_eps=1e-06, but .* convolutions"):
         build_tower(cfg)

@@ -1,4 +1,4 @@
-"""CLIPPretrain as detectron2 sees it: losses in training, segmentations in evaluation."""
+"""CLIPPretrain through detectron2: losses in training, segmentations in evaluation."""
 
 import math
 
@@ -26,7 +26,7 @@ def batch(sizes=((16, 16), (16, 16))):
     ]
 
 
-def test_it_is_registered_and_all_of_it_trains(model):
+def test_clip_pretrain_is_registered_and_trains_fully(model):
     assert META_ARCH_REGISTRY.get("CLIPPretrain") is CLIPPretrain
     assert type(model) is CLIPPretrain
     assert all(p.requires_grad for p in model.parameters())
@@ -37,7 +37,7 @@ def test_training_gives_the_contrastive_loss(model):
     losses = model(batch())
     assert list(losses) == ["loss_contrastive"]
     system = model.system
-    images = torch.stack([each["image"] for each in batch()]).float()
+    images = torch.stack([sample["image"] for sample in batch()]).float()
     expected = system(images, [["caption 0"], ["caption 1"]])["loss_contrastive"]
     torch.testing.assert_close(losses["loss_contrastive"], expected)
     losses["loss_contrastive"].backward()
@@ -46,9 +46,9 @@ def test_training_gives_the_contrastive_loss(model):
         assert gradient is not None and gradient.abs().sum() > 0, name
 
 
-def test_channel_order_in_training_is_the_configs(model, build):
+def test_training_follows_input_format(model, build):
     bgr = build("MODEL.META_ARCHITECTURE", "CLIPPretrain", "INPUT.FORMAT", "BGR").train()
-    swapped = [{**each, "image": each["image"].flip(0)} for each in batch()]
+    swapped = [{**sample, "image": sample["image"].flip(0)} for sample in batch()]
     torch.testing.assert_close(bgr(swapped), model.train()(batch()))
 
 
@@ -68,14 +68,14 @@ def test_training_images_that_differ_in_size_are_resized(model, build, caplog):
         cropped(batch(((16, 16), (8, 16))))
 
 
-def test_training_images_without_captions(model):
+def test_training_refuses_images_without_captions(model):
     (sample, other) = batch()
     del other["drawn_captions"]
     with pytest.raises(ValueError, match="without captions; set INPUT.TRAIN_MAPPER to captions"):
         model.train()([sample, {**other, "file_name": "a.jpg"}])
 
 
-def test_evaluation_is_maskclip_on_the_weights_of_the_moment(model, build):
+def test_evaluation_is_maskclip_on_current_weights(model, build):
     maskclip = build()  # the same seed, hence the same weights
     assert type(maskclip) is MaskCLIP
     inputs = batch(((16, 24), (8, 8)))
@@ -85,7 +85,7 @@ def test_evaluation_is_maskclip_on_the_weights_of_the_moment(model, build):
     assert torch.equal(labels[0], model(inputs)[0]["sem_seg"].argmax(dim=0))
 
 
-def test_words_are_embedded_anew_after_a_step(model):
+def test_texts_are_encoded_again_after_a_step(model):
     inputs = batch()
     before = model(inputs)[0]["sem_seg"]
     frozen_images = model.system.tower.model.visual.requires_grad_(False)
@@ -98,7 +98,7 @@ def test_words_are_embedded_anew_after_a_step(model):
     assert not torch.allclose(model(inputs)[0]["sem_seg"], before)
 
 
-def test_dropped_patches_are_for_training_only(build):
+def test_patch_dropout_is_for_training_only(build):
     model = build("MODEL.META_ARCHITECTURE", "CLIPPretrain", "MODEL.CLIP.PATCH_DROPOUT", "0.5")
     inputs = batch(((32, 32), (32, 32)))
     assert torch.equal(model(inputs)[0]["sem_seg"], model(inputs)[0]["sem_seg"])
@@ -106,7 +106,7 @@ def test_dropped_patches_are_for_training_only(build):
     assert model(inputs)["loss_contrastive"] != model(inputs)["loss_contrastive"]
 
 
-def test_the_scale_is_bounded_by_the_config(build):
+def test_logit_scale_is_bounded_by_max_logit_scale(build):
     model = build(
         *("MODEL.META_ARCHITECTURE", "CLIPPretrain"),
         *("MODEL.CLIP_PRETRAIN.MAX_LOGIT_SCALE", "5.0"),

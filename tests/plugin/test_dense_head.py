@@ -31,12 +31,12 @@ def network(tiny_cfg):
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_every_head_on_a_backbone_of_timm(network, name):
+def test_heads_on_a_timm_backbone(network, name):
     kind, stride = HEADS[name]
     assert name in SEM_SEG_HEADS_REGISTRY
-    found = network(*TIMM, "MODEL.SEM_SEG_HEAD.NAME", name).eval()
-    assert isinstance(found.head.layers, kind) and found.stride == stride
-    features = found(torch.rand(2, 3, 40, 72))
+    built = network(*TIMM, "MODEL.SEM_SEG_HEAD.NAME", name).eval()
+    assert isinstance(built.head.layers, kind) and built.stride == stride
+    features = built(torch.rand(2, 3, 40, 72))
     assert features.shape == (2, 16, -(-40 // stride), -(-72 // stride))
 
 
@@ -55,7 +55,7 @@ def test_options_reach_the_head(network):
     assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in plus.modules())
 
 
-def test_backbones_of_detectron2_get_their_own_statistics(network):
+def test_pixel_statistics_of_detectron2_and_timm(network):
     resnet = (
         *("MODEL.BACKBONE.NAME", "build_resnet_backbone", "MODEL.BACKBONE.FREEZE_AT", "0"),
         *("MODEL.RESNETS.NORM", "BN", "MODEL.RESNETS.STEM_OUT_CHANNELS", "8"),
@@ -63,22 +63,22 @@ def test_backbones_of_detectron2_get_their_own_statistics(network):
         *("MODEL.SEM_SEG_HEAD.NAME", "OVSegDeepLabV2Head", "MODEL.SEM_SEG_HEAD.NORM", "BN"),
         *("MODEL.SEM_SEG_HEAD.IN_FEATURES", "['res4']", "INPUT.FORMAT", "BGR"),
     )
-    found = network(*resnet)
-    assert found.bgr and found.stride == 16
-    assert found.mean.flatten().tolist() == pytest.approx([103.53, 116.28, 123.675])
-    assert found.eval()(torch.rand(1, 3, 32, 48)).shape == (1, 16, 2, 3)
+    built = network(*resnet)
+    assert built.bgr and built.stride == 16
+    assert built.mean.flatten().tolist() == pytest.approx([103.53, 116.28, 123.675])
+    assert built.eval()(torch.rand(1, 3, 32, 48)).shape == (1, 16, 2, 3)
     timm = network(*TIMM, "MODEL.SEM_SEG_HEAD.NAME", "OVSegPSPHead")
     expected = [255 * value for value in timm.backbone.network.mean]
     assert timm.mean.flatten().tolist() == pytest.approx(expected) and not timm.bgr
 
 
-def test_what_features_do_not_depend_on_is_frozen(network):
+def test_unused_parameters_are_frozen(network):
     head = ("MODEL.SEM_SEG_HEAD.NAME", "OVSegPSPHead")
-    found = network(*TIMM, *head, "MODEL.SEM_SEG_HEAD.IN_FEATURES", "['res3']").train()
-    found(torch.rand(2, 3, 32, 32)).sum().backward()
-    for name, parameter in found.named_parameters():
+    built = network(*TIMM, *head, "MODEL.SEM_SEG_HEAD.IN_FEATURES", "['res3']").train()
+    built(torch.rand(2, 3, 32, 32)).sum().backward()
+    for name, parameter in built.named_parameters():
         assert parameter.requires_grad == (parameter.grad is not None), name
-    assert any(not p.requires_grad for p in found.backbone.parameters())
+    assert any(not p.requires_grad for p in built.backbone.parameters())
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_bad_values(network, opts, words):
         network(*TIMM, "MODEL.SEM_SEG_HEAD.NAME", "OVSegDeepLabV2Head", *opts)
 
 
-def test_shapes_are_told_as_detectron2_tells_them(tiny_cfg):
+def test_head_is_built_from_shape_specs(tiny_cfg):
     cfg = tiny_cfg(*TIMM, "MODEL.SEM_SEG_HEAD.IN_FEATURES", "['res5']")
     kind = SEM_SEG_HEADS_REGISTRY.get("OVSegDeepLabV2Head")
     head = kind(cfg, {"res5": ShapeSpec(channels=3, stride=16)}, out_channels=5)

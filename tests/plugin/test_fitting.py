@@ -1,4 +1,4 @@
-"""Images of any sizes in one batch: what is added, and what is said of it."""
+"""Images of any sizes in one batch: padding, resizing, and the log of both."""
 
 import pytest
 import torch
@@ -14,22 +14,22 @@ def sample(height: int, width: int, **more) -> dict:
     return {"image": image, "sem_seg": torch.zeros(height, width).long(), **more}
 
 
-def test_a_batch_becomes_whole_strides_of_one_size():
+def test_padder_pads_to_whole_strides_of_one_size():
     batch = [sample(9, 13, masks=torch.ones(2, 9, 13).bool()), sample(12, 4, name="b")]
-    found = BatchPadder()(batch, (4, 6), FILLS)
-    for new, old in zip(found, batch, strict=True):
+    padded = BatchPadder()(batch, (4, 6), FILLS)
+    for new, old in zip(padded, batch, strict=True):
         height, width = old["image"].shape[1:]
         assert new["image"].shape == (3, 12, 18) and new["image"].dtype == torch.uint8
         assert (new["image"][:, :height, :width] == old["image"]).all()
         assert (new["image"][:, height:] == 128).all() and (new["image"][..., width:] == 128).all()
         assert new["sem_seg"].shape == (12, 18) and new["sem_seg"].dtype == torch.int64
         assert (new["sem_seg"] == 255).sum() == 12 * 18 - height * width
-    assert found[0]["masks"].sum() == 2 * 9 * 13 and found[0]["masks"].dtype == torch.bool
-    assert found[1]["name"] == "b" and "masks" not in found[1]
+    assert padded[0]["masks"].sum() == 2 * 9 * 13 and padded[0]["masks"].dtype == torch.bool
+    assert padded[1]["name"] == "b" and "masks" not in padded[1]
     assert batch[0]["image"].shape == (3, 9, 13)
 
 
-def test_what_is_done_is_said_once(caplog):
+def test_padder_and_resizer_log_once(caplog):
     pad, resize = BatchPadder(), ImageResizer()
     with caplog.at_level("INFO"):
         for _ in range(2):
@@ -43,27 +43,27 @@ def test_what_is_done_is_said_once(caplog):
     assert caplog.text.count("larger than CLIP's own 8 x 8 pixels, are resized to that") == 1
 
 
-def test_a_batch_that_fits_stays_as_it_is():
+def test_padder_keeps_a_fitting_batch():
     batch = [sample(8, 12), sample(8, 12)]
     assert all(
         new is old for new, old in zip(BatchPadder()(batch, (4, 4), FILLS), batch, strict=True)
     )
 
 
-def test_entries_without_masks_are_padded():
-    (found,) = BatchPadder()([sample(5, 5, masks=torch.zeros(0, 5, 5).bool())], (4, 4), FILLS)
-    assert found["masks"].shape == (0, 8, 8)
+def test_padder_pads_empty_masks():
+    (padded,) = BatchPadder()([sample(5, 5, masks=torch.zeros(0, 5, 5).bool())], (4, 4), FILLS)
+    assert padded["masks"].shape == (0, 8, 8)
 
 
-def test_labels_of_another_size_than_their_image():
+def test_padder_refuses_labels_of_another_size():
     with pytest.raises(ValueError, match="a.jpg has 8 x 8 pixels and its 'sem_seg' 8 x 9; give"):
         BatchPadder()([sample(8, 8, file_name="a.jpg", sem_seg=torch.zeros(8, 9))], (4, 4), FILLS)
 
 
-def test_images_are_resized_where_they_differ_or_are_large():
+def test_resizer_resizes_unequal_or_large_images():
     small = [torch.rand(1, 3, 6, 6) * 255 for _ in range(2)]
     assert ImageResizer()(small, (8, 8))[0] is small[0]
     for images in ([small[0], torch.rand(1, 3, 6, 7)], [torch.rand(1, 3, 9, 9) * 255] * 2):
-        found = ImageResizer()(images, (8, 8))
-        assert [tuple(each.shape) for each in found] == [(1, 3, 8, 8)] * 2
-        assert all(0 <= each.min() and each.max() <= 255 for each in found)
+        resized = ImageResizer()(images, (8, 8))
+        assert [tuple(image.shape) for image in resized] == [(1, 3, 8, 8)] * 2
+        assert all(0 <= image.min() and image.max() <= 255 for image in resized)

@@ -1,4 +1,4 @@
-"""Every meta-architecture answers in half precision as in float32."""
+"""Meta-architectures predict the same in half precision as in float32."""
 
 import pytest
 import torch
@@ -35,7 +35,7 @@ def build(name, *opts):
     torch.manual_seed(0)
     keys = ["MODEL.DEVICE", "cpu", "MODEL.META_ARCHITECTURE", name, *opts]
     model = build_model(load_config(f"configs/{CONFIGS[name]}.yaml", keys)).eval()
-    model.may_answer = True  # what is random may answer at any precision
+    model.may_answer = True  # with random weights
     return model
 
 
@@ -43,11 +43,11 @@ def answer(model, words=WORDS):
     """Scores (K, ...) of an image's pixels, or of its masks."""
     image = torch.from_numpy(read_image(NAME).copy()).permute(2, 0, 1)
     masks = torch.from_numpy(masks_of_labels(read_labels(NAME)))
-    found = model([{"image": image, "classes": words, "masks": masks}])[0]
-    return found["sem_seg"] if "sem_seg" in found else found["mask_probs"].t()
+    scores = model([{"image": image, "classes": words, "masks": masks}])[0]
+    return scores["sem_seg"] if "sem_seg" in scores else scores["mask_probs"].t()
 
 
-def test_every_architecture_is_here():
+def test_configs_cover_all_architectures():
     ours = [
         name for name, kind in META_ARCH_REGISTRY if kind.__module__.startswith("ovseg_d2.plugin")
     ]
@@ -56,18 +56,18 @@ def test_every_architecture_is_here():
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("name", CONFIGS)
-def test_labels_agree(name, dtype):
+def test_half_precision_labels_agree(name, dtype):
     model = build(name)
     expected = answer(model)
-    found = answer(model.to(dtype))
-    assert found.dtype == torch.float32  # cosines in half precision would be ties
-    assert (found.argmax(0) == expected.argmax(0)).float().mean() > 0.95
+    scores = answer(model.to(dtype))
+    assert scores.dtype == torch.float32  # cosines in half precision would be ties
+    assert (scores.argmax(0) == expected.argmax(0)).float().mean() > 0.95
     spread = expected.amax(0) - expected.amin(0)
-    assert (found - expected).abs().mean() < 0.1 * spread.mean() + 1e-6
+    assert (scores - expected).abs().mean() < 0.1 * spread.mean() + 1e-6
 
 
 @pytest.mark.parametrize("opts", [SMOOTHING, BACKGROUND, NEIGHBOURS, MAX_SYNONYMS])
-def test_labels_of_variants_agree(opts):
+def test_half_precision_labels_agree_for_variants(opts):
     model = build("MaskCLIP", *opts)
     words = Vocabulary.from_names(
         ["background", "red star", "grass", "sand"],
@@ -75,20 +75,20 @@ def test_labels_of_variants_agree(opts):
         background=["background"],
     )
     expected = answer(model, words)
-    found = answer(model.bfloat16(), words)
-    assert (found.argmax(0) == expected.argmax(0)).float().mean() > 0.95
+    scores = answer(model.bfloat16(), words)
+    assert (scores.argmax(0) == expected.argmax(0)).float().mean() > 0.95
 
 
-def test_segment_follows_the_dtype_too():
+def test_segment_in_other_dtypes():
     model = build("MaskCLIP")
     image = torch.from_numpy(read_image(NAME).copy()).permute(2, 0, 1)
     expected = model.segment([{"image": image, "classes": WORDS}])[0]
     for dtype in (torch.float16, torch.bfloat16, torch.float64):
-        found = model.to(dtype).segment([{"image": image, "classes": WORDS}])[0]
-        assert (found == expected).float().mean() > 0.95
+        scores = model.to(dtype).segment([{"image": image, "classes": WORDS}])[0]
+        assert (scores == expected).float().mean() > 0.95
 
 
-def test_a_device_without_half_precision_says_so(monkeypatch):
+def test_unsupported_half_precision_is_refused(monkeypatch):
     model = build("MaskCLIP").half()
 
     def refuse(*args, **kwargs):

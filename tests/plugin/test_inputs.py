@@ -1,4 +1,4 @@
-"""Where the words of an input come from, and how a dataset's classes become words."""
+"""Vocabularies of inputs: their sources, and the words of a dataset's classes."""
 
 import logging
 
@@ -12,7 +12,7 @@ from ovseg_d2.plugin.inputs import config_vocabulary, config_word_list, dataset_
 from ovseg_d2.vocab import Vocabulary, load_vocabulary, read_words
 
 
-def test_each_source_of_words_goes_before_the_next(build, toy_dataset):
+def test_order_of_vocabulary_sources(build, toy_dataset):
     data = toy_dataset("ovseg_toy_data", ["sky", "sea"])
     test = toy_dataset("ovseg_toy_test", ["rock", "sand"])
     model = build("MODEL.TEXT.CLASSES", "['dog']", "DATASETS.TEST", f"('{test}',)")
@@ -23,7 +23,7 @@ def test_each_source_of_words_goes_before_the_next(build, toy_dataset):
     model.set_vocabulary(None)
     assert model.vocabulary_of({"dataset_name": data}).names == ("sky", "sea")
     assert model.vocabulary_of({}).names == ("dog",)
-    # A name that nobody registered gives no words, and is not registered by asking.
+    # An unregistered name has no vocabulary, and reading it registers nothing.
     assert model.vocabulary_of({"dataset_name": "ovseg_toy_nowhere"}).names == ("dog",)
     assert "ovseg_toy_nowhere" not in MetadataCatalog.list()
 
@@ -31,32 +31,32 @@ def test_each_source_of_words_goes_before_the_next(build, toy_dataset):
     assert without_classes.vocabulary_of({}).names == ("rock", "sand")
 
 
-def test_a_word_list_takes_the_place_of_a_datasets_words(build, toy_dataset, tmp_path):
+def test_word_list_replaces_a_datasets_words(build, toy_dataset, tmp_path):
     data = toy_dataset("ovseg_toy_listed", ["sky", "sea"])
     path = tmp_path / "words.txt"
     path.write_text("[background]\nsky = clear sky | clouds\n[]\nsea = ocean\n")
     model = build("MODEL.TEXT.WORD_LIST", str(path))
-    found = model.vocabulary_of({"dataset_name": data})
-    assert found.synonyms == (("clear sky", "clouds"), ("ocean",))
-    assert found.background_ids == (0,)
-    # What a user says goes first, and inputs of no dataset are left alone.
+    vocabulary = model.vocabulary_of({"dataset_name": data})
+    assert vocabulary.synonyms == (("clear sky", "clouds"), ("ocean",))
+    assert vocabulary.background_ids == (0,)
+    # The input's own classes have priority.
     assert model.vocabulary_of({"dataset_name": data, "classes": "cat"}).names == ("cat",)
     other = toy_dataset("ovseg_toy_longer", ["sky", "sea", "sand"])
     with pytest.raises(ValueError, match=r"WORD_LIST has 2 classes .*ovseg_toy_longer.* has 3"):
         model.vocabulary_of({"dataset_name": other})
     voc = build("MODEL.TEXT.WORD_LIST", "voc21_sclip")
-    found = voc.vocabulary_of({"dataset_name": "ovseg_voc21_val"})
-    assert found == load_vocabulary("voc21_sclip") and len(found.synonyms[0]) > 20
+    vocabulary = voc.vocabulary_of({"dataset_name": "ovseg_voc21_val"})
+    assert vocabulary == load_vocabulary("voc21_sclip") and len(vocabulary.synonyms[0]) > 20
     with pytest.raises(ValueError, match="no word list 'voc22'"):
         build("MODEL.TEXT.WORD_LIST", "voc22")
 
 
-def test_no_words_at_all_say_what_to_do(build):
+def test_missing_vocabulary_names_the_remedies(build):
     with pytest.raises(ValueError, match=r"no vocabulary: .*'classes'.*MODEL\.TEXT\.CLASSES"):
         build().vocabulary_of({})
 
 
-def test_words_may_come_as_text_list_or_vocabulary():
+def test_read_words_takes_text_list_or_vocabulary():
     assert read_words("red star, grass | lawn").synonyms == (("red star",), ("grass", "lawn"))
     # A list is taken literally.
     assert read_words(["a, b", "c"]).names == ("a, b", "c")
@@ -64,35 +64,35 @@ def test_words_may_come_as_text_list_or_vocabulary():
     assert read_words(vocabulary) is vocabulary
 
 
-def test_commas_in_a_datasets_names_separate_synonyms(toy_dataset):
+def test_commas_in_dataset_names_separate_synonyms(toy_dataset):
     name = toy_dataset(
         "ovseg_toy_synonyms", ["bed ", "screen, CRT screen,", "sea"], class_sets={"base": [0, 2]}
     )
-    found = dataset_vocabulary(name)
-    assert found.synonyms == (("bed",), ("screen", "CRT screen"), ("sea",))
-    assert found.names == ("bed", "screen, CRT screen,", "sea")
-    assert dict(found.class_sets) == {"base": (0, 2)}
+    vocabulary = dataset_vocabulary(name)
+    assert vocabulary.synonyms == (("bed",), ("screen", "CRT screen"), ("sea",))
+    assert vocabulary.names == ("bed", "screen, CRT screen,", "sea")
+    assert dict(vocabulary.class_sets) == {"base": (0, 2)}
 
 
-def test_classes_of_one_name_stay_apart(toy_dataset):
+def test_equal_class_names_are_numbered(toy_dataset):
     name = toy_dataset("ovseg_toy_twice", ["door", "Door", "door (2)", "door"])
-    found = dataset_vocabulary(name)
-    assert found.names == ("door", "Door (2)", "door (2) (2)", "door (3)")
-    assert found.synonyms == (("door",), ("Door",), ("door (2)",), ("door",))
+    vocabulary = dataset_vocabulary(name)
+    assert vocabulary.names == ("door", "Door (2)", "door (2) (2)", "door (3)")
+    assert vocabulary.synonyms == (("door",), ("Door",), ("door (2)",), ("door",))
 
 
-def test_a_class_without_a_name_is_refused_by_number(toy_dataset):
+def test_class_without_name_is_refused(toy_dataset):
     name = toy_dataset("ovseg_toy_nameless", ["door", " , "])
     with pytest.raises(ValueError, match=r"ovseg_toy_nameless.*stuff_classes\[1\]"):
         dataset_vocabulary(name)
 
 
-def test_a_datasets_own_vocabulary_is_taken_as_it_is(toy_dataset):
+def test_vocabulary_in_metadata_is_used_unchanged(toy_dataset):
     own = Vocabulary.from_names(["a", "b"], synonyms=[["a", "aa"], ["b"]])
     assert dataset_vocabulary(toy_dataset("ovseg_toy_own", ["x", "y"], vocabulary=own)) is own
 
 
-def test_a_dataset_may_change_its_classes(build, toy_dataset):
+def test_changed_metadata_change_the_vocabulary(build, toy_dataset):
     name = toy_dataset("ovseg_toy_changing", ["sky", "sea"])
     model = build()
     assert model.vocabulary_of({"dataset_name": name}).names == ("sky", "sea")
@@ -106,22 +106,22 @@ def test_a_dataset_may_change_its_classes(build, toy_dataset):
     assert model.vocabulary_of({"dataset_name": name}).names == ("rock",)
 
 
-def test_default_words_of_a_config(toy_dataset):
+def test_config_vocabulary_is_classes_or_test_set(toy_dataset):
     first = toy_dataset("ovseg_toy_first", ["sky", "sea"])
     assert config_vocabulary(load_config()) is None
-    # A test set that is not there is refused where it is used; here it is passed over.
+    # An unregistered test set is skipped here, and refused by its loader.
     cfg = load_config(None, ["DATASETS.TEST", f"('ovseg_toy_nowhere', '{first}')"])
     assert config_vocabulary(cfg).names == ("sky", "sea")
     cfg.MODEL.TEXT.CLASSES = ["dog, wolf", "cat"]
     assert config_vocabulary(cfg).names == ("dog, wolf", "cat")
 
 
-def test_only_rgb_and_bgr_are_known(build):
+def test_input_format_refuses_unknown_orders(build):
     with pytest.raises(ValueError, match="INPUT.FORMAT is 'L'; it takes one of 'RGB', 'BGR'"):
         build("INPUT.FORMAT", "L")
 
 
-def test_images_reach_the_model_as_rgb(build):
+def test_rgb_image_follows_input_format(build):
     image = torch.arange(12, dtype=torch.uint8).reshape(3, 2, 2)
     rgb = build().rgb_image({"image": image})
     torch.testing.assert_close(rgb, image.float()[None])
@@ -129,7 +129,7 @@ def test_images_reach_the_model_as_rgb(build):
     torch.testing.assert_close(bgr, rgb)
 
 
-def test_a_config_may_name_a_list_or_a_file(tmp_path):
+def test_config_classes_and_word_list_from_files(tmp_path):
     path = tmp_path / "words.json"
     path.write_text('{"sky": ["cloud"], "grass": []}')
     opts = ["MODEL.TEXT.CLASSES", "['voc20']", "MODEL.TEXT.WORD_LIST", str(path)]
@@ -139,7 +139,7 @@ def test_a_config_may_name_a_list_or_a_file(tmp_path):
 
 
 @pytest.mark.parametrize("classes", ["sky", [None, "sky"], ["sky", 3]])
-def test_stuff_classes_that_are_no_names_are_refused_by_the_model(build, classes):
+def test_invalid_stuff_classes_are_refused(build, classes):
     metadata = MetadataCatalog.get("ovseg_toy_letters")
     metadata.set(stuff_classes=classes)
     try:
@@ -149,7 +149,7 @@ def test_stuff_classes_that_are_no_names_are_refused_by_the_model(build, classes
         MetadataCatalog.remove("ovseg_toy_letters")
 
 
-def test_input_dicts_with_file_names_are_told_once_of_photographs(caplog, monkeypatch):
+def test_photograph_advice_is_logged_once(caplog, monkeypatch):
     monkeypatch.setattr(logging.getLogger("ovseg_d2"), "propagate", True)
     model = build_model(load_config(None, ["MODEL.DEVICE", "cpu"]))
     image = torch.zeros(3, 16, 16, dtype=torch.uint8)
@@ -163,7 +163,7 @@ def test_input_dicts_with_file_names_are_told_once_of_photographs(caplog, monkey
     assert "other.jpg" not in caplog.text
 
 
-def test_weights_that_are_not_finite_are_refused():
+def test_load_state_dict_refuses_not_finite_weights():
     model = build_model(load_config(None))
     state = model.state_dict()
     name = next(name for name, value in state.items() if value.is_floating_point())

@@ -1,4 +1,4 @@
-"""MaskAdaptedCLIP as detectron2 sees it: what is trained, what stays bit for bit, what is named."""
+"""MaskAdaptedCLIP through detectron2: training, unchanged weights, classification of masks."""
 
 import pytest
 import torch
@@ -35,13 +35,13 @@ def batch():
     return samples
 
 
-def test_it_is_registered_and_built_as_the_config_says(adapted):
+def test_options_reach_the_plain_system(adapted, check_attributes):
     assert META_ARCH_REGISTRY.get("MaskAdaptedCLIP") is MaskAdaptedCLIP
     model = adapted(*key("FILL", "zero"), *key("OFFICIAL", True), *key("MAX_LOGIT_SCALE", 7.0))
-    system = model.system
-    assert (system.train_part, system.fill, system.official) == ("prompts", "zero", True)
-    assert system.max_logit_scale == 7.0 and system.prompted.depth == 2
-    assert model.text_bank.templates == system.text_bank.templates
+    expected = {"train_part": "prompts", "fill": "zero", "official": True}
+    expected |= {"max_logit_scale": 7.0, "prompted.depth": 2}
+    check_attributes(model.system, expected)
+    assert model.text_bank.templates == model.system.text_bank.templates
     bare = adapted(*key("TEMPLATES", "['{}']")).system.text_bank.templates
     assert list(bare) == ["{}"] != list(model.text_bank.templates)
     wide = adapted("INPUT.PAIRS.EXPAND_RATIO", "1.5", *key("FILL", "none"))
@@ -57,7 +57,7 @@ def test_it_is_registered_and_built_as_the_config_says(adapted):
         ("both", 2, {"prompts", "visual"}),
     ],
 )
-def test_what_training_changes(adapted, tiny_cfg, train, depth, kinds):
+def test_training_changes_the_chosen_part_only(adapted, tiny_cfg, train, depth, kinds):
     opts = (*key("TRAIN", train), *key("PROMPT_DEPTH", depth))
     model = adapted(*opts).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -72,52 +72,52 @@ def test_what_training_changes(adapted, tiny_cfg, train, depth, kinds):
     changed.remove("system.log_scale")
     assert changed
     clip = "system.prompted.tower.model."
-    # Of CLIP itself MPT changes not a bit, and nothing changes its text half.
+    # MPT leaves CLIP unchanged, and no option changes the text half.
     assert all(k.startswith(f"{clip}visual.") or k == "system.prompted.prompts" for k in changed)
-    found = {"prompts" if k.endswith("prompts") else "visual" for k in changed}
-    assert found == kinds
+    parts = {"prompts" if k.endswith("prompts") else "visual" for k in changed}
+    assert parts == kinds
 
 
-def test_mask_prompts_do_not_decay(adapted, tiny_cfg):
+def test_mask_prompts_have_no_weight_decay(adapted, tiny_cfg):
     optimizer = build_optimizer(tiny_cfg(*ARCH, "SOLVER.WEIGHT_DECAY", "0.3"), adapted())
     assert [group["weight_decay"] for group in optimizer.param_groups] == [0.0]
     assert sum(len(group["params"]) for group in optimizer.param_groups) == 2  # and the scale
 
 
-def test_the_loss_is_the_systems(adapted):
+def test_loss_is_the_systems(adapted):
     model = adapted().train()
     samples = batch()
-    crops = [each["image"].float() for each in samples]
+    crops = [sample["image"].float() for sample in samples]
     expected = model.system(crops, [e["mask"] for e in samples], [e["noun"] for e in samples])
     torch.testing.assert_close(model(samples), expected)
     bgr = adapted("INPUT.FORMAT", "BGR").train()
-    swapped = [{**each, "image": each["image"].flip(0)} for each in samples]
+    swapped = [{**sample, "image": sample["image"].flip(0)} for sample in samples]
     torch.testing.assert_close(bgr(swapped), expected)
     with EventStorage() as storage:
         model(samples)
-        (found,) = storage.histories()["mask_adapted_clip/logit_scale"].values()
-    assert found[0] == pytest.approx(model.system.log_scale.exp().item())
+        (scale,) = storage.histories()["mask_adapted_clip/logit_scale"].values()
+    assert scale[0] == pytest.approx(model.system.log_scale.exp().item())
 
 
 @torch.no_grad()
-def test_masks_are_named_by_their_crops(adapted):
+def test_masks_are_classified_by_their_crops(adapted):
     model = adapted()
     generator = torch.Generator().manual_seed(0)
     image = torch.randint(0, 256, (3, 40, 50), dtype=torch.uint8, generator=generator)
     masks = torch.zeros(3, 40, 50, dtype=torch.bool)
     masks[0, 5:20, 10:40] = masks[2, 30:, :] = True
     sample = {"image": image, "masks": masks, "classes": "red star, dog"}
-    (found,) = model([sample])
-    assert found["mask_probs"].shape == (3, 2) and not found["mask_probs"][1].any()
+    (result,) = model([sample])
+    assert result["mask_probs"].shape == (3, 2) and not result["mask_probs"][1].any()
     # By hand: the box, its background grey, bicubic, and the softmax of 100 cosines.
     tower = model.system.prompted.tower
     crop = tower.normalize(image.float())[:, 5:20, 10:40]
     crop = F.interpolate(crop[None], (32, 32), mode="bicubic")
     embeds = model.system.prompted.encode_crops(crop, torch.ones(1, 32, 32, dtype=torch.bool))
     cosines = embeds @ model.text_bank.embed(["red star", "dog"]).t()
-    torch.testing.assert_close(found["mask_probs"][:1], (100 * cosines).softmax(dim=1))
+    torch.testing.assert_close(result["mask_probs"][:1], (100 * cosines).softmax(dim=1))
     many = model([{**sample, "classes": "a, b, c"}, {**sample, "masks": masks[:0]}])
-    assert [tuple(each["mask_probs"].shape) for each in many] == [(3, 3), (0, 2)]
+    assert [tuple(output["mask_probs"].shape) for output in many] == [(3, 3), (0, 2)]
 
 
 def test_inputs_without_masks_are_refused(adapted):
@@ -141,13 +141,13 @@ def test_inputs_without_masks_are_refused(adapted):
         (key("MAX_LOGIT_SCALE", 0.0), "MAX_LOGIT_SCALE is 0.0; it takes a number above 0"),
     ],
 )
-def test_options_that_cannot_be(adapted, keys, words):
+def test_bad_values(adapted, keys, words):
     with pytest.raises(ValueError, match=words):
         adapted(*keys)
 
 
 @torch.no_grad()
-def test_a_checkpoint_is_what_ovseg_reads(adapted, tiny_cfg, tmp_path):
+def test_checkpoint_loads_as_a_prompted_tower(adapted, tiny_cfg, tmp_path):
     model = adapted()
     model.system.prompted.prompts.add_(1)
     torch.save({"model": model.state_dict(), "iteration": 9}, tmp_path / "model_final.pth")

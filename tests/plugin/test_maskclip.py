@@ -1,4 +1,4 @@
-"""MaskCLIP as detectron2 sees it: batches of dicts in, scores at any size out."""
+"""MaskCLIP through detectron2: batches of dicts in, scores at any size out."""
 
 import json
 from pathlib import Path
@@ -20,16 +20,16 @@ def image_of(height: int, width: int, seed: int = 0) -> torch.Tensor:
     return torch.randint(0, 256, (3, height, width), dtype=torch.uint8, generator=generator)
 
 
-def test_it_is_registered_and_built_by_name(build):
+def test_maskclip_is_registered(build):
     assert META_ARCH_REGISTRY.get("MaskCLIP") is MaskCLIP
     assert type(build("MODEL.META_ARCHITECTURE", "MaskCLIP")) is MaskCLIP
 
 
-def test_it_cannot_be_trained(build):
+def test_maskclip_is_frozen(build):
     assert not any(p.requires_grad for p in build().parameters())
 
 
-def test_scores_are_those_of_the_plain_system(build):
+def test_scores_are_the_systems(build):
     model = build()
     image = image_of(24, 32)
     words = "red star, grass"
@@ -42,7 +42,7 @@ def test_scores_are_those_of_the_plain_system(build):
     torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_each_image_has_its_own_size_and_words(build):
+def test_images_of_a_batch_differ_in_size_and_vocabulary(build):
     model = build()
     inputs = [
         {"image": image_of(24, 32, 1), "classes": ["a", "b", "c"], "height": 50, "width": 21},
@@ -50,7 +50,7 @@ def test_each_image_has_its_own_size_and_words(build):
         {"image": image_of(8, 40, 3), "classes": "sky"},
     ]
     together = model(inputs)
-    assert [tuple(each["sem_seg"].shape) for each in together] == [
+    assert [tuple(output["sem_seg"].shape) for output in together] == [
         (3, 50, 21),
         (2, 13, 9),
         (1, 8, 40),
@@ -60,7 +60,7 @@ def test_each_image_has_its_own_size_and_words(build):
     assert model([]) == []
 
 
-def test_labels_are_the_argmax_of_the_scores(build):
+def test_segment_is_argmax_of_scores(build):
     model = build()
     inputs = [
         {"image": image_of(30, 41, 1), "classes": "a, b, c, d", "height": 61, "width": 80},
@@ -72,7 +72,7 @@ def test_labels_are_the_argmax_of_the_scores(build):
         assert torch.equal(labels, scores["sem_seg"].argmax(dim=0))
 
 
-def test_channel_order_is_the_configs(build):
+def test_scores_follow_input_format(build):
     image = image_of(16, 16)
     rgb, bgr = build(), build("INPUT.FORMAT", "BGR")
     of_rgb = rgb([{"image": image, "classes": "a, b"}])[0]["sem_seg"]
@@ -83,11 +83,11 @@ def test_channel_order_is_the_configs(build):
     )
 
 
-def test_no_gradient_is_kept(build):
+def test_scores_have_no_gradient(build):
     assert not build()([{"image": image_of(8, 8), "classes": "a"}])[0]["sem_seg"].requires_grad
 
 
-def test_the_checkpointer_saves_and_loads_it(build, tmp_path):
+def test_checkpointer_saves_and_loads_maskclip(build, tmp_path):
     model, other = build(), build()
     with torch.no_grad():
         for parameter in other.parameters():
@@ -103,7 +103,7 @@ def test_the_checkpointer_saves_and_loads_it(build, tmp_path):
 
 
 @pytest.mark.parametrize("image_format", ["RGB", "BGR"])
-def test_detectron2s_predictor_takes_it(build, tiny_cfg, tmp_path, toy_dataset, image_format):
+def test_default_predictor_runs_maskclip(build, tiny_cfg, tmp_path, toy_dataset, image_format):
     name = toy_dataset("ovseg_toy_predicted", ["sky", "sea", "sand"])
     model = build()
     DetectionCheckpointer(model, str(tmp_path)).save("saved")
@@ -115,20 +115,20 @@ def test_detectron2s_predictor_takes_it(build, tiny_cfg, tmp_path, toy_dataset, 
     predictor = DefaultPredictor(cfg)
     rgb = image_of(20, 28)
     bgr_array = np.ascontiguousarray(rgb.flip(0).permute(1, 2, 0).numpy())
-    found = predictor(bgr_array)["sem_seg"]
-    assert found.shape == (3, 20, 28)
+    result = predictor(bgr_array)["sem_seg"]
+    assert result.shape == (3, 20, 28)
     expected = model([{"image": rgb, "classes": ["sky", "sea", "sand"]}])[0]["sem_seg"]
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(result, expected)
     assert list(predictor.metadata.stuff_classes) == ["sky", "sea", "sand"]
 
 
-def test_the_predictor_answers_at_the_pictures_size(tiny_cfg):
+def test_default_predictor_returns_the_images_size(tiny_cfg):
     cfg = tiny_cfg("INPUT.MIN_SIZE_TEST", "40", "MODEL.TEXT.CLASSES", "['a', 'b']")
-    found = DefaultPredictor(cfg)(image_of(20, 28).permute(1, 2, 0).numpy())
-    assert found["sem_seg"].shape == (2, 20, 28)
+    result = DefaultPredictor(cfg)(image_of(20, 28).permute(1, 2, 0).numpy())
+    assert result["sem_seg"].shape == (2, 20, 28)
 
 
-def test_two_models_share_nothing(tiny_cfg):
+def test_models_do_not_share_vocabularies(tiny_cfg):
     first, second = build_model(tiny_cfg()), build_model(tiny_cfg())
     first.set_vocabulary("a")
     second.set_vocabulary("b, c")
@@ -136,34 +136,34 @@ def test_two_models_share_nothing(tiny_cfg):
     assert second.vocabulary_of({}).names == ("b", "c")
 
 
-def test_options_reach_the_plain_system(build):
+def test_options_reach_the_plain_system(build, check_attributes):
     model = build(
         *("MODEL.MASKCLIP.PROMPT_DENOISING", "0.4", "MODEL.MASKCLIP.KEY_SMOOTHING", "0.9"),
         *("MODEL.MASKCLIP.BACKGROUND_THRESHOLD", "0.3", "MODEL.MASKCLIP.WINDOW", "16"),
         *("MODEL.MASKCLIP.BACKGROUND_MIN_SHARE", "0.1", "MODEL.MASKCLIP.STRIDE", "8"),
         *("MODEL.MASKCLIP.LOGIT_SCALE", "40.0", "MODEL.MASKCLIP.OFFICIAL", "True"),
     )
-    system = model.system
-    assert system.refine == Refinement(prompt_denoising=0.4, key_smoothing=0.9)
-    assert system.background == Background(threshold=0.3, min_share=0.1)
-    assert (system.window, system.stride) == ((16, 16), (8, 8))
-    assert system.logit_scale == 40 and system.official
-    plain = build().system
-    assert plain.refine == Refinement() and plain.background == Background()
-    assert plain.window is None and plain.logit_scale is None and not plain.official
+    expected = {
+        "refine": Refinement(prompt_denoising=0.4, key_smoothing=0.9),
+        "background": Background(threshold=0.3, min_share=0.1),
+        **{"window": (16, 16), "stride": (8, 8), "logit_scale": 40, "official": True},
+    }
+    check_attributes(model.system, expected)
+    defaults = {"refine": Refinement(), "background": Background(), "window": None}
+    check_attributes(build().system, {**defaults, "logit_scale": None, "official": False})
 
 
-def test_background_classes_of_a_vocabulary_become_one(build):
+def test_background_classes_are_merged(build):
     words = Vocabulary.from_names(["sky", "wall", "cat"], background=["sky", "wall"])
     model = build()
-    each = {"image": image_of(32, 32), "classes": words}
-    labels = model.segment([each])[0]
-    apart = model.segment([{**each, "classes": ["sky", "wall", "cat"]}])[0]
+    sample = {"image": image_of(32, 32), "classes": words}
+    labels = model.segment([sample])[0]
+    apart = model.segment([{**sample, "classes": ["sky", "wall", "cat"]}])[0]
     assert (apart == 1).any()
     assert torch.equal(labels, torch.where(apart == 1, 0, apart))
 
 
-def test_doubtful_pixels_are_background(build):
+def test_background_threshold_labels_unsure_pixels(build):
     words = Vocabulary.from_names(["nothing", "cat", "dog"], background=["nothing"])
     model = build("MODEL.MASKCLIP.BACKGROUND_THRESHOLD", "1.0")
     assert (model.segment([{"image": image_of(32, 32), "classes": words}])[0] == 0).all()
@@ -171,18 +171,18 @@ def test_doubtful_pixels_are_background(build):
         model.segment([{"image": image_of(32, 32), "classes": "cat, dog"}])
 
 
-def test_the_best_of_a_classs_words_is_its_score(build):
+def test_synonyms_max_scores_the_best_word(build):
     words = Vocabulary.from_names(["pet", "sky"], synonyms=[["cat", "dog"], ["sky"]])
-    each = {"image": image_of(32, 40)}
+    sample = {"image": image_of(32, 40)}
     model = build("MODEL.TEXT.SYNONYMS", "max")
-    labels = model.segment([{**each, "classes": words}])[0]
-    apart = model.segment([{**each, "classes": "cat, dog, sky"}])[0]
+    labels = model.segment([{**sample, "classes": words}])[0]
+    apart = model.segment([{**sample, "classes": "cat, dog, sky"}])[0]
     assert torch.equal(labels, torch.tensor([0, 0, 1])[apart])
-    mean = build().segment([{**each, "classes": words}])[0]
+    mean = build().segment([{**sample, "classes": words}])[0]
     assert not torch.equal(labels, mean)
 
 
-def test_a_poor_tower_draws_a_warning(build, tiny_opts, caplog, tmp_path):
+def test_coarse_tower_logs_a_warning(build, tiny_opts, caplog, tmp_path):
     config = json.loads(Path(tiny_opts[tiny_opts.index("MODEL.CLIP.NAME") + 1]).read_text())
     config.get("model_cfg", config)["vision_cfg"].update(patch_size=32, image_size=64)
     path = tmp_path / "coarse.json"
@@ -193,13 +193,13 @@ def test_a_poor_tower_draws_a_warning(build, tiny_opts, caplog, tmp_path):
     assert "patches of 32x32" in caplog.text and "ViT-B-16" in caplog.text
 
 
-def test_key_smoothing_needs_keys(build):
+def test_key_smoothing_needs_attention(build):
     opts = ("MODEL.CLIP.NAME", "convnext_base", "MODEL.CLIP.PRETRAINED", "random")
     with pytest.raises(ValueError, match="no attention"):
         build(*opts, "MODEL.MASKCLIP.KEY_SMOOTHING", "1.0")
 
 
-def test_a_thousand_words_on_unequal_images(build):
+def test_thousand_classes_on_unequal_images(build):
     words = [f"thing number {i}" for i in range(1000)]
     model = build()
     inputs = [
@@ -208,7 +208,7 @@ def test_a_thousand_words_on_unequal_images(build):
     ]
     scores = model(inputs)
     labels = model.segment(inputs)
-    assert [tuple(each["sem_seg"].shape) for each in scores] == [(1000, 33, 70), (1000, 31, 9)]
-    for one, found in zip(scores, labels, strict=True):
-        chosen = one["sem_seg"].gather(0, found[None])[0]
+    assert [tuple(output["sem_seg"].shape) for output in scores] == [(1000, 33, 70), (1000, 31, 9)]
+    for one, label_map in zip(scores, labels, strict=True):
+        chosen = one["sem_seg"].gather(0, label_map[None])[0]
         torch.testing.assert_close(chosen, one["sem_seg"].amax(0), rtol=0, atol=1e-5)

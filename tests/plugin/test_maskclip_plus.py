@@ -1,4 +1,4 @@
-"""MaskCLIP+ as detectron2 sees it: settings, schedule, checkpoints, runs and answers."""
+"""MaskCLIP+ through detectron2: options, training, schedule and scores."""
 
 import json
 
@@ -54,10 +54,10 @@ def batch(size=(32, 32), **entries):
     ]
 
 
-# --- what it is built of
+# --- options
 
 
-def test_it_is_registered_and_only_the_student_is_trained(plus):
+def test_maskclip_plus_is_registered_and_trains_the_student(plus):
     assert META_ARCH_REGISTRY.get("MaskCLIPPlus") is MaskCLIPPlus
     model = plus()
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
@@ -65,7 +65,7 @@ def test_it_is_registered_and_only_the_student_is_trained(plus):
     assert plus(*key("LEARN_BACKGROUND", True)).system.student.classifier.background is not None
 
 
-def test_options_reach_the_plain_system(plus):
+def test_options_reach_the_plain_system(plus, check_attributes):
     system = plus(
         *key("CONFIDENCE", 0.25),
         *key("TARGET", "features"),
@@ -75,13 +75,13 @@ def test_options_reach_the_plain_system(plus):
         *("MODEL.MASKCLIP.KEY_SMOOTHING", "1.0", "MODEL.MASKCLIP.PROMPT_DENOISING", "0.5"),
         *("MODEL.SEM_SEG_HEAD.IGNORE_VALUE", "254", "MODEL.CLIP.LAST_BLOCK.RESIDUAL", "none"),
     ).system
-    assert (system.setting, system.confidence, system.ignore) == ("annotation_free", 0.25, 254)
-    assert system.distill_features and system.feature_weight == 2.0 and system.official
-    assert system.teacher.refine == Refinement(prompt_denoising=0.5, key_smoothing=1.0)
-    assert system.teacher.last_block.residual == "none"
-    assert system.student.classifier.logit_scale == 20
-    assert plus().system.student.classifier.logit_scale is None
-    assert plus().system.confidence is None and not plus().system.distill_features
+    expected = {"setting": "annotation_free", "confidence": 0.25, "ignore": 254}
+    expected |= {"distill_features": True, "feature_weight": 2.0, "official": True}
+    expected |= {"teacher.refine": Refinement(prompt_denoising=0.5, key_smoothing=1.0)}
+    expected |= {"teacher.last_block.residual": "none", "student.classifier.logit_scale": 20}
+    check_attributes(system, expected)
+    defaults = {"student.classifier.logit_scale": None, "confidence": None}
+    check_attributes(plus().system, {**defaults, "distill_features": False})
 
 
 @pytest.mark.parametrize(
@@ -123,22 +123,22 @@ def test_bad_values(tiny_cfg, opts, words):
 # --- training
 
 
-def test_it_is_the_plain_systems_loss(plus):
+def test_loss_is_the_systems(plus):
     model = plus("MODEL.SEM_SEG_HEAD.LOSS_WEIGHT", "2.0").eval()
     model.training = True  # the adapter alone: norms keep their statistics
     samples = batch(sem_seg=torch.full((32, 32), UNLABELLED))
-    images = torch.stack([each["image"] for each in samples]).float()
+    images = torch.stack([sample["image"] for sample in samples]).float()
     expected = model.system(images, ClassTexts(model.text_bank.embed(WORDS)))
-    found = model(samples)
-    torch.testing.assert_close(found["loss_sem_seg"], 2 * expected["loss_sem_seg"])
-    torch.testing.assert_close(model(batch()), found)  # no labels are needed
+    result = model(samples)
+    torch.testing.assert_close(result["loss_sem_seg"], 2 * expected["loss_sem_seg"])
+    torch.testing.assert_close(model(batch()), result)  # no labels are needed
     bgr = plus("INPUT.FORMAT", "BGR", "MODEL.SEM_SEG_HEAD.LOSS_WEIGHT", "2.0").eval()
     bgr.training = True
-    flipped = [{**each, "image": each["image"].flip(0)} for each in samples]
-    torch.testing.assert_close(bgr(flipped), found)
+    flipped = [{**sample, "image": sample["image"].flip(0)} for sample in samples]
+    torch.testing.assert_close(bgr(flipped), result)
 
 
-def test_zero_shot_training_fills_gaps_with_unseen_words(plus):
+def test_zero_shot_training_pseudo_labels_unseen_classes(plus):
     model = plus(*ZERO_SHOT[:2], "INPUT.SEMANTIC.UNSEEN", "['sand']").train()
     labels = torch.zeros(32, 32).long()
     labels[:8] = UNLABELLED
@@ -165,18 +165,18 @@ def test_zero_shot_training_fills_gaps_with_unseen_words(plus):
         ((*ZERO_SHOT, *key("SELF_TRAINING", "off")), None),
     ],
 )
-def test_when_the_student_labels_for_itself(plus, opts, start):
+def test_self_training_start(plus, opts, start):
     model = plus(*opts, "SOLVER.MAX_ITER", "40")
     assert not model.self_training  # outside of a training
-    found = []
+    result = []
     for iteration in range(40):
         with EventStorage(iteration):
-            found.append(model.self_training)
+            result.append(model.self_training)
     expected = 40 if start is None else start
-    assert found == [False] * expected + [True] * (40 - expected)
+    assert result == [False] * expected + [True] * (40 - expected)
 
 
-def test_in_the_shortest_runs_the_teacher_has_a_step(plus):
+def test_self_training_starts_after_one_step_at_least(plus):
     model = plus(*ZERO_SHOT, "SOLVER.MAX_ITER", "3")
     for iteration, expected in enumerate((False, True, True)):
         with EventStorage(iteration):
@@ -186,16 +186,14 @@ def test_in_the_shortest_runs_the_teacher_has_a_step(plus):
         assert at_once.self_training
 
 
-def test_unseen_classes_go_by_the_datasets_names_whatever_words_are_read(
-    plus, toy_dataset, tmp_path
-):
+def test_unseen_classes_are_the_datasets_own_names(plus, toy_dataset, tmp_path):
     name = toy_dataset("ovseg_toy_unseen", ["a", "bow", "bow"], class_sets={"new": [2]})
     (tmp_path / "words.txt").write_text("red star\ngrass\nsand\n")
     labels = torch.zeros(32, 32).long()
     labels[:8] = UNLABELLED
-    samples = [{**each, "dataset_name": name} for each in batch(sem_seg=labels)]
-    for each in samples:
-        del each["classes"]
+    samples = [{**sample, "dataset_name": name} for sample in batch(sem_seg=labels)]
+    for sample in samples:
+        del sample["classes"]
     for unseen in ("['new']", "['bow (2)']"):
         for opts in ((), ("MODEL.TEXT.WORD_LIST", str(tmp_path / "words.txt"))):
             model = plus(*ZERO_SHOT[:2], "INPUT.SEMANTIC.UNSEEN", unseen, *opts)
@@ -208,14 +206,14 @@ def test_unseen_classes_go_by_the_datasets_names_whatever_words_are_read(
         model(samples)
 
 
-def test_samples_that_cannot_be_trained_on(plus):
+def test_training_refuses_invalid_samples(plus):
     model = plus(*ZERO_SHOT[:2], "INPUT.SEMANTIC.UNSEEN", "['sand']").train()
     with pytest.raises(ValueError, match="without sem_seg; set INPUT.TRAIN_MAPPER to semantic"):
         model(batch())
     labels = torch.full((32, 32), UNLABELLED)
     with pytest.raises(ValueError, match="has 32 x 40 pixels and its 'sem_seg' 32 x 32; give both"):
         model([*batch(sem_seg=labels), *batch(size=(32, 40), sem_seg=labels)])
-    strange = [{**each, "file_name": "a.png"} for each in batch(sem_seg=labels.clone())]
+    strange = [{**sample, "file_name": "a.png"} for sample in batch(sem_seg=labels.clone())]
     strange[0]["sem_seg"][0] = 9
     with pytest.raises(ValueError, match="the labels of a.png hold 9, and its dataset has 3"):
         model(strange)
@@ -229,7 +227,7 @@ def test_samples_that_cannot_be_trained_on(plus):
     several = plus("MODEL.TEXT.SYNONYMS", "max").train()
     with pytest.raises(ValueError, match="MODEL.TEXT.SYNONYMS max keeps several vectors a class"):
         words = read_words("red star | crimson star, grass, sand")
-        several([{**each, "classes": words} for each in batch(sem_seg=labels)])
+        several([{**sample, "classes": words} for sample in batch(sem_seg=labels)])
     free = plus().train()
     with pytest.raises(ValueError, match="annotation-free training takes none"):
         free(batch(sem_seg=torch.zeros(32, 32).long()))
@@ -238,17 +236,17 @@ def test_samples_that_cannot_be_trained_on(plus):
 # --- evaluation
 
 
-def test_the_student_answers_at_the_pictures_size_to_any_words(plus):
+def test_evaluation_is_the_students_scores(plus):
     model = plus()
     image = batch()[0]["image"][:, :20]
-    asked = [{"image": image, "height": 11, "width": 30, "classes": "a, b, c, d"}]
-    (found,) = model(asked)
+    inputs = [{"image": image, "height": 11, "width": 30, "classes": "a, b, c, d"}]
+    (result,) = model(inputs)
     texts = model.text_bank.embed(["a", "b", "c", "d"])
     expected = model.system.student.score_pixels(image[None].float(), ClassTexts(texts), (11, 30))[
         0
     ]
-    torch.testing.assert_close(found["sem_seg"], expected)
-    assert torch.equal(model.segment(asked)[0], expected.argmax(dim=0))
+    torch.testing.assert_close(result["sem_seg"], expected)
+    assert torch.equal(model.segment(inputs)[0], expected.argmax(dim=0))
 
 
 # --- runs
@@ -291,7 +289,7 @@ def test_annotation_free_training_reads_no_label(run_cfg, own_logs, monkeypatch,
         run(run_cfg("official", "INPUT.TRAIN_MAPPER", "semantic"), {})
 
 
-def test_the_official_way_reads_the_ignore_mask_alone(run_cfg, own_logs, run):
+def test_only_ignored_reads_the_ignore_mask_alone(run_cfg, own_logs, run):
     opts = ("INPUT.TRAIN_MAPPER", "semantic", "INPUT.SEMANTIC.ONLY_IGNORED", "True")
     losses = {}
     run(run_cfg("official", *opts), losses)
@@ -300,11 +298,11 @@ def test_the_official_way_reads_the_ignore_mask_alone(run_cfg, own_logs, run):
         run(run_cfg("labels", *opts[:2]), {})
 
 
-def test_results_have_the_harmonic_mean_of_base_and_novel(run_cfg, tmp_path):
+def test_results_have_base_novel_and_harmonic_mean(run_cfg, tmp_path):
     test = ("DATASETS.TEST", "('ovseg_shapes_dev',)", "TEST.MAX_IMAGES", "3")
     cfg = run_cfg("results", *test)
     model = build_model(cfg).eval()
     model.may_answer = True  # with random weights
     evaluate(cfg, model)
-    (found,) = json.loads((tmp_path / "results" / "results.json").read_text()).values()
-    assert {"mIoU_base", "mIoU_novel", "hIoU"} <= set(found)
+    (result,) = json.loads((tmp_path / "results" / "results.json").read_text()).values()
+    assert {"mIoU_base", "mIoU_novel", "hIoU"} <= set(result)

@@ -1,4 +1,4 @@
-"""MaskedDistillCLIP as detectron2 sees it: losses, checkpoints, several processes, bad input."""
+"""MaskedDistillCLIP through detectron2: losses, options, checkpoints and bad values."""
 
 import json
 
@@ -36,7 +36,7 @@ def batch(size=32):
     ]
 
 
-def test_it_is_registered_and_gives_the_systems_losses(build):
+def test_losses_are_the_systems(build):
     model = build(*OPTS).train()
     assert META_ARCH_REGISTRY.get("MaskedDistillCLIP") is MaskedDistillCLIP is type(model)
     inputs = batch()
@@ -44,14 +44,14 @@ def test_it_is_registered_and_gives_the_systems_losses(build):
     losses = model(inputs)
     assert list(losses) == ["loss_contrastive", "loss_distillation", "loss_masked_language"]
     model = build(*OPTS).train()
-    images = torch.stack([each["image"] for each in inputs]).float()
+    images = torch.stack([sample["image"] for sample in inputs]).float()
     torch.manual_seed(3)
-    expected = model.system(images, [each["drawn_captions"] for each in inputs])
+    expected = model.system(images, [sample["drawn_captions"] for sample in inputs])
     for name, value in expected.items():
         torch.testing.assert_close(losses[name], value)
 
 
-def test_keys_reach_the_parts(build):
+def test_options_reach_the_plain_system(build, check_attributes):
     model = build(
         *OPTS,
         *(
@@ -69,20 +69,19 @@ def test_keys_reach_the_parts(build):
         *key("LANGUAGE.MASK_RATIO", 0.3),
         *key("LANGUAGE.REPLACE", [1.0, 0.0]),
     )
-    system = model.system
-    assert (system.attention_only, system.max_logit_scale) == (0.5, 50.0)
-    assert (system.distillation_weight, system.language_weight) == (0.1, 0.05)
-    part = system.distillation
-    assert (part.mask_ratio, part.momentum, part.center_momentum) == (0.5, 0.9, 0.5)
-    assert part.temperatures == (0.2, 0.06)
-    assert part.decoder.grid == (4, 4) and len(part.decoder.decoder.layers.layers) == 2
-    assert part.tokenizer.codes.shape == (12, 8)
-    assert system.masked_language.mask_ratio == 0.3
-    assert system.masked_language.replace == (1.0, 0.0)
+    expected = {"attention_only": 0.5, "max_logit_scale": 50.0}
+    expected |= {"distillation_weight": 0.1, "language_weight": 0.05}
+    expected |= {"distillation.mask_ratio": 0.5, "distillation.momentum": 0.9}
+    expected |= {"distillation.center_momentum": 0.5, "distillation.temperatures": (0.2, 0.06)}
+    expected |= {"distillation.decoder.grid": (4, 4)}
+    expected |= {"distillation.tokenizer.codes.shape": (12, 8)}
+    expected |= {"masked_language.mask_ratio": 0.3, "masked_language.replace": (1.0, 0.0)}
+    check_attributes(model.system, expected)
+    assert len(model.system.distillation.decoder.decoder.layers.layers) == 2
 
 
 @pytest.mark.parametrize("target", ["teacher", "student", "pixels"])
-def test_targets_and_parts_may_be_chosen(build, target):
+def test_targets_and_weights_select_the_parts(build, target):
     model = build(*OPTS, *key("TARGET", target), *key("LANGUAGE.WEIGHT", 0.0)).train()
     assert (model.system.distillation.teacher is not None) == (target == "teacher")
     assert list(model(batch())) == ["loss_contrastive", "loss_distillation"]
@@ -103,7 +102,7 @@ def test_evaluation_is_maskclip_on_the_student(build, tmp_path):
         torch.testing.assert_close(own["sem_seg"], theirs["sem_seg"])
 
 
-def test_weights_of_clip_pretrain_start_it_and_its_teacher(build, tmp_path, own_logs):
+def test_clip_pretrain_weights_start_the_teacher(build, tmp_path, own_logs):
     pretrained = build("MODEL.META_ARCHITECTURE", "CLIPPretrain")
     assert type(pretrained) is CLIPPretrain
     with torch.no_grad():
@@ -121,7 +120,7 @@ def test_weights_of_clip_pretrain_start_it_and_its_teacher(build, tmp_path, own_
 
 
 @pytest.mark.parametrize(
-    ("keys", "told"),
+    ("keys", "message"),
     [
         (key("TARGET", "tokens"), "TARGET is 'tokens'; it takes one of 'teacher'"),
         (key("MASK_RATIO", 1.0), "MASK_RATIO is 1.0; it takes a number above 0 and below 1"),
@@ -135,17 +134,17 @@ def test_weights_of_clip_pretrain_start_it_and_its_teacher(build, tmp_path, own_
         (key("LANGUAGE.REPLACE", [0.9, 0.2]), "replace is .0.9, 0.2.; give the shares of words"),
     ],
 )
-def test_bad_keys_are_told(build, keys, told):
-    with pytest.raises(ValueError, match=told):
+def test_bad_values(build, keys, message):
+    with pytest.raises(ValueError, match=message):
         build(*OPTS, *keys)
 
 
-def test_images_of_another_grid_are_told(build):
+def test_training_refuses_images_of_another_grid(build):
     with pytest.raises(ValueError, match="images of 2x2 patches for a decoder of 4x4; give train"):
         build(*OPTS).train()(batch(size=16))
 
 
-def test_towers_without_patches_to_leave_out_are_told(build, tmp_path, tiny_clip_config):
+def test_resnet_tower_is_refused(build, tmp_path, tiny_clip_config):
     vision = {"layers": [1, 1, 1, 1], "width": 4, "head_width": 32, "image_size": 64}
     config = tiny_clip_config | {"vision_cfg": tiny_clip_config["vision_cfg"] | vision}
     (tmp_path / "resnet.json").write_text(json.dumps(config))

@@ -1,4 +1,4 @@
-"""OVSeg and its MaskFormer as detectron2 sees them: what is built, trained, saved and answered."""
+"""OVSeg and its MaskFormer through detectron2: options, training, weights and scores."""
 
 import json
 import os
@@ -52,7 +52,7 @@ def ovseg(build):
 
 @pytest.fixture(scope="module", autouse=True)
 def _labelled():
-    """Give the words of the training pictures to their dataset, for all tests."""
+    """Register the classes of the training images' dataset for all tests."""
     MetadataCatalog.get("ovseg_test_words").set(stuff_classes=WORDS)
     yield
     MetadataCatalog.remove("ovseg_test_words")
@@ -62,7 +62,7 @@ def key(name, value):
     return f"MODEL.OVSEG.{name}", str(value)
 
 
-def picture(size=(32, 40), **entries):
+def image_input(size=(32, 40), **entries):
     image = torch.randint(0, 256, (3, *size), dtype=torch.uint8)
     return {"image": image, "classes": WORDS, **entries}
 
@@ -72,21 +72,21 @@ def labelled(*sizes, low=-1):
     for size in sizes:
         labels = torch.randint(low, 3, (size[0] // 8, size[1] // 8))
         labels = labels.repeat_interleave(8, 0).repeat_interleave(8, 1)
-        samples.append({**picture(size), "sem_seg": labels, "dataset_name": "ovseg_test_words"})
+        samples.append({**image_input(size), "sem_seg": labels, "dataset_name": "ovseg_test_words"})
     return samples
 
 
-# --- what it is built of
+# --- options
 
 
-def test_it_is_registered_with_its_head(ovseg):
+def test_model_and_head_are_registered(ovseg):
     assert META_ARCH_REGISTRY.get("OVSeg") is OVSeg
     assert META_ARCH_REGISTRY.get("OVSegMaskFormer") is OVSegMaskFormer
     assert SEM_SEG_HEADS_REGISTRY.get("OVSegMaskFormerHead") is OVSegMaskFormerHead
     assert isinstance(ovseg().system.head, OVSegMaskFormerHead)
 
 
-def test_options_reach_the_plain_systems(ovseg):
+def test_options_reach_the_plain_system(ovseg, check_attributes):
     model = ovseg(
         *key("LAMBDA", 0.3),
         *key("OFFICIAL", True),
@@ -102,16 +102,17 @@ def test_options_reach_the_plain_systems(ovseg):
         *key("MASKFORMER.DEEP_SUPERVISION", False),
         *key("MASKFORMER.SIZE_DIVISIBILITY", 20),
     )
-    plain, former = model.ovseg, model.system
-    assert (plain.lam, plain.unseen_lam, plain.official, plain.demo) == (0.3, None, True, False)
-    assert plain.classifier.crop == CropOptions(0.25, 1.5, "zero", True)
-    assert plain.classifier.batch_size == 7 and plain.classifier.prompted.depth == 2
-    assert (former.criterion.no_object_weight, former.criterion.mask_weight) == (0.4, 5.0)
-    assert former.criterion.matcher.mask_weight == 5.0
-    assert (former.logit_scale, former.deep_supervision) == (30.0, False)
-    # A multiple of the backbone's coarsest stride, of at least what was asked for.
-    assert former.size_divisibility == 24 and former.backbone.size_divisibility == 8
-    assert len(former.head.transformer_decoder.query_positions.weight) == 5
+    plain = {"lam": 0.3, "unseen_lam": None, "official": True, "demo": False}
+    plain |= {"classifier.crop": CropOptions(0.25, 1.5, "zero", True)}
+    plain |= {"classifier.batch_size": 7, "classifier.prompted.depth": 2}
+    check_attributes(model.ovseg, plain)
+    former = {"criterion.no_object_weight": 0.4, "criterion.mask_weight": 5.0}
+    former |= {"criterion.matcher.mask_weight": 5.0, "logit_scale": 30.0}
+    former |= {"deep_supervision": False}
+    # A multiple of the backbone's coarsest stride that is at least SIZE_DIVISIBILITY.
+    former |= {"size_divisibility": 24, "backbone.size_divisibility": 8}
+    check_attributes(model.system, former)
+    assert len(model.system.head.transformer_decoder.query_positions.weight) == 5
 
 
 @pytest.mark.parametrize(
@@ -130,28 +131,28 @@ def test_options_reach_the_plain_systems(ovseg):
         ),
     ],
 )
-def test_backbones(ovseg, opts, channels):
+def test_ovseg_on_backbones(ovseg, opts, channels):
     model = ovseg(*opts)
     shapes = model.system.backbone.output_shape()
     names = sorted(shapes, key=lambda name: shapes[name].stride)
     assert list(model.system.in_features) == names
     assert model.system.head.pixel_decoder.channels == tuple(shapes[n].channels for n in names)
-    (found,) = model([picture()])
-    assert found["sem_seg"].shape == (channels, 32, 40)
+    (result,) = model([image_input()])
+    assert result["sem_seg"].shape == (channels, 32, 40)
     losses = model.train()(labelled((32, 40), (24, 24)))
     sum(losses.values()).backward()
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
     assert trained and not any(name.startswith("prompted.") for name in trained)
 
 
-def test_some_maps_of_a_backbone(ovseg):
+def test_in_features_select_maps(ovseg):
     model = ovseg(*key("MASKFORMER.IN_FEATURES", ["res3"]))
     assert model.system.head.pixel_decoder.channels == (
         model.system.backbone.output_shape()["res3"].channels,
     )
 
 
-def test_a_resnet_of_detectron2_sees_the_channels_it_was_trained_on(ovseg):
+def test_detectron2_resnet_gets_its_channel_order(ovseg):
     resnet = (
         *("MODEL.BACKBONE.NAME", "build_resnet_backbone", "MODEL.RESNETS.OUT_FEATURES"),
         *("['res2']", "MODEL.PIXEL_MEAN", "[10.0, 20.0, 30.0]", "MODEL.PIXEL_STD", "[2., 4., 8.]"),
@@ -162,9 +163,9 @@ def test_a_resnet_of_detectron2_sees_the_channels_it_was_trained_on(ovseg):
         model.system.backbone.stem.register_forward_pre_hook(
             lambda _, args, seen=seen: seen.append(args[0])
         )
-        given = picture()
+        given = image_input()
         model([given])
-        # In the order of the file, whatever that is, as detectron2 does it.
+        # In the order of the file, as detectron2 does it.
         for channel, (mean, std) in enumerate([(10, 2), (20, 4), (30, 8)]):
             expected = (given["image"][channel].float() - mean) / std
             torch.testing.assert_close(seen[0][0, channel, :32, :40], expected)
@@ -173,18 +174,18 @@ def test_a_resnet_of_detectron2_sees_the_channels_it_was_trained_on(ovseg):
 # --- words
 
 
-def test_words_come_from_the_input_then_from_what_was_set(ovseg):
+def test_vocabulary_of_input_set_or_config(ovseg):
     model = ovseg("MODEL.TEXT.CLASSES", "['sky', 'sea', 'sand', 'grass']")
-    image = picture()["image"]
+    image = image_input()["image"]
     assert model([{"image": image}])[0]["sem_seg"].shape[0] == 4
     model.set_vocabulary("a, b")
     assert model([{"image": image, "height": 10, "width": 12}])[0]["sem_seg"].shape == (2, 10, 12)
-    both = model([picture(), {**picture((16, 24)), "classes": "one"}])
-    assert [tuple(each["sem_seg"].shape) for each in both] == [(3, 32, 40), (1, 16, 24)]
+    both = model([image_input(), {**image_input((16, 24)), "classes": "one"}])
+    assert [tuple(output["sem_seg"].shape) for output in both] == [(3, 32, 40), (1, 16, 24)]
 
 
-def test_answers_are_the_plain_systems(ovseg):
-    model, given = ovseg(*key("LAMBDA", 0.4)), picture(height=20, width=30)
+def test_scores_are_the_systems(ovseg):
+    model, given = ovseg(*key("LAMBDA", 0.4)), image_input(height=20, width=30)
     texts = model.text_bank.embed(WORDS)
     image = given["image"].float()[None]
     expected = model.ovseg.score_pixels(image, ClassTexts(texts), (20, 30))[0]
@@ -203,7 +204,7 @@ def test_unseen_classes_have_their_own_lambda(ovseg):
     model = ovseg(
         *key("LAMBDA", 0.0), *key("UNSEEN_LAMBDA", 1.0), "DATASETS.TRAIN", "('ovseg_test_words',)"
     )
-    given = {**picture(), "classes": ["Grass", "green ring"]}
+    given = {**image_input(), "classes": ["Grass", "green ring"]}
     scores = model([given])[0]["sem_seg"]
     proposals, plain = model.propose(given), model.ovseg
     clip = plain.classifier(
@@ -219,21 +220,21 @@ def test_unseen_classes_have_their_own_lambda(ovseg):
 
 def test_demo_mode_adds_others(ovseg):
     model = ovseg(*key("DEMO", True))
-    given = {**picture(), "classes": "red star"}
+    given = {**image_input(), "classes": "red star"}
     assert model.vocabulary_of(given).names == ("red star", "others")
     assert model([given])[0]["sem_seg"].shape[0] == 2
-    # Words that went through it once have it already.
+    # Already in the vocabulary.
     again = {**given, "classes": model.vocabulary_of(given)}
     assert model.vocabulary_of(again).names == ("red star", "others")
 
 
-# --- masks of other makers
+# --- other mask sources
 
 
-def test_masks_of_another_maker(ovseg):
+def test_felzenszwalb_masks_replace_the_maskformer(ovseg):
     model = ovseg(*key("PROPOSALS", "felzenszwalb"), "INPUT.MASKS.FELZENSZWALB.MIN_SIZE", "30")
     assert model.system is None
-    given = picture()
+    given = image_input()
     proposals = model.propose(given)
     assert proposals.probs is None and proposals.masks.any(dim=0).all()
     names = model.ovseg.name_masks(
@@ -246,16 +247,16 @@ def test_masks_of_another_maker(ovseg):
         model.train()(labelled((32, 32)))
 
 
-def test_masks_that_were_stored(ovseg, tmp_path):
+def test_stored_masks_replace_the_maskformer(ovseg, tmp_path):
     masks = np.zeros((1, 64, 80), dtype=bool)
     masks[0, 10:40, 20:60] = True
     write_masks(tmp_path / "a.json", masks)
     model = ovseg(*key("PROPOSALS", "stored"), "INPUT.MASKS.FOLDER", str(tmp_path))
-    given = picture(file_name="b/a.jpg", height=64, width=80)
-    found = model.propose(given).masks
-    assert found.shape == (2, 32, 40)
-    assert torch.equal(found[0], torch.from_numpy(masks[0, ::2, ::2]))
-    assert torch.equal(found[1], ~found[0])
+    given = image_input(file_name="b/a.jpg", height=64, width=80)
+    proposed = model.propose(given).masks
+    assert proposed.shape == (2, 32, 40)
+    assert torch.equal(proposed[0], torch.from_numpy(masks[0, ::2, ::2]))
+    assert torch.equal(proposed[1], ~proposed[0])
     assert model([given])[0]["sem_seg"].shape == (3, 64, 80)
     # Masks that are larger than their image.
     with pytest.raises(MaskFileError, match="64 x 80"):
@@ -279,44 +280,44 @@ def test_masks_that_were_stored(ovseg, tmp_path):
         (("MODEL.SEM_SEG_HEAD.NAME", "SemSegFPNHead"), "is no head of a MaskFormer; set it to OVS"),
     ],
 )
-def test_options_that_mean_nothing(tiny_cfg, opts, words):
+def test_bad_values(tiny_cfg, opts, words):
     with pytest.raises(ValueError, match=words):
         build_model(tiny_cfg(*OPTS, *opts))
 
 
-def test_a_sam_that_is_not_there(tiny_cfg):
+def test_missing_sam_checkpoint_is_refused(tiny_cfg):
     with pytest.raises(FileNotFoundError, match="no SAM checkpoint 'gone.pth'"):
         build_model(tiny_cfg(*OPTS, *key("PROPOSALS", "sam"), *key("SAM_CHECKPOINT", "gone.pth")))
 
 
 @torch.no_grad()
-def test_an_image_without_any_valid_mask(ovseg):
+def test_scores_of_an_image_without_valid_masks(ovseg):
     model = ovseg()
     model.system.head.mask_network[-1].weight.zero_()
     model.system.head.mask_network[-1].bias.zero_()
-    # Every pixel has the probability 1/2 of every mask.
-    assert not (model.propose(picture()).masks > 0.5).any()
+    # Every pixel has the probability 1/2 in every mask.
+    assert not (model.propose(image_input()).masks > 0.5).any()
     for threshold in (0.4, 0.6):
         model.ovseg.classifier.crop = CropOptions(threshold=threshold)
-        scores = model([picture()])[0]["sem_seg"]
+        scores = model([image_input()])[0]["sem_seg"]
         assert scores.isfinite().all() and scores.sum() > 0
 
 
 # --- training
 
 
-def test_losses_are_the_plain_systems(ovseg):
+def test_losses_are_the_systems(ovseg):
     model, samples = ovseg().train(), labelled((32, 40), (24, 24))
     losses = model(samples)
     texts = model.text_bank.embed(WORDS)
-    ids = [each["sem_seg"].unique() for each in samples]
-    ids = [each[each >= 0] for each in ids]
+    ids = [sample["sem_seg"].unique() for sample in samples]
+    ids = [classes[classes >= 0] for classes in ids]
     masks = [
-        torch.stack([each["sem_seg"] == i for i in found])
-        for each, found in zip(samples, ids, strict=True)
+        torch.stack([sample["sem_seg"] == i for i in classes])
+        for sample, classes in zip(samples, ids, strict=True)
     ]
-    images = [each["image"].float() for each in samples]
-    ignored = [each["sem_seg"] < 0 for each in samples]
+    images = [sample["image"].float() for sample in samples]
+    ignored = [sample["sem_seg"] < 0 for sample in samples]
     expected = model.system(images, ClassTexts(texts), ids, masks, ignored=ignored)
     torch.testing.assert_close(losses, expected)
     strict = ovseg(*key("MASKFORMER.LEAVE_OUT_IGNORED", False)).train()
@@ -326,7 +327,7 @@ def test_losses_are_the_plain_systems(ovseg):
     assert not model.prompted.training and model.system.training
 
 
-def test_unseen_classes_are_neither_words_nor_objects(ovseg):
+def test_unseen_classes_are_ignored_in_training(ovseg):
     train = ("DATASETS.TRAIN", "('ovseg_test_words',)", "INPUT.SEMANTIC.UNSEEN", "['grass']")
     model, (sample,) = ovseg(*train).train(), labelled((32, 40), low=0)
     sample["sem_seg"][:8] = 255
@@ -339,14 +340,14 @@ def test_unseen_classes_are_neither_words_nor_objects(ovseg):
         [image], ClassTexts(texts), [torch.tensor([0, 1])], [masks], ignored=[ignored]
     )
     torch.testing.assert_close(model([sample]), expected)
-    # Whether the mapper has hidden them already makes no difference.
+    # Labels that the mapper has hidden give the same losses.
     hidden = {**sample, "sem_seg": labels.where(labels != 1, -1)}
     torch.testing.assert_close(model([hidden]), expected)
     with pytest.raises(ValueError, match="UNSEEN, dataset 'ovseg_test_words': 'sea' is neither"):
         ovseg(*train[:3], "['sea']")
 
 
-def test_a_picture_without_objects_trains_too_and_is_told_once(ovseg, caplog):
+def test_batch_without_objects_trains_and_warns_once(ovseg, caplog):
     model = ovseg().train()
     (full,) = labelled((32, 40), low=0)
     (empty,) = labelled((32, 40))
@@ -363,10 +364,10 @@ def test_a_picture_without_objects_trains_too_and_is_told_once(ovseg, caplog):
     assert "INPUT.TRAIN_MAPPER pictures" in record.getMessage()
 
 
-def test_samples_that_cannot_be_trained_on(ovseg, toy_dataset):
+def test_training_refuses_invalid_samples(ovseg, toy_dataset):
     model = ovseg().train()
     with pytest.raises(ValueError, match="without sem_seg; set INPUT.TRAIN_MAPPER to semantic"):
-        model([picture()])
+        model([image_input()])
     other = toy_dataset("ovseg_toy_other_words", ["a", "b"])
     mixed = labelled((32, 32), (32, 32))
     mixed[1]["dataset_name"] = other
@@ -381,7 +382,7 @@ def test_samples_that_cannot_be_trained_on(ovseg, toy_dataset):
 # --- weights
 
 
-def test_an_adapted_clip_stays_whatever_is_loaded(ovseg, tiny_opts, tmp_path):
+def test_clip_weights_survive_loading(ovseg, tiny_opts, tmp_path):
     torch.manual_seed(3)
     adapted = load_clip(tiny_opts[3], "random")
     prompts = torch.randn(2, 16, 32)
@@ -397,15 +398,15 @@ def test_an_adapted_clip_stays_whatever_is_loaded(ovseg, tiny_opts, tmp_path):
     own = model.prompted.tower.model.visual.conv1.weight
     assert torch.equal(own, adapted.model.visual.conv1.weight)
     assert not torch.equal(own, trained.prompted.tower.model.visual.conv1.weight)
-    # What it saves has the adapted one, for which no file is needed any more.
+    # Its checkpoint has the adapted CLIP, and needs no further file.
     Checkpointer(model, str(tmp_path)).save("both")
     again = ovseg(*key("PROMPT_DEPTH", 2))
     Checkpointer(again).load(str(tmp_path / "both.pth"))
-    given = picture()
+    given = image_input()
     torch.testing.assert_close(again([given])[0]["sem_seg"], model([given])[0]["sem_seg"])
 
 
-def test_what_mask_adapted_clip_has_learnt_is_one_key_away(build, ovseg, tmp_path):
+def test_clip_weights_takes_mask_adapted_clip(build, ovseg, tmp_path):
     adapted = build(
         *("MODEL.META_ARCHITECTURE", "MaskAdaptedCLIP", "MODEL.MASK_ADAPTED_CLIP.TRAIN", "both"),
         *("MODEL.MASK_ADAPTED_CLIP.PROMPT_DEPTH", "2"),
@@ -418,7 +419,7 @@ def test_what_mask_adapted_clip_has_learnt_is_one_key_away(build, ovseg, tmp_pat
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-def test_prompts_for_another_grid(tiny_cfg, tiny_opts, tmp_path):
+def test_clip_weights_refuses_prompts_of_another_grid(tiny_cfg, tiny_opts, tmp_path):
     path = tmp_path / "adapted.safetensors"
     tower = load_clip(tiny_opts[3], "random")
     save_weights(tower.model, path, mask_prompts=torch.randn(1, 9, 32))
@@ -447,11 +448,11 @@ def run_words(folder):
     ]
 
 
-def test_pictures_and_words_through_the_segmenter(tiny_cfg):
+def test_segmenter_runs_ovseg(tiny_cfg):
     segment = Segmenter(tiny_cfg(*OPTS, "MODEL.WEIGHTS", "random"))
-    pixels = picture((20, 30))["image"].permute(1, 2, 0).numpy()
-    found = segment(pixels, "red star, grass")
-    assert found.labels.shape == (20, 30) and found.vocabulary.names == ("red star", "grass")
+    pixels = image_input((20, 30))["image"].permute(1, 2, 0).numpy()
+    result = segment(pixels, "red star, grass")
+    assert result.labels.shape == (20, 30) and result.vocabulary.names == ("red star", "grass")
     demo = Segmenter(tiny_cfg(*OPTS, "MODEL.WEIGHTS", "random", *key("DEMO", True)))
     assert demo(pixels, "red star").vocabulary.names == ("red star", "others")
     with pytest.raises(ValueError, match="META_ARCHITECTURE OVSeg has no heat maps"):
@@ -459,8 +460,8 @@ def test_pictures_and_words_through_the_segmenter(tiny_cfg):
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one_does(tiny_opts, tmp_path):
-    """Without batch norm, whose statistics are each process's own."""
+def test_two_processes_train_like_one(tiny_opts, tmp_path):
+    """Without batch norm, whose statistics differ between processes."""
     words = [
         *("--config-file", str(ROOT / "configs" / "ovseg.yaml"), *tiny_opts),
         *run_words(tmp_path),

@@ -8,7 +8,7 @@ from ovseg_d2.d2.modeling import build_model
 from ovseg_d2.plugin.pixel_range import check_pixel_range
 
 
-def test_pixels_in_0_to_255_pass():
+def test_check_pixel_range_allows_0_to_255():
     check_pixel_range(torch.randint(0, 256, (3, 4, 5)).to(torch.uint8))
     check_pixel_range(255 * torch.rand(3, 4, 5) + 1)
     check_pixel_range(torch.randint(0, 2, (3, 4, 5)).float())  # all but black
@@ -17,7 +17,7 @@ def test_pixels_in_0_to_255_pass():
 
 
 @pytest.mark.parametrize(
-    ("image", "told"),
+    ("image", "message"),
     [
         (torch.rand(3, 4, 5), "an image in 0..1; multiply it by 255"),
         (torch.rand(3, 4, 5).half(), "an image in 0..1"),
@@ -26,12 +26,12 @@ def test_pixels_in_0_to_255_pass():
         (torch.full((3, 4, 5), float("nan")), "from nan"),
     ],
 )
-def test_other_ranges_are_refused(image, told):
-    with pytest.raises(ValueError, match=told):
+def test_check_pixel_range_refuses_other_ranges(image, message):
+    with pytest.raises(ValueError, match=message):
         check_pixel_range(image)
 
 
-def test_a_model_refuses_an_image_in_0_to_1(tiny_opts):
+def test_model_refuses_an_image_in_0_to_1(tiny_opts):
     model = build_model(load_config(None, tiny_opts)).eval()
     image = torch.rand(3, 16, 16)
     for answer in (model, model.segment):
@@ -40,7 +40,7 @@ def test_a_model_refuses_an_image_in_0_to_1(tiny_opts):
     assert len(model([{"image": 255 * image, "classes": "a, b"}])) == 1
 
 
-def test_the_predictor_refuses_an_image_in_0_to_1(tiny_opts, tmp_path):
+def test_default_predictor_refuses_an_image_in_0_to_1(tiny_opts, tmp_path):
     cfg = load_config(None, [*tiny_opts, "MODEL.TEXT.CLASSES", "['a', 'b']"])
     predictor = DefaultPredictor(cfg)
     image = np.random.default_rng(0).integers(0, 256, (16, 20, 3), dtype=np.uint8)

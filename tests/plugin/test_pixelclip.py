@@ -1,4 +1,4 @@
-"""PixelCLIP as detectron2 sees it: what is trained, what is logged, saved and answered."""
+"""PixelCLIP through detectron2: options, training, logs, weights and scores."""
 
 import copy
 import logging
@@ -48,10 +48,10 @@ def key(name, value):
     return f"MODEL.PIXELCLIP.{name}", str(value)
 
 
-# --- what it is built of
+# --- options
 
 
-def test_it_is_registered_with_its_head(pixelclip):
+def test_model_and_head_are_registered(pixelclip):
     assert META_ARCH_REGISTRY.get("PixelCLIP") is PixelCLIP
     assert SEM_SEG_HEADS_REGISTRY.get("OVSegPixelCLIPClusterHead") is OVSegPixelCLIPClusterHead
     model = pixelclip()
@@ -60,7 +60,7 @@ def test_it_is_registered_with_its_head(pixelclip):
     assert model.system.clusters.token_embeds.shape == (5, 2, 32)
 
 
-def test_the_head_is_built_as_heads_of_detectron2_are(tiny_cfg, pixelclip):
+def test_head_is_built_from_config_shapes_and_tower(tiny_cfg, pixelclip):
     cfg = tiny_cfg(*OPTS)
     tower = pixelclip().system.tower
     head = OVSegPixelCLIPClusterHead(cfg, {"clip_dense": ShapeSpec(channels=32)}, tower=tower)
@@ -87,7 +87,7 @@ def test_head_forward_gives_the_systems_cluster_maps(tiny_cfg, pixelclip):
         OVSegPixelCLIPClusterHead(without, shape, tower=system.tower)(features)
 
 
-def test_a_head_of_ones_own(build):
+def test_registered_subclass_replaces_the_head(build):
     @SEM_SEG_HEADS_REGISTRY.register()
     class OVSegTestClusterHead(OVSegPixelCLIPClusterHead):
         @classmethod
@@ -106,7 +106,7 @@ def test_other_heads_are_refused(tiny_cfg, name):
         build_model(tiny_cfg(*OPTS, "MODEL.SEM_SEG_HEAD.NAME", name))
 
 
-def test_options_reach_the_plain_system(pixelclip):
+def test_options_reach_the_plain_system(pixelclip, check_attributes):
     system = pixelclip(
         *key("MOMENTUM", 0.5),
         *key("EPSILON", 0.3),
@@ -116,16 +116,17 @@ def test_options_reach_the_plain_system(pixelclip):
         *key("OFFICIAL", True),
         *("MODEL.CLIP.LAST_BLOCK.RESIDUAL", "class_token"),
     ).system
-    assert (system.momentum, system.epsilon, system.num_iters) == (0.5, 0.3, 7)
+    expected = {"momentum": 0.5, "epsilon": 0.3, "num_iters": 7, "mask_size": (16, 16)}
+    expected |= {"image_size": (24, 16), "official": True}
+    expected |= {"last_block": LastBlock(residual="class_token")}
+    check_attributes(system, expected)
     assert len(system.queue.rows) == 9
-    assert (system.mask_size, system.image_size) == ((16, 16), (24, 16))
-    assert system.official and system.last_block == LastBlock(residual="class_token")
     assert pixelclip(*key("MOMENTUM", 0.0)).system.teacher is None
     assert pixelclip().system.image_size is None
     assert pixelclip().system.queue is None
 
 
-def test_the_kinds_of_clusters(pixelclip):
+def test_clustering_kinds(pixelclip):
     assert pixelclip(*key("CLUSTERING", "none")).system.clusters is None
     vectors = pixelclip(*key("CLUSTERING", "vectors")).system.clusters
     assert isinstance(vectors, ClusterVectors) and vectors.vectors.requires_grad
@@ -137,7 +138,7 @@ def test_the_kinds_of_clusters(pixelclip):
     assert pixelclip(*key("TEMPLATES", ["bare"])).system.clusters.templates == ("{}",)
 
 
-def test_names_are_embedded_once_and_stay(pixelclip):
+def test_clustering_names_is_fixed(pixelclip):
     listed = pixelclip(*key("CLUSTERING", "names"), *key("CLASS_NAMES", ["red star", "grass"]))
     system = listed.system
     token_ids = system.tower.tokenize(
@@ -149,12 +150,12 @@ def test_names_are_embedded_once_and_stay(pixelclip):
     assert voc.num_clusters == len(load_vocabulary("voc20"))
 
 
-def test_prompts_begin_as_given_words(pixelclip):
+def test_prompt_words_start_the_prompts(pixelclip):
     system = pixelclip(*key("PROMPT_WORDS", ["red", "star"])).system
     ids = system.tower.tokenize(["red star"])[0, 1:3]
     table = system.tower.embed_tokens(ids[None])[0]
     for row in system.clusters.token_embeds.flatten(0, 1):
-        assert any(torch.equal(row, each) for each in table)
+        assert any(torch.equal(row, token) for token in table)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +189,7 @@ POLICIES = {
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_a_step_trains_what_the_policy_says_and_nothing_else(pixelclip, tiny_cfg, policy):
+def test_trainable_policy_selects_trained_parameters(pixelclip, tiny_cfg, policy):
     opts = (*key("TRAINABLE", policy), "SOLVER.BASE_LR", "0.01", "SOLVER.WEIGHT_DECAY", "0.0")
     model = pixelclip(*opts).train()
     before = {name: value.detach().clone() for name, value in model.named_parameters()}
@@ -204,26 +205,32 @@ def test_a_step_trains_what_the_policy_says_and_nothing_else(pixelclip, tiny_cfg
     assert moved == of_tower | others
 
 
-def test_it_is_the_plain_systems_loss_on_both_views(pixelclip):
+def test_loss_is_the_systems_on_both_views(pixelclip):
     model = pixelclip().train()
     system = copy.deepcopy(model.system)
     samples = batch()
     losses = model(samples)
-    weak = torch.stack([each["teacher_image"] for each in samples]).float()
-    strong = torch.stack([each["image"] for each in samples]).float()
-    torch.testing.assert_close(losses, system(weak, [each["masks"] for each in samples], strong))
+    weak = torch.stack([sample["teacher_image"] for sample in samples]).float()
+    strong = torch.stack([sample["image"] for sample in samples]).float()
+    torch.testing.assert_close(
+        losses, system(weak, [sample["masks"] for sample in samples], strong)
+    )
     bgr = pixelclip("INPUT.FORMAT", "BGR").train()
     flipped = [
-        {**each, "image": each["image"].flip(0), "teacher_image": each["teacher_image"].flip(0)}
-        for each in samples
+        {
+            **sample,
+            "image": sample["image"].flip(0),
+            "teacher_image": sample["teacher_image"].flip(0),
+        }
+        for sample in samples
     ]
     torch.testing.assert_close(bgr(flipped), losses)
 
 
-def test_without_a_teachers_view_there_is_one_view(pixelclip):
+def test_missing_teacher_image_is_the_students_image(pixelclip):
     samples = batch()
-    same = [{**each, "teacher_image": each["image"]} for each in samples]
-    alone = [{k: v for k, v in each.items() if k != "teacher_image"} for each in samples]
+    same = [{**sample, "teacher_image": sample["image"]} for sample in samples]
+    alone = [{k: v for k, v in sample.items() if k != "teacher_image"} for sample in samples]
     model = pixelclip().train()
     torch.testing.assert_close(copy.deepcopy(model)(alone), model(same))
 
@@ -258,11 +265,11 @@ def test_batches_with_few_masks_or_none(pixelclip, kind):
             assert value.grad is not None and not value.grad.any(), name
 
 
-def test_samples_that_cannot_be_trained_on(pixelclip):
+def test_training_refuses_invalid_samples(pixelclip):
     model = pixelclip().train()
     small = [
-        {name: value[..., :-3, :-5] for name, value in each.items() if torch.is_tensor(value)}
-        for each in batch()
+        {name: value[..., :-3, :-5] for name, value in sample.items() if torch.is_tensor(value)}
+        for sample in batch()
     ]
     assert torch.isfinite(model([*batch(), *small])["loss_mask"])
     with pytest.raises(ValueError, match="has 30 x 41 pixels and its 'masks' 24 x 40; give both"):
@@ -271,22 +278,22 @@ def test_samples_that_cannot_be_trained_on(pixelclip):
         model([{"image": batch()[0]["image"]}])
 
 
-# --- what a training tells
+# --- logs
 
 
 @pytest.fixture
-def pictures(monkeypatch):
-    """Give the list of (iteration, name, picture) that storages are asked to keep."""
-    found = []
+def drawings(monkeypatch):
+    """Give the list of (iteration, name, image) that storages receive."""
+    result = []
     monkeypatch.setattr(
         EventStorage,
         "put_image",
-        lambda self, name, image: found.append((self.iter, name, image)),
+        lambda self, name, image: result.append((self.iter, name, image)),
     )
-    return found
+    return result
 
 
-def test_numbers_and_pictures_go_to_the_storage(pixelclip, pictures):
+def test_numbers_and_drawings_are_stored(pixelclip, drawings):
     model = pixelclip("VIS_PERIOD", "2").train()
     with EventStorage(0) as storage:
         for storage.iter in range(3):
@@ -298,17 +305,17 @@ def test_numbers_and_pictures_go_to_the_storage(pixelclip, pictures):
         "pixelclip/clusters_in_use": float((assignment.counts > 0).sum()),
         "pixelclip/assignment_entropy": pytest.approx(assignment.entropy.item()),
     }
-    names = [(iteration, name) for iteration, name, _ in pictures]
+    names = [(iteration, name) for iteration, name, _ in drawings]
     assert names == [(i, f"pixelclip/{number}") for i in (0, 2) for number in (0, 1)]
-    for _, _, image in pictures:
+    for _, _, image in drawings:
         assert image.dtype == np.uint8 and image.ndim == 3 and image.shape[0] == 3
 
 
-def test_without_clusters_there_is_nothing_to_draw(pixelclip, pictures):
+def test_nothing_is_drawn_without_clusters(pixelclip, drawings):
     model = pixelclip("VIS_PERIOD", "1", *key("CLUSTERING", "none")).train()
     with EventStorage(0) as storage:
         model(batch())
-        assert pictures == [] and set(storage.latest()) == {"pixelclip/masks"}
+        assert drawings == [] and set(storage.latest()) == {"pixelclip/masks"}
     assert model.masks_lately is None and model.describe_clusters() == []
 
 
@@ -319,26 +326,27 @@ def test_drawing_changes_nothing(pixelclip):
             torch.testing.assert_close(drawn(batch()), plain(batch()), rtol=0, atol=0)
 
 
-def test_clusters_are_told_by_their_nearest_words(pixelclip):
+def test_describe_clusters_names_nearest_classes(pixelclip):
     words = ["red star", "grass", "sand"]
     model = pixelclip(*key("CLUSTERING", "names"), *key("CLASS_NAMES", words)).train()
     model.text_bank.templates = ("a photo of a {} in the scene",)
-    assert [each.words for each in model.describe_clusters()] == [()] * 3
+    assert [cluster.words for cluster in model.describe_clusters()] == [()] * 3
     model.set_vocabulary("sand, water, grass")
     steps = []
     for _ in range(2):
         model(batch())
         steps.append(model.system.statistics.assignment.counts.double())
-    found = {each.cluster: each for each in model.describe_clusters(num_words=2)}
-    assert [found[i].words[0][0] for i in (1, 2)] == ["grass", "sand"]
-    assert found[1].words[0][1] == pytest.approx(1, abs=1e-5)
+    clusters = {cluster.cluster: cluster for cluster in model.describe_clusters(num_words=2)}
+    assert [clusters[i].words[0][0] for i in (1, 2)] == ["grass", "sand"]
+    assert clusters[1].words[0][1] == pytest.approx(1, abs=1e-5)
     assert all(
-        len(each.words) == 2 and each.words[0][1] >= each.words[1][1] for each in found.values()
+        len(cluster.words) == 2 and cluster.words[0][1] >= cluster.words[1][1]
+        for cluster in clusters.values()
     )
     lately = (0.99 * steps[0] + steps[1]) / 1.99
-    for cluster, each in found.items():
-        assert each.masks == pytest.approx(lately[cluster].item(), rel=1e-5)
-    masks = [each.masks for each in model.describe_clusters()]
+    for number, cluster in clusters.items():
+        assert cluster.masks == pytest.approx(lately[number].item(), rel=1e-5)
+    masks = [cluster.masks for cluster in model.describe_clusters()]
     assert masks == sorted(masks, reverse=True) and sum(masks) == pytest.approx(7)
 
 
@@ -351,20 +359,20 @@ def test_evaluation_is_maskclip_on_the_student(pixelclip, build):
     model, maskclip = pixelclip(*block, *denoising), build(*block, *denoising)
     maskclip.system.tower.load_state_dict(model.system.tower.state_dict())
     assert type(maskclip) is MaskCLIP
-    inputs = [{"image": each["image"], "classes": "red, green"} for each in batch()]
+    inputs = [{"image": sample["image"], "classes": "red, green"} for sample in batch()]
     for own, theirs in zip(model(inputs), maskclip(inputs), strict=True):
         torch.testing.assert_close(own["sem_seg"], theirs["sem_seg"])
     assert torch.equal(model.segment(inputs)[0], model(inputs)[0]["sem_seg"].argmax(dim=0))
 
 
-def test_answers_have_the_pictures_size_whatever_it_is_encoded_at(pixelclip):
+def test_image_size_does_not_change_the_output_size(pixelclip):
     model = pixelclip(*key("IMAGE_SIZE", [24, 16]))
     image = batch()[0]["image"]
     wide = {"image": image[:, :20], "height": 10, "width": 30, "classes": ["a", "b", "c"]}
     assert model([wide])[0]["sem_seg"].shape == (3, 10, 30)
 
 
-def test_the_official_inference_is_chosen_by_one_key(pixelclip):
+def test_official_key_selects_the_official_inference(pixelclip):
     inputs = [{"image": batch()[0]["image"], "classes": "a, b"}]
     plain, official = pixelclip(), pixelclip(*key("OFFICIAL", True))
     assert not plain.maskclip.official and official.maskclip.official
@@ -399,7 +407,7 @@ def test_checkpoints_hold_the_teacher_exactly(pixelclip, tmp_path):
     torch.testing.assert_close(other.train()(batch()), model.train()(batch()), rtol=0, atol=0)
 
 
-def test_weights_of_a_pretraining_start_teacher_and_student(build, pixelclip, tmp_path, caplog):
+def test_clip_pretrain_weights_start_teacher_and_student(build, pixelclip, tmp_path, caplog):
     torch.manual_seed(4)
     pretrained = build("MODEL.META_ARCHITECTURE", "CLIPPretrain")
     torch.nn.init.normal_(pretrained.system.tower.model.visual.conv1.weight)

@@ -1,4 +1,4 @@
-"""Models and backbones by names, and sentences for names that are none."""
+"""Models and backbones by registered names, and errors for unknown names."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from ovseg_d2.plugin.registered import build_backbone
     ("name", "words"),
     [("nan", "choose of .*CLIPPretrain"), ("MaskClip", "similar names are MaskCLIP")],
 )
-def test_a_model_that_is_not_registered(tiny_cfg, name, words):
+def test_build_model_refuses_unknown_names(tiny_cfg, name, words):
     cfg = tiny_cfg("MODEL.META_ARCHITECTURE", name)
     with pytest.raises(ValueError, match=f"META_ARCHITECTURE '{name}' is not registered; {words}"):
         build_model(cfg)
@@ -20,14 +20,14 @@ def test_a_model_that_is_not_registered(tiny_cfg, name, words):
     ("name", "words"),
     [("nan", "choose of .*build_resnet_backbone"), ("OVSegTim", "similar .*OVSegTimmBackbone")],
 )
-def test_a_backbone_that_is_not_registered(tiny_cfg, name, words):
+def test_build_backbone_refuses_unknown_names(tiny_cfg, name, words):
     cfg = tiny_cfg("MODEL.BACKBONE.NAME", name)
     with pytest.raises(ValueError, match=f"BACKBONE.NAME '{name}' is not registered; {words}"):
         build_backbone(cfg)
 
 
 @pytest.mark.parametrize("kind", ["CLIPFineTune", "MaskCLIPPlus", "OVSeg"])
-def test_every_model_on_a_backbone_says_so(tiny_cfg, kind):
+def test_models_refuse_unknown_backbones(tiny_cfg, kind):
     cfg = tiny_cfg("MODEL.META_ARCHITECTURE", kind, "MODEL.BACKBONE.NAME", "nan")
     with pytest.raises(ValueError, match="MODEL.BACKBONE.NAME 'nan' is not registered"):
         build_model(cfg)

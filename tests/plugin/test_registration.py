@@ -1,4 +1,4 @@
-"""Registered names: there on either tier, told apart from other plugins', once per process."""
+"""Registered names: on both tiers, without clashes with other plugins, once per process."""
 
 import importlib
 import subprocess
@@ -18,7 +18,7 @@ SYSTEMS = {
     *("CLIPPretrain", "MaskedDistillCLIP", "MaskCLIP", "MaskCLIPPlus", "PixelCLIP", "OVSeg"),
     *("MaskAdaptedCLIP", "OVSegMaskFormer", "CLIPFineTune"),
 }
-# What MaskFormer, OVSeg, CAT-Seg and PixelCLIP register when they are imported.
+# Names that MaskFormer, OVSeg, CAT-Seg and PixelCLIP register on import.
 NEIGHBOUR = """
 for registry, names in (
     (META_ARCH_REGISTRY, ("MaskFormer", "CATSeg", "OVSegDEMO")),
@@ -41,14 +41,14 @@ def ours(registry):
     return {name: value for name, value in registry if value.__module__.split(".")[0] == "ovseg_d2"}
 
 
-def test_systems_are_there_under_their_own_names():
-    found = ours(META_ARCH_REGISTRY)
-    found = {n: v for n, v in found.items() if ".standin." not in v.__module__}
-    assert {"MaskCLIP", "CLIPPretrain"} <= set(found) <= SYSTEMS
-    assert all(name == value.__name__ for name, value in found.items())
+def test_models_are_registered_by_class_name():
+    models = ours(META_ARCH_REGISTRY)
+    models = {n: v for n, v in models.items() if ".standin." not in v.__module__}
+    assert {"MaskCLIP", "CLIPPretrain"} <= set(models) <= SYSTEMS
+    assert all(name == value.__name__ for name, value in models.items())
 
 
-def test_all_other_names_are_prefixed():
+def test_other_registered_names_have_a_prefix():
     for registry in (BACKBONE_REGISTRY, SEM_SEG_HEADS_REGISTRY):
         for name, value in ours(registry).items():
             if ".standin." not in value.__module__:
@@ -58,12 +58,12 @@ def test_all_other_names_are_prefixed():
         assert len(MetadataCatalog.get(f"ovseg_shapes_{split}").stuff_classes) > 72
 
 
-def test_importing_again_registers_nothing_twice():
+def test_importing_again_registers_nothing():
     assert importlib.import_module("ovseg_d2") is ovseg_d2
     assert importlib.import_module("ovseg_d2.plugin").MaskCLIP is META_ARCH_REGISTRY.get("MaskCLIP")
 
 
-def test_other_plugins_fit_beside_it():
+def test_names_do_not_clash_with_other_plugins():
     # detectron2's own registries are there before this package is; the stand-in's come with it.
     source = FROM.format("detectron2" if HAS_DETECTRON2 else "ovseg_d2.d2")
     program = f"{source}{NEIGHBOUR}\nimport ovseg_d2\nprint(META_ARCH_REGISTRY.get('MaskCLIP'))"
