@@ -104,9 +104,8 @@ class CLIPFineTune(LabelledTraining):
         """
         if not self.training:
             return super().forward(batched_inputs)
-        samples = self.padded(batched_inputs, self.system.segmenter, self.system.ignore)
-        images = self.rgb_batch(samples)
-        labels = self.labels_of(samples, self.system.ignore)
-        texts, unseen_ids = self.training_texts(samples)
+        images, texts, labels, unseen_ids = self.training_batch(
+            batched_inputs, self.system.segmenter, self.system.ignore
+        )
         losses = self.system(images, texts, labels, unseen_ids=unseen_ids)
         return {name: self._loss_weight * loss for name, loss in losses.items()}

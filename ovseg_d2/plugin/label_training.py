@@ -141,36 +141,36 @@ class LabelledTraining(PixelScoringModel):
         """Always True: part of the network starts from random weights."""
         return True
 
-    def padded(
+    def training_batch(
         self, batched_inputs: Sequence[dict[str, Any]], segmenter: TextSegmenter, ignore: int
-    ) -> list[dict[str, Any]]:
-        """Pad a batch to whole strides of a network; the padding has the ignore label.
+    ) -> tuple[Tensor, ClassTexts, Tensor, tuple[int, ...]]:
+        """Read the inputs of a training step.
 
         Args:
-            batched_inputs: dicts with ``image`` and ``sem_seg``.
+            batched_inputs: dicts with ``image`` (3, H, W) and ``sem_seg`` (H, W), which are padded
+                to whole strides of one size; the padding has the ignore label.
             segmenter: the network that is trained.
-            ignore: the label.
-        """
-        stride = (segmenter.stride, segmenter.stride)
-        return self._pad(batched_inputs, stride, {"image": GREY, "sem_seg": ignore})
-
-    def labels_of(self, batched_inputs: Sequence[dict[str, Any]], ignore: int) -> Tensor:
-        """Return the labels (B, H, W) int64 of inputs with ``sem_seg``.
-
-        Args:
-            batched_inputs: of a training step.
             ignore: label of pixels that do not count.
 
+        Returns:
+            Images (B, 3, H, W), texts, labels (B, H, W) int64, and the unseen classes.
+
         Raises:
-            ValueError: an input is without labels, or has a label beyond its classes.
+            ValueError: an input is without labels, or has a label beyond its classes; and the
+                errors of :meth:`training_texts`.
         """
-        if any("sem_seg" not in sample for sample in batched_inputs):
+        stride = (segmenter.stride, segmenter.stride)
+        samples = self._pad(batched_inputs, stride, {"image": GREY, "sem_seg": ignore})
+        images = self.rgb_batch(samples)
+        if any("sem_seg" not in sample for sample in samples):
             raise ValueError(
                 "training images come without sem_seg; set INPUT.TRAIN_MAPPER to semantic"
             )
-        for sample in batched_inputs:
+        for sample in samples:
             check_labels(sample, len(self.vocabulary_of(sample)), ignore)
-        return torch.stack([sample["sem_seg"] for sample in batched_inputs]).to(self.device)
+        labels = torch.stack([sample["sem_seg"] for sample in samples]).to(self.device)
+        texts, unseen_ids = self.training_texts(samples)
+        return images, texts, labels, unseen_ids
 
     def training_texts(
         self, batched_inputs: Sequence[dict[str, Any]]

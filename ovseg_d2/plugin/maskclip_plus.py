@@ -154,10 +154,9 @@ class MaskCLIPPlus(LabelledTraining):
                 {"sem_seg": torch.full(sample["image"].shape[-2:], UNLABELLED), **sample}
                 for sample in batched_inputs
             ]
-        samples = self.padded(batched_inputs, self.system.student, self.system.ignore)
-        images = self.rgb_batch(samples)
-        labels = self.labels_of(samples, self.system.ignore)
-        texts, unseen_ids = self.training_texts(samples)
+        images, texts, labels, unseen_ids = self.training_batch(
+            batched_inputs, self.system.student, self.system.ignore
+        )
         losses = self.system(
             images,
             texts,

@@ -136,7 +136,10 @@ def test_inputs_without_masks_are_refused(adapted):
     [
         (key("TRAIN", "text"), "TRAIN is 'text'; it takes one of 'prompts', 'image'"),
         (key("FILL", "blue"), "FILL is 'blue'; it takes one of 'mean'"),
-        (key("PROMPT_DEPTH", 3), "depth is 3; give 0 for no prompts, or up to .* 2 here"),
+        (
+            key("PROMPT_DEPTH", 3),
+            "depth is 3; give 0 for no prompts, or at most the number of blocks, 2 here",
+        ),
         (key("PROMPT_DEPTH", 0), "train='prompts' trains prompts, and there are none"),
         (key("MAX_LOGIT_SCALE", 0.0), "MAX_LOGIT_SCALE is 0.0; it takes a number above 0"),
     ],

@@ -148,5 +148,5 @@ def test_resnet_tower_is_refused(build, tmp_path, tiny_clip_config):
     vision = {"layers": [1, 1, 1, 1], "width": 4, "head_width": 32, "image_size": 64}
     config = tiny_clip_config | {"vision_cfg": tiny_clip_config["vision_cfg"] | vision}
     (tmp_path / "resnet.json").write_text(json.dumps(config))
-    with pytest.raises(ValueError, match="is a ModifiedResNet, from which no patches can be left"):
+    with pytest.raises(ValueError, match="is a ModifiedResNet, which has no patch tokens"):
         build(*OPTS, "MODEL.CLIP.NAME", str(tmp_path / "resnet.json"))
