@@ -28,6 +28,7 @@ from ovseg_d2.masks.segmentations import decode_masks
 __all__ = ["MaskPair", "PairFile", "PairFileError", "read_pair_info", "read_pairs", "write_pairs"]
 
 _MAKE_AGAIN = "make it again with tools/mine_pairs.py"
+_CHECK = "check the path and its permissions"
 _SCHEME = "://"
 
 
@@ -170,11 +171,9 @@ def _entries(
     """`read_json_lines` with the errors of this module."""
     try:
         yield from read_json_lines(path, left_out)
-    except FileNotFoundError as error:
-        remedy = "make it with tools/mine_pairs.py, or correct the path"
-        raise _error(path, describe_problem(error), remedy) from error
     except OSError as error:
-        remedy = "check the path and its permissions"
+        missing = isinstance(error, FileNotFoundError)
+        remedy = "make it with tools/mine_pairs.py, or correct the path" if missing else _CHECK
         raise _error(path, describe_problem(error), remedy) from error
 
 

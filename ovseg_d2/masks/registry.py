@@ -13,7 +13,7 @@ __all__ = ["MASK_SOURCES", "MaskSources", "build_mask_source", "option_names"]
 
 MaskSources = Mapping[str, Callable[..., MaskSource]]
 
-# The sources that need nothing but images and files; ``engine`` adds those that need more.
+# Sources that need only images and files; `prepare` adds those that need other rooms.
 MASK_SOURCES: MaskSources = {
     "felzenszwalb": Felzenszwalb,
     "dino": DinoClusters.load,

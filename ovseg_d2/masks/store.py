@@ -24,6 +24,7 @@ __all__ = ["MaskFileError", "mask_file_name", "read_info", "read_masks", "write_
 _MAX_STEM = 250
 _MAKE_AGAIN = "make it again: remove it and run tools/generate_masks.py"
 _FORMATS = "give a file in SA-1B's format or SAM's list, one file per image"
+_CHECK = "check the path and its permissions"
 _MAX_FILE = 2**29  # bytes
 _MAX_PIXELS = 2**28  # of an image, as for image files
 
@@ -141,11 +142,9 @@ def _box(mask: np.ndarray) -> list[int]:
 def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         content = read_json(path, max_bytes=_MAX_FILE)
-    except FileNotFoundError as error:
-        remedy = "make it with tools/generate_masks.py, or correct the path"
-        raise _error(path, describe_problem(error), remedy) from error
     except OSError as error:
-        remedy = "check the path and its permissions"
+        missing = isinstance(error, FileNotFoundError)
+        remedy = "make it with tools/generate_masks.py, or correct the path" if missing else _CHECK
         raise _error(path, describe_problem(error), remedy) from error
     except ValueError as error:
         empty = str(error).startswith("it is empty")

@@ -73,8 +73,6 @@ def read_coco_captions(path: str | os.PathLike[str]) -> CaptionFile:
 def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         content = read_json(path, max_bytes=_MAX_FILE)
-    except FileNotFoundError as error:
-        raise _error(path, describe_problem(error), "correct the path") from error
     except OSError as error:
         remedy = "check the path and its permissions"
         raise _error(path, describe_problem(error), remedy) from error

@@ -26,6 +26,7 @@ _LONGEST_NAME = 1000  # letters
 _COMPILED = "_orig_mod."
 _PARALLEL = "module."
 _AROUND_NETWORK = (_PARALLEL, "model.", "backbone.", "encoder.", "clip.")
+_SAVE_STATE = "save only the state_dict() of the model"
 
 
 def read_state_dict(path: str | os.PathLike[str], *, ema_first: bool = False) -> dict[str, Any]:
@@ -79,9 +80,6 @@ def find_weights(
     if not state or not any(isinstance(value, Tensor | np.ndarray) for value in state.values()):
         raise WeightFileError(path, "it holds no weights by name", "give another file")
     return _checked(state, path), others
-
-
-_SAVE_STATE = "save only the state_dict() of the model"
 
 
 def _kind(value: Any) -> str:
