@@ -56,6 +56,14 @@ class FeedForward(nn.Module):
         return self.norm(tokens + self.dropout(self.out(hidden)))
 
 
+def init_conv(conv: nn.Conv2d) -> nn.Conv2d:
+    """Initialise weights by Kaiming's uniform distribution and the bias by zeros; returns it."""
+    nn.init.kaiming_uniform_(conv.weight, a=1)
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)
+    return conv
+
+
 def init_matrices(module: nn.Module) -> None:
     """Initialise all matrices by Xavier's uniform distribution, as [detr]'s code."""
     for parameter in module.parameters():

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .attention import init_conv
 from .transformer_encoder import TransformerEncoder
 
 __all__ = ["PixelDecoder"]
@@ -59,9 +60,7 @@ class PixelDecoder(nn.Module):
         )
         inputs = [conv_channels] * len(self.laterals) + [self.memory_channels]
         self.convs = nn.ModuleList(_ConvNorm(w, conv_channels, 3, num_groups) for w in inputs)
-        self.mask_conv = nn.Conv2d(conv_channels, mask_channels, 3, padding=1)
-        nn.init.kaiming_uniform_(self.mask_conv.weight, a=1)
-        nn.init.zeros_(self.mask_conv.bias)  # type: ignore[arg-type]
+        self.mask_conv = init_conv(nn.Conv2d(conv_channels, mask_channels, 3, padding=1))
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Decode the maps of a batch of images.
@@ -100,9 +99,10 @@ class _ConvNorm(nn.Module):
 
     def __init__(self, in_channels: int, channels: int, kernel: int, num_groups: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, channels, kernel, padding=kernel // 2, bias=False)
+        self.conv = init_conv(
+            nn.Conv2d(in_channels, channels, kernel, padding=kernel // 2, bias=False)
+        )
         self.norm = nn.GroupNorm(num_groups, channels)
-        nn.init.kaiming_uniform_(self.conv.weight, a=1)
 
     def forward(self, feats: Tensor) -> Tensor:
         return self.norm(self.conv(feats))

@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+__all__ = ["PixelCLIPDecoder"]
+
 _CHANNELS_A_GROUP = 16
 
 

@@ -6,7 +6,7 @@ Shape shorthand: B images, Q queries, C channels, h x w locations.
 import torch
 from torch import Tensor, nn
 
-from .attention import AttentionBlock, FeedForward, init_matrices
+from .attention import AttentionBlock, FeedForward, init_conv, init_matrices
 from .position_encoding import sine_positions
 
 __all__ = ["TransformerDecoder"]
@@ -61,9 +61,7 @@ class TransformerDecoder(nn.Module):
         self.query_positions = nn.Embedding(num_queries, dim)
         self.project: nn.Module = nn.Identity()
         if in_channels != dim:
-            self.project = project = nn.Conv2d(in_channels, dim, 1)
-            nn.init.kaiming_uniform_(project.weight, a=1)
-            nn.init.zeros_(project.bias)  # type: ignore[arg-type]
+            self.project = init_conv(nn.Conv2d(in_channels, dim, 1))
 
     def forward(self, memory: Tensor, *, all_layers: bool = False) -> list[Tensor]:
         """Compute queries from the memory.

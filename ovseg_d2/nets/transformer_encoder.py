@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from .attention import AttentionBlock, FeedForward, init_matrices
+from .attention import AttentionBlock, FeedForward, init_conv, init_matrices
 from .position_encoding import sine_positions
 
 __all__ = ["TransformerEncoder"]
@@ -45,9 +45,7 @@ class TransformerEncoder(nn.Module):
             for _ in range(num_layers)
         )
         init_matrices(self)
-        self.project = nn.Conv2d(in_channels, dim, 1)
-        nn.init.kaiming_uniform_(self.project.weight, a=1)
-        nn.init.zeros_(self.project.bias)  # type: ignore[arg-type]
+        self.project = init_conv(nn.Conv2d(in_channels, dim, 1))
 
     def forward(self, feats: Tensor) -> Tensor:
         """Encode features (B, in_channels, h, w) -> (B, dim, h, w)."""
