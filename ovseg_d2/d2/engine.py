@@ -3,7 +3,11 @@
 from . import HAS_DETECTRON2
 
 if not HAS_DETECTRON2:
-    from .standin.engine import *
+    from .standin.engine.defaults import *
+    from .standin.engine.launch import *
+    from .standin.engine.predictor import *
+    from .standin.engine.setup import *
+    from .standin.engine.train_loop import *
 else:
     from detectron2.engine import (
         AMPTrainer,

@@ -3,7 +3,9 @@
 from . import HAS_DETECTRON2
 
 if not HAS_DETECTRON2:
-    from .standin.evaluation import *
+    from .standin.evaluation.evaluator import *
+    from .standin.evaluation.sem_seg_evaluation import *
+    from .standin.evaluation.testing import *
 else:
     from detectron2.evaluation import (
         DatasetEvaluator,

@@ -43,10 +43,10 @@ def test_door_gives_the_objects_of_one_provider(module):
     behind = import_module(module.replace("ovseg_d2.d2", provider))
     for name in NAMES[module]:
         value = getattr(import_module(module), name)
-        # detectron2 keeps one of them a module deeper.
-        assert value is getattr(behind, name, value), name
-        home = getattr(value, "__module__", provider).split(".")[0]
-        assert home in (provider.split(".")[0], "fvcore"), name
+        if HAS_DETECTRON2:  # which defines one of them a module deeper
+            assert value is getattr(behind, name, value), name
+        home = getattr(value, "__module__", provider)
+        assert home.startswith((provider, "fvcore")), name
 
 
 def test_door_lists_only_names_that_are_used():

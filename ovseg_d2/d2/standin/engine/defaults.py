@@ -12,7 +12,7 @@ from torch import nn
 
 from ..checkpoint import DetectionCheckpointer
 from ..config import CfgNode
-from ..evaluation import verify_results
+from ..evaluation.testing import verify_results
 from ..utils import comm
 from ..utils.events import CommonMetricPrinter, EventWriter, JSONWriter, TensorboardXWriter
 from ..utils.file_io import PathManager
