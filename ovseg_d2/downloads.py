@@ -59,9 +59,9 @@ def cached_file(repo: str, names: Sequence[str], revision: str | None = None) ->
         revision: of the repository; None takes the main one.
     """
     for name in names:
-        found = try_to_load_from_cache(repo, name, constants.HF_HUB_CACHE, revision)
-        if isinstance(found, str):
-            return Path(found)
+        path = try_to_load_from_cache(repo, name, constants.HF_HUB_CACHE, revision)
+        if isinstance(path, str):
+            return Path(path)
     return None
 
 

@@ -85,8 +85,8 @@ def available_memory(device: torch.device) -> int | None:
         text = Path("/proc/meminfo").read_text(encoding="ascii")
     except OSError:
         return None
-    found = re.search(r"^MemAvailable:\s*(\d+) kB", text, re.MULTILINE)
-    return None if found is None else 1024 * int(found[1])
+    match = re.search(r"^MemAvailable:\s*(\d+) kB", text, re.MULTILINE)
+    return None if match is None else 1024 * int(match[1])
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -97,17 +97,11 @@ def test_bad_command_lines(argv):
     assert end.value.code == 2
 
 
-def environment() -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-
-
 @pytest.mark.slow
-def test_killed_run_is_resumed(generate, tmp_path):
+def test_killed_run_is_resumed(generate, tmp_path, environment):
     out = tmp_path / "out"
     words = [sys.executable, TOOL, "--source", "felzenszwalb", "--images", "shapes://dev/0/0-149"]
-    child = subprocess.Popen(
-        [*words, "--output", out], env=environment(), stderr=subprocess.DEVNULL
-    )
+    child = subprocess.Popen([*words, "--output", out], env=environment, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 600
     while len(list(out.glob("*.json"))) < 3 and child.poll() is None:
         assert time.monotonic() < deadline
@@ -124,7 +118,7 @@ def test_killed_run_is_resumed(generate, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("start", ["launch", "torchrun"])
-def test_processes_share_the_work(tmp_path, images, start):
+def test_processes_share_the_work(tmp_path, images, environment, start):
     out = tmp_path / "out"
     words = [str(TOOL), "--source", "shapes", "--images", "shapes://dev/0/0-6", "--output", out]
     if start == "launch":
@@ -132,7 +126,7 @@ def test_processes_share_the_work(tmp_path, images, start):
     else:
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
         command += ["--nproc-per-node", "2", *words]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert len(list(out.iterdir())) == 7
     assert "4/4" in done.stderr  # the first process's share

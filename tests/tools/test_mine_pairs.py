@@ -1,7 +1,6 @@
 """The command: pairs that train, a kill in the middle, processes, and bad input."""
 
 import json
-import os
 import runpy
 import signal
 import subprocess
@@ -66,19 +65,13 @@ def test_bad_command_lines(mine, capsys):
     assert "--nouns follows a config key" in capsys.readouterr().err
 
 
-def environment() -> dict[str, str]:
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    hidden = {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    return {**os.environ, **hidden}
-
-
 @pytest.mark.slow
-def test_killed_run_is_resumed(mine, tmp_path):
+def test_killed_run_is_resumed(mine, tmp_path, environment):
     out, images = tmp_path / "out", "shapes://train/0/0-255"
     truth = ("--masks", "labels", "--nouns", "classes")
     words = [sys.executable, str(TOOL), *CONFIG, *truth, "--images", images, "--output", str(out)]
     words += ["MODEL.DEVICE", "cpu"]
-    child = subprocess.Popen(words, env=environment(), stderr=subprocess.DEVNULL)
+    child = subprocess.Popen(words, env=environment, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 600
     while not list(out.glob("parts/*.jsonl")) and child.poll() is None:
         assert time.monotonic() < deadline
@@ -94,7 +87,7 @@ def test_killed_run_is_resumed(mine, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("start", ["launch", "torchrun"])
-def test_processes_share_the_work(mine, tmp_path, start):
+def test_processes_share_the_work(mine, tmp_path, environment, start):
     truth = ["--masks", "labels", "--nouns", "classes", "--images", "shapes://train/0/0-129"]
     words = [str(TOOL), *CONFIG, *truth, "--output", str(tmp_path / "two")]
     if start == "launch":
@@ -103,7 +96,7 @@ def test_processes_share_the_work(mine, tmp_path, start):
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
         command += ["--nproc-per-node", "2", *words]
     command += ["MODEL.DEVICE", "cpu"]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=900)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("pairs of") == 1
     assert "66/66" in done.stderr  # the first process's share: parts 0 and 2

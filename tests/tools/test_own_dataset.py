@@ -168,9 +168,8 @@ def test_other_tools_take_the_dataset(own_folder, capsys):
 
 
 @pytest.mark.slow
-def test_every_process_registers_the_dataset(own_folder):
+def test_every_process_registers_the_dataset(own_folder, environment):
     """The dataset is read, and its classes are looked up, in the processes of both jobs."""
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     config = str(ROOT / "configs" / "finetune_baseline.yaml")
     sets = ["DATASETS.TRAIN", "('own_photos',)", "DATASETS.TEST", "('own_photos',)"]
     steps = ["SOLVER.MAX_ITER", "1", "SOLVER.IMS_PER_BATCH", "2", "OUTPUT_DIR", "two"]
@@ -186,7 +185,7 @@ def test_every_process_registers_the_dataset(own_folder):
         command = [sys.executable, str(ROOT / "tools" / f"{name}.py"), "--import", MODULE]
         done = subprocess.run(
             [*command, "--num-gpus", "2", *words],
-            env={**os.environ, "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": ""},
+            env=environment,
             cwd=own_folder,
             capture_output=True,
             text=True,

@@ -1,7 +1,6 @@
 """MaskAdaptedCLIP through the training tool: pairs in, accuracies out; kills and processes."""
 
 import json
-import os
 import runpy
 import signal
 import subprocess
@@ -94,19 +93,13 @@ def test_bad_input_is_one_sentence(keys, more, told):
     assert end.value.code.startswith("error: ") and told in end.value.code
 
 
-def environment() -> dict[str, str]:
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    hidden = {"PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    return {**os.environ, **hidden}
-
-
 @pytest.mark.slow
-def test_run_killed_while_saving_repeats_the_uninterrupted_one(keys, tmp_path):
+def test_run_killed_while_saving_repeats_the_uninterrupted_one(keys, tmp_path, environment):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     keys = [*keys, "DATASETS.TEST", "()", "SOLVER.MAX_ITER", "6"]
     words = [sys.executable, str(WORKER), str(tmp_path / "parts.txt"), "3", *keys]
-    killed = subprocess.run(words, env=environment(), capture_output=True, text=True)
+    killed = subprocess.run(words, env=environment, capture_output=True, text=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert [path.name for path in (tmp_path / "output").glob("*.pth")] == ["model_0000001.pth"]
     trainer = worker["train"](keys, tmp_path / "parts.txt", resume=True)
@@ -120,10 +113,10 @@ def test_run_killed_while_saving_repeats_the_uninterrupted_one(keys, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_train_like_one(keys, tmp_path):
+def test_two_processes_train_like_one(keys, tmp_path, environment):
     two = [*keys, "OUTPUT_DIR", str(tmp_path / "two")]
     words = [sys.executable, str(TOOL), "--num-gpus", "2", "--dist-url", "auto", *two]
-    done = subprocess.run(words, env=environment(), capture_output=True, text=True)
+    done = subprocess.run(words, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     main([*keys, "OUTPUT_DIR", str(tmp_path / "one")])
     last = {

@@ -269,19 +269,19 @@ def test_full_disk_under_the_metrics_is_a_sentence(refused, monkeypatch):
     assert "the disk is full" in refused()
 
 
-def run_in_processes(*argv: object) -> subprocess.CompletedProcess[str]:
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    hidden = {"PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, str(TOOL), *(str(word) for word in argv)],
-        env={**os.environ, **hidden},
-        capture_output=True,
-        text=True,
-    )
+@pytest.fixture
+def run_in_processes(environment):
+    """Give a function that runs the tool in a new process."""
+
+    def run_tool(*argv: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(TOOL), *(str(word) for word in argv)]
+        return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+    return run_tool
 
 
 @pytest.mark.slow
-def test_two_cpu_processes_train_like_one(run, tmp_path, tiny_train_opts):
+def test_two_cpu_processes_train_like_one(run_in_processes, tmp_path, tiny_train_opts):
     config = ["--config-file", ROOT / "configs" / "clip.yaml"]
     keys = [*tiny_train_opts, "MODEL.CLIP.PATCH_DROPOUT", "0.0", "TEST.MAX_IMAGES", "4"]
     two = [*keys, "OUTPUT_DIR", tmp_path / "two"]
@@ -312,7 +312,7 @@ def test_two_cpu_processes_train_like_one(run, tmp_path, tiny_train_opts):
 
 
 @pytest.mark.slow
-def test_bad_input_in_two_processes_is_one_sentence(tmp_path, tiny_train_opts):
+def test_bad_input_in_two_processes_is_one_sentence(run_in_processes, tiny_train_opts):
     keys = [*tiny_train_opts, "SOLVER.IMS_PER_BATCH", "3"]
     done = run_in_processes("--num-gpus", "2", "--dist-url", "auto", *keys)
     assert done.returncode == 1
