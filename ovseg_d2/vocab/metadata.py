@@ -8,6 +8,8 @@ from ovseg_d2.vocab.lines import fold_word
 from ovseg_d2.vocab.read import read_words, words_of
 from ovseg_d2.vocab.vocabulary import Vocabulary
 
+__all__ = ["metadata_vocabulary", "name_some", "read_class_names", "tell_apart"]
+
 
 class Metadata(Protocol):
     """The interface of metadata: a dict or detectron2's `Metadata`."""
