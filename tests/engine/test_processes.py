@@ -82,7 +82,7 @@ JOB = """
 import os, sys, time
 def work(folder):
     open(os.path.join(folder, str(os.getpid())), "w").close()
-    print("started", flush=True)
+    os.write(1, b"started\\n")  # in one piece, beside the other process
     time.sleep(1000)
 if __name__ == "__main__":
     from ovseg_d2.engine.cli import sentence_for_bad_input
