@@ -27,6 +27,7 @@ __all__ = [
     "DECODE_ERRORS",
     "IMAGE_SUFFIXES",
     "ImageReadError",
+    "check_sides",
     "composite_on_white",
     "known_formats",
     "list_images",
@@ -96,7 +97,7 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
         # Given a file name, Pillow maps the file into memory and swaps the sides of a TIFF whose
         # orientation turns it.
         with open(file, "rb") as stream, Image.open(stream, formats=known_formats()) as image:
-            _check_sides(file, image)
+            check_sides(file, image)
             image.load()
             return np.array(_turn_upright(_to_rgb(file, image), _orientation(image)), order="C")
     except ImageReadError:
@@ -189,7 +190,8 @@ def known_formats() -> list[str]:
     return [name for name in _FORMATS if name in Image.OPEN]
 
 
-def _check_sides(path: Path, image: Image.Image) -> None:
+def check_sides(path: Path, image: Image.Image) -> None:
+    """Raise ImageTooLargeError if a side of an opened image has more than 65535 pixels."""
     width, height = image.size
     if max(width, height) > _MAX_SIDE:
         raise ImageTooLargeError(

@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from . import shapes
-from .images import DECODE_ERRORS, known_formats, read_image
+from .images import DECODE_ERRORS, check_sides, known_formats, read_image
 
 __all__ = ["LabelFileError", "read_captions", "read_category", "read_image_of", "read_labels"]
 
@@ -64,11 +65,13 @@ def read_labels(
             if image.format == "PNG":
                 image.verify()  # loading does not check the last checksum
         with Image.open(file_name, formats=formats) as image:
+            check_sides(Path(file_name), image)
             largest = _largest_value(image)
             mode, labels = image.mode, np.asarray(image)
-    except (Image.DecompressionBombError, *DECODE_ERRORS) as error:
+    except (Image.DecompressionBombError, MemoryError, *DECODE_ERRORS) as error:
         raise LabelFileError(
-            f"label file {os.fspath(file_name)!r} cannot be read ({error}); "
+            f"label file {os.fspath(file_name)!r} cannot be read "
+            f"({str(error) or 'it needs more memory than there is'}); "
             "write it again as a single-channel PNG or TIFF"
         ) from error
     if colors and _is_opaque_rgb(mode, labels):

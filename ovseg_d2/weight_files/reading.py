@@ -45,7 +45,9 @@ def check_plain_pickle(path: str | os.PathLike[str]) -> None:
     with _sentences(Path(path)):
         names = _with_pickle(Path(path), foreign_names)
         if names:
-            raise UnreadableError(f"it holds code: loading it would import {names[0][:100]}", TRUST)
+            raise UnreadableError(
+                f"it holds code: loading it would import {names[0][:100]!r}", TRUST
+            )
 
 
 def read_weight_file(path: str | os.PathLike[str]) -> Any:

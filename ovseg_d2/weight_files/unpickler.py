@@ -104,7 +104,7 @@ class PlainUnpickler(pickle._Unpickler):
             raise UnreadableError("it is damaged")
         if function.full not in self._functions:
             raise UnreadableError(
-                f"it holds code: loading it would call {function.full[:100]}, which is refused",
+                f"it holds code: loading it would call {function.full[:100]!r}, which is refused",
                 TRUST,
             )
         return self._functions[function.full](*arguments)

@@ -160,3 +160,22 @@ def test_read_captions_and_read_category():
     for category in (None, "dog", 1.5):
         with pytest.raises(ValueError, match="a.png: its class is .*; add a class id"):
             read_category({"file_name": "a.png", "category_id": category})
+
+
+def test_read_labels_names_the_file_that_memory_does_not_suffice_for(tmp_path, monkeypatch):
+    path = tmp_path / "labels.tif"
+    Image.fromarray(np.zeros((2, 3), np.uint8)).save(path)
+
+    def refuse(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", refuse)
+    with pytest.raises(ValueError, match=r"label file '.*labels\.tif' cannot be read"):
+        read_labels(path)
+
+
+def test_read_labels_refuses_endless_sides(tmp_path):
+    path = tmp_path / "labels.png"
+    Image.fromarray(np.zeros((70_000, 1), np.uint8)).save(path)
+    with pytest.raises(ValueError, match="1 x 70000 pixels, and no side may have more than 65535"):
+        read_labels(path)
