@@ -1,7 +1,7 @@
 """Base classes of the meta-architectures: a vocabulary per input, scores of every pixel."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -159,11 +159,7 @@ class PixelScoringModel(OpenVocabularyModel):
         Raises:
             ImageTooLargeError: memory does not suffice for an image.
         """
-        results = []
-        for batched_input in batched_inputs:
-            with memory_for(image_name(batched_input)), supported_dtype(self):
-                results.append({"sem_seg": self._score(batched_input)})
-        return results
+        return [{"sem_seg": self._run(self._score, entry)} for entry in batched_inputs]
 
     @torch.no_grad()
     def segment(self, batched_inputs: list[dict[str, Any]]) -> list[Tensor]:
@@ -171,11 +167,14 @@ class PixelScoringModel(OpenVocabularyModel):
 
         Arguments and errors are those of :meth:`forward`.
         """
-        results = []
-        for batched_input in batched_inputs:
-            with memory_for(image_name(batched_input)), supported_dtype(self):
-                results.append(self._label(batched_input))
-        return results
+        return [self._run(self._label, entry) for entry in batched_inputs]
+
+    def _run(
+        self, compute: Callable[[dict[str, Any]], Tensor], batched_input: dict[str, Any]
+    ) -> Tensor:
+        """Compute a result of one input; missing memory or operations are one sentence."""
+        with memory_for(image_name(batched_input)), supported_dtype(self):
+            return compute(batched_input)
 
     def _score(self, batched_input: dict[str, Any]) -> Tensor:
         return self.scorer.score_pixels(*self._arguments(batched_input))[0]
