@@ -8,19 +8,27 @@ from ovseg_d2.vocab import Vocabulary, list_vocabularies, load_vocabulary
 
 _SIZES = {
     "ade150": 150,
+    "ade150_sclip": 150,
     "ade150_synonyms": 150,
     "ade847": 847,
     "background_sclip": 1,
     "cityscapes19": 19,
+    "cityscapes19_sclip": 19,
     "coco_object": 81,
+    "coco_object_clearclip": 81,
     "coco_object_sclip": 81,
     "coco_stuff171": 171,
+    "coco_stuff171_sclip": 171,
     "context459": 459,
     "context59": 59,
+    "context59_sclip": 59,
     "context60": 60,
+    "context60_sclip": 60,
     "voc20": 20,
+    "voc20_clearclip": 20,
     "voc20_sclip": 20,
     "voc21": 21,
+    "voc21_clearclip": 21,
     "voc21_sclip": 21,
 }
 # The classes that MaskCLIP+ trains without labels, as published: indices and words.
@@ -124,7 +132,13 @@ def test_context_orders() -> None:
 
 @pytest.mark.parametrize(
     ("with_background", "without"),
-    [("voc21", "voc20"), ("context60", "context59"), ("voc21_sclip", "voc20_sclip")],
+    [
+        ("voc21", "voc20"),
+        ("context60", "context59"),
+        ("voc21_sclip", "voc20_sclip"),
+        ("context60_sclip", "context59_sclip"),
+        ("voc21_clearclip", "voc20_clearclip"),
+    ],
 )
 def test_background_comes_first_and_changes_nothing_else(
     with_background: str, without: str
@@ -214,6 +228,58 @@ def test_sclip_background_words() -> None:
     assert background.synonyms[0][:3] == ("sky", "wall", "tree")
     assert background.union(load_vocabulary("voc20_sclip")) == load_vocabulary("voc21_sclip")
     assert load_vocabulary("coco_object_sclip").synonyms[0] == background.synonyms[0]
+
+
+# The classes of each list whose words differ from those of another list, by label id.
+@pytest.mark.parametrize(
+    ("name", "base", "differing"),
+    [
+        ("context59_sclip", "context59", [0, 39, 54]),
+        ("context60_sclip", "context60", [1, 40, 55]),
+        ("cityscapes19_sclip", "cityscapes19", [6, 7]),
+        (
+            "ade150_sclip",
+            "ade150",
+            [44, 56, 58, 64, 73, 75, 78, 89, 91, 105, 109, 123, 136, 141, 144],
+        ),
+        (
+            "coco_stuff171_sclip",
+            "coco_stuff171",
+            [
+                *(9, 10, 11, 12, 32, 34, 35, 38, 40, 52, 58, 60, 67, 77, 78),
+                *(84, 90, 91, 98, 100, 102, 103, 104, 105, 106, 109, 111, 114, 121, 130),
+                *(145, 148, 152, 155, 159, 160, 161, 162, 163, 164, 165, 166, 168, 169),
+            ],
+        ),
+        ("voc20_clearclip", "voc20_sclip", [14, 19]),
+        ("voc21_clearclip", "voc21_sclip", [0, 15, 20]),
+        ("coco_object_clearclip", "coco_object_sclip", [0, 1]),
+    ],
+)
+def test_words_of_a_method_differ_in_known_classes(
+    name: str, base: str, differing: list[int]
+) -> None:
+    vocabulary, other = load_vocabulary(name), load_vocabulary(base)
+    assert vocabulary.names == other.names and vocabulary.background == other.background
+    pairs = zip(vocabulary.synonyms, other.synonyms, strict=True)
+    assert [i for i, (words, others) in enumerate(pairs) if words != others] == differing
+
+
+def test_words_that_sclip_joins_or_keeps_raw() -> None:
+    stuff = load_vocabulary("coco_stuff171_sclip")
+    assert stuff.synonyms[9] == ("trafficlight",) and stuff.names[9] == "traffic light"
+    # From the first kind of stuff on, words are the benchmark's names as they are.
+    assert all(w == (n,) for w, n in zip(stuff.synonyms[80:], stuff.names[80:], strict=True))
+    for name in ("ade150_sclip", "cityscapes19_sclip", "context59_sclip"):
+        vocabulary = load_vocabulary(name)
+        for class_name, words in zip(vocabulary.names, vocabulary.synonyms, strict=True):
+            assert words == (class_name.replace(" ", ""),)
+
+
+def test_words_of_clearclip_for_voc() -> None:
+    voc = load_vocabulary("voc21_clearclip")
+    several = {n: w for n, w in zip(voc.names, voc.synonyms, strict=True) if w != (n,)}
+    assert several == {"boat": ("ship",), "diningtable": ("table",)}
 
 
 @pytest.mark.parametrize("name", ["voc20", "voc21", "coco_object"])
