@@ -19,7 +19,14 @@ from ...d2.data import DatasetCatalog, Metadata, MetadataCatalog
 from ...files import expand_user
 from ...vocab import load_vocabulary
 
-__all__ = ["BENCHMARKS", "Benchmark", "BenchmarkMetadata", "datasets_root", "register_benchmarks"]
+__all__ = [
+    "BENCHMARKS",
+    "Benchmark",
+    "BenchmarkMetadata",
+    "datasets_root",
+    "list_stems",
+    "register_benchmarks",
+]
 
 _logger = logging.getLogger(__name__)
 
@@ -76,8 +83,8 @@ class Benchmark:
         """
         image_folder = self._find(self.image_folder)
         label_folder = self._find(self.label_folder)
-        images = _stems(image_folder, self.image_suffix)
-        labels = _stems(label_folder, self.label_suffix)
+        images = list_stems(image_folder, self.image_suffix)
+        labels = list_stems(label_folder, self.label_suffix)
         both = sorted(images & labels)
         if not both:
             raise FileNotFoundError(
@@ -164,7 +171,7 @@ def datasets_root() -> Path:
     return expand_user(os.environ.get("DETECTRON2_DATASETS") or "datasets")
 
 
-def _stems(folder: Path, suffix: str) -> set[str]:
+def list_stems(folder: Path, suffix: str) -> set[str]:
     """Relative paths, with "/" and without the suffix, of the files that end with `suffix`."""
     stems: set[str] = set()
     # Links to folders are followed: datasets are often put together from several disks.

@@ -1,25 +1,27 @@
 """SA-1B in detectron2's catalogs: images with SAM's masks and without classes."""
 
 import logging
-import os
 from typing import Any
 
 from ...d2.data import DatasetCatalog, MetadataCatalog
-from .benchmarks import datasets_root
+from .benchmarks import datasets_root, list_stems
 
-__all__ = ["SA1B_NAME", "register_sa1b", "sa1b_dicts"]
+__all__ = ["SA1B_APART", "SA1B_FOLDER", "SA1B_NAME", "register_sa1b", "sa1b_dicts"]
 
 _logger = logging.getLogger(__name__)
 
 SA1B_NAME = "ovseg_sa1b_train"
-_FOLDER = "sa1b"
+SA1B_FOLDER = "sa1b"
+# Folders of images and of masks that lie apart, as PixelCLIP's authors have them.
+SA1B_APART = ("images", "annotations")
 
 
 def sa1b_dicts() -> list[dict[str, Any]]:
     """List SA-1B, or the part of it that is on disk, without opening its files.
 
-    Its archives may be unpacked into one folder or into a folder each; an image and its masks lie
-    side by side. Images without masks are left out with a warning.
+    Its archives may be unpacked into one folder or into a folder each. An image and its masks lie
+    side by side (``sa_000000/sa_1.jpg``, ``.json``) or apart, in the same subfolder of ``images``
+    and of ``annotations``. Images without masks are left out with a warning.
 
     Returns:
         Dicts with ``file_name``, ``masks_file_name`` and ``image_id``, sorted by name.
@@ -27,41 +29,42 @@ def sa1b_dicts() -> list[dict[str, Any]]:
     Raises:
         FileNotFoundError: the folder is missing, or holds no image with masks.
     """
-    root = datasets_root() / _FOLDER
+    root = datasets_root() / SA1B_FOLDER
     remedy = (
         f"set DETECTRON2_DATASETS (now {str(datasets_root())!r}) to the folder that holds the "
-        f"datasets, and unpack archives of SA-1B into its subfolder {_FOLDER!r}"
+        f"datasets, and unpack archives of SA-1B into its subfolder {SA1B_FOLDER!r}"
     )
     if not root.is_dir():
         raise FileNotFoundError(
             f"dataset {SA1B_NAME!r}: the folder {root} does not exist; {remedy}"
         )
-    dicts, without = [], 0
-    for folder, _, names in os.walk(root, followlinks=True):
-        known = set(names)
-        for name in names:
-            stem, suffix = os.path.splitext(name)
-            if suffix != ".jpg":
-                continue
-            if f"{stem}.json" not in known:
-                without += 1
-                continue
-            path = os.path.join(folder, stem)
-            dicts.append(
-                {
-                    "file_name": f"{path}.jpg",
-                    "masks_file_name": f"{path}.json",
-                    "image_id": stem,
-                }
-            )
-    if not dicts:
+    images, masks = list_stems(root, ".jpg"), list_stems(root, ".json")
+    pairs = {stem: mask for stem in images if (mask := _masks_of(stem, masks))}
+    without = len(images) - len(pairs)
+    if not pairs:
         raise FileNotFoundError(
             f"dataset {SA1B_NAME!r}: none of the {without} images '*.jpg' in {root} has masks "
-            f"'*.json' beside it; {remedy}"
+            f"'*.json' beside it or below {SA1B_APART[1]!r}; {remedy}"
         )
     if without:
         _logger.warning("dataset '%s': %d images without masks are left out", SA1B_NAME, without)
-    return sorted(dicts, key=lambda entry: entry["file_name"])
+    return [
+        {
+            "file_name": str(root / f"{stem}.jpg"),
+            "masks_file_name": str(root / f"{pairs[stem]}.json"),
+            "image_id": stem.rpartition("/")[2],
+        }
+        for stem in sorted(pairs)
+    ]
+
+
+def _masks_of(image: str, masks: set[str]) -> str | None:
+    """Stem of an image's masks, beside it or apart; None without masks."""
+    if image in masks:
+        return image
+    folder, _, rest = image.partition("/")
+    apart = f"{SA1B_APART[1]}/{rest}"
+    return apart if folder == SA1B_APART[0] and apart in masks else None
 
 
 def register_sa1b() -> None:

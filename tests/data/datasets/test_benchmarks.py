@@ -54,9 +54,13 @@ def test_benchmark_names_and_class_counts() -> None:
     assert set(_NAMES) <= set(DatasetCatalog.list())
     sizes = {name: len(MetadataCatalog.get(name).stuff_classes) for name in _NAMES}
     assert sizes == {
+        "ovseg_ade150_train": 150,
         "ovseg_ade150_val": 150,
+        "ovseg_ade847_train": 847,
         "ovseg_ade847_val": 847,
+        "ovseg_cityscapes_train": 19,
         "ovseg_cityscapes_val": 19,
+        "ovseg_coco_object_train": 81,
         "ovseg_coco_object_val": 81,
         "ovseg_coco_stuff171_train": 171,
         "ovseg_coco_stuff171_val": 171,
@@ -97,7 +101,7 @@ def test_benchmark_is_listed_read_and_evaluated(name: str, root: Path) -> None:
 
 
 def test_ignore_labels() -> None:
-    wide = {"ovseg_ade847_val", "ovseg_context459_val"}
+    wide = {"ovseg_ade847_train", "ovseg_ade847_val", "ovseg_context459_val"}
     for name in _NAMES:
         assert MetadataCatalog.get(name).ignore_label == (65535 if name in wide else 255)
         assert (

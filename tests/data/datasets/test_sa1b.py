@@ -34,6 +34,22 @@ def test_sa1b_lists_all_folders(root, caplog):
     assert "1 images without masks are left out" in caplog.text
 
 
+def test_sa1b_reads_masks_that_lie_apart(root, caplog):
+    files = ["images/sa_000020/sa_3.jpg", "annotations/sa_000020/sa_3.json"]
+    files += ["images/sa_7.jpg", "annotations/sa_7.json"]
+    # The masks of another archive, and side by side as well.
+    files += ["images/sa_000020/sa_9.jpg", "annotations/sa_000021/sa_9.json"]
+    files += ["sa_000022/sa_1.jpg", "sa_000022/sa_1.json"]
+    for name in files:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    dicts = DatasetCatalog.get(NAME)
+    found = [(entry["file_name"], entry["masks_file_name"]) for entry in dicts]
+    assert found == [(str(root / files[at]), str(root / files[at + 1])) for at in (0, 2, 6)]
+    assert [entry["image_id"] for entry in dicts] == ["sa_3", "sa_7", "sa_1"]
+    assert "1 images without masks are left out" in caplog.text
+
+
 def test_sa1b_training_batch(root):
     root.mkdir()
     rng = np.random.default_rng(0)
