@@ -19,6 +19,7 @@ from open_clip.tokenizer import SimpleTokenizer
 from PIL import Image
 from safetensors.torch import load_file
 
+from ovseg_d2.checkpoints import convert_pixelclip_decoder
 from ovseg_d2.config import load_config
 from ovseg_d2.d2.config import CfgNode
 from ovseg_d2.d2.data import DatasetCatalog, MetadataCatalog
@@ -181,24 +182,10 @@ def parity() -> Callable[[str], ParityCase]:
 @pytest.fixture
 def pixelclip_decoder_weights() -> Callable[..., dict[str, torch.Tensor]]:
     """Give a function that renames the official PixelCLIP decoder's weights to ours."""
-    names = {
-        "conv0": "stem",
-        "conv1.double_conv": "convs1",
-        "conv2.double_conv": "convs2",
-        "proj": "head",
-    }
 
     def rename(weights: dict[str, torch.Tensor], prefix: str = "") -> dict[str, torch.Tensor]:
-        renamed = {}
-        for key, value in weights.items():
-            if key.startswith(prefix):
-                part, leaf = key.removeprefix(prefix).rsplit(".", 1)
-                layer, _, number = part.rpartition(".")
-                if layer in names:  # a layer of two convolutions
-                    renamed[f"{names[layer]}.{number}.{leaf}"] = value
-                else:
-                    renamed[f"{names.get(part, part)}.{leaf}"] = value
-        return renamed
+        below = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+        return convert_pixelclip_decoder(below)
 
     return rename
 

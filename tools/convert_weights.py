@@ -43,7 +43,7 @@ def convert_release(args: argparse.Namespace) -> None:
     from ovseg_d2.files import write_atomically
     from ovseg_d2.weight_files import read_state_dict
 
-    renamed = convert_ovseg(read_state_dict(args.weights))
+    renamed = convert_ovseg(read_state_dict(args.weights)).weights
     with write_atomically(Path(args.output)) as file:
         torch.save({"model": renamed}, file)
     print(f"{args.output}: {len(renamed)} tensors")

@@ -88,7 +88,7 @@ def whole(parity: Callable[[str], Any]) -> Any:
     """Give the case of the whole model, the model with its weights, and its texts."""
     case = parity("ovseg_full_model")
     model = official_model(case.construct)
-    weights = convert_ovseg(case.weights)
+    weights = convert_ovseg(case.weights).weights
     # The case has a tower of two blocks, so that the third row of its prompts enters none.
     weights["prompted.prompts"] = weights["prompted.prompts"][: model.prompted.depth]
     model.load_state_dict(weights)
@@ -173,10 +173,12 @@ def published_backbone(name: str) -> nn.Module:
 @pytest.mark.parametrize("backbone", ["swinb_vitl14", "r101c_vitb16"])
 def test_convert_ovseg_maps_every_name(backbone: str) -> None:
     weights = layout(f"ovseg_{backbone}_mp3")
-    found = convert_ovseg(weights)
+    converted = convert_ovseg(weights)
+    found = converted.weights
     index = [key for key in weights if key.endswith("relative_position_index")]
     left_out = ("criterion.empty_weight", "clip_adapter.pixel_mean", "clip_adapter.pixel_std")
-    assert len(found) == len(weights) - len(index) - sum(key in weights for key in left_out)
+    assert set(converted.left_out) == {*index, *left_out}
+    assert len(found) == len(weights) - len(converted.left_out)
     width = 768 if "vitl" in backbone else 512
     channels = (128, 256, 512, 1024) if "swin" in backbone else (256, 512, 1024, 2048)
     with torch.device("meta"):

@@ -1,0 +1,30 @@
+"""Swin Transformers under the names of Swin's detection code."""
+
+import re
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from .release import Converted
+
+__all__ = ["INDEX", "convert_swin"]
+
+INDEX = "follows from the window size"
+
+
+def convert_swin(weights: Mapping[str, Tensor]) -> Converted:
+    """Rename the weights of a Swin of Swin's detection code to those of `nets.SwinFeatures`.
+
+    There patch merging ends a stage, here it begins the next one.
+    """
+    renamed, left_out = {}, {}
+    for name, value in weights.items():
+        if name.endswith("relative_position_index"):
+            left_out[name] = INDEX
+            continue
+        key = re.sub(
+            r"^layers\.(\d+)\.downsample", lambda m: f"stages.{int(m[1]) + 1}.downsample", name
+        )
+        key = re.sub(r"^layers\.", "stages.", key)
+        renamed[re.sub(r"^norm(\d)", r"norms.\1", key)] = value
+    return Converted(renamed, left_out)
