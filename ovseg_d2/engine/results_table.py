@@ -6,12 +6,13 @@ from typing import Any
 
 from tabulate import tabulate
 
+from ..evaluation import plain_key
 from .lambda_sweep import lambda_key
 
 __all__ = ["class_numbers", "main_numbers", "results_table"]
 
 # Beginnings of the keys of class sets, whose names may contain hyphens.
-_CLASS_SETS = ("mIoU_", "class_accuracy_")
+_CLASS_SETS = ("mIoU_", "pAcc_", "class_accuracy_")
 # Mean over classes -> beginning of the keys of single classes.
 _CLASS_KEYS = {"mIoU": "IoU-", "class_accuracy": "accuracy-"}
 _SHOWN = 5  # of the best classes, and of the worst
@@ -48,7 +49,8 @@ def results_table(
 
     Returns:
         A line with dataset and method, a table with a row for each number and a column for each
-        lambda, and the best and worst classes.
+        lambda, and the best and worst classes. Numbers as papers count them have a row where they
+        differ from the plain ones.
     """
     main = main_numbers(numbers)
     swept = {lambda_key(key, value) for key in main for value in lams}
@@ -66,7 +68,7 @@ def results_table(
             *(_text(main.get(lambda_key(key, value))) for value in lams),
         ]
         for key, number in main.items()
-        if key not in swept
+        if key not in swept and not _is_repeated(key, main, lams)
     ]
     align = ("left", *["right"] * len(columns))
     table = tabulate(
@@ -79,6 +81,15 @@ def _text(value: Any) -> str:
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return "-"
     return f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
+def _is_repeated(key: str, main: Mapping[str, Any], lams: Sequence[float]) -> bool:
+    """Whether a number as a paper counts it has no plain one, or equals it in all columns."""
+    plain = plain_key(key)
+    if plain is None:
+        return False
+    columns = [(key, plain), *((lambda_key(key, lam), lambda_key(plain, lam)) for lam in lams)]
+    return plain not in main or all(_text(main.get(a)) == _text(main.get(b)) for a, b in columns)
 
 
 def _values_of_classes(numbers: Mapping[str, Any], prefix: str) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from .classification import ClassificationEvaluator
 from .linear_probe import LinearProbeEvaluator
 from .mask_crops import MaskCropEvaluator
+from .official import plain_key
 from .results import CLASSES_FILE, numbers_of, read_results, write_results
 from .retrieval import RetrievalEvaluator
 from .sem_seg import OVSegSemSegEvaluator
@@ -15,6 +16,7 @@ __all__ = [
     "OVSegSemSegEvaluator",
     "RetrievalEvaluator",
     "numbers_of",
+    "plain_key",
     "read_results",
     "write_results",
 ]

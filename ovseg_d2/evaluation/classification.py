@@ -9,7 +9,7 @@ import numpy as np
 from ..d2.data import MetadataCatalog
 from ..d2.evaluation import DatasetEvaluator
 from ..d2.utils import comm
-from .sem_seg import harmonic_mean
+from .means import harmonic_mean
 
 __all__ = ["ClassificationEvaluator", "accuracy_of_sets"]
 

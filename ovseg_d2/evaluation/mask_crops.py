@@ -12,7 +12,8 @@ from ..d2.evaluation import DatasetEvaluator
 from ..d2.utils import comm
 from ..vocab import read_class_names, tell_apart
 from .cautions import cautions_of_classes
-from .sem_seg import check_labelled, mean_of_present, means_of_sets
+from .means import mean_of_present, means_of_sets
+from .sem_seg import check_labelled
 
 __all__ = ["MaskCropEvaluator"]
 

@@ -15,14 +15,10 @@ from ..d2.utils import comm
 from ..ops import size_remedy
 from ..vocab import IGNORED, LabelCodes, label_codes, read_class_names, tell_apart
 from .cautions import cautions_of_classes
+from .means import iou_of, mean_of_present, means_of_sets
+from .official import official_numbers
 
-__all__ = [
-    "OVSegSemSegEvaluator",
-    "check_labelled",
-    "harmonic_mean",
-    "mean_of_present",
-    "means_of_sets",
-]
+__all__ = ["OVSegSemSegEvaluator", "check_labelled"]
 
 
 class OVSegSemSegEvaluator(SemSegEvaluator):
@@ -32,6 +28,7 @@ class OVSegSemSegEvaluator(SemSegEvaluator):
       ``hIoU``, the harmonic mean of base and novel, or of seen and unseen, where both exist;
       and ``mIoU_<set>_own_pixels``, which counts only pixels of the set's classes. The two differ
       by the pixels of other classes that are predicted as one of the set.
+    * ``mIoU_ovseg``, ``mIoU_mmseg`` and others of `official_numbers`, as papers count them.
     * With ``own_words`` also ``..._own_words``, the same numbers for predictions that choose only
       among the classes in the image's labels.
     * The labels of an input are those of its ``sem_seg_file_name``, so an image may have several
@@ -200,14 +197,15 @@ class OVSegSemSegEvaluator(SemSegEvaluator):
             return None
         numbers = results["sem_seg"]
         # From the gathered counts, since class names need not be unique.
+        numbers.update(official_numbers(self._conf_matrix, self._class_sets))
         counts = self._conf_matrix[:-1, :-1]
-        numbers.update(means_of_sets(_iou_of(counts), self._class_sets))
+        numbers.update(means_of_sets(iou_of(counts), self._class_sets))
         for name, ids in self._class_sets.items():
             of_set = np.isin(np.arange(self._num_classes), [*ids])
-            iou = _iou_of(np.where(of_set, counts, 0))
+            iou = iou_of(np.where(of_set, counts, 0))
             numbers[f"mIoU_{name}_own_pixels"] = mean_of_present(iou)
         if self._own_words:
-            iou = _iou_of(own_conf_matrix[:-1, :-1])
+            iou = iou_of(own_conf_matrix[:-1, :-1])
             means = {"mIoU": mean_of_present(iou), **means_of_sets(iou, self._class_sets)}
             numbers.update({f"{key}_own_words": value for key, value in means.items()})
         numbers["images"] = num_images
@@ -242,54 +240,3 @@ def check_labelled(dataset_name: str) -> None:
                 f"dataset {dataset_name!r} has no labels to evaluate with: "
                 f"{entry.get('file_name')} is without 'sem_seg_file_name'; add it to its dicts"
             )
-
-
-def means_of_sets(
-    values: np.ndarray,
-    class_sets: Mapping[str, Sequence[int]],
-    measure: str = "mIoU",
-    harmonic: str = "hIoU",
-) -> dict[str, float]:
-    """Compute means over sets of classes.
-
-    Args:
-        values: (K,) IoU or another measure per class; NaN where a class does not occur.
-        class_sets: name -> class ids.
-        measure: name of the means.
-        harmonic: name of their harmonic mean.
-
-    Returns:
-        ``mIoU_<name>`` for each set (NaN if none of its classes occurs); with sets base and novel,
-        or seen and unseen, also ``hIoU``, their harmonic mean (NaN if one of them is), and
-        ``mIoU_base_novel``, the mean over the classes of both.
-    """
-    means = {
-        f"{measure}_{name}": mean_of_present(values[[*ids]]) for name, ids in class_sets.items()
-    }
-    for known, new in (("base", "novel"), ("seen", "unseen")):
-        if not {known, new} <= set(class_sets):
-            continue
-        first, second = means[f"{measure}_{known}"], means[f"{measure}_{new}"]
-        means[harmonic] = harmonic_mean(first, second)
-        # The mean over all classes of both sets is not the mean of the two means.
-        both = [*class_sets[known], *class_sets[new]]
-        means[f"{measure}_{known}_{new}"] = mean_of_present(values[both])
-    return means
-
-
-def harmonic_mean(first: float, second: float) -> float:
-    """Harmonic mean of two numbers of at least 0; 0 if both are 0, NaN if one is NaN."""
-    return 0.0 if first + second == 0 else 2 * first * second / (first + second)
-
-
-def mean_of_present(values: np.ndarray) -> float:
-    """Mean of the finite values; NaN without any."""
-    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
-
-
-def _iou_of(counts: np.ndarray) -> np.ndarray:
-    """IoU in percent from a confusion matrix (rows predicted); NaN for classes without labels."""
-    hit = np.diag(counts).astype(float)
-    labelled, predicted = counts.sum(0), counts.sum(1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(labelled > 0, 100 * hit / (labelled + predicted - hit), np.nan)

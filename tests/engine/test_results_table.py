@@ -25,6 +25,7 @@ NUMBERS = {
     **{f"IoU-c{number}": float(number) for number in range(12)},
     "IoU-absent": float("nan"),
     "mIoU_a-b": 3.0,
+    "pAcc_ovseg_a-b": 4.0,
     "mIoU_lambda_0": 20.0,
     "mIoU_a-b_lambda_0": 1.0,
     "images": 7,
@@ -48,6 +49,18 @@ def test_results_table():
     assert lines[-1] == "IoU of the worst classes: c0 0.0, c1 1.0, c2 2.0, c3 3.0, c4 4.0"
 
 
+def test_results_table_has_papers_numbers_where_they_differ():
+    numbers = {"mIoU": 40.0, "mIoU_seen": 30.0, "mIoU_ovseg": 39.0, "mIoU_mmseg": 40.001}
+    numbers |= {"mIoU_ovseg_seen": 30.0, "mIoU_ovseg_unseen": 7.0, "pAcc_ovseg_seen": 60.0}
+    rows = [
+        line.split("|")[1].strip() for line in results_table("d", "m", numbers).splitlines()[3:]
+    ]
+    assert rows == ["mIoU", "mIoU_seen", "mIoU_ovseg"]
+    swept = numbers | {"mIoU_lambda_0.5": 9.0, "mIoU_mmseg_lambda_0.5": 8.0}
+    lines = results_table("d", "m", swept, lam=0.7, lams=[0.5]).splitlines()
+    assert [line.split("|")[1].strip() for line in lines[3:]][-1] == "mIoU_mmseg"
+
+
 def test_results_table_of_another_task():
     numbers = {"accuracy": 50.0, "class_accuracy": 40.0, "accuracy-a": 40.0, "masks": 3}
     text = results_table("d", "Crops", numbers)
@@ -58,7 +71,8 @@ def test_results_table_of_another_task():
 
 
 def test_main_and_class_numbers():
-    assert "mIoU_a-b" in main_numbers(NUMBERS) and "IoU-c1" not in main_numbers(NUMBERS)
+    assert {"mIoU_a-b", "pAcc_ovseg_a-b"} <= set(main_numbers(NUMBERS))
+    assert "IoU-c1" not in main_numbers(NUMBERS)
     assert main_numbers(NUMBERS) | class_numbers(NUMBERS) == NUMBERS
     assert not set(main_numbers(NUMBERS)) & set(class_numbers(NUMBERS))
 

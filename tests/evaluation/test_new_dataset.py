@@ -72,6 +72,8 @@ def test_evaluate_new_dataset_by_hand(my_own_dataset, tmp_path):
         "mACC": 100 * (1 + 1 + 0) / 3,
         "pACC": 100 * 36 / 48,
         "images": 2,
+        "mIoU_ovseg": 100 * (1 + 20 / 32 + 0) / 3,  # every predicted class is labelled
+        "mIoU_mmseg": 100 * (1 + 20 / 32 + 0) / 3,
         "mIoU_own_words": 100 * (1 + 20 / 32 + 0) / 3,
     }
     assert {key: written[key] for key in expected} == pytest.approx(expected, abs=1e-4)
@@ -97,6 +99,7 @@ def test_evaluate_uses_the_words_of_the_dataset(my_own_dataset, tiny_opts, tmp_p
     written = read_results(tmp_path / "out")
     assert written[NAME]["images"] == written["ovseg_shapes_val"]["images"] == 2
     assert 0 <= written[NAME]["mIoU"] <= 100
-    assert not [key for key in written[NAME] if key.startswith(("mIoU_", "hIoU"))]
+    further = [key for key in written[NAME] if key.startswith(("mIoU_", "hIoU"))]
+    assert further == ["mIoU_ovseg", "mIoU_mmseg"]
     sets = {"mIoU_base", "mIoU_novel", "mIoU_withheld", "hIoU"}
     assert sets <= set(written["ovseg_shapes_val"])

@@ -12,7 +12,7 @@ from PIL import Image
 from ovseg_d2.d2.evaluation import SemSegEvaluator
 from ovseg_d2.data.readers import read_labels
 from ovseg_d2.evaluation import OVSegSemSegEvaluator
-from ovseg_d2.evaluation.sem_seg import means_of_sets
+from ovseg_d2.evaluation.means import means_of_sets
 
 CLASSES = ["base a", "novel", "base b", "withheld"]
 SETS = {"base": [0, 2], "novel": [1], "withheld": [3]}
@@ -119,7 +119,8 @@ def test_evaluate_without_sets_adds_images_and_seconds(toy_dataset):
     maps = label_maps()
     name = toy_dataset("ovseg_eval", CLASSES, labels=maps)
     numbers = evaluate(name, maps, [torch.randn(4, *labels.shape) for labels in maps])
-    assert not [key for key in numbers if key.startswith(("mIoU_", "hIoU")) or "own_words" in key]
+    of_sets = [key for key in numbers if key.startswith(("mIoU_", "hIoU")) or "own_words" in key]
+    assert of_sets == ["mIoU_ovseg", "mIoU_mmseg"]
     assert {"images", "seconds"} <= set(numbers)
 
 
