@@ -78,6 +78,7 @@ setup(
     package_data={
         "ovseg_d2": ["assets/*.*"],
         "ovseg_d2.data.datasets": ["*.tsv"],
+        "ovseg_d2.prepare.datasets": ["*.tsv"],
         "ovseg_d2.vocab": ["*.txt", "*/*.txt"],
     },
     install_requires=REQUIREMENTS,

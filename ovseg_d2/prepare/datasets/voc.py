@@ -1,0 +1,107 @@
+"""Pascal VOC 2012 with the labels of SBD: VOC-20 and VOC-21."""
+
+import os
+from collections.abc import Collection
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from ...data.readers import read_labels
+from .label_files import NO_CLASS, map_ids, write_labels
+from .owners import benchmark
+from .preparation import Preparation, PreparationReport, check_splits, read_names, stems_in
+
+__all__ = ["prepare_voc", "unpack_voc_lists"]
+
+_ARCHIVE, _LABELS = "VOCtrainval_11-May-2012.tar", "SegmentationClassAug.zip"
+_HOME, _AUGMENTED = "VOCdevkit/VOC2012", "SegmentationClassAug"
+_NUM_CLASSES, _IGNORED = 20, 255
+_NUM_LABELS = 12031  # of SegmentationClassAug.zip: 1449 of val, and 10582
+
+
+def prepare_voc(
+    root: str | os.PathLike[str] | None = None,
+    archives: str | os.PathLike[str] | None = None,
+    *,
+    splits: Collection[str] = ("val",),
+    workers: int | None = None,
+    overwrite: bool = False,
+) -> PreparationReport:
+    """Make images and labels of ``ovseg_voc20_val``, ``ovseg_voc21_val``, ``ovseg_voc20_train``.
+
+    Labels are the palette indices of SegmentationClassAug. VOC-21 has them unchanged; for VOC-20
+    the background, 0, becomes 255, and k becomes k - 1. The training set is all labelled images
+    that val.txt does not list.
+
+    Args:
+        root: folder of all datasets; None takes $DETECTRON2_DATASETS, or "datasets".
+        archives: folder of VOCtrainval_11-May-2012.tar and SegmentationClassAug.zip; None takes
+            `root`. Neither is needed if it is unpacked below `root`.
+        splits: of "val" and "train".
+        workers: number of processes; None takes one for each CPU.
+        overwrite: whether files that exist are written again.
+
+    Raises:
+        ValueError: an unknown split, a damaged or unsafe archive, or a broken list of images.
+        OSError: a file is missing, or cannot be written.
+    """
+    check_splits(splits)
+    job = Preparation(root, archives, workers=workers, overwrite=overwrite)
+    unpack_voc_lists(job, _ARCHIVE, _HOME)
+    lists = f"{_HOME}/ImageSets/Segmentation"
+    val = read_names(job.unpack(_ARCHIVE, lists, lists, ".txt", names=["val"]) / "val.txt")
+    names = {"val": val}
+    if "train" in splits:
+        source = job.unpack(_LABELS, _AUGMENTED, f"{_HOME}/{_AUGMENTED}", ".png", count=_NUM_LABELS)
+        names["train"] = sorted(stems_in(source, ".png") - set(val))
+    elif job.find(_LABELS) or (job.root / _HOME / _AUGMENTED).is_dir():
+        source = job.unpack(_LABELS, _AUGMENTED, f"{_HOME}/{_AUGMENTED}", ".png", names=val)
+    else:
+        folder = f"{_HOME}/SegmentationClass"
+        source = job.unpack(_ARCHIVE, folder, folder, ".png", names=val)
+    tables = {f"ovseg_voc20_{split}": _voc20_table() for split in splits}
+    if "val" in splits:
+        tables["ovseg_voc21_val"] = _voc21_table()
+    images = f"{_HOME}/JPEGImages"
+    for split in splits:
+        job.unpack(_ARCHIVE, images, images, ".jpg", names=names[split])
+    for dataset, table in tables.items():
+        target = job.root / benchmark(dataset).label_folder
+        tasks = [
+            (source / f"{name}.png", target / f"{name}.png")
+            for name in names["train" if dataset.endswith("train") else "val"]
+            if (source / f"{name}.png").is_file()
+        ]
+        job.convert(partial(_convert, table), tasks, dataset)
+    return job.report()
+
+
+def unpack_voc_lists(job: Preparation, archive: str, home: str) -> None:
+    """Unpack the lists of the images that show each VOC class, by which --check knows orders.
+
+    Args:
+        job: the preparation.
+        archive: of VOC 2010 or VOC 2012.
+        home: folder of its year, below the root and in the archive.
+    """
+    lists = f"{home}/ImageSets/Main"
+    job.unpack(archive, lists, lists, "_trainval.txt", count=_NUM_CLASSES, required=False)
+
+
+def _voc21_table() -> np.ndarray:
+    table = np.full(256, NO_CLASS)
+    table[: _NUM_CLASSES + 1] = np.arange(_NUM_CLASSES + 1)
+    table[_IGNORED] = _IGNORED
+    return table
+
+
+def _voc20_table() -> np.ndarray:
+    table = _voc21_table()
+    table[1 : _NUM_CLASSES + 1] -= 1
+    table[0] = _IGNORED
+    return table
+
+
+def _convert(table: np.ndarray, source: Path, target: Path) -> None:
+    write_labels(target, map_ids(read_labels(source), table, source).astype(np.uint8))

@@ -1,0 +1,125 @@
+"""VOC-20 and VOC-21 from miniatures of their archives."""
+
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ovseg_d2.prepare.datasets import prepare_voc, voc
+
+VAL, AUGMENTED = ["2007_000033", "2007_000042"], ["2008_000008", "2011_003255"]
+LABELS = np.array([[0, 0, 1, 255, 20, 15]] * 4)
+HOME = "VOCdevkit/VOC2012"
+OUT = f"{HOME}/annotations_detectron2"
+
+
+def devkit(mini) -> dict[str, bytes]:
+    """Files of VOCtrainval_11-May-2012.tar."""
+    files = {f"{HOME}/JPEGImages/{name}.jpg": mini.jpg() for name in [*VAL, *AUGMENTED, "unused"]}
+    files[f"{HOME}/ImageSets/Segmentation/val.txt"] = "".join(f"{n}\n" for n in VAL).encode()
+    files[f"{HOME}/ImageSets/Segmentation/train.txt"] = b"2008_000008\n"
+    files[f"{HOME}/ImageSets/Main/person_trainval.txt"] = b"2007_000033  1\n2007_000042 -1\n"
+    for name in VAL:
+        files[f"{HOME}/SegmentationClass/{name}.png"] = mini.png(LABELS, palette=True)
+    return files
+
+
+def augmented(mini) -> dict[str, bytes]:
+    """Files of SegmentationClassAug.zip, with what macOS adds."""
+    names = [*VAL, *AUGMENTED]
+    files = {f"SegmentationClassAug/{name}.png": mini.png(LABELS) for name in names}
+    return {**files, "__MACOSX/SegmentationClassAug/._2007_000033.png": b"\0\5\26\7"}
+
+
+def pack(mini) -> None:
+    mini.pack("VOCtrainval_11-May-2012.tar", devkit(mini))
+    mini.pack("SegmentationClassAug.zip", augmented(mini))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_prepare_voc_maps_palette_indices_from_the_archives(mini, workers: int) -> None:
+    pack(mini)
+    report = prepare_voc(mini.root, mini.downloads, splits=("val", "train"), workers=workers)
+    assert report.problems == ()
+    shifted = np.array([[255, 255, 0, 255, 19, 14]] * 4)
+    for name in VAL:
+        assert (mini.labels(f"{OUT}/val/{name}.png") == shifted).all()
+        assert (mini.labels(f"{OUT}/voc21_val/{name}.png") == LABELS).all()
+    assert sorted(os.listdir(mini.root / OUT / "train")) == [f"{name}.png" for name in AUGMENTED]
+    images = sorted(os.listdir(mini.root / HOME / "JPEGImages"))
+    assert images == [f"{name}.jpg" for name in [*VAL, *AUGMENTED]]
+
+
+def test_prepare_voc_takes_what_is_unpacked_already(mini) -> None:
+    mini.unpack(devkit(mini))
+    mini.unpack(augmented(mini), HOME)
+    report = prepare_voc(mini.root)
+    assert report.problems == ()
+    assert sorted(os.listdir(mini.root / OUT / "val")) == [f"{name}.png" for name in VAL]
+
+
+def test_prepare_voc_val_without_the_augmented_labels_takes_vocs_own(mini) -> None:
+    mini.pack("VOCtrainval_11-May-2012.tar", devkit(mini))
+    assert prepare_voc(mini.root, mini.downloads).problems == ()
+    assert mini.labels(f"{OUT}/voc21_val/{VAL[0]}.png")[0, 4] == 20
+    with pytest.raises(FileNotFoundError, match=r"no SegmentationClassAug\.zip .* download"):
+        prepare_voc(mini.root, mini.downloads, splits=["train"])
+
+
+def test_prepare_voc_names_the_missing_archive_and_its_owner(mini) -> None:
+    with pytest.raises(FileNotFoundError, match=r"VOCtrainval_11-May-2012\.tar .*host\.robots"):
+        prepare_voc(mini.root, mini.downloads)
+
+
+def test_prepare_voc_killed_goes_on_with_what_is_missing(mini, monkeypatch) -> None:
+    pack(mini)
+    child = os.fork()
+    if not child:
+        calls = []
+
+        def convert(table: np.ndarray, source: Path, target: Path) -> None:
+            calls.append(target)
+            if len(calls) == 2:
+                os.kill(os.getpid(), signal.SIGKILL)
+            original(table, source, target)
+
+        original = voc._convert
+        voc._convert = convert
+        prepare_voc(mini.root, mini.downloads, workers=1)
+        os._exit(0)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+    first = mini.root / OUT / "val" / f"{VAL[0]}.png"
+    assert os.listdir(first.parent) == [first.name]
+    before = first.stat().st_mtime_ns
+    report = prepare_voc(mini.root, mini.downloads)
+    assert (report.made, report.problems) == (3, ())
+    assert first.stat().st_mtime_ns == before
+    assert prepare_voc(mini.root, mini.downloads).made == 0
+
+
+def test_prepare_voc_skips_broken_labels_and_says_so(mini) -> None:
+    files = augmented(mini)
+    files[f"SegmentationClassAug/{VAL[0]}.png"] = mini.png([[21]])
+    files[f"SegmentationClassAug/{VAL[1]}.png"] = mini.png(LABELS)[:-20]
+    mini.pack("VOCtrainval_11-May-2012.tar", devkit(mini))
+    mini.pack("SegmentationClassAug.zip", files)
+    problems = " ".join(prepare_voc(mini.root, mini.downloads).problems)
+    assert "holds the id 21, which labels of this dataset do not have" in problems
+    assert f"{VAL[1]}.png' cannot be read" in problems
+    assert not (mini.root / OUT / "val").exists()
+
+
+def test_prepare_voc_keeps_results_until_overwrite(mini) -> None:
+    pack(mini)
+    mini.unpack({f"{OUT}/val/{VAL[0]}.png": b"mine"})
+    assert prepare_voc(mini.root, mini.downloads).problems == ()
+    assert (mini.root / OUT / "val" / f"{VAL[0]}.png").read_bytes() == b"mine"
+    assert prepare_voc(mini.root, mini.downloads, overwrite=True).problems == ()
+    assert mini.labels(f"{OUT}/val/{VAL[0]}.png")[0, 4] == 19
+
+
+def test_prepare_voc_refuses_unknown_splits(mini) -> None:
+    with pytest.raises(ValueError, match="give some of val, train"):
+        prepare_voc(mini.root, splits=["test"])
