@@ -1,13 +1,13 @@
 r"""Extract the CLIP of a training checkpoint to a small file, which open_clip reads too.
 
 Mask prompts are kept; open_clip then refuses the file, and MODEL.OVSEG.CLIP_WEIGHTS takes it. With
---release a whole released model becomes a checkpoint for MODEL.WEIGHTS instead; its model is that
-of a config under configs/paper/.
+--release a whole released model becomes a checkpoint of this project instead. MODEL.WEIGHTS takes
+the released file too; docs/weights.md says which file belongs where.
 
 Examples:
     python tools/convert_weights.py --model ShapesCLIP --weights output/clip/model_final.pth \
         --output shapes_clip.safetensors --note "configs/clip.yaml, seed 0"
-    python tools/convert_weights.py --release ovseg --weights ovseg_swinbase_vitL14_ft_mpt.pth \
+    python tools/convert_weights.py --release auto --weights ovseg_swinbase_vitL14_ft_mpt.pth \
         --output ovseg.pth
 """
 
@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-RELEASES = ("ovseg",)
+RELEASES = ("auto", "ovseg", "pixelclip", "maskformer", "maskclip_plus")
 DTYPES = ("float16", "bfloat16", "float32")
 
 
@@ -27,7 +27,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     kind = parser.add_mutually_exclusive_group(required=True)
     kind.add_argument("--model", help="name of open_clip, or a config file")
-    kind.add_argument("--release", choices=RELEASES, help="project of a whole released model")
+    kind.add_argument(
+        "--release", choices=RELEASES, help="project of a whole released model; auto recognises it"
+    )
     parser.add_argument("--weights", required=True, help="checkpoint or weight file")
     parser.add_argument("--output", required=True, help="the file to write, .safetensors or .pth")
     parser.add_argument("--dtype", choices=DTYPES, default="float16")
@@ -39,14 +41,18 @@ def convert_release(args: argparse.Namespace) -> None:
     """Rename a released model's weights; their types stay."""
     import torch
 
-    from ovseg_d2.checkpoints import convert_ovseg
+    from ovseg_d2.checkpoints import convert_release
     from ovseg_d2.files import write_atomically
     from ovseg_d2.weight_files import read_state_dict
 
-    renamed = convert_ovseg(read_state_dict(args.weights)).weights
+    name = None if args.release == "auto" else args.release
+    weights = read_state_dict(args.weights)
+    release, converted = convert_release(weights, args.weights, name)
     with write_atomically(Path(args.output)) as file:
-        torch.save({"model": renamed}, file)
-    print(f"{args.output}: {len(renamed)} tensors")
+        torch.save({"model": converted.weights, **release.training_entry()}, file)
+    print(f"{args.output}: {len(converted.weights)} tensors, of {len(weights)} in {release.title}")
+    for name, reason in converted.left_out.items():
+        print(f"left out: {name} ({reason})")
 
 
 def convert_clip(args: argparse.Namespace) -> None:

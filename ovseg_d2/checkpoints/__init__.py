@@ -1,21 +1,25 @@
 """Weights released by other projects: recognition, and conversion to the names of this project."""
 
+from .maskclip_plus import convert_maskclip_plus
 from .maskformer import convert_maskformer, convert_proposal_head
 from .ovseg import convert_ovseg
 from .pixelclip import convert_pixelclip, convert_pixelclip_decoder
-from .recognise import RELEASES, recognise
-from .release import Converted, Release
+from .recognise import RELEASES, convert_release, recognise
+from .release import TRAINING_ENTRY, Converted, Release
 from .swin import convert_swin
 
 __all__ = [
     "RELEASES",
+    "TRAINING_ENTRY",
     "Converted",
     "Release",
+    "convert_maskclip_plus",
     "convert_maskformer",
     "convert_ovseg",
     "convert_pixelclip",
     "convert_pixelclip_decoder",
     "convert_proposal_head",
+    "convert_release",
     "convert_swin",
     "recognise",
 ]

@@ -2,15 +2,26 @@
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor
 
-__all__ = ["OPENAI_MEAN", "OPENAI_STD", "Converted", "Part", "Release", "below"]
+__all__ = [
+    "OPENAI_MEAN",
+    "OPENAI_STD",
+    "TRAINING_ENTRY",
+    "Converted",
+    "Part",
+    "Release",
+    "below",
+]
 
 # Of RGB in [0, 1]; OpenAI's CLIP repository, clip/clip.py.
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
+
+# Beside "model" in a checkpoint: activation and pixel statistics of its CLIP.
+TRAINING_ENTRY = "clip_training"
 
 # A whole model (all except its CLIP), both halves of a CLIP, the image half alone, a backbone,
 # stored text embeddings.
@@ -56,6 +67,16 @@ class Release:
     quick_gelu: bool | None = None
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether the file holds a model for ``MODEL.WEIGHTS``, or the start of one."""
+        return self.convert is not None and not self.holds.isdisjoint(("model", "backbone"))
+
+    def training_entry(self) -> dict[str, dict[str, Any]]:
+        """Return the entry of a checkpoint about its CLIP's training; {} if nothing is known."""
+        facts = {"quick_gelu": self.quick_gelu, "mean": self.mean, "std": self.std}
+        return {TRAINING_ENTRY: facts} if self.quick_gelu is not None else {}
 
     def fits(self, names: Collection[str]) -> bool:
         """Whether names have all signs of the layout."""

@@ -5,11 +5,9 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from .release import Converted
+from .release import Converted, Release
 
-__all__ = ["INDEX", "convert_swin"]
-
-INDEX = "follows from the window size"
+__all__ = ["RELEASE", "convert_swin"]
 
 
 def convert_swin(weights: Mapping[str, Tensor]) -> Converted:
@@ -20,7 +18,7 @@ def convert_swin(weights: Mapping[str, Tensor]) -> Converted:
     renamed, left_out = {}, {}
     for name, value in weights.items():
         if name.endswith("relative_position_index"):
-            left_out[name] = INDEX
+            left_out[name] = "follows from the window size"
             continue
         key = re.sub(
             r"^layers\.(\d+)\.downsample", lambda m: f"stages.{int(m[1]) + 1}.downsample", name
@@ -28,3 +26,14 @@ def convert_swin(weights: Mapping[str, Tensor]) -> Converted:
         key = re.sub(r"^layers\.", "stages.", key)
         renamed[re.sub(r"^norm(\d)", r"norms.\1", key)] = value
     return Converted(renamed, left_out)
+
+
+# The classifiers of Swin's own repository, and of MaskFormer's tool that repacks them.
+RELEASE = Release(
+    name="swin",
+    title="a Swin Transformer trained on ImageNet",
+    signs=("layers.0.blocks.0.attn.relative_position_bias_table", "norm.weight"),
+    holds=frozenset({"backbone"}),
+    place="MODEL.TIMM.PRETRAINED",
+    convert=None,
+)

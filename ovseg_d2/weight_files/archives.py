@@ -20,19 +20,24 @@ __all__ = ["read_archive"]
 _MOST_CODE = 2**24  # bytes of one source file
 
 
-def read_archive(path: Path) -> Any:
+def read_archive(path: Path, *, values: bool = True) -> Any:
     """Read the saved object of an archive, or the state dict of a TorchScript module.
+
+    Args:
+        path: the file.
+        values: False leaves the values of tensors unread: they are on the meta device.
 
     Raises:
         UnreadableError: the file is not an archive of PyTorch, or damaged.
     """
     with zipfile.ZipFile(path) as archive:
-        return _Archive(archive, os.path.getsize(path)).read()
+        return _Archive(archive, os.path.getsize(path), values).read()
 
 
 class _Archive:
-    def __init__(self, archive: zipfile.ZipFile, size: int) -> None:
+    def __init__(self, archive: zipfile.ZipFile, size: int, values: bool) -> None:
         self._zip = archive
+        self._values = values
         self._entries = {info.filename: info for info in archive.infolist()}
         pickles = [name for name in self._entries if name.split("/")[1:] == ["data.pkl"]]
         if len(pickles) != 1:
@@ -80,6 +85,8 @@ class _Archive:
                 f"its part {'data/' + key[:100]!r} has {info.file_size if info else 'no'} "
                 f"bytes instead of {storage_id.num_bytes}"
             )
+        if not self._values:
+            return Storage(torch.empty(storage_id.numel, dtype=storage_id.dtype, device="meta"))
         if key not in self._storages:
             data = self._bytes(info)
             # An empty buffer cannot be viewed.

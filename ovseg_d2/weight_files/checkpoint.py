@@ -12,8 +12,12 @@ __all__ = ["read_checkpoint", "read_last_checkpoint"]
 _LONGEST_NAME = 4096  # bytes
 
 
-def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
+def read_checkpoint(path: str | os.PathLike[str], *, values: bool = True) -> dict[str, Any]:
     """Read a checkpoint, with its weights under any of the entries of `find_weights`.
+
+    Args:
+        path: the file.
+        values: False leaves the values of tensors unread, see `read_weight_file`.
 
     Returns:
         The entries of the file, with the state dict under "model".
@@ -22,7 +26,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         FileNotFoundError: the file does not exist.
         WeightFileError: it holds no usable weights.
     """
-    weights, others = find_weights(read_weight_file(path), path)
+    weights, others = find_weights(read_weight_file(path, values=values), path)
     return {**others, "model": weights}
 
 

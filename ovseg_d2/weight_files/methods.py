@@ -11,6 +11,13 @@ _SIGNS = (
         ("clip_adapter.clip_model.", "sem_seg_head.predictor."),
     ),
     ("a training of OVSeg", ("system.head.", "prompted.tower.")),
+    ("SAN", ("side_adapter_network.", "clip_visual_extractor.")),
+    (
+        "CAT-Seg",
+        ("sem_seg_head.predictor.clip_model.", "sem_seg_head.predictor.transformer.layers."),
+    ),
+    ("PixelCLIP's release", ("sem_seg_head.predictor.clip_model.", "teacher_encoder.")),
+    ("MaskCLIP+'s release", ("decode_head.decode_module.", "decode_head.text_embeddings")),
     ("a MaskFormer", ("sem_seg_head.predictor.", "sem_seg_head.pixel_decoder.")),
     ("SAM", ("image_encoder.pos_embed", "mask_decoder.")),
     ("CLIP in the format of Hugging Face", ("text_model.", "vision_model.")),

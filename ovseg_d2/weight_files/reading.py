@@ -12,8 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from safetensors import SafetensorError
+import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
+from torch import Tensor
 
 from .archives import read_archive
 from .errors import DOWNLOAD_AGAIN, TRUST, UnreadableError, WeightFileError
@@ -50,7 +52,7 @@ def check_plain_pickle(path: str | os.PathLike[str]) -> None:
             )
 
 
-def read_weight_file(path: str | os.PathLike[str]) -> Any:
+def read_weight_file(path: str | os.PathLike[str], *, values: bool = True) -> Any:
     """Read the content of a weight file; nothing in it is executed.
 
     The format is identified by the content: safetensors, archives and old files of `torch.save`,
@@ -60,6 +62,8 @@ def read_weight_file(path: str | os.PathLike[str]) -> Any:
 
     Args:
         path: the file.
+        values: False leaves the values in archives and safetensors unread, which is fast: the
+            tensors are on the meta device.
 
     Raises:
         FileNotFoundError: the file does not exist.
@@ -76,7 +80,7 @@ def read_weight_file(path: str | os.PathLike[str]) -> Any:
             str(path), f"the system says {error.strerror!r}", "check its permissions"
         ) from error
     with _sentences(path):
-        return _read(path, head)
+        return _read(path, head, values)
 
 
 @contextmanager
@@ -96,15 +100,21 @@ def _with_pickle(path: Path, read: Callable[[mmap.mmap], _Result]) -> _Result:
         return read(data)
 
 
-def _read(path: Path, head: bytes) -> Any:
+def _read(path: Path, head: bytes, values: bool) -> Any:
     if head.startswith(b"PK\x03\x04"):
-        return read_archive(path)
+        return read_archive(path, values=values)
     if _is_safetensors(head) or (path.suffix == ".safetensors" and head[8:9] == b"{"):
-        return load_file(path)
+        return load_file(path) if values else _safetensors_layout(path)
     # Protocols from 2 on begin with 0x80; older ones are texts.
     if head.startswith(b"\x80") or (path.suffix == ".pkl" and head[:1] in b"(}]c" and head):
         return _with_pickle(path, read_pickle)
     raise UnreadableError(*identify(head))
+
+
+def _safetensors_layout(path: Path) -> dict[str, Tensor]:
+    with safe_open(path, "pt") as file:
+        shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+    return {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
 
 
 def _is_safetensors(head: bytes) -> bool:

@@ -29,14 +29,16 @@ _AROUND_NETWORK = (_PARALLEL, "model.", "backbone.", "encoder.", "clip.")
 _SAVE_STATE = "save only the state_dict() of the model"
 
 
-def read_state_dict(path: str | os.PathLike[str], *, ema_first: bool = False) -> dict[str, Any]:
-    """Read the state dict in a file, see `find_weights`.
+def read_state_dict(
+    path: str | os.PathLike[str], *, ema_first: bool = False, values: bool = True
+) -> dict[str, Any]:
+    """Read the state dict in a file, see `find_weights`, and `read_weight_file` for ``values``.
 
     Raises:
         FileNotFoundError: the file does not exist.
         WeightFileError: it holds no usable weights.
     """
-    return find_weights(read_weight_file(path), path, ema_first=ema_first)[0]
+    return find_weights(read_weight_file(path, values=values), path, ema_first=ema_first)[0]
 
 
 def find_weights(
@@ -123,13 +125,13 @@ def first_not_finite(state: Mapping[str, Any]) -> str | None:
     """Return the name of the first tensor or array with NaN or infinity; None if all are finite.
 
     Args:
-        state: names and weights; values of other types are ignored.
+        state: names and weights; values of other types, or on the meta device, are ignored.
     """
     for name, value in state.items():
         tensor = torch.from_numpy(value) if isinstance(value, np.ndarray) else value
-        if not isinstance(tensor, Tensor) or not (
-            tensor.is_floating_point() or tensor.is_complex()
-        ):
+        if not isinstance(tensor, Tensor) or tensor.is_meta:
+            continue
+        if not (tensor.is_floating_point() or tensor.is_complex()):
             continue
         if tensor.itemsize == 1:
             tensor = tensor.float()  # 8-bit dtypes have few operations

@@ -73,6 +73,61 @@ def test_release_converts_a_whole_model(run_tool, tmp_path, capsys):
     torch.save({"model": weights}, tmp_path / "released.pth")
     out = tmp_path / "converted.pth"
     run_tool("--release", "ovseg", "--weights", tmp_path / "released.pth", "--output", out)
-    assert f"{out}: 2 tensors" in capsys.readouterr().out
-    found = torch.load(out, weights_only=True)["model"]
-    assert set(found) == {"system.no_object_embed", "prompted.tower.model.logit_scale"}
+    assert capsys.readouterr().out.splitlines() == [
+        f"{out}: 2 tensors, of 3 in a release of OVSeg",
+        "left out: criterion.empty_weight (a constant of the losses)",
+    ]
+    found = torch.load(out, weights_only=True)
+    assert set(found["model"]) == {"system.no_object_embed", "prompted.tower.model.logit_scale"}
+    assert found["clip_training"]["quick_gelu"] is True
+
+
+@pytest.mark.parametrize(
+    ("names", "release"),
+    [
+        (["head.conv0.bias", "teacher_encoder.visual.proj"], "a release of PixelCLIP"),
+        (["backbone.stem.0.weight"], "a release of MaskCLIP+"),
+        (["backbone.res2.0.conv1.weight"], "a release of MaskFormer"),
+    ],
+)
+def test_release_auto_recognises_the_project(run_tool, tmp_path, capsys, names, release):
+    signs = {
+        "a release of PixelCLIP": ["sem_seg_head.predictor.clip_model.visual.conv1.weight"],
+        "a release of MaskCLIP+": [
+            *("decode_head.decode_module.aspp_modules.0.bn.bias", "decode_head.text_embeddings"),
+        ],
+        "a release of MaskFormer": [
+            *(
+                "sem_seg_head.predictor.class_embed.bias",
+                "sem_seg_head.predictor.query_embed.weight",
+            ),
+        ],
+    }
+    weights = {name: torch.ones(1) for name in [*names, *signs[release]]}
+    torch.save({"meta": {"CLASSES": ("a",)}, "state_dict": weights}, tmp_path / "a.pth")
+    run_tool("--release", "auto", "--weights", tmp_path / "a.pth", "--output", tmp_path / "b.pth")
+    assert release in capsys.readouterr().out
+    found = torch.load(tmp_path / "b.pth", weights_only=True)["model"]
+    assert all(name.startswith("system.") for name in found)
+
+
+@pytest.mark.parametrize(
+    ("names", "problem"),
+    [
+        (
+            ["side_adapter_network.a", "clip_visual_extractor.b"],
+            "holds weights of SAN by their nam",
+        ),
+        (["a"], "of an unknown method by their names; --release converts those of maskclip_plus, "),
+        (
+            ["layers.0.blocks.0.attn.relative_position_bias_table", "norm.weight"],
+            "holds a Swin Transformer trained on ImageNet; it belongs in MODEL.TIMM.PRETRAINED",
+        ),
+    ],
+)
+def test_release_auto_refuses_other_files(run_tool, tmp_path, names, problem):
+    torch.save({name: torch.ones(1) for name in names}, tmp_path / "a.pth")
+    with pytest.raises(SystemExit) as ended:
+        run_tool("--release", "auto", "--weights", tmp_path / "a.pth", "--output", tmp_path / "b")
+    assert problem in str(ended.value.code)
+    assert not (tmp_path / "b").exists()
