@@ -11,12 +11,14 @@ from .devices import check_device, resolve_device
 from .find import find_config
 from .loading import check_config, load_config
 from .mask_options import mask_options
+from .per_dataset import dataset_config
 
 __all__ = [
     "KEYS",
     "add_ovseg_config",
     "check_config",
     "check_device",
+    "dataset_config",
     "find_config",
     "load_config",
     "mask_options",

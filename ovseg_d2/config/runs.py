@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from ..d2.config import CfgNode
 from .keys import Key, below
-from .values import Values, flag, list_of, name, number, one_of, share, whole
+from .values import Values, flag, list_of, name, number, one_of, sections, share, whole
 
 __all__ = ["RUN_KEYS"]
 
@@ -78,6 +79,13 @@ _TEST = below(
         ),
         "MAX_IMAGES": Key(
             0, whole(0), "images of each dataset that evaluations use, the first ones; 0 is all"
+        ),
+        # See config.per_dataset.
+        "DATASETS": Key(
+            CfgNode(new_allowed=True),
+            sections(),
+            "for each test dataset, by its name, keys with another value than outside, such as "
+            "TEST.DATASETS.ovseg_voc20_val.MODEL.OVSEG.LAMBDA",
         ),
     },
 )

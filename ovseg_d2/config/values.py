@@ -16,6 +16,7 @@ __all__ = [
     "number",
     "one_of",
     "ordered",
+    "sections",
     "share",
     "size",
     "span",
@@ -142,6 +143,14 @@ def list_of(item: Values, length: int | None = None, *, least: int = 0) -> Value
 def empty() -> Values:
     """The empty list, or tuple."""
     return Values("[]", lambda value: isinstance(value, list | tuple) and not value)
+
+
+def sections() -> Values:
+    """Sections of keys by their names."""
+    return Values(
+        "sections of keys",
+        lambda value: isinstance(value, dict) and all(isinstance(v, dict) for v in value.values()),
+    )
 
 
 def ordered(values: Values) -> Values:

@@ -1,6 +1,6 @@
 """Loaders for training (endless, resumable) and for tests."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
@@ -19,6 +19,7 @@ __all__ = [
     "LEFT_OUT",
     "TrainLoader",
     "build_test_loader",
+    "check_dataset_names",
     "build_train_loader",
     "load_dataset_dicts",
 ]
@@ -104,6 +105,22 @@ class TrainLoader:
         return LabelWatch(len(self._dataset)).watch(batches)
 
 
+def check_dataset_names(names: Iterable[str]) -> None:
+    """Refuse names of datasets that are not registered.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    known = DatasetCatalog.list()
+    for name in names:
+        if name not in known:
+            ours = [name for name in known if name.startswith("ovseg_")]
+            raise ValueError(
+                f"dataset {name!r} is not registered; the plugin's are {', '.join(ours)}, and "
+                "DatasetCatalog.register adds your own"
+            )
+
+
 def load_dataset_dicts(names: Sequence[str]) -> list[dict[str, Any]]:
     """Concatenate the dicts of several datasets, with ``dataset_name`` added.
 
@@ -119,14 +136,9 @@ def load_dataset_dicts(names: Sequence[str]) -> list[dict[str, Any]]:
     for name in names:
         if is_pair_file(name):
             entries = pair_dicts(name)
-        elif name in DatasetCatalog.list():
-            entries = DatasetCatalog.get(name)
         else:
-            ours = [known for known in DatasetCatalog.list() if known.startswith("ovseg_")]
-            raise ValueError(
-                f"dataset {name!r} is not registered; the plugin's are {', '.join(ours)}, and "
-                "DatasetCatalog.register adds your own"
-            )
+            check_dataset_names([name])
+            entries = DatasetCatalog.get(name)
         if not entries:
             raise ValueError(f"dataset {name!r} is empty; check the folder it is read from")
         dicts += [{**entry, "dataset_name": name} for entry in entries]

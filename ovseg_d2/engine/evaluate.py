@@ -13,12 +13,13 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
+from ..config import dataset_config
 from ..d2.config import CfgNode
 from ..d2.data import MetadataCatalog
 from ..d2.evaluation import DatasetEvaluator, inference_on_dataset
 from ..d2.utils import comm
 from ..data.labels import LabelReader
-from ..data.loaders import build_test_loader
+from ..data.loaders import build_test_loader, check_dataset_names
 from ..data.readers import read_category, read_labels
 from ..evaluation import (
     CLASSES_FILE,
@@ -29,7 +30,7 @@ from ..evaluation import (
     RetrievalEvaluator,
     write_results,
 )
-from ..plugin import OVSeg
+from ..plugin import OpenVocabularyModel, OVSeg
 from ..vocab import read_class_names
 from .ceilings import with_ceiling
 from .embedders import EMBEDDERS, with_embedder
@@ -105,6 +106,9 @@ def evaluate(
 
     Images that do not fit into memory are left out, counted and named in the log.
 
+    A dataset with keys in ``TEST.DATASETS`` has its own config, which its loader, its evaluator and
+    the options of inference are built from, on the model's weights.
+
     Args:
         cfg: reads ``DATASETS.TEST``, ``OUTPUT_DIR`` and ``TEST``.
         model: takes batched input dicts.
@@ -117,8 +121,8 @@ def evaluate(
         alone, as in detectron2's ``DefaultTrainer.test``.
 
     Raises:
-        ValueError: no test dataset, not one evaluator for each, or a ceiling or lambdas that do
-            not fit the model.
+        ValueError: no test dataset, not one evaluator for each, a ceiling or lambdas that do not
+            fit the model, or an unknown dataset in ``TEST.DATASETS``.
     """
     names = list(cfg.DATASETS.TEST)
     if not names:
@@ -127,21 +131,23 @@ def evaluate(
         evaluators = [evaluators]
     if evaluators is not None and len(evaluators) != len(names):
         raise ValueError(f"{len(evaluators)} evaluators for {len(names)} datasets; give one each")
+    check_dataset_names(cfg.TEST.DATASETS)
     _share_statistics(model)
-    lams = list(cfg.TEST.LAMBDAS)
     results: OrderedDict[str, Any] = OrderedDict()
     for number, name in enumerate(names):
-        loader = build_loader(cfg, name)
-        evaluator = evaluators[number] if evaluators else build_evaluator(cfg, name)
-        if lams and _evaluator_type(name) not in EMBEDDERS:
-            others = {lam: build_evaluator(cfg, name) for lam in lams}
+        own = dataset_config(cfg, name)
+        own_model = _with_options(model, cfg, own, name)
+        loader = build_loader(own, name)
+        evaluator = evaluators[number] if evaluators else build_evaluator(own, name)
+        if own.TEST.LAMBDAS and _evaluator_type(name) not in EMBEDDERS:
+            others = {lam: build_evaluator(own, name) for lam in own.TEST.LAMBDAS}
             evaluator = SweepEvaluator(evaluator, others)
-        measured = LeavingOut(_measured(cfg, name, model))
+        measured = LeavingOut(_measured(own, name, own_model))
         tasks = inference_on_dataset(measured, loader, LeavingOutEvaluator(evaluator))
         if not comm.is_main_process():
             continue
         results[name] = tasks
-        _report(cfg, name, model, tasks)
+        _report(own, name, own_model, tasks)
         for caution in evaluator.cautions if isinstance(evaluator, _CAUTIOUS) else ():
             _logger.warning("%s", caution)
         flat = {k: v for numbers in tasks.values() for k, v in main_numbers(numbers).items()}
@@ -167,6 +173,23 @@ def _share_statistics(model: nn.Module) -> None:
 
 def _evaluator_type(dataset_name: str) -> str:
     return MetadataCatalog.get(dataset_name).get("evaluator_type") or "sem_seg"
+
+
+def _with_options(model: nn.Module, cfg: CfgNode, own: CfgNode, dataset_name: str) -> nn.Module:
+    """The model with the options of a dataset's own config; the model itself if they are the same.
+
+    Raises:
+        ValueError: other options for a model that is not of the plugin.
+    """
+    if own.MODEL == cfg.MODEL:
+        return model
+    model = model.module if isinstance(model, DistributedDataParallel) else model
+    if not isinstance(model, OpenVocabularyModel):
+        raise ValueError(
+            f"TEST.DATASETS.{dataset_name} has keys of MODEL, and a {type(model).__name__} has no "
+            "with_options; leave them out, or derive it from OpenVocabularyModel"
+        )
+    return model.with_options(own)
 
 
 def _measured(cfg: CfgNode, dataset_name: str, model: nn.Module) -> nn.Module:

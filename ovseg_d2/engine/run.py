@@ -13,7 +13,7 @@ from ..d2.config import CfgNode
 from ..d2.engine import default_setup
 from ..d2.evaluation import verify_results
 from ..d2.utils import comm
-from ..data.loaders import load_dataset_dicts
+from ..data.loaders import check_dataset_names, load_dataset_dicts
 from ..evaluation import numbers_of, read_results, write_results
 from ..files import check_output_dir, write_atomically
 from .evaluate import evaluate
@@ -57,6 +57,7 @@ def check_job(cfg: CfgNode, args: argparse.Namespace) -> None:
         load_dataset_dicts(cfg.DATASETS.TRAIN)
     for name in cfg.DATASETS.TEST:
         load_dataset_dicts([name])
+    check_dataset_names(cfg.TEST.DATASETS)
     check_output_dir(cfg.OUTPUT_DIR)
 
 

@@ -113,6 +113,15 @@ class InputReader:
         """
         self._set_vocabulary = None if classes is None else read_words(classes)
 
+    def with_options(self, cfg: CfgNode) -> "InputReader":
+        """Return a reader by the keys of another config, on the same tower.
+
+        It has the vocabulary of :meth:`set_vocabulary`. Errors are those of :func:`build_inputs`.
+        """
+        reader = _build_reader(cfg, self.text_bank.tower)
+        reader._set_vocabulary = self._set_vocabulary
+        return reader
+
     def vocabulary_of(self, batched_input: dict[str, Any]) -> Vocabulary:
         """Return the vocabulary that an input is segmented with.
 
@@ -182,6 +191,10 @@ def build_inputs(cfg: CfgNode, tower: CLIPTower) -> InputReader:
         WeightFileError: ``MODEL.WEIGHTS`` hold code, see `check_pickled_weights`.
     """
     check_pickled_weights(cfg)
+    return _build_reader(cfg, tower)
+
+
+def _build_reader(cfg: CfgNode, tower: CLIPTower) -> InputReader:
     return InputReader(
         build_text_bank(cfg, tower),
         vocabulary=config_vocabulary(cfg),

@@ -74,6 +74,14 @@ class MaskCLIP(PixelScoringModel):
         system = MaskCLIPSystem(tower, **maskclip_options(cfg, tower))
         return {"system": system, "maskclip": system, "inputs": build_inputs(cfg, tower)}
 
+    def _set_options(self, cfg: CfgNode) -> None:
+        self._maskclip = (self._build_maskclip(cfg),)
+
+    def _build_maskclip(self, cfg: CfgNode) -> MaskCLIPSystem:
+        """Build the MaskCLIP of a config on the tower of this one."""
+        tower = self.maskclip.tower
+        return MaskCLIPSystem(tower, **maskclip_options(cfg, tower))
+
     @property
     def maskclip(self) -> MaskCLIPSystem:
         """The MaskCLIP that scores patches and pixels, on the current weights."""

@@ -1,5 +1,6 @@
 """Base classes of the meta-architectures: a vocabulary per input, scores of every pixel."""
 
+import copy
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..clip import image_advice
+from ..d2.config import CfgNode
 from ..image_errors import memory_for
 from ..systems import PixelScorer
 from ..text import ClassTexts, TextBank
@@ -50,6 +52,25 @@ class OpenVocabularyModel(nn.Module):
     def needs_weights(self) -> bool:
         """Whether predictions are noise until a checkpoint is loaded."""
         return False
+
+    def with_options(self, cfg: CfgNode) -> "OpenVocabularyModel":
+        """Return a model on the same weights, with the options of another config for inference.
+
+        Args:
+            cfg: differs from the model's own config in keys that ``TEST.DATASETS`` takes alone, see
+                :mod:`ovseg_d2.config.per_dataset`.
+
+        Raises:
+            ValueError: a value that a part refuses.
+            FileNotFoundError: a word list that does not exist.
+        """
+        model = copy.copy(self)
+        model.inputs = self.inputs.with_options(cfg)
+        model._set_options(cfg)
+        return model
+
+    def _set_options(self, cfg: CfgNode) -> None:
+        """Replace what reads options of inference beside the inputs' reader; by default nothing."""
 
     def train(self, mode: bool = True) -> nn.Module:
         """Set the mode; a model that was in training mode once may predict."""

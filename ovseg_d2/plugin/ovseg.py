@@ -25,6 +25,7 @@ from ..systems import (
     with_others,
 )
 from ..systems import OVSeg as OVSegSystem
+from ..systems import OVSegMaskFormer as OVSegMaskFormerSystem
 from ..text import ClassTexts
 from ..vocab import Vocabulary
 from .clip_parts import build_tower
@@ -71,11 +72,7 @@ class OVSeg(OVSegMaskFormer):
         # In a tuple, because its weights are registered under this module already.
         self._ovseg = (ovseg,)
         self._seen_words = None if seen is None else _words_of(seen)
-        if ovseg.unseen_lam is not None and seen is None:
-            raise ValueError(
-                f"MODEL.OVSEG.UNSEEN_LAMBDA is {ovseg.unseen_lam}, and nothing says which classes "
-                "are seen; name the dataset of the training in DATASETS.TRAIN, or set it to -1.0"
-            )
+        self._check_seen()
         if keep_clip:
             self.register_load_state_dict_pre_hook(_keep_clip)
 
@@ -100,23 +97,9 @@ class OVSeg(OVSegMaskFormer):
             maskformer = build_maskformer(cfg, tower.embed_dim)
         else:
             source = build_mask_source(options.PROPOSALS, **mask_options(cfg, options.PROPOSALS))
-        crop = CropOptions(
-            threshold=options.CROP.THRESHOLD,
-            expand_ratio=options.CROP.EXPAND_RATIO,
-            fill=options.CROP.FILL,
-            matting=options.CROP.MATTING,
-        )
-        ovseg = OVSegSystem(
-            None if maskformer is None else MaskFormerProposals(maskformer),
-            OVSegClassifier(prompted, crop=crop, batch_size=options.CROP.BATCH_SIZE),
-            lam=options.LAMBDA,
-            unseen_lam=None if options.UNSEEN_LAMBDA < 0 else options.UNSEEN_LAMBDA,
-            demo=options.DEMO,
-            official=options.OFFICIAL,
-        )
         return {
             "system": maskformer,
-            "ovseg": ovseg,
+            "ovseg": _build_system(cfg, maskformer, prompted),
             "source": source,
             "prompted": prompted,
             "seen": _seen_vocabulary(cfg),
@@ -124,6 +107,18 @@ class OVSeg(OVSegMaskFormer):
             **training_options(cfg),
             "inputs": inputs,
         }
+
+    def _set_options(self, cfg: CfgNode) -> None:
+        self._ovseg = (_build_system(cfg, self.system, self.prompted),)
+        self._check_seen()
+
+    def _check_seen(self) -> None:
+        if self.ovseg.unseen_lam is not None and self._seen_words is None:
+            raise ValueError(
+                f"MODEL.OVSEG.UNSEEN_LAMBDA is {self.ovseg.unseen_lam}, and nothing says which "
+                "classes are seen; name the dataset of the training in DATASETS.TRAIN, or set it "
+                "to -1.0"
+            )
 
     @property
     def ovseg(self) -> OVSegSystem:
@@ -193,6 +188,27 @@ class OVSeg(OVSegMaskFormer):
                 for words in vocabulary.synonyms
             ]
         )
+
+
+def _build_system(
+    cfg: CfgNode, maskformer: OVSegMaskFormerSystem | None, prompted: MaskPromptedTower
+) -> OVSegSystem:
+    """Build the plain system that ``MODEL.OVSEG`` describes, on its networks."""
+    options = cfg.MODEL.OVSEG
+    crop = CropOptions(
+        threshold=options.CROP.THRESHOLD,
+        expand_ratio=options.CROP.EXPAND_RATIO,
+        fill=options.CROP.FILL,
+        matting=options.CROP.MATTING,
+    )
+    return OVSegSystem(
+        None if maskformer is None else MaskFormerProposals(maskformer),
+        OVSegClassifier(prompted, crop=crop, batch_size=options.CROP.BATCH_SIZE),
+        lam=options.LAMBDA,
+        unseen_lam=None if options.UNSEEN_LAMBDA < 0 else options.UNSEEN_LAMBDA,
+        demo=options.DEMO,
+        official=options.OFFICIAL,
+    )
 
 
 def _propose(source: MaskSource, image: Tensor, batched_input: dict[str, Any]) -> MaskProposals:

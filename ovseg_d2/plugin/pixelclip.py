@@ -197,13 +197,12 @@ class PixelCLIP(MaskCLIP):
         shape = ShapeSpec(channels=tower.embed_dim, stride=tower.patch_size[0])
         kind = head_type(cfg, OVSegPixelCLIPClusterHead, _REMEDY)
         head = kind(cfg, {_FEATURES: shape}, tower=tower)
-        maskclip = maskclip_options(cfg, tower)
-        del maskclip["official"]  # the system's own reaches its inference
+        inference = _inference_options(cfg, tower)
         system = PixelCLIPSystem(
             tower,
             clusters=head.clusters,
             decoder=head.decoder,
-            last_block=maskclip["last_block"],
+            last_block=inference["last_block"],
             momentum=options.MOMENTUM,
             epsilon=options.EPSILON,
             num_iters=options.SINKHORN_ITERS,
@@ -214,10 +213,13 @@ class PixelCLIP(MaskCLIP):
         )
         return {
             "system": system,
-            "maskclip": system.inference(**maskclip),
+            "maskclip": system.inference(**inference),
             "inputs": build_inputs(cfg, tower),
             "vis_period": cfg.VIS_PERIOD,
         }
+
+    def _build_maskclip(self, cfg: CfgNode) -> MaskCLIPSystem:
+        return self.system.inference(**_inference_options(cfg, self.system.tower))
 
     def forward(
         self, batched_inputs: list[dict[str, Any]]
@@ -312,3 +314,9 @@ class PixelCLIP(MaskCLIP):
         pixels = images[number].round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
         drawing = draw_clusters(np.ascontiguousarray(pixels), targets[0], logits[0], names)
         return np.asarray(drawing).transpose(2, 0, 1)
+
+
+def _inference_options(cfg: CfgNode, tower: CLIPTower) -> dict[str, Any]:
+    options = maskclip_options(cfg, tower)
+    del options["official"]  # the system's own reaches its inference
+    return options
