@@ -24,7 +24,7 @@ class OwnerFile:
     Args:
         file: its name.
         command: the command that reads it, without ``prepare_``.
-        holds: "images" or "labels".
+        holds: "images", "labels" or "splits", lists of images.
         datasets: registered names that need it.
         title: of the owner's page.
         page: the owner's page.

@@ -12,7 +12,7 @@ from .label_files import NO_CLASS, map_ids, write_labels
 from .owners import benchmark
 from .preparation import Preparation, PreparationReport, check_splits, read_names, stems_in
 
-__all__ = ["prepare_voc", "unpack_voc_lists"]
+__all__ = ["prepare_voc", "unpack_voc_lists", "voc_table"]
 
 _ARCHIVE, _LABELS = "VOCtrainval_11-May-2012.tar", "SegmentationClassAug.zip"
 _HOME, _AUGMENTED = "VOCdevkit/VOC2012", "SegmentationClassAug"
@@ -60,17 +60,18 @@ def prepare_voc(
     else:
         folder = f"{_HOME}/SegmentationClass"
         source = job.unpack(_ARCHIVE, folder, folder, ".png", names=val)
-    tables = {f"ovseg_voc20_{split}": _voc20_table() for split in splits}
+    datasets = {f"ovseg_voc20_{split}": split for split in splits}
     if "val" in splits:
-        tables["ovseg_voc21_val"] = _voc21_table()
+        datasets["ovseg_voc21_val"] = "val"
     images = f"{_HOME}/JPEGImages"
     for split in splits:
         job.unpack(_ARCHIVE, images, images, ".jpg", names=names[split])
-    for dataset, table in tables.items():
+    for dataset, split in datasets.items():
+        table = voc_table(_NUM_CLASSES, background="voc21" in dataset)
         target = job.root / benchmark(dataset).label_folder
         tasks = [
             (source / f"{name}.png", target / f"{name}.png")
-            for name in names["train" if dataset.endswith("train") else "val"]
+            for name in names[split]
             if (source / f"{name}.png").is_file()
         ]
         job.convert(partial(_convert, table), tasks, dataset)
@@ -89,17 +90,16 @@ def unpack_voc_lists(job: Preparation, archive: str, home: str) -> None:
     job.unpack(archive, lists, lists, "_trainval.txt", count=_NUM_CLASSES, required=False)
 
 
-def _voc21_table() -> np.ndarray:
+def voc_table(num_classes: int, *, background: bool) -> np.ndarray:
+    """New ids of labels where 0 is the background and 255 is ignored.
+
+    Args:
+        num_classes: without the background.
+        background: whether the background is class 0; else it is ignored, and k becomes k - 1.
+    """
     table = np.full(256, NO_CLASS)
-    table[: _NUM_CLASSES + 1] = np.arange(_NUM_CLASSES + 1)
-    table[_IGNORED] = _IGNORED
-    return table
-
-
-def _voc20_table() -> np.ndarray:
-    table = _voc21_table()
-    table[1 : _NUM_CLASSES + 1] -= 1
-    table[0] = _IGNORED
+    table[: num_classes + 1] = np.arange(num_classes + 1) - (not background)
+    table[[0, _IGNORED]] = 0 if background else _IGNORED, _IGNORED
     return table
 
 

@@ -64,6 +64,7 @@ def test_benchmark_names_and_class_counts() -> None:
         "ovseg_coco_object_val": 81,
         "ovseg_coco_stuff171_train": 171,
         "ovseg_coco_stuff171_val": 171,
+        "ovseg_context459_train": 459,
         "ovseg_context459_val": 459,
         "ovseg_context59_train": 59,
         "ovseg_context59_val": 59,
@@ -101,7 +102,9 @@ def test_benchmark_is_listed_read_and_evaluated(name: str, root: Path) -> None:
 
 
 def test_ignore_labels() -> None:
-    wide = {"ovseg_ade847_train", "ovseg_ade847_val", "ovseg_context459_val"}
+    wide = {
+        f"ovseg_{name}_{split}" for name in ("ade847", "context459") for split in ("train", "val")
+    }
     for name in _NAMES:
         assert MetadataCatalog.get(name).ignore_label == (65535 if name in wide else 255)
         assert (
