@@ -37,7 +37,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         "vocab": (),
         "ops": (),
         "checkpoints": (),
-        "clip": ("ops",),
+        "clip": ("ops", "checkpoints"),
         "losses": ("ops",),
         "text": ("vocab", "ops", "clip"),
         "nets": ("ops", "losses"),

@@ -59,13 +59,19 @@ def convert_clip(args: argparse.Namespace) -> None:
     """Read a CLIP, check it against its model, and write it."""
     import torch
 
-    from ovseg_d2.clip import load_clip, read_mask_prompts, save_weights
+    from ovseg_d2.clip import load_clip, read_clip, save_weights
 
     weights, output = Path(args.weights), Path(args.output)
-    tower, prompts = load_clip(args.model, weights), read_mask_prompts(weights)
-    dtype = getattr(torch, args.dtype)
-    save_weights(tower.model, output, dtype=dtype, note=args.note, mask_prompts=prompts)
-    kept = "" if prompts is None else f", with mask prompts of depth {len(prompts)}"
+    tower, file = load_clip(args.model, weights), read_clip(weights)
+    save_weights(
+        tower.model,
+        output,
+        dtype=getattr(torch, args.dtype),
+        note=args.note,
+        mask_prompts=file.prompts,
+        training=file.training,
+    )
+    kept = "" if file.prompts is None else f", with mask prompts of depth {len(file.prompts)}"
     print(f"{args.output}: {output.stat().st_size / 2**20:.1f} MiB, {args.dtype}{kept}")
 
 

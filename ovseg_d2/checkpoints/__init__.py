@@ -1,5 +1,7 @@
 """Weights released by other projects: recognition, and conversion to the names of this project."""
 
+from .hugging_face import convert_hugging_face_clip, hugging_face_prefix
+from .maskclip import convert_maskclip, flatten_maskclip
 from .maskclip_plus import convert_maskclip_plus
 from .maskformer import convert_maskformer, convert_proposal_head
 from .ovseg import convert_ovseg
@@ -14,6 +16,8 @@ __all__ = [
     "Converted",
     "Release",
     "convert_maskclip_plus",
+    "convert_hugging_face_clip",
+    "convert_maskclip",
     "convert_maskformer",
     "convert_ovseg",
     "convert_pixelclip",
@@ -21,5 +25,7 @@ __all__ = [
     "convert_proposal_head",
     "convert_release",
     "convert_swin",
+    "flatten_maskclip",
+    "hugging_face_prefix",
     "recognise",
 ]

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from torch import Tensor
 
 from ..weight_files import describe_method
-from . import maskclip_plus, maskformer, ovseg, pixelclip, swin
+from . import maskclip, maskclip_plus, maskformer, ovseg, pixelclip, swin
 from .release import Converted, Release
 
 __all__ = ["RELEASES", "convert_release", "recognise"]
@@ -17,6 +17,7 @@ RELEASES: tuple[Release, ...] = (
     maskformer.RELEASE,
     maskclip_plus.RELEASE,
     swin.RELEASE,
+    *maskclip.RELEASES,
 )
 
 

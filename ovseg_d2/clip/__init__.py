@@ -5,6 +5,7 @@ from .attention_maps import attention_to_texts
 from .crops import fill_color, prepare_crops
 from .freezing import TrainPolicy, set_trainable
 from .last_block import LastBlock
+from .layouts import CLIPFile, read_clip
 from .load import load_clip
 from .mask_prompts import MaskPromptedTower, load_prompted_tower
 from .positions import resample_positions
@@ -18,13 +19,17 @@ from .token_feats import (
     word_tokens,
 )
 from .tower import CLIPTower
+from .training import Training, adopt_training
 from .weights import read_mask_prompts, save_weights
 
 __all__ = [
+    "CLIPFile",
     "CLIPTower",
     "LastBlock",
     "MaskPromptedTower",
     "TrainPolicy",
+    "Training",
+    "adopt_training",
     "attention_to_texts",
     "encode_image_tokens",
     "encode_stages",
@@ -36,6 +41,7 @@ __all__ = [
     "load_prompted_tower",
     "local_feature_advice",
     "prepare_crops",
+    "read_clip",
     "read_mask_prompts",
     "resample_positions",
     "save_weights",

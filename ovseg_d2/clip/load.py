@@ -1,10 +1,11 @@
 """Loading of a tower from a model name or config, and weights in many formats."""
 
 import copy
+import dataclasses
 import difflib
 import json
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -16,29 +17,23 @@ from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 from timm.models import is_model_in_modules
 from torch import nn
 
-from ..downloads import OPEN_CLIP_FILES, weights_in_folder
+from ..downloads import OPEN_CLIP_FILES, TIMM_FILES, weights_in_folder
+from .layouts import CLIPFile, read_clip
 from .published import find_published, find_tokenizer
 from .tower import CLIPTower
-from .weights import load_weights, read_weights
+from .training import Chosen, Training, set_quick_gelu
+from .weights import half_alone, load_file
 
+_logger = logging.getLogger(__name__)
 _PACKAGED = "ShapesCLIP"
 _WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
-
-
-@dataclass(frozen=True)
-class _Source:
-    """A weight file and how its weights were trained; None is unknown."""
-
-    path: Path | None = None
-    quick_gelu: bool | None = None
-    mean: Sequence[float] | None = None
-    std: Sequence[float] | None = None
 
 
 def load_clip(
     model: str,
     pretrained: str | Path | None = None,
     *,
+    image_weights: str | Path | None = None,
     quick_gelu: bool | Literal["text"] | None = None,
     patch_dropout: float | None = None,
     layer_norm_eps: float | None = None,
@@ -54,12 +49,15 @@ def load_clip(
             `{"model_cfg": ..., "preprocess_cfg": {"mean": ..., "std": ...}}`; or "ShapesCLIP",
             the small model of this package.
         pretrained: a tag of open_clip, such as "openai" (from open_clip's cache, or downloaded);
-            or a weight file, see `read_weights`; or a folder with one, such as a snapshot of the
+            or a weight file, see `read_clip`; or a folder with one, such as a snapshot of the
             Hugging Face hub; or "random". None is the packaged weights of "ShapesCLIP", and an
             error for other models.
+        image_weights: a weight file whose image half replaces that of ``pretrained``, such as an
+            image half alone. None keeps it.
         quick_gelu: the activation x * sigmoid(1.702 x) instead of GELU. None takes that of the
-            weights' training if known, by the tag or by OpenAI's format, else that of the config.
-            "text" uses it in the text tower only, as the release of [maskclip] does.
+            weights' training if known, by the tag, by the file's layout or by a config beside it,
+            else that of the model's config. "text" uses it in the text tower only, as the release
+            of [maskclip] does.
         patch_dropout: share in [0, 1) of the patches that training drops from each image
             ([flip] 2212.00794); dense features keep all. None takes the config's. ViTs only.
         layer_norm_eps: epsilon of the image tower's norms; None takes the config's. Other values
@@ -80,13 +78,10 @@ def load_clip(
     if model.replace("/", "-") in open_clip.list_models():  # OpenAI's spelling: "ViT-B/16"
         model = model.replace("/", "-")
     config, preprocess = _read_config(model)
-    source = _resolve_weights(model, pretrained)
-    weights, is_openai = (None, False) if source.path is None else read_weights(source.path)
-    wanted = None if quick_gelu is None else bool(quick_gelu)
-    for known in (wanted, source.quick_gelu, is_openai or None):
-        if known is not None:
-            config["quick_gelu"] = known
-            break
+    file = _resolve_weights(model, pretrained)
+    if file is not None and file.has_image != file.has_text:
+        raise half_alone(file)
+    image = read_clip(Path(image_weights)).image_half() if image_weights else None
     if patch_dropout is not None:
         if not 0 <= patch_dropout < 1:
             raise ValueError(f"patch_dropout={patch_dropout}; give a share from 0 to below 1.")
@@ -96,15 +91,24 @@ def load_clip(
         config["vision_cfg"]["norm_kwargs"] = {"eps": layer_norm_eps}
     _refuse_unsupported(config)
     tokenizer = _build_tokenizer(config["text_cfg"])  # may download: before the slow model
-    built = _build_model(config)
-    if quick_gelu == "text":
-        built.visual = _build_model({**config, "quick_gelu": False}).visual
-    mean = mean or source.mean or preprocess.get("mean") or open_clip.OPENAI_DATASET_MEAN
-    std = std or source.std or preprocess.get("std") or open_clip.OPENAI_DATASET_STD
-    tower = CLIPTower(built, tokenizer, mean, std)
-    tower.knows_shapes_only = model == _PACKAGED and pretrained is None
-    if weights is not None:
-        load_weights(built, weights, str(source.path))
+    tower = CLIPTower(
+        _build_model(config),
+        tokenizer,
+        mean or preprocess.get("mean") or open_clip.OPENAI_DATASET_MEAN,
+        std or preprocess.get("std") or open_clip.OPENAI_DATASET_STD,
+    )
+    tower.chosen = Chosen(quick_gelu, mean, std)
+    if quick_gelu is not None:
+        set_quick_gelu(tower.model, quick_gelu is True, text=False)
+        set_quick_gelu(tower.model, bool(quick_gelu), image=False)
+    tower.knows_shapes_only = model == _PACKAGED and pretrained is None and image is None
+    tower.has_random_weights = True
+    if file is not None:
+        load_file(tower, file, key="MODEL.CLIP.PRETRAINED")
+        if quick_gelu is None and file.training.quick_gelu is None:
+            _warn_of_unknown_activation(model, config, file)
+    if image is not None:
+        load_file(tower, image, key="MODEL.CLIP.IMAGE_WEIGHTS")
     return tower.eval().to(device)
 
 
@@ -149,10 +153,10 @@ def _named_config(model: str) -> tuple[dict[str, Any], dict[str, Any]]:
     return open_clip.get_model_config(model), preprocess
 
 
-def _resolve_weights(model: str, pretrained: str | Path | None) -> _Source:
-    """Find the weight file; that of a tag may be downloaded."""
+def _resolve_weights(model: str, pretrained: str | Path | None) -> CLIPFile | None:
+    """Find and read the weight file, which may be downloaded for a tag; None is random weights."""
     if pretrained == "random":
-        return _Source()
+        return None
     if pretrained is None:
         if model != _PACKAGED:
             tags = open_clip.list_pretrained_tags_by_model(model)
@@ -161,20 +165,17 @@ def _resolve_weights(model: str, pretrained: str | Path | None) -> _Source:
                 f"pretrained is empty, and {model!r} has no packaged weights; give {tag}a weight "
                 "file, or the word random (in a config: MODEL.CLIP.PRETRAINED)"
             )
-        return _packaged_weights()
+        return read_clip(_packaged_weights())
     cfg = open_clip.get_pretrained_cfg(model, str(pretrained))
     if cfg:
-        return _Source(
-            find_published(f"{pretrained!r} of {model!r}", cfg),
-            bool(cfg.get("quick_gelu", False)),
-            cfg["mean"],
-            cfg["std"],
-        )
+        file = read_clip(find_published(f"{pretrained!r} of {model!r}", cfg))
+        training = Training(bool(cfg.get("quick_gelu", False)), cfg["mean"], cfg["std"])
+        return dataclasses.replace(file, training=training)
     path = Path(pretrained)
     if path.is_dir():
-        return _folder_weights(path)
+        return read_clip(weights_in_folder(path, (*OPEN_CLIP_FILES, *TIMM_FILES)))
     if path.is_file() or isinstance(pretrained, Path) or pretrained.endswith(_WEIGHT_SUFFIXES):
-        return _Source(path)
+        return read_clip(path)
     tags = open_clip.list_pretrained_tags_by_model(model)
     raise ValueError(
         f"pretrained={pretrained!r} is neither a weight file, a folder with one nor a tag of "
@@ -182,32 +183,31 @@ def _resolve_weights(model: str, pretrained: str | Path | None) -> _Source:
     )
 
 
-def _folder_weights(folder: Path) -> _Source:
-    """The weight file of a folder, with the open_clip config beside it."""
-    path = weights_in_folder(folder, OPEN_CLIP_FILES)
-    config = path.with_name("open_clip_config.json")
-    if not config.is_file():
-        return _Source(path)
-    try:
-        content = json.loads(config.read_text(encoding="utf-8"))
-        model_cfg, pixels = content["model_cfg"], content.get("preprocess_cfg", {})
-        quick_gelu = bool(model_cfg.get("quick_gelu", False))
-        return _Source(path, quick_gelu, pixels.get("mean"), pixels.get("std"))
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise ValueError(
-            f"pretrained={str(folder)!r}: {config.name} is not a config of open_clip ({error}); "
-            "correct it, or give the weight file"
-        ) from error
+def _warn_of_unknown_activation(model: str, config: dict[str, Any], file: CLIPFile) -> None:
+    """Warn if a model name has weights of both activations, and the file does not tell its own."""
+    configs = [
+        open_clip.get_pretrained_cfg(model, tag)
+        for tag in open_clip.list_pretrained_tags_by_model(model)
+    ]
+    both = len({bool(cfg.get("quick_gelu", False)) for cfg in configs}) > 1
+    name = "QuickGELU" if config.get("quick_gelu") else "GELU"
+    if both or (file.layout and name == "GELU"):
+        _logger.warning(
+            "%s does not say whether it was trained with QuickGELU, and %s, that of %r, is used; "
+            "set MODEL.CLIP.QUICK_GELU%s",
+            *(str(file.path), name, model),
+            ", or copy its config.json beside it" if file.layout else "",
+        )
 
 
-def _packaged_weights() -> _Source:
+def _packaged_weights() -> Path:
     path = Path(str(_assets() / "shapes_clip.safetensors"))
     if not path.is_file():
         raise FileNotFoundError(
             f"the weights of {_PACKAGED} are not in this installation ({path}); train them with "
             "configs/clip.yaml, or set pretrained='random'."
         )
-    return _Source(path)
+    return path
 
 
 def _assets() -> Any:

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from ovseg_d2.ops import patch_masks
 
+from .layouts import read_clip
 from .tower import CLIPTower
 from .vit import vit_tokens
 from .vit_blocks import class_token_block, project, reads_class_token_alone, run_blocks
-from .weights import load_weights, read_mask_prompts, read_weights
+from .weights import load_file
 
 _INIT_STD = 0.02
 
@@ -116,9 +117,11 @@ def load_prompted_tower(tower: CLIPTower, path: Path) -> MaskPromptedTower:
     """Load a mask-adapted CLIP: a tower's weights and its mask prompts.
 
     Args:
-        tower: of the adapted model; all its weights are replaced, or none after an error.
+        tower: of the adapted model; its weights are replaced, or none after an error. Activation
+            and statistics become those of the file, if it tells them and the user has not set them.
         path: a training checkpoint of `MaskAdaptedCLIP`, its conversion by
-            tools/convert_weights.py, or a release of [ovseg]. The file may have no prompts.
+            tools/convert_weights.py, a release of [ovseg], or another file of `read_clip`. The file
+            may have no prompts, and an image half alone leaves the tower's text half.
 
     Returns:
         The tower with prompts of the file's depth.
@@ -127,8 +130,8 @@ def load_prompted_tower(tower: CLIPTower, path: Path) -> MaskPromptedTower:
         FileNotFoundError: the file does not exist.
         ValueError: weights of another model, or prompts for another grid of patches.
     """
-    weights, _ = read_weights(path)
-    prompts = read_mask_prompts(path)
+    file = read_clip(path)
+    prompts = file.prompts
     prompted = MaskPromptedTower(tower, depth=0 if prompts is None else len(prompts))
     own = prompted.prompts
     if prompts is not None and own is not None and prompts.shape != own.shape:
@@ -137,7 +140,7 @@ def load_prompted_tower(tower: CLIPTower, path: Path) -> MaskPromptedTower:
             f"{tower.grid[0]} x {tower.grid[1]} patches and width {tower.width} takes "
             f"{tuple(own.shape)}; choose the model that they were trained with"
         )
-    load_weights(tower.model, weights, str(path))
+    load_file(tower, file, key="the mask-adapted CLIP")
     if prompts is not None and own is not None:
         own.data.copy_(prompts)
     return prompted

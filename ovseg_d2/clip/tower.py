@@ -13,6 +13,7 @@ from . import text
 from .geometry import TowerGeometry
 from .image_tower import ImageTowerKind, image_tower_kind
 from .last_block import LastBlock
+from .training import Chosen
 
 _MASKCLIP = LastBlock()
 
@@ -21,6 +22,12 @@ class CLIPTower(nn.Module):
     """An open_clip model with the features that open-vocabulary segmentation needs.
 
     The model is never patched, and its state dict stays open_clip's, with the prefix `model.`.
+
+    Attributes:
+        mean: of RGB in [0, 1], from the image tower's training.
+        std: standard deviation of RGB in [0, 1].
+        chosen: activation and statistics that the user has set, which no weights change.
+
     Shape shorthand: B images, N texts, L tokens, D joint embedding, HxW pixels, hxw patches.
     """
 
@@ -50,19 +57,11 @@ class CLIPTower(nn.Module):
             raise ValueError(f"mean={mean}, std={std}; give three numbers for each, of R, G and B.")
         self.model: CLIP | CustomTextCLIP = model
         self.tokenizer = tokenizer
-        self._mean = tuple(float(value) for value in mean)
-        self._std = tuple(float(value) for value in std)
+        self.mean = tuple(float(value) for value in mean)
+        self.std = tuple(float(value) for value in std)
         self.knows_shapes_only = False  # True for ShapesCLIP with the packaged weights
-
-    @property
-    def mean(self) -> tuple[float, ...]:
-        """Mean of RGB in [0, 1]."""
-        return self._mean
-
-    @property
-    def std(self) -> tuple[float, ...]:
-        """Standard deviation of RGB in [0, 1]."""
-        return self._std
+        self.has_random_weights = False
+        self.chosen = Chosen()
 
     @property
     def patch_size(self) -> tuple[int, int]:
@@ -125,8 +124,8 @@ class CLIPTower(nn.Module):
         """
         if not images.is_floating_point():
             images = images.to(self.dtype)
-        mean = images.new_tensor(self._mean).view(3, 1, 1)
-        std = images.new_tensor(self._std).view(3, 1, 1)
+        mean = images.new_tensor(self.mean).view(3, 1, 1)
+        std = images.new_tensor(self.std).view(3, 1, 1)
         return (images - 255 * mean) / (255 * std)
 
     def encode_image(

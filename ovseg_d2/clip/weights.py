@@ -1,6 +1,7 @@
 """Reading and writing of CLIP weights in files."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -8,49 +9,18 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from ovseg_d2.files import write_atomically
-from ovseg_d2.weight_files import WeightFileError, describe_method, read_state_dict
+from ovseg_d2.weight_files import WeightFileError, describe_method
 
-# Entries of OpenAI's state dicts that are not weights; they identify the origin.
-_OPENAI_ENTRIES = ("input_resolution", "context_length", "vocab_size")
-# Mask prompts in a state dict of CLIP, by their name in the official code of [ovseg]; and beside
-# the tower in our training checkpoints.
-_MASK_PROMPTS = "visual.mask_embedding"
-_BESIDE_TOWER = ("tower.model.", "prompts")
-# Ends of prefixes of a CLIP model inside of other modules.
-_WRAPPERS = ("model.", "module.", "clip.", "backbone.")
+from .beside import store_training
+from .layouts import MASK_PROMPTS, CLIPFile, read_clip
+from .tower import CLIPTower
+from .training import Training, adopt_training
 
-
-def read_weights(path: Path) -> tuple[dict[str, Tensor], bool]:
-    """Read the state dict of an open_clip model from a file.
-
-    The formats are those of `read_weight_file`, with a state dict as in `read_state_dict`, and
-    OpenAI's TorchScript archives. Names may have a prefix that ends in `model.`, `module.`, `clip.`
-    or `backbone.` (wrappers, and training checkpoints of systems with a tower); weights outside
-    the prefix are not the tower's and are left out. No code of a file is executed. Mask prompts
-    are left out, see `read_mask_prompts`.
-
-    Args:
-        path: the file.
-
-    Returns:
-        Weights under open_clip's names, and whether they are in OpenAI's format, hence trained with
-        QuickGELU.
-
-    Raises:
-        FileNotFoundError: the file does not exist.
-        WeightFileError: the file is of another format or damaged, or holds values that are not
-            finite, or several towers.
-    """
-    content = read_state_dict(path)
-    prefix = _find_prefix(content, path)
-    weights = {
-        key.removeprefix(prefix): value
-        for key, value in content.items()
-        if key.startswith(prefix) and isinstance(value, Tensor)
-    }
-    weights.pop(_MASK_PROMPTS, None)
-    is_openai = all(key in content for key in _OPENAI_ENTRIES)
-    return {k: v for k, v in weights.items() if k not in _OPENAI_ENTRIES}, is_openai
+_logger = logging.getLogger(__name__)
+_SHOWN = 5
+_COUNT = "num_batches_tracked"  # inference does not read it
+# Of the image half's features into the joint embedding; some files lack them.
+_PROJECTIONS = ("visual.proj", "visual.attnpool.", "visual.head.")
 
 
 def read_mask_prompts(path: Path) -> Tensor | None:
@@ -58,25 +28,57 @@ def read_mask_prompts(path: Path) -> Tensor | None:
 
     Args:
         path: a training checkpoint of `MaskAdaptedCLIP`, a file of `save_weights`, a release of
-            [ovseg], or another file of `read_weights`.
+            [ovseg], or another file of `read_clip`.
 
     Returns:
         (depth, N, C) for N patches and the tower's width C; None if the file has no prompts.
 
     Raises:
         FileNotFoundError: the file does not exist.
-        WeightFileError: that of `read_weights`.
+        WeightFileError: that of `read_clip`.
     """
-    content = read_state_dict(path)
-    prefix = _find_prefix(content, path)
-    tower, prompts = _BESIDE_TOWER
-    names = [prefix + _MASK_PROMPTS]
-    if prefix.endswith(tower):
-        names.append(prefix.removesuffix(tower) + prompts)
-    for value in (content.get(name) for name in names):
-        if isinstance(value, Tensor):
-            return value
-    return None
+    return read_clip(path).prompts
+
+
+def load_file(tower: CLIPTower, file: CLIPFile, *, key: str) -> None:
+    """Copy the weights of a file into a tower, and give it the activation and statistics of theirs.
+
+    Args:
+        tower: changed in place, or not at all.
+        file: with a whole CLIP, or an image half alone; the tower then keeps its text half, and its
+            projection into the joint embedding if the file lacks it.
+        key: config key or argument that names the file, for the errors.
+
+    Raises:
+        WeightFileError: a text half alone, or an image half alone for a tower with random weights.
+        ValueError: names or shapes differ; lists up to five of each kind.
+    """
+    weights, whole, kept = file.weights, file.has_image and file.has_text, []
+    if not whole and (file.has_image or file.has_text):
+        if not file.has_image or tower.has_random_weights:
+            raise half_alone(file)
+        own = tower.model.state_dict()
+        kept = [k for k in own if k.startswith(_PROJECTIONS) and k not in weights]
+        others = [k for k in own if not k.startswith("visual.")]
+        weights = {**weights, **{k: own[k] for k in (*others, *kept)}}
+    load_weights(tower.model, weights, str(file.path))
+    adopt_training(tower, file.training, text=whole)
+    tower.has_random_weights = False
+    _report(file, kept, key)
+
+
+def half_alone(file: CLIPFile) -> WeightFileError:
+    """Return the error about one half of a CLIP in place of a whole one."""
+    if file.has_text:
+        return WeightFileError(
+            str(file.path), "it holds the text half of a CLIP alone", "give a whole CLIP"
+        )
+    return WeightFileError(
+        str(file.path),
+        f"it holds {file.training.release or 'the image half of a CLIP'} alone",
+        "give a whole CLIP in MODEL.CLIP.PRETRAINED, whose text half is used, and this file in "
+        "MODEL.CLIP.IMAGE_WEIGHTS",
+    )
 
 
 def load_weights(model: nn.Module, weights: dict[str, Tensor], source: str) -> None:
@@ -95,6 +97,7 @@ def load_weights(model: nn.Module, weights: dict[str, Tensor], source: str) -> N
     scale = weights.get("logit_scale")
     if scale is not None and scale.numel() == 1:  # stored as a scalar or as a vector of one
         weights["logit_scale"] = scale.reshape(own["logit_scale"].shape)
+    weights |= {k: own[k] for k in own.keys() - weights.keys() if k.endswith(_COUNT)}
     shared = own.keys() & weights.keys()
     problems = {
         "missing": sorted(own.keys() - weights.keys()),
@@ -105,11 +108,7 @@ def load_weights(model: nn.Module, weights: dict[str, Tensor], source: str) -> N
             if weights[key].shape != own[key].shape
         ],
     }
-    clauses = [
-        f"{len(keys)} {kind}: {', '.join(keys[:5])}{', ...' if len(keys) > 5 else ''}"
-        for kind, keys in problems.items()
-        if keys
-    ]
+    clauses = [f"{len(keys)} {kind}: {_some(keys)}" for kind, keys in problems.items() if keys]
     if clauses:
         method = describe_method(weights)
         raise ValueError(
@@ -127,8 +126,9 @@ def save_weights(
     dtype: torch.dtype = torch.float16,
     note: str = "",
     mask_prompts: Tensor | None = None,
+    training: Training | None = None,
 ) -> None:
-    """Write a model's weights as a safetensors file that `read_weights` and open_clip read.
+    """Write a model's weights as a safetensors file that `read_clip` and open_clip read.
 
     Args:
         model: the open_clip model.
@@ -136,15 +136,18 @@ def save_weights(
         dtype: of the floating-point weights in the file.
         note: how the weights were made, kept in the file's metadata.
         mask_prompts: (depth, N, C), kept beside the weights; open_clip cannot read such a file.
+        training: what is known about the weights' training, kept in the file's metadata.
 
     Raises:
         ValueError: a weight overflows ``dtype``.
         WriteError: the file cannot be written.
     """
+    metadata = {"note": note} if note else {}
+    metadata |= {} if training is None else store_training(training)
     weights = {}
     state = model.state_dict()
     if mask_prompts is not None:
-        state[_MASK_PROMPTS] = mask_prompts
+        state[MASK_PROMPTS] = mask_prompts
     for name, value in state.items():
         stored = value.detach().cpu()
         if stored.is_floating_point():
@@ -153,23 +156,18 @@ def save_weights(
                 raise ValueError(f"weight {name} does not fit {dtype}; choose another dtype")
         weights[name] = stored.contiguous()
     with write_atomically(path) as file:
-        file.write(save(weights, metadata={"note": note} if note else None))
+        file.write(save(weights, metadata=metadata or None))
 
 
-def _find_prefix(content: Mapping[str, object], path: Path) -> str:
-    """Find the prefix of the names of the one CLIP model in a state dict."""
-    anchor = "logit_scale"  # at the top of every CLIP model
-    weights = [key for key, value in content.items() if isinstance(value, Tensor)]
-    prefixes = {
-        key.removesuffix(anchor)
-        for key in weights
-        if (key == anchor or key.removesuffix(anchor).endswith(_WRAPPERS))
-        and any(other.startswith(key.removesuffix(anchor) + "visual.") for other in weights)
-    }
-    if len(prefixes) > 1:
-        raise WeightFileError(
-            str(path),
-            f"it holds several CLIP models, under {sorted(prefixes)}",
-            "save the wanted one in a file of its own",
-        )
-    return prefixes.pop() if prefixes else ""
+def _report(file: CLIPFile, kept: Sequence[str], key: str) -> None:
+    """Log what of a file is used and what is not, and what a tower keeps."""
+    parts = [f"{len(file.weights)} tensors of {str(file.path)!r} are loaded"]
+    if file.unused:
+        parts.append(f"{len(file.unused)} are not used ({_some(file.unused)})")
+    if kept:
+        parts.append(f"{len(kept)} are not in it and stay ({_some(kept)})")
+    _logger.info("%s: %s", key, "; ".join(parts))
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")

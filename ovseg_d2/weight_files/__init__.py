@@ -6,7 +6,7 @@ This package imports no other room of the project, and every room may import it.
 from .checkpoint import read_checkpoint, read_last_checkpoint
 from .errors import WeightFileError
 from .methods import describe_method
-from .reading import check_plain_pickle, read_weight_file
+from .reading import check_plain_pickle, read_metadata, read_weight_file
 from .state import below_wrappers, find_weights, first_not_finite, read_state_dict
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "first_not_finite",
     "read_checkpoint",
     "read_last_checkpoint",
+    "read_metadata",
     "read_state_dict",
     "read_weight_file",
 ]

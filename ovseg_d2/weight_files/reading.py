@@ -22,7 +22,7 @@ from .errors import DOWNLOAD_AGAIN, TRUST, UnreadableError, WeightFileError
 from .identify import identify
 from .legacy import foreign_names, read_pickle
 
-__all__ = ["check_plain_pickle", "read_weight_file"]
+__all__ = ["check_plain_pickle", "read_metadata", "read_weight_file"]
 
 _Result = TypeVar("_Result")
 
@@ -81,6 +81,21 @@ def read_weight_file(path: str | os.PathLike[str], *, values: bool = True) -> An
         ) from error
     with _sentences(path):
         return _read(path, head, values)
+
+
+def read_metadata(path: str | os.PathLike[str]) -> dict[str, str] | None:
+    """Read the texts beside the tensors of a safetensors file; None for files of other formats.
+
+    Raises:
+        WeightFileError: the file is a damaged safetensors file.
+    """
+    with _sentences(Path(path)):
+        with Path(path).open("rb") as file:
+            head = file.read(_HEAD)
+        if not _is_safetensors(head):
+            return None
+        with safe_open(path, "pt") as opened:
+            return opened.metadata() or {}
 
 
 @contextmanager

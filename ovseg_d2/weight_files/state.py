@@ -18,12 +18,13 @@ __all__ = ["below_wrappers", "find_weights", "first_not_finite", "read_state_dic
 # Entries under which trainers store a state dict; the first one present is used.
 _PLAIN = (
     *("state_dict", "model_state_dict", "model_state", "model", "weights", "params", "teacher"),
+    "module",  # DeepSpeed
 )
-_EMA = ("state_dict_ema", "model_ema", "ema_state_dict")
+_EMA = ("state_dict_ema", "model_ema", "ema_state_dict", "ema")
 _MOST_WRAPPERS = 4
 _LONGEST_NAME = 1000  # letters
 # Parts that wrappers add before the names of a network, or inside of them.
-_COMPILED = "_orig_mod."
+_INSIDE = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
 _PARALLEL = "module."
 _AROUND_NETWORK = (_PARALLEL, "model.", "backbone.", "encoder.", "clip.")
 _SAVE_STATE = "save only the state_dict() of the model"
@@ -46,8 +47,8 @@ def find_weights(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Find the state dict in the content of a file, under the entries that trainers use.
 
-    Arrays become tensors. "module." before all names (DataParallel) and "_orig_mod." anywhere
-    (torch.compile) are removed.
+    Arrays become tensors. "module." before all names (DataParallel) is removed, and anywhere
+    "_orig_mod." (torch.compile), "_fsdp_wrapped_module." and "_checkpoint_wrapped_module.".
 
     Args:
         content: from `read_weight_file`.
@@ -106,7 +107,7 @@ def _checked(state: dict[Any, Any], path: str) -> dict[str, Any]:
         problem = f"its entry {diverged!r} has values that are not finite (NaN or infinity)"
         raise WeightFileError(path, problem, "give weights from before the training diverged")
     checked: OrderedDict[str, Any] = OrderedDict()
-    plain = {name: name.replace(_COMPILED, "") for name in state}
+    plain = {name: _without_wrappers(name) for name in state}
     is_parallel = all(name.startswith(_PARALLEL) for name in plain.values())
     for name, value in state.items():
         if isinstance(value, np.ndarray):
@@ -119,6 +120,12 @@ def _checked(state: dict[Any, Any], path: str) -> dict[str, Any]:
     if hasattr(state, "_metadata") and not is_parallel:
         checked._metadata = state._metadata  # type: ignore[attr-defined]
     return checked
+
+
+def _without_wrappers(name: str) -> str:
+    for wrapper in _INSIDE:
+        name = name.replace(wrapper, "")
+    return name
 
 
 def first_not_finite(state: Mapping[str, Any]) -> str | None:

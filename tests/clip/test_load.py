@@ -134,7 +134,7 @@ class TestConfigs:
 class TestWeights:
     def test_float16_file_becomes_float32(self, config_path, weight_path, build_model):
         tower = load_clip(str(config_path), weight_path)
-        stored = load_module.read_weights(weight_path)[0]
+        stored = load_module.read_clip(weight_path).weights
         for key, value in tower.model.state_dict().items():
             assert value.dtype == torch.float32
             assert torch.equal(value, stored[key].float())
@@ -300,7 +300,7 @@ class TestPackaged:
     def test_given_weights_override_them(self, tmp_path, build_model, weight_path):
         save_file(build_model().state_dict(), tmp_path / "shapes_clip.safetensors")
         tower = load_clip("ShapesCLIP", weight_path)
-        stored = load_module.read_weights(weight_path)[0]
+        stored = load_module.read_clip(weight_path).weights
         assert torch.equal(tower.model.visual.proj, stored["visual.proj"].float())
 
 

@@ -3,7 +3,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from ovseg_d2.clip.weights import load_weights, read_weights, save_weights
+from ovseg_d2.clip.layouts import read_clip
+from ovseg_d2.clip.weights import load_weights, save_weights
 
 OPENAI_ENTRIES = ("input_resolution", "context_length", "vocab_size")
 
@@ -41,17 +42,17 @@ def assert_same(weights, model):
 def test_pytorch_files(tmp_path, model, wrap, suffix):
     path = tmp_path / f"weights{suffix}"
     torch.save(wrap(model.state_dict()), path)
-    weights, is_openai = read_weights(path)
-    assert_same(weights, model)
-    assert not is_openai
+    file = read_clip(path)
+    assert_same(file.weights, model)
+    assert file.training.quick_gelu is None
 
 
 def test_safetensors(tmp_path, model):
     path = tmp_path / "weights.safetensors"
     save_file(model.state_dict(), path)
-    weights, is_openai = read_weights(path)
-    assert_same(weights, model)
-    assert not is_openai
+    file = read_clip(path)
+    assert_same(file.weights, model)
+    assert file.training.quick_gelu is None
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:FutureWarning")
@@ -60,65 +61,65 @@ def test_openai_archive(tmp_path, model, script_archive):
     path = tmp_path / "ViT-tiny.pt"
     entries = {name: torch.tensor(32) for name in OPENAI_ENTRIES}
     script_archive(model.state_dict() | entries, path)
-    weights, is_openai = read_weights(path)
-    assert_same(weights, model)
-    assert is_openai
+    file = read_clip(path)
+    assert_same(file.weights, model)
+    assert file.training.quick_gelu
 
 
 def test_openai_state_dict(tmp_path, model):
     path = tmp_path / "weights.pt"
     torch.save(model.state_dict() | dict.fromkeys(OPENAI_ENTRIES, torch.tensor(32)), path)
-    weights, is_openai = read_weights(path)
-    assert_same(weights, model)
-    assert is_openai
+    file = read_clip(path)
+    assert_same(file.weights, model)
+    assert file.training.quick_gelu
 
 
-def test_read_weights_refuses_several_towers(tmp_path, model):
+def test_read_clip_refuses_several_towers(tmp_path, model):
     path = tmp_path / "weights.pt"
     state = model.state_dict()
     both = {f"{who}.model.{k}": v for k, v in state.items() for who in ("student", "teacher")}
     torch.save({"model": both}, path)
     with pytest.raises(ValueError, match=r"\['student.model.', 'teacher.model.'\]"):
-        read_weights(path)
+        read_clip(path)
 
 
-def test_other_prefixes_are_kept(tmp_path, model):
+def test_read_clip_takes_any_one_prefix_and_names_the_rest(tmp_path, model):
     path = tmp_path / "weights.pt"
-    torch.save({f"encoder.{key}": value for key, value in model.state_dict().items()}, path)
-    weights, _ = read_weights(path)
-    assert set(weights) == {f"encoder.{key}" for key in model.state_dict()}
-    with pytest.raises(ValueError, match="unexpected: encoder.ln_final.bias"):
-        load_weights(model, weights, "weights.pt")
+    state = {f"net.encoder.{key}": value for key, value in model.state_dict().items()}
+    torch.save(state | {"net.head.weight": torch.ones(2)}, path)
+    file = read_clip(path)
+    assert_same(file.weights, model)
+    assert file.unused == ("net.head.weight",)
 
 
 def test_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError, match="no weight file '.*absent.pt'"):
-        read_weights(tmp_path / "absent.pt")
+        read_clip(tmp_path / "absent.pt")
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "weights.pt", "empty.pt"])
-def test_read_weights_refuses_other_files(tmp_path, name):
+def test_read_clip_refuses_other_files(tmp_path, name):
     path = tmp_path / name
     path.write_bytes(b"" if name == "empty.pt" else b"<html>404 Not Found</html>")
     problem = "it is empty" if name == "empty.pt" else "it is an HTML page"
     with pytest.raises(ValueError, match=f"cannot read the weights '.*{name}': {problem}"):
-        read_weights(path)
+        read_clip(path)
 
 
-def test_read_weights_executes_no_code(tmp_path, model):
+def test_read_clip_executes_no_code(tmp_path, model):
     path = tmp_path / "weights.pt"
     torch.save(model, path)
     with pytest.raises(
         ValueError, match=r"it holds a whole object \(open_clip\.model\.CLIP\), not a"
     ):
-        read_weights(path)
+        read_clip(path)
 
 
-def test_read_weights_refuses_images(tmp_path):
+def test_read_clip_refuses_images(tmp_path):
     path = tmp_path / "weights.pt"
     torch.save([1, 2], path)
     with pytest.raises(ValueError, match="holds a list, not a state dict"):
-        read_weights(path)
+        read_clip(path)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
@@ -163,8 +164,7 @@ def test_load_weights_lists_all_problems_and_loads_nothing(build_model):
 def test_save_weights_round_trip(model, tmp_path):
     path = tmp_path / "clip.safetensors"
     save_weights(model, path, note="how")
-    weights, is_openai = read_weights(path)
-    assert not is_openai
+    weights = read_clip(path).weights
     own = model.state_dict()
     assert weights.keys() == own.keys()
     for name, value in own.items():

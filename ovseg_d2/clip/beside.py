@@ -1,0 +1,113 @@
+"""The training of a CLIP as configs beside its file, or texts in the file, describe it."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ovseg_d2.json_files import describe_problem, read_json
+
+from .training import Training
+
+__all__ = ["hugging_face_training", "open_clip_training", "store_training", "stored_training"]
+
+_LARGEST = 2**20  # bytes of a config
+_KEY = "training"  # in the metadata of a safetensors file
+
+
+def open_clip_training(path: Path) -> Training:
+    """Read open_clip_config.json beside a weight file, in the form of the Hugging Face hub.
+
+    Args:
+        path: the weight file.
+
+    Raises:
+        ValueError: the config is damaged.
+    """
+
+    def training(config: Mapping[str, Any]) -> Training:
+        pixels = config.get("preprocess_cfg", {})
+        quick_gelu = bool(config["model_cfg"].get("quick_gelu", False))
+        return Training(quick_gelu, _colour(pixels.get("mean")), _colour(pixels.get("std")))
+
+    return _read(path.with_name("open_clip_config.json"), "open_clip", training)
+
+
+def hugging_face_training(path: Path) -> Training:
+    """Read the configs of transformers beside a weight file; without them, open_clip's.
+
+    Args:
+        path: the weight file.
+
+    Raises:
+        ValueError: a config is damaged.
+    """
+
+    def activation(config: Mapping[str, Any]) -> Training:
+        if not config["model_type"].startswith("clip"):
+            return Training()
+        halves = [config[key] for key in ("vision_config", "text_config") if config.get(key)]
+        # transformers leaves out what has its default, which is OpenAI's.
+        used = {half.get("hidden_act", "quick_gelu") for half in halves or [config]}
+        return Training(used == {"quick_gelu"} if len(used) == 1 else None)
+
+    def colours(config: Mapping[str, Any]) -> Training:
+        return Training(None, _colour(config.get("image_mean")), _colour(config.get("image_std")))
+
+    maker = "Hugging Face's transformers"
+    training = _read(path.with_name("config.json"), maker, activation)
+    training = training.or_else(_read(path.with_name("preprocessor_config.json"), maker, colours))
+    return training.or_else(open_clip_training(path))
+
+
+def store_training(training: Training) -> dict[str, str]:
+    """Return the texts for the metadata of a safetensors file that `stored_training` reads."""
+    known = {"quick_gelu": training.quick_gelu, "mean": training.mean, "std": training.std}
+    return {_KEY: json.dumps({key: value for key, value in known.items() if value is not None})}
+
+
+def stored_training(path: Path, metadata: Mapping[str, str]) -> Training:
+    """Read what `store_training` has written.
+
+    Args:
+        path: the weight file, for the error.
+        metadata: its texts.
+
+    Raises:
+        ValueError: the texts are not its.
+    """
+    text = metadata.get(_KEY)
+    if text is None:
+        return Training()
+    try:
+        known = json.loads(text)
+        quick_gelu = known.get("quick_gelu")
+        if quick_gelu not in (None, True, False):
+            raise ValueError(f"quick_gelu is {quick_gelu!r}")
+        return Training(quick_gelu, _colour(known.get("mean")), _colour(known.get("std")))
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(
+            f"the weights {str(path)!r} have a damaged note about their training ({error}); "
+            "write them again by tools/convert_weights.py"
+        ) from error
+
+
+def _read(path: Path, maker: str, parse: Callable[[Mapping[str, Any]], Training]) -> Training:
+    """Read a config; the result knows nothing if there is none."""
+    try:
+        return parse(read_json(path, max_bytes=_LARGEST)) if path.exists() else Training()
+    except OSError as error:
+        problem = describe_problem(error)
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        problem = str(error)
+    raise ValueError(
+        f"pretrained={str(path.parent)!r}: {path.name} is not a config of {maker} ({problem}); "
+        "correct it, or move the weight file to a folder of its own"
+    )
+
+
+def _colour(value: Any) -> tuple[float, float, float] | None:
+    if value is None:
+        return None
+    red, green, blue = (float(number) for number in value)
+    return red, green, blue
