@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ovseg_d2.checkpoints import TRAINING_ENTRY
 from ovseg_d2.json_files import describe_problem, read_json
 
 from .training import Training
@@ -12,7 +13,6 @@ from .training import Training
 __all__ = ["hugging_face_training", "open_clip_training", "store_training", "stored_training"]
 
 _LARGEST = 2**20  # bytes of a config
-_KEY = "training"  # in the metadata of a safetensors file
 
 
 def open_clip_training(path: Path) -> Training:
@@ -63,32 +63,31 @@ def hugging_face_training(path: Path) -> Training:
 def store_training(training: Training) -> dict[str, str]:
     """Return the texts for the metadata of a safetensors file that `stored_training` reads."""
     known = {"quick_gelu": training.quick_gelu, "mean": training.mean, "std": training.std}
-    return {_KEY: json.dumps({key: value for key, value in known.items() if value is not None})}
+    text = json.dumps({key: value for key, value in known.items() if value is not None})
+    return {TRAINING_ENTRY: text}
 
 
-def stored_training(path: Path, metadata: Mapping[str, str]) -> Training:
-    """Read what `store_training` has written.
+def stored_training(path: Path, entries: Mapping[str, Any]) -> Training:
+    """Read the entry of a converted file: a dict, or the text of `store_training`.
 
     Args:
         path: the weight file, for the error.
-        metadata: its texts.
+        entries: what it holds beside the weights.
 
     Raises:
-        ValueError: the texts are not its.
+        ValueError: the entry is none of these.
     """
-    text = metadata.get(_KEY)
-    if text is None:
-        return Training()
+    known = entries.get(TRAINING_ENTRY, {})
     try:
-        known = json.loads(text)
+        known = json.loads(known) if isinstance(known, str) else known
         quick_gelu = known.get("quick_gelu")
         if quick_gelu not in (None, True, False):
             raise ValueError(f"quick_gelu is {quick_gelu!r}")
         return Training(quick_gelu, _colour(known.get("mean")), _colour(known.get("std")))
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(
-            f"the weights {str(path)!r} have a damaged note about their training ({error}); "
-            "write them again by tools/convert_weights.py"
+            f"the weights {str(path)!r} have a damaged entry {TRAINING_ENTRY!r} ({error}); write "
+            "them again by tools/convert_weights.py"
         ) from error
 
 

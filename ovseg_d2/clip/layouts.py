@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -115,7 +116,7 @@ def read_clip(path: Path) -> CLIPFile:
             "them, and no CLIP",
             "give a whole CLIP, which encodes the words of any vocabulary itself",
         )
-    state = find_weights(content, path)[0]
+    state, entries = find_weights(content, path)
     method = describe_method(state)
     if method.startswith(_OTHER_METHODS):
         raise WeightFileError(
@@ -129,7 +130,7 @@ def read_clip(path: Path) -> CLIPFile:
         converted = release.convert(tensors)
         file = CLIPFile(path, converted.weights, _training_of(release))
     else:
-        file = _open_clip(tensors, path, release)
+        file = _open_clip(tensors, path, entries, release)
     unused = [name for name in file.unused if not name.endswith(_NOT_WEIGHTS)]
     return replace(file, unused=tuple(unused))
 
@@ -141,7 +142,9 @@ def _hugging_face(tensors: dict[str, Tensor], path: Path) -> CLIPFile:
     return CLIPFile(path, weights, training, unused=unused, layout="Hugging Face's")
 
 
-def _open_clip(tensors: dict[str, Tensor], path: Path, release: Release | None) -> CLIPFile:
+def _open_clip(
+    tensors: dict[str, Tensor], path: Path, entries: dict[str, Any], release: Release | None
+) -> CLIPFile:
     prefix = _find_prefix(tensors, path)
     inside, unused = _split(tensors, prefix)
     if not prefix and set(_LONE_VIT) <= inside.keys() and "token_embedding.weight" not in inside:
@@ -155,7 +158,7 @@ def _open_clip(tensors: dict[str, Tensor], path: Path, release: Release | None) 
     elif prompts is not None and metadata is None:
         training = replace(OPENAI_TRAINING, release="OVSeg's mask-adapted CLIP")
     else:
-        training = stored_training(path, metadata or {}).or_else(open_clip_training(path))
+        training = stored_training(path, metadata or entries).or_else(open_clip_training(path))
     weights = {
         name: value
         for name, value in inside.items()
