@@ -1,4 +1,4 @@
-"""Compute the tables of docs/results.md, and measure speed.
+"""Compute the tables of docs/results.md and those of the papers, and measure speed.
 
 Examples:
     python tools/benchmark.py claims maskclip
@@ -6,13 +6,15 @@ Examples:
     python tools/benchmark.py claims corruptions --plot corruptions.png
     python tools/benchmark.py claims pixelclip --output results
     python tools/benchmark.py claims pixelclip --run --rows shapes --opts SOLVER.AMP.ENABLED True
+    python tools/benchmark.py paper maskclip --datasets voc20 context59
+    python tools/benchmark.py paper ovseg --weights weights --csv ovseg.csv --json ovseg.json
     python tools/benchmark.py speed
 
-Finished jobs of claims are kept under output/claims, so that the same command completes an
-interrupted table. If trainings of a table are missing, they and their duration are listed, and
---run trains them; evaluations take minutes and run at once. --opts comes last: all that follows it
-is config keys and values. Speed prints ratios of two ways to the same result, measured in turns in
-one run.
+Finished jobs of claims are kept under output/claims, those of papers under output/paper_tables, so
+that the same command completes an interrupted table. If trainings of a table are missing, they and
+their duration are listed, and --run trains them; evaluations take minutes and run at once. --opts
+comes last: all that follows it is config keys and values. Speed prints ratios of two ways to the
+same result, measured in turns in one run.
 """
 
 import argparse
@@ -36,6 +38,18 @@ METHODS = (
     "ovseg_oracles",
     "pixelclip",
     "pixelclip_ablations",
+)
+# Methods of ``paper/rows.tsv``.
+PAPERS = (
+    "clearclip",
+    "maskclip",
+    "maskclip_plus",
+    "masked_distill_clip",
+    "naclip",
+    "ovseg",
+    "ovseg_adapt",
+    "pixelclip",
+    "sclip",
 )
 GO_ON = "run the command again: it keeps the jobs that are finished"
 
@@ -66,14 +80,42 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     claims.add_argument(
         "--opts", nargs=argparse.REMAINDER, default=[], help="config keys and values of every job"
     )
+    paper = commands.add_parser(
+        "paper",
+        help="a paper's table: published and measured numbers; what is not on disk is a dash, and "
+        "lines below the table say what to get",
+    )
+    paper.add_argument("method", choices=PAPERS)
+    paper.add_argument(
+        "--datasets", nargs="+", default=[], help="only these, such as voc20 or ovseg_voc20_val"
+    )
+    paper.add_argument(
+        "--rows",
+        action="append",
+        default=[],
+        help="only the row of this name, or rows whose names contain it; may repeat",
+    )
+    paper.add_argument(
+        "--weights",
+        default="weights",
+        help="folder of the released files, see docs/model_zoo.md (default: weights)",
+    )
+    paper.add_argument("--output", default="output/paper_tables", help="keeps finished jobs")
+    paper.add_argument("--csv", help="write all fields to this file")
+    paper.add_argument("--json", help="write all fields to this file")
+    paper.add_argument(
+        "--opts", nargs=argparse.REMAINDER, default=[], help="config keys and values of every row"
+    )
     commands.add_parser("speed", help="time two ways to the same result")
     args = parser.parse_args(argv)
+    if args.command == "speed":
+        return args
+    from ovseg_d2.engine.cli import refuse_misplaced_options
+
+    refuse_misplaced_options({"claims": claims, "paper": paper}[args.command], args.opts)
     if args.command == "claims":
         from claims import CLAIMS
 
-        from ovseg_d2.engine.cli import refuse_misplaced_options
-
-        refuse_misplaced_options(claims, args.opts)
         if args.plot and CLAIMS[args.method]().curves is None:
             claims.error(f"--plot {args.plot}: claim {args.method} has no curves; leave it out")
     return args
@@ -112,6 +154,26 @@ def run_claims(args: argparse.Namespace) -> None:
             json.dump(rows, file, indent=2)
 
 
+def run_paper(args: argparse.Namespace) -> None:
+    """Evaluate the rows of a paper's table that can be, and print it."""
+    from paper import choose_rows, format_cells, measure, write_cells
+    from tqdm import tqdm
+
+    try:
+        rows = choose_rows(args.method, args.rows, args.datasets)
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+    number = sum(len(numbers) for _, numbers in rows)
+    measured = measure(rows, Path(args.output), Path(args.weights), args.opts)
+    cells = list(tqdm(measured, desc="numbers", total=number))
+    print(f"\n{format_cells(cells)}")
+    for form in ("csv", "json"):
+        if getattr(args, form):
+            write_cells(cells, getattr(args, form), form)
+    if any(cell.failed for cell in cells):
+        sys.exit(1)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command; ends with a sentence and exit code 1 on bad input.
 
@@ -120,14 +182,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     args = parse_args(argv)
 
-    from claims.speed import measure_ratios
-
     from ovseg_d2.engine.cli import sentence_for_bad_input
 
     with sentence_for_bad_input(GO_ON):
         if args.command == "claims":
             run_claims(args)
+        elif args.command == "paper":
+            run_paper(args)
         else:
+            from claims.speed import measure_ratios
+
             print(measure_ratios())
 
 

@@ -16,11 +16,26 @@ from ..downloads import (
     downloading,
 )
 
-__all__ = ["find_published", "find_tokenizer"]
+__all__ = ["cached_published", "find_published", "find_tokenizer"]
 
 # Where open_clip and OpenAI's code keep files downloaded by URL.
 _URL_CACHE = "~/.cache/clip"
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "spiece.model")
+
+
+def cached_published(cfg: Mapping[str, Any]) -> Path | None:
+    """Find the weights of a tag in a cache, without a network.
+
+    Args:
+        cfg: from ``open_clip.get_pretrained_cfg``.
+    """
+    if "file" in cfg:
+        return Path(cfg["file"])
+    repo, name = os.path.split(cfg.get("hf_hub") or "")
+    safe = Path(name).with_suffix(".safetensors").name if name else ""
+    names = (safe, name) if name else OPEN_CLIP_FILES
+    path = cached_file(repo, names) if repo else None
+    return path or cached_download(cfg.get("url") or "", _URL_CACHE)
 
 
 def find_published(what: str, cfg: Mapping[str, Any]) -> Path:
@@ -33,16 +48,10 @@ def find_published(what: str, cfg: Mapping[str, Any]) -> Path:
     Raises:
         DownloadError: they are not cached and cannot be downloaded.
     """
-    if "file" in cfg:
-        return Path(cfg["file"])
-    repo, name = os.path.split(cfg.get("hf_hub") or "")
-    safe = Path(name).with_suffix(".safetensors").name if name else ""
-    names = (safe, name) if name else OPEN_CLIP_FILES
-    url = cfg.get("url") or ""
-    path = cached_file(repo, names) if repo else None
-    path = path or cached_download(url, _URL_CACHE)
+    path = cached_published(cfg)
     if path is not None:
         return path
+    repo, url = os.path.split(cfg.get("hf_hub") or "")[0], cfg.get("url") or ""
     what = f"the CLIP {what} ({repo or url})"
     remedy = (
         "give its file or folder instead of the tag (MODEL.CLIP.PRETRAINED), or copy the cache of "

@@ -24,7 +24,7 @@ from ovseg_d2.evaluation import numbers_of, read_results
 from ovseg_d2.files import write_atomically
 from ovseg_d2.json_files import read_json
 
-__all__ = ["Job", "JobError", "missing_trainings", "run_jobs"]
+__all__ = ["Job", "JobError", "missing_trainings", "run_job", "run_jobs"]
 
 _logger = logging.getLogger("ovseg_d2.claims")
 # The repository; commands name its tools relative to it, and run in any folder.
@@ -52,6 +52,9 @@ class Job:
         prepare: words of a Python command that makes the job's data unless they exist.
         prepare_from: last words of that command that take the weights of a training, each with its
             training, which runs first.
+        files: config keys that take weight files, each with its path and a digest of its content.
+            The digest counts for `key`, not the path.
+        data: further data that the result depends on, in words, such as a number of images.
     """
 
     row: str
@@ -61,6 +64,8 @@ class Job:
     weights: tuple[tuple[str, "Job"], ...] = ()
     prepare: tuple[str, ...] = ()
     prepare_from: tuple[tuple[str, "Job"], ...] = ()
+    files: tuple[tuple[str, str, str], ...] = ()
+    data: str = ""
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -82,6 +87,7 @@ class Job:
         words += ["--eval-only"] if self.seed is None else []
         words += [shlex.quote(word) for word in self.words]
         words += [f"{name} {_weights_of(job)}" for name, job in self.weights]
+        words += [f"{name} {shlex.quote(path)}" for name, path, _ in self.files]
         before = [command for _, job in self._trainings for command in job._commands()]
         if self.prepare:
             last = [f"{word}{_weights_of(job)}" for word, job in self.prepare_from]
@@ -124,6 +130,9 @@ class Job:
         digest.update(repr(self.prepare).encode() if self.prepare else b"")
         for name, job in self._trainings:
             digest.update((name + job.key(with_defaults=with_defaults)).encode())
+        if self.files or self.data:
+            contents = [(name, content) for name, _, content in self.files]
+            digest.update(repr((contents, self.data)).encode())
         digest.update(_assets_digest())
         return digest.hexdigest()
 
@@ -176,7 +185,12 @@ def run_jobs(jobs: Sequence[Job], folder: Path) -> list[dict[str, Any]]:
     Raises:
         JobError: a training, or the command that makes its data, failed.
     """
-    return [_finish(job, folder)["numbers"] for job in tqdm(jobs, desc="jobs")]
+    return [run_job(job, folder) for job in tqdm(jobs, desc="jobs")]
+
+
+def run_job(job: Job, folder: Path) -> dict[str, Any]:
+    """The numbers of one job, see `run_jobs`."""
+    return _finish(job, folder)["numbers"]
 
 
 def missing_trainings(jobs: Sequence[Job], folder: Path) -> list[Job]:
@@ -204,6 +218,8 @@ def _finish(job: Job, folder: Path, *, with_weights: bool = False) -> dict[str, 
     opts = (*job.words, "OUTPUT_DIR", str(output))
     for name, training in job.weights:
         opts = (*opts, name, _trained(training, folder))
+    for name, path, _ in job.files:
+        opts = (*opts, name, path)
     if job.prepare:
         last = [f"{word}{_trained(training, folder)}" for word, training in job.prepare_from]
         _run([*job.prepare, *last], "preparing data failed")

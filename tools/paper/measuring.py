@@ -1,0 +1,193 @@
+"""Measure the rows of a paper's table: one job for each row and dataset, kept when it is done."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from claims.jobs import Job, run_job
+
+from ovseg_d2.clip.published import cached_published
+from ovseg_d2.config import load_config
+from ovseg_d2.d2.data import DatasetCatalog
+from ovseg_d2.data.datasets import BENCHMARKS
+
+from .releases import Digests, read_releases
+from .tables import PaperRow, Published
+
+__all__ = ["Cell", "measure"]
+
+_CLIP = "MODEL.CLIP.PRETRAINED"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A published number beside the measured one.
+
+    Attributes:
+        published: the number.
+        config_file: of the evaluation.
+        measured: None if it is missing.
+        missing: what is not on disk, each with the remedy.
+        failed: the error that ended the evaluation; "" without one.
+        command: repeats the evaluation; "" if it cannot run.
+        weights: the weight file, or the tag of open_clip.
+        sha256: of the weight file.
+        notes: on the measured number, such as that weights are random.
+    """
+
+    published: Published
+    config_file: str
+    measured: float | None = None
+    missing: tuple[str, ...] = ()
+    failed: str = ""
+    command: str = ""
+    weights: str = ""
+    sha256: str = ""
+    notes: tuple[str, ...] = ()
+
+
+class _MissingError(Exception):
+    """Files that an evaluation needs are not on disk; each argument is one, with the remedy."""
+
+
+def measure(
+    rows: Sequence[tuple[PaperRow, Sequence[Published]]],
+    folder: Path,
+    weights: Path,
+    opts: Sequence[str] = (),
+) -> Iterator[Cell]:
+    """Evaluate row by row; what is kept is not run again, and what fails stops no other row.
+
+    Args:
+        rows: each with its published numbers.
+        folder: keeps the numbers of finished evaluations.
+        weights: folder of the released weight files.
+        opts: config keys and values of every evaluation.
+
+    Yields:
+        A cell for each published number, in order.
+    """
+    digests = Digests(folder / "digests.json")
+    for row, numbers in rows:
+        for _, group in groupby(numbers, key=lambda number: number.dataset):
+            yield from _measure_dataset(row, list(group), folder, weights, tuple(opts), digests)
+
+
+def _measure_dataset(
+    row: PaperRow,
+    numbers: Sequence[Published],
+    folder: Path,
+    weights: Path,
+    opts: tuple[str, ...],
+    digests: Digests,
+) -> Iterator[Cell]:
+    """The cells of a row and a dataset; several metrics are of one evaluation."""
+    config_file = row.config_file(numbers[0].short)
+    about: dict[str, Any] = {"config_file": config_file}
+    try:
+        job, used = _build_job(row, numbers[0], weights, opts, digests)
+        about |= {"command": job.command, **used}
+        result = run_job(job, folder)
+        about["notes"] = tuple(filter(None, (result.get("note"), _incomplete(numbers[0].dataset))))
+    except _MissingError as error:
+        result = {}
+        about["missing"] = error.args
+    except (ValueError, OSError, torch.OutOfMemoryError) as error:
+        result = {}
+        about["failed"] = " ".join(str(error).split())
+    for number in numbers:
+        yield Cell(published=number, measured=result.get(number.metric), **about)
+
+
+def _build_job(
+    row: PaperRow, number: Published, weights: Path, opts: tuple[str, ...], digests: Digests
+) -> tuple[Job, dict[str, str]]:
+    """The evaluation of a row on a dataset, and the fields of its cells.
+
+    Raises:
+        _MissingError: the dataset or the weights are not on disk, or the file is another one.
+    """
+    config_file = row.config_file(number.short)
+    words = (*row.opts, "DATASETS.TEST", f"('{number.dataset}',)", *opts)
+    missing = []
+    try:
+        images = len(DatasetCatalog.get(number.dataset))
+    except FileNotFoundError as error:
+        missing.append(str(error))
+    key, name = row.weight_file(number.short)
+    path = None
+    if key in opts:  # weights of the user's, or the word random
+        given = opts[len(opts) - opts[::-1].index(key)]
+        path = Path(given) if Path(given).is_file() else None
+        used = {"weights": given}
+    else:
+        try:
+            path = _find_weights(key, name, config_file, words, weights)
+            used = {"weights": str(path)}
+        except _MissingError as error:
+            missing += error.args
+    if missing:
+        raise _MissingError(*missing)
+    data, files = f"{images} images", ()
+    if path is not None:
+        content = digests.of(path)
+        used["sha256"] = content["sha256"]
+        release = read_releases().get(path.name)
+        problem = release.problem(content) if release else ""
+        if problem:
+            raise _MissingError(f"{path} is not the released file: {problem}")
+        if key in opts or (key == _CLIP and path.name != name):
+            # A tag of open_clip stays, because it also names the statistics of the pixels.
+            data += f", weights {content['sha256']}"
+        else:
+            files = ((key, str(path), content["sha256"]),)
+    return Job(row.name, config_file, words, files=files, data=data), used
+
+
+def _incomplete(dataset: str) -> str:
+    """A note if a benchmark has another number of images on disk; "" otherwise."""
+    images = len(DatasetCatalog.get(dataset))
+    for benchmark in BENCHMARKS:
+        if benchmark.name == dataset and benchmark.num_images != images:
+            return f"{dataset}: {images} images on disk, {benchmark.num_images} in the benchmark"
+    return ""
+
+
+def _find_weights(
+    key: str, name: str, config_file: str, words: Sequence[str], folder: Path
+) -> Path:
+    """The released file in the folder, a CLIP in a cache, or the result of the config's training.
+
+    Raises:
+        _MissingError: there is none.
+    """
+    cfg = load_config(config_file, (*words, "MODEL.DEVICE", "cpu"))
+    if not name:
+        path = Path(cfg.OUTPUT_DIR) / "model_final.pth"
+        if not path.is_file():
+            raise _MissingError(
+                f"no weights were released; python tools/train_net.py --config-file {config_file} "
+                f"trains them into {cfg.OUTPUT_DIR}"
+            )
+        return path
+    path = folder / name
+    if path.is_file():
+        return path
+    page = read_releases()[name].page
+    if key == _CLIP:
+        tag = open_clip.get_pretrained_cfg(cfg.MODEL.CLIP.NAME, cfg.MODEL.CLIP.PRETRAINED)
+        cached = cached_published(tag) if tag else None
+        if cached is not None:
+            return cached
+        raise _MissingError(
+            f"{path} does not exist, and no cache of open_clip holds "
+            f"{cfg.MODEL.CLIP.PRETRAINED!r} of {cfg.MODEL.CLIP.NAME!r}; get the file from {page}"
+        )
+    raise _MissingError(
+        f"{path} does not exist; get it from {page} (docs/model_zoo.md), or name its folder with "
+        "--weights"
+    )
