@@ -1,7 +1,19 @@
 """Making the benchmarks' files from the archives that their owners publish, and checking them."""
 
+from .ade import prepare_ade150, prepare_ade847
+from .cityscapes import prepare_cityscapes
+from .coco import prepare_coco
 from .context import prepare_context, prepare_context459
 from .preparation import PreparationReport
 from .voc import prepare_voc
 
-__all__ = ["PreparationReport", "prepare_context", "prepare_context459", "prepare_voc"]
+__all__ = [
+    "PreparationReport",
+    "prepare_ade150",
+    "prepare_ade847",
+    "prepare_cityscapes",
+    "prepare_coco",
+    "prepare_context",
+    "prepare_context459",
+    "prepare_voc",
+]

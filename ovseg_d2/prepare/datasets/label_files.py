@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ...data.readers import read_labels
 from ...files import write_atomically
 from ...json_files import printable
 
-__all__ = ["NO_CLASS", "map_ids", "write_labels"]
+__all__ = ["NO_CLASS", "convert_labels", "map_ids", "write_labels"]
 
 NO_CLASS = -1  # in a table: an id that the owner's files do not have
 _FORMATS = {".png": "PNG", ".tif": "TIFF"}
@@ -37,6 +38,21 @@ def map_ids(values: np.ndarray, table: np.ndarray, file_name: Path) -> np.ndarra
             "not have; unpack the file from its owner's archive again"
         )
     return table[values]
+
+
+def convert_labels(table: np.ndarray, source: Path, target: Path) -> None:
+    """Write the class ids of an owner's label file as 8 bits.
+
+    Args:
+        table: (N,) class id of each of the owner's ids, or `NO_CLASS`.
+        source: single-channel label file.
+        target: label file to write, see `write_labels`.
+
+    Raises:
+        ValueError: the source cannot be read, or has an id without a class.
+        OSError: the source is missing, or the target cannot be written (`WriteError`).
+    """
+    write_labels(target, map_ids(read_labels(source), table, source).astype(np.uint8))
 
 
 def write_labels(path: Path, labels: np.ndarray) -> None:

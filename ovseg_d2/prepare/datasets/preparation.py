@@ -16,7 +16,14 @@ from .archives import Member, is_seekable, list_members, unpack_member, unpack_s
 from .owners import owner_file
 from .parallel import check_workers, run_parallel
 
-__all__ = ["Preparation", "PreparationReport", "check_splits", "read_names", "stems_in"]
+__all__ = [
+    "Preparation",
+    "PreparationReport",
+    "check_splits",
+    "read_names",
+    "stems_in",
+    "tasks_for",
+]
 
 _MOST_LIST = 2**26  # bytes of a list of names
 _SHOWN = 3
@@ -283,6 +290,26 @@ def stems_in(folder: Path, suffix: str) -> set[str]:
         for path in folder.rglob(f"*{suffix}")
         if not path.name.startswith(".")
     }
+
+
+def tasks_for(
+    source: Path, suffix: str, target: Path, new_suffix: str, *, flat: bool = False
+) -> list[tuple[Path, Path]]:
+    """Files below a folder, each with the file to make of it.
+
+    Args:
+        source: folder of the files.
+        suffix: end of their names.
+        target: folder of the new files, which have the same paths below it.
+        new_suffix: end of the new files' names.
+        flat: the new files lie directly in the folder.
+    """
+    stems = sorted(stems_in(source, suffix))
+    names = [stem.rpartition("/")[2] if flat else stem for stem in stems]
+    return [
+        (source / f"{stem}{suffix}", target / f"{name}{new_suffix}")
+        for stem, name in zip(stems, names, strict=True)
+    ]
 
 
 def _existing(folder: Path, suffix: str, names: Collection[str]) -> set[str]:

@@ -3,12 +3,10 @@
 import os
 from collections.abc import Collection
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
-from ...data.readers import read_labels
-from .label_files import NO_CLASS, map_ids, write_labels
+from .label_files import NO_CLASS, convert_labels
 from .owners import benchmark
 from .preparation import Preparation, PreparationReport, check_splits, read_names, stems_in
 
@@ -74,7 +72,7 @@ def prepare_voc(
             for name in names[split]
             if (source / f"{name}.png").is_file()
         ]
-        job.convert(partial(_convert, table), tasks, dataset)
+        job.convert(partial(convert_labels, table), tasks, dataset)
     return job.report()
 
 
@@ -101,7 +99,3 @@ def voc_table(num_classes: int, *, background: bool) -> np.ndarray:
     table[: num_classes + 1] = np.arange(num_classes + 1) - (not background)
     table[[0, _IGNORED]] = 0 if background else _IGNORED, _IGNORED
     return table
-
-
-def _convert(table: np.ndarray, source: Path, target: Path) -> None:
-    write_labels(target, map_ids(read_labels(source), table, source).astype(np.uint8))

@@ -85,8 +85,8 @@ def test_prepare_voc_killed_goes_on_with_what_is_missing(mini, monkeypatch) -> N
                 os.kill(os.getpid(), signal.SIGKILL)
             original(table, source, target)
 
-        original = voc._convert
-        voc._convert = convert
+        original = voc.convert_labels
+        voc.convert_labels = convert
         prepare_voc(mini.root, mini.downloads, workers=1)
         os._exit(0)
     assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
