@@ -18,6 +18,7 @@ _HEAD = (
     (r"pixel_decoder\.(adapter|layer)_(\d)\.norm", r"pixel_decoder.\1.\2.norm"),
     (r"pixel_decoder\.(adapter|layer)_(\d)\.weight", r"pixel_decoder.\1.\2.conv.weight"),
     (r"pixel_decoder\.(transformer\.encoder|input_proj)", r"pixel_decoder.encoder.\1"),
+    (r"predictor\.transformer\.encoder\.", "transformer_decoder.encoder."),
     (r"transformer\.encoder\.", ""),
     (r"pixel_decoder\.mask_features", "pixel_decoder.mask_conv"),
     (r"predictor\.(transformer\.decoder|input_proj)", r"transformer_decoder.\1"),

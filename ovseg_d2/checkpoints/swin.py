@@ -20,8 +20,10 @@ def convert_swin(weights: Mapping[str, Tensor]) -> Converted:
         if name.endswith("relative_position_index"):
             left_out[name] = "follows from the window size"
             continue
+        # A grid of learnt positions, in networks that have one.
+        key = re.sub(r"^absolute_pos_embed$", "position_embed", name)
         key = re.sub(
-            r"^layers\.(\d+)\.downsample", lambda m: f"stages.{int(m[1]) + 1}.downsample", name
+            r"^layers\.(\d+)\.downsample", lambda m: f"stages.{int(m[1]) + 1}.downsample", key
         )
         key = re.sub(r"^layers\.", "stages.", key)
         renamed[re.sub(r"^norm(\d)", r"norms.\1", key)] = value

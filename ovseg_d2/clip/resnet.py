@@ -81,8 +81,8 @@ def resnet_dense_and_keys(
 ) -> tuple[Tensor, Tensor]:
     """Return the dense features and, from the same pass, the attention pooling's keys.
 
-    Departs: the release of [maskclip] has no keys with full attention; here they do not depend on
-    `last_block`. Errors are those of `resnet_dense`.
+    Departs: the release of [maskclip] has no keys with full attention, which `MaskCLIP` follows on
+    demand; here they do not depend on `last_block`. Errors are those of `resnet_dense`.
 
     Returns:
         The result of `resnet_dense`, and keys (B, C, h, w) float, k_proj(x) without positions.

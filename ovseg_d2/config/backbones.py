@@ -50,6 +50,9 @@ _TIMM = below(
         "DETECTOR_SWIN": Key(
             False, flag(), "whether NAME is a Swin as detectors have it, with all its maps"
         ),
+        "ABSOLUTE_POSITIONS": Key(
+            False, flag(), "whether the detectors' Swin adds learnt positions to its patches"
+        ),
         "DROP_PATH": Key(
             0.0,
             number(0, below=1),

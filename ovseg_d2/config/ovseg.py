@@ -85,6 +85,20 @@ _MASKFORMER = below(
         "ENCODER_LAYERS": Key(
             0, whole(0, 256), "layers of a transformer encoder on the coarsest map"
         ),
+        # The release's MASK_FORMER.ENC_LAYERS, PRE_NORM and ENFORCE_INPUT_PROJ.
+        "MEMORY_LAYERS": Key(
+            0,
+            whole(0, 256),
+            "layers of a further encoder, of width DIM, in front of the transformer's decoder",
+        ),
+        "PRE_NORM": Key(
+            False, flag(), "whether transformers norm before their blocks in place of after them"
+        ),
+        "PROJECT_MEMORY": Key(
+            False,
+            flag(),
+            "whether the coarsest map passes a 1x1 convolution even if it has DIM channels",
+        ),
         "HEADS": Key(8, whole(1, 1024), "heads of the transformer; they divide DIM"),
         "HIDDEN_DIM": Key(2048, whole(1, 65536), "width of feed-forward blocks"),
         "EMBED_HIDDEN_DIM": Key(

@@ -75,10 +75,16 @@ PIXELCLIP_KEYS = below(
             list_of(whole(1, 4096), 2),
             "channels of the decoder at twice and at four times the resolution of the features",
         ),
+        "DECODER_STEM": Key(
+            0,
+            whole(0, 4096),
+            "channels of the decoder's first convolution; 0 takes the first of DECODER_CHANNELS",
+        ),
         "OFFICIAL": Key(
             False,
             flag(),
-            "whether the start of Sinkhorn's iterations and the inference are the release's",
+            "whether the start of Sinkhorn's iterations, the inference and sizes that are not "
+            "whole patches are as in the release",
         ),
     },
 )

@@ -19,22 +19,27 @@ class PixelCLIPDecoder(nn.Module):
     then a convolution to one channel. Inference leaves it out.
     """
 
-    def __init__(self, *, channels: tuple[int, int] = (64, 32)) -> None:
+    def __init__(
+        self, *, channels: tuple[int, int] = (64, 32), stem_channels: int | None = None
+    ) -> None:
         """Build the layers with random weights.
 
         Args:
-            channels: at twice and at four times the resolution, multiples of 16. The first
-                convolution has those of the first stage.
+            channels: at twice and at four times the resolution, multiples of 16.
+            stem_channels: of the first convolution; None takes the first of ``channels``.
 
         Raises:
-            ValueError: other than two multiples of 16.
+            ValueError: other than two multiples of 16, or a stem without channels.
         """
         super().__init__()
         if len(channels) != 2 or any(c < 1 or c % _CHANNELS_A_GROUP for c in channels):
             raise ValueError(f"channels are {channels}; give two multiples of {_CHANNELS_A_GROUP}")
         first, second = channels
-        self.stem = nn.Conv2d(1, first, 3, padding=1)
-        self.up1 = nn.ConvTranspose2d(first, first, 2, stride=2)
+        stem = first if stem_channels is None else stem_channels
+        if stem < 1:
+            raise ValueError(f"stem_channels is {stem_channels}; give at least 1")
+        self.stem = nn.Conv2d(1, stem, 3, padding=1)
+        self.up1 = nn.ConvTranspose2d(stem, first, 2, stride=2)
         self.convs1 = _two_convs(first)
         self.up2 = nn.ConvTranspose2d(first, second, 2, stride=2)
         self.convs2 = _two_convs(second)

@@ -95,6 +95,9 @@ def proposal_head_parts(
     hidden_dim: int = 2048,
     query_hidden_dim: int = 1024,
     dropout: float = 0.1,
+    memory_layers: int = 0,
+    norm_first: bool = False,
+    always_project: bool = False,
 ) -> dict[str, nn.Module]:
     """Build the parts of [ovseg]'s `ProposalHead`, randomly initialized, with its default sizes.
 
@@ -112,6 +115,10 @@ def proposal_head_parts(
         hidden_dim: of every feed-forward block.
         query_hidden_dim: of the network that computes proposal embeddings.
         dropout: of the transformers.
+        memory_layers: of a transformer encoder of ``dim`` between pixel decoder and transformer
+            decoder; 0 builds none.
+        norm_first: whether all transformers norm before their blocks, not after them.
+        always_project: whether the memory passes a 1x1 convolution even if it has ``dim`` channels.
 
     Returns:
         The arguments of `ProposalHead` by name, on the CPU.
@@ -128,6 +135,7 @@ def proposal_head_parts(
             num_heads=num_heads,
             hidden_dim=hidden_dim,
             dropout=dropout,
+            norm_first=norm_first,
         )
     pixel_decoder = PixelDecoder(
         channels, conv_channels=conv_channels, mask_channels=mask_channels, encoder=encoder
@@ -140,6 +148,9 @@ def proposal_head_parts(
         num_heads=num_heads,
         hidden_dim=hidden_dim,
         dropout=dropout,
+        encoder_layers=memory_layers,
+        norm_first=norm_first,
+        always_project=always_project,
     )
     return {
         "pixel_decoder": pixel_decoder,

@@ -40,11 +40,13 @@ class SwinFeatures(nn.Module):
         std: standard deviation of RGB in [0, 1] in the network's training.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, *, absolute_positions: bool = False) -> None:
         """Take the parts of a network.
 
         Args:
             network: of timm, built with ``always_partition`` and ``strict_img_size=False``.
+            absolute_positions: add learnt positions to the patches, resized bicubically from the
+                grid of the network's own image size. The release's ``ape``; its models have none.
 
         Raises:
             ValueError: another network, or one built with other options.
@@ -66,6 +68,11 @@ class SwinFeatures(nn.Module):
         self.patch_embed = network.patch_embed
         self.stages: Any = network.layers
         self.norms = nn.ModuleList(nn.LayerNorm(width) for width in self.channels)
+        self.position_embed: nn.Parameter | None = None
+        if absolute_positions:
+            grid: Any = network.patch_embed.grid_size
+            self.position_embed = nn.Parameter(torch.zeros(1, self.channels[0], *grid))
+            nn.init.trunc_normal_(self.position_embed, std=0.02)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Compute the feature maps of images.
@@ -81,6 +88,12 @@ class SwinFeatures(nn.Module):
         height, width = images.shape[-2:]
         images = F.pad(images, (0, -width % patch, 0, -height % patch))
         feats = self.patch_embed(images)  # (B, H, W, C)
+        if self.position_embed is not None:
+            size = (feats.shape[1], feats.shape[2])
+            positions = F.interpolate(
+                self.position_embed, size, mode="bicubic", align_corners=False
+            )
+            feats = feats + positions.permute(0, 2, 3, 1).to(feats)
         maps = []
         for stage, norm in zip(self.stages, self.norms, strict=True):
             feats = stage.downsample(feats)
@@ -116,6 +129,7 @@ def build_swin_features(
     pretrained: bool | str | Path = False,
     in_channels: int = 3,
     drop_path: float = 0.0,
+    absolute_positions: bool = False,
     options: Sequence[tuple[str, Any]] = (),
 ) -> SwinFeatures:
     """Build a Swin Transformer by timm's name.
@@ -125,6 +139,7 @@ def build_swin_features(
         pretrained: as for `build_timm_features`.
         in_channels: of the images.
         drop_path: rate at which training skips the last block; rates rise linearly to it.
+        absolute_positions: see `SwinFeatures`.
         options: further options of timm's ``SwinTransformer``, for sizes without a name.
 
     Returns:
@@ -143,4 +158,4 @@ def build_swin_features(
         network = create_network_from_timm(name, pretrained, **chosen)
     else:
         network = create_network_from_file(name, Path(pretrained), **chosen)
-    return SwinFeatures(network)
+    return SwinFeatures(network, absolute_positions=absolute_positions)

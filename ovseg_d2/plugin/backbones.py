@@ -226,6 +226,7 @@ class OVSegTimmBackbone(_FeatureBackbone):
                 pretrained=pretrained,
                 in_channels=in_channels,
                 drop_path=timm.DROP_PATH,
+                absolute_positions=timm.ABSOLUTE_POSITIONS,
             )
         else:
             network = build_timm_features(

@@ -61,6 +61,9 @@ class OVSegMaskFormerHead(ProposalHead):
             hidden_dim=options.HIDDEN_DIM,
             query_hidden_dim=options.EMBED_HIDDEN_DIM,
             dropout=options.DROPOUT,
+            memory_layers=options.MEMORY_LAYERS,
+            norm_first=options.PRE_NORM,
+            always_project=options.PROJECT_MEMORY,
         )
 
 

@@ -90,7 +90,10 @@ class OVSegPixelCLIPClusterHead(nn.Module):
         options = cfg.MODEL.PIXELCLIP
         return {
             "clusters": _build_clusters(cfg, input_shape[_FEATURES].channels, tower),
-            "decoder": PixelCLIPDecoder(channels=tuple(options.DECODER_CHANNELS)),
+            "decoder": PixelCLIPDecoder(
+                channels=tuple(options.DECODER_CHANNELS),
+                stem_channels=options.DECODER_STEM or None,
+            ),
             "tower": tower,
             "size": tuple(options.MASK_SIZE),
         }
@@ -239,7 +242,8 @@ class PixelCLIP(MaskCLIP):
         if any("masks" not in sample for sample in batched_inputs):
             raise ValueError("training images come without masks; set INPUT.TRAIN_MAPPER to masks")
         fills = {"image": GREY, "teacher_image": GREY, "masks": False}
-        samples = self._pad(batched_inputs, self.system.tower.patch_size, fills)
+        multiple = (1, 1) if self.system.official else self.system.tower.patch_size
+        samples = self._pad(batched_inputs, multiple, fills)
         strong = self.rgb_batch(samples)
         weak = self.rgb_batch(
             [{"image": sample.get("teacher_image", sample["image"])} for sample in samples]

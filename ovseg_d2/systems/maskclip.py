@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
@@ -76,6 +76,7 @@ class MaskCLIP(PixelScorer):
             and 50 or 65 with a background.
         official: the release's geometry, refinement and keys where they differ from the paper or
             from CLIP; see `denoise_prompts`, `smooth_by_keys` and `CLIPTower.dense_feats_and_keys`.
+            With full attention the release has no keys, and nothing is smoothed.
     """
 
     def __init__(
@@ -112,6 +113,8 @@ class MaskCLIP(PixelScorer):
                 f"key_smoothing={self.refine.key_smoothing} needs keys, and this image tower has "
                 "no attention to take them from; leave it None, or choose a ViT or a ResNet"
             )
+        if official and self.last_block.attention == "full":
+            self.refine = replace(self.refine, key_smoothing=None)
 
     def forward(self, images: Tensor, text_embeds: Tensor) -> Tensor:
         """Score every patch for every class, without refinement; differentiable.

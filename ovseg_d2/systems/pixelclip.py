@@ -35,7 +35,7 @@ from ovseg_d2.ops import (
 )
 from ovseg_d2.text import ClassPrompts, ClusterVectors
 
-from .pixelclip_inference import PixelCLIPInference, resize_images
+from .pixelclip_inference import PixelCLIPInference, official_feats, resize_images
 
 __all__ = ["PixelCLIP", "PixelCLIPStatistics", "cluster_logits"]
 
@@ -96,7 +96,8 @@ class PixelCLIP(nn.Module):
         mask_size: (h, w) in pixels of masks and logits.
         image_size: (h, w) in pixels at which images are encoded, whole patches, independent of the
             aspect ratio; None keeps their size.
-        official: Sinkhorn's start and the inference are the release's.
+        official: Sinkhorn's start and the inference are the release's, and so is what happens to
+            images that are not whole patches, see `official_feats`.
     """
 
     teacher: nn.Module | None
@@ -119,7 +120,8 @@ class PixelCLIP(nn.Module):
         """Check the numbers; the teacher starts as a copy of the image half.
 
         Raises:
-            ValueError: a momentum outside of [0, 1), or an image size that is not whole patches.
+            ValueError: a momentum outside of [0, 1), or an image size that is not whole patches
+                without ``official``.
         """
         super().__init__()
         if not 0 <= momentum < 1:
@@ -175,7 +177,7 @@ class PixelCLIP(nn.Module):
 
         Raises:
             ValueError: masks of another number or size than the images, views of different shapes,
-                or images that are not whole patches.
+                or, without ``official``, images that are not whole patches.
         """
         strong_images = images if strong_images is None else strong_images
         self._check_batch(images, masks, strong_images)
@@ -271,9 +273,13 @@ class PixelCLIP(nn.Module):
     def _dense_feats(self, images: Tensor, visual: nn.Module | None = None) -> Tensor:
         if self.image_size is not None:
             images = resize_images(images, self.image_size)
+        if self.official:
+            return official_feats(self.tower, images, self.last_block, visual=visual)
         return self.tower.dense_feats(self.tower.normalize(images), self.last_block, visual=visual)
 
     def _check_image_size(self, size: Size) -> None:
+        if self.official:
+            return
         patch = self.tower.patch_size
         if size[0] % patch[0] or size[1] % patch[1]:
             raise ValueError(

@@ -56,6 +56,15 @@ def test_decoder_refuses_channels(channels):
         PixelCLIPDecoder(channels=channels)
 
 
+def test_decoder_with_another_width_of_the_stem():
+    decoder = PixelCLIPDecoder(channels=(32, 16), stem_channels=5)
+    assert (decoder.stem.out_channels, decoder.up1.in_channels) == (5, 5)
+    assert decoder.up1.out_channels == 32
+    assert decoder(torch.randn(2, 3, 3)).shape == (2, 12, 12)
+    with pytest.raises(ValueError, match="stem_channels is 0; give at least 1"):
+        PixelCLIPDecoder(stem_channels=0)
+
+
 @pytest.mark.parametrize("subcase_id", ["square", "wide"])
 def test_decoder_equals_the_official_one(parity, pixelclip_decoder_weights, subcase_id):
     case = parity("pixelclip_conv_head")

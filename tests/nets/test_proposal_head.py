@@ -121,15 +121,16 @@ def test_proposal_head_masks_are_products_with_mask_features() -> None:
 
 
 def test_proposal_head_has_gradients() -> None:
-    for options in ({}, {"encoder_layers": 1}):
+    for options in ({}, {"encoder_layers": 1}, {"memory_layers": 1, "norm_first": True}):
         head = tiny_head(**options)
         layers = head(maps(), all_layers=True)
         sum(p.query_feats.sum() + p.mask_logits.square().sum() for p in layers).backward()
         grads = {name: parameter.grad for name, parameter in head.named_parameters()}
         assert [name for name, grad in grads.items() if grad is None] == []
-        # Queries start as zeros, so the first self-attention has no gradient.
+        # Queries start as zeros, so the first self-attention has no gradient, nor a norm of them.
         zero = [name for name, grad in grads.items() if not grad.any()]
-        first = "transformer_decoder.layers.0.self_attention"
+        first = ("self_attention", "cross_attention.norm" if "norm_first" in options else "self_")
+        first = tuple(f"transformer_decoder.layers.0.{part}" for part in first)
         assert [name for name in zero if not name.startswith(first)] == []
 
 
@@ -141,6 +142,85 @@ def test_proposal_head_of_one_map() -> None:
     )
     (proposals,) = head([torch.randn(1, 5, 4, 6)])
     assert proposals.mask_logits.shape == (1, 3, 4, 6)
+
+
+def official_names(head: ProposalHead) -> dict[str, torch.Tensor]:
+    """The transformers' weights under the names of MaskFormer's release."""
+    parts = {"self_attention.attention": "self_attn", "cross_attention.attention": "multihead_attn"}
+    parts |= {"feed_forward.hidden": "linear1", "feed_forward.out": "linear2"}
+    parts |= {"self_attention.norm": "norm1", "cross_attention.norm": "norm2"}
+    names = {}
+    for name, value in head.transformer_decoder.state_dict().items():
+        for ours, theirs in parts.items():
+            name = name.replace(ours, theirs)
+        name = name.replace("feed_forward.norm", "norm2" if "encoder" in name else "norm3")
+        part, _, rest = name.partition(".")
+        if part == "encoder":
+            name = f"transformer.encoder.{rest}"
+        elif part in ("layers", "norm"):
+            name = f"transformer.decoder.{name}"
+        else:
+            name = name.replace("project", "input_proj").replace("query_positions", "query_embed")
+        names[name] = value
+    return names
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("norm_first", [False, True])
+@pytest.mark.parametrize("layers", [0, 2])
+def test_transformer_options_equal_torchs_layers(
+    monkeypatch: pytest.MonkeyPatch, layers: int, norm_first: bool
+) -> None:
+    """Without positions, which torch's layers do not add."""
+    for module in ("transformer_decoder", "transformer_encoder"):
+        monkeypatch.setattr(
+            f"ovseg_d2.nets.{module}.sine_positions",
+            lambda size, dim, device: torch.zeros(dim, *size),
+        )
+    head = tiny_head(memory_layers=layers, norm_first=norm_first).eval()
+    decoder = head.transformer_decoder
+    for parameter in decoder.parameters():
+        parameter.normal_(std=0.3)
+    decoder.query_positions.weight.zero_()
+    weights = {f"predictor.{name}": value for name, value in official_names(head).items()}
+    assert set(convert_proposal_head(weights)) == {
+        f"transformer_decoder.{name}" for name in decoder.state_dict()
+    }
+    sizes = {"dim_feedforward": 16, "batch_first": True, "norm_first": norm_first}
+    memory = torch.randn(2, 5, 3, 4)
+    tokens = decoder.project(memory).flatten(2).transpose(1, 2)
+    for number in range(layers):
+        layer = nn.TransformerEncoderLayer(8, 2, **sizes).eval()
+        prefix = f"predictor.transformer.encoder.layers.{number}."
+        layer.load_state_dict({k[len(prefix) :]: v for k, v in weights.items() if prefix in k})
+        tokens = layer(tokens)
+    if norm_first:
+        tokens = decoder.encoder.norm(tokens)
+    queries = torch.zeros(2, 5, 8)
+    for number in range(2):
+        layer = nn.TransformerDecoderLayer(8, 2, **sizes).eval()
+        prefix = f"predictor.transformer.decoder.layers.{number}."
+        layer.load_state_dict({k[len(prefix) :]: v for k, v in weights.items() if prefix in k})
+        queries = layer(queries, tokens)
+    (actual,) = decoder(memory)
+    torch.testing.assert_close(actual, decoder.norm(queries), rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_pixel_decoder_norms_first_too() -> None:
+    encoder = tiny_head(encoder_layers=1, norm_first=True).pixel_decoder.encoder.eval()
+    for block in (encoder.layers[0].self_attention, encoder.layers[0].feed_forward):
+        assert block.norm_first
+        for parameter in block.parameters():
+            parameter.zero_()  # blocks that add nothing
+    feats = torch.randn(1, 5, 3, 3)
+    expected = encoder.norm(encoder.project(feats).movedim(1, -1)).movedim(-1, 1)
+    torch.testing.assert_close(encoder(feats), expected)
+
+
+def test_transformer_decoder_projects_on_demand() -> None:
+    decoder = TransformerDecoder(8, dim=8, num_heads=2, always_project=True)
+    assert decoder.project.weight.shape == (8, 8, 1, 1)
 
 
 def test_transformer_decoder_projects_only_another_width() -> None:

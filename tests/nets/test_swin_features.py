@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import timm
 import torch
+from torch.nn import functional as F
 
 from ovseg_d2.checkpoints import convert_swin
 from ovseg_d2.nets import SwinFeatures, build_swin_features
@@ -13,9 +14,13 @@ from ovseg_d2.nets import SwinFeatures, build_swin_features
 _NAME = "swin_tiny_patch4_window7_224"
 
 
-def tiny(**options: Any) -> SwinFeatures:
+def tiny(*, absolute_positions: bool = False, **options: Any) -> SwinFeatures:
     sizes = {"embed_dim": 8, "depths": (2, 2, 2, 2), "num_heads": (1, 2, 4, 8), "window_size": 7}
-    return build_swin_features(_NAME, options=tuple({**sizes, **options}.items()))
+    return build_swin_features(
+        _NAME,
+        absolute_positions=absolute_positions,
+        options=tuple({**sizes, **options}.items()),
+    )
 
 
 @torch.no_grad()
@@ -63,6 +68,30 @@ def test_swin_features_of_any_size_with_gradients() -> None:
     assert (model.channels, model.strides) == ((8, 16, 32, 64), (4, 8, 16, 32))
     sum(feats.square().sum() for feats in maps).backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+@torch.no_grad()
+def test_swin_features_add_absolute_positions_to_the_patches() -> None:
+    """An oracle: the same network, with the table resized and added behind its patches."""
+    plain, model = tiny(img_size=56).eval(), tiny(img_size=56, absolute_positions=True).eval()
+    assert model.position_embed.shape == (1, 8, 14, 14) and model.position_embed.std() > 0.01
+    weights = plain.state_dict() | {"position_embed": torch.randn(1, 8, 14, 14)}
+    model.load_state_dict(weights)
+    images = torch.randn(2, 3, 37, 50)
+
+    def add(_, __, patches):
+        table = F.interpolate(weights["position_embed"], patches.shape[1:3], mode="bicubic")
+        return patches + table.movedim(1, -1)
+
+    plain.patch_embed.register_forward_hook(add)
+    for expected, actual in zip(plain(images), model(images), strict=True):
+        torch.testing.assert_close(actual, expected)
+
+
+def test_convert_swin_keeps_absolute_positions() -> None:
+    table = torch.randn(1, 8, 14, 14)
+    converted = convert_swin({"absolute_pos_embed": table})
+    assert torch.equal(converted.weights["position_embed"], table)
 
 
 def test_swin_features_refuse_other_networks() -> None:

@@ -304,6 +304,7 @@ def test_timm_backbone_of_a_detector_swin(tiny_cfg):
         "res2": (96, 10, 13),
         "res5": (768, 2, 2),
     }
+    assert backbone.network.position_embed is None
     # A stage without a map is trained for the next one; the norm of an unused map is not.
     frozen = {name for name, p in backbone.named_parameters() if not p.requires_grad}
     assert frozen == {f"network.norms.{i}.{kind}" for i in (1, 2) for kind in ("weight", "bias")}

@@ -314,6 +314,30 @@ def test_key_smoothing_needs_a_tower_with_keys(
 
 # --- the official implementation ---
 
+
+@torch.no_grad()
+def test_official_smooths_nothing_with_full_attention(tiny_clip_config: dict[str, Any]) -> None:
+    """The release's attention pooling, and its ViT without the value path, have no keys."""
+    small = {"layers": [1, 1, 1, 1], "width": 4, "head_width": 32, "image_size": 64}
+    vision = tiny_clip_config["vision_cfg"] | small
+    model = open_clip.CLIP(**(tiny_clip_config | {"vision_cfg": vision}))
+    tower = CLIPTower(model, open_clip.SimpleTokenizer(), mean=(0.5,) * 3, std=(0.25,) * 3)
+    images, texts = _inputs(64, 96)
+    full = LastBlock(attention="full")
+
+    def scores(refine: Refinement, last_block: LastBlock, official: bool) -> torch.Tensor:
+        system = MaskCLIP(
+            tower, last_block=last_block, refine=refine, logit_scale=100.0, official=official
+        )
+        return torch.stack(system.score_pixels(list(images), texts))
+
+    denoised, both = Refinement(0.3), Refinement(0.3, 1.0)
+    assert torch.equal(scores(both, full, True), scores(denoised, full, True))
+    assert not torch.equal(scores(both, full, False), scores(denoised, full, False))
+    value = LastBlock()
+    assert not torch.equal(scores(both, value, True), scores(denoised, value, True))
+
+
 _VIT = (
     "native wide_larger not_multiple_of_patch clip_activation prompt_denoising key_smoothing_all "
     "key_smoothing_some both"

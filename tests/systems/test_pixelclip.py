@@ -390,6 +390,35 @@ def test_inference_resizes_images(build: Build) -> None:
     assert (rows[0][2] == -torch.inf).all()
 
 
+def test_official_drops_pixels_that_fill_no_patch(build: Build) -> None:
+    texts = ClassTexts(F.normalize(torch.randn(4, 32), dim=1))
+    images = torch.rand(2, 3, 37, 46) * 255
+    system = build(official=True)
+    changed = images.clone()
+    changed[..., 32:, :] = 0
+    changed[..., 40:] = 0
+    scores = system.inference().score_pixels(images, texts)
+    assert torch.equal(scores, system.inference().score_pixels(changed, texts))
+    # The features of the whole patches cover the image.
+    whole = system.inference().score_pixels(images[..., :32, :40], texts, (37, 46))
+    assert torch.equal(scores, whole)
+    ours = build().inference()
+    assert not torch.equal(ours.score_pixels(images, texts), ours.score_pixels(changed, texts))
+    with pytest.raises(ValueError, match="7x46 pixels are smaller than a patch of 8x8; enlarge"):
+        system.inference().score_pixels(images[..., :7, :], texts)
+
+
+def test_official_trains_at_sizes_that_are_not_whole_patches(build: Build) -> None:
+    images, _ = batch(50)
+    masks = [torch.rand(n, 50, 50) > 0.5 for n in (2, 1)]
+    system = build(official=True, image_size=(37, 46))
+    seen = []
+    system.tower.model.visual.conv1.register_forward_pre_hook(lambda _, x: seen.append(x[0]))
+    system(images, masks)["loss_mask"].backward()
+    resized = F.interpolate(images, (37, 46), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(seen[0], system.tower.normalize(resized[..., :32, :40]))
+
+
 def test_predict_masks(build: Build) -> None:
     system = build()
     images, _ = batch()
