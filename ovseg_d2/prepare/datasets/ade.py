@@ -100,7 +100,7 @@ def prepare_ade847(
 def ade150_table() -> np.ndarray:
     """(151,) class id of each value of the challenge's label files.
 
-    Source: MaskFormer, prepare_ade20k_sem_seg.py line 14.
+    Source: MaskFormer, `prepare_ade20k_sem_seg` line 14.
     """
     return np.array([255, *range(150)])
 
@@ -108,7 +108,7 @@ def ade150_table() -> np.ndarray:
 def ade847_labels(colors: np.ndarray) -> np.ndarray:
     """Map the colours of a file ``*_seg.png`` to the classes of ADE-847.
 
-    Source: MaskFormer, prepare_ade20k_full_sem_seg.py lines 932-941, 987-990.
+    Source: MaskFormer, `prepare_ade20k_full_sem_seg` lines 932-941, 987-990.
 
     Args:
         colors: (H, W, 3) uint8 RGB; R // 10 * 256 + G is the number of a pixel's object.

@@ -65,7 +65,7 @@ def prepare_coco(
 def coco_stuff_table() -> np.ndarray:
     """(256,) class id of each value of COCO-Stuff's label files.
 
-    Source: CAT-Seg, prepare_coco_stuff.py ("id", "trainId"); OVSeg's and PixelCLIP's are
+    Source: CAT-Seg, `prepare_coco_stuff` ("id", "trainId"); OVSeg's and PixelCLIP's are
     equal.
     """
     used = np.setdiff1d(np.arange(_NUM_VALUES), _UNUSED)
