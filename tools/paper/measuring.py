@@ -112,7 +112,7 @@ def _build_job(
         _MissingError: the dataset or the weights are not on disk, or the file is another one.
     """
     config_file = row.config_file(number.short)
-    words = (*row.opts, "DATASETS.TEST", f"('{number.dataset}',)", *opts)
+    words = _words(config_file, number.dataset, (*row.opts, *opts))
     missing = []
     try:
         images = len(DatasetCatalog.get(number.dataset))
@@ -146,6 +146,19 @@ def _build_job(
         else:
             files = ((key, str(path), content["sha256"]),)
     return Job(row.name, config_file, words, files=files, data=data), used
+
+
+def _words(config_file: str, dataset: str, opts: Sequence[str]) -> tuple[str, ...]:
+    """Keys and values of an evaluation; they count before those of the config for the dataset."""
+    own = load_config(config_file, ("MODEL.DEVICE", "cpu")).TEST.DATASETS.get(dataset, {})
+    words = ["DATASETS.TEST", f"('{dataset}',)", *opts]
+    for key, value in zip(opts[::2], opts[1::2], strict=False):
+        node = own
+        for name in key.split("."):
+            node = node.get(name) if isinstance(node, dict) else None
+        if node is not None:
+            words += [f"TEST.DATASETS.{dataset}.{key}", value]
+    return tuple(words)
 
 
 def _incomplete(dataset: str) -> str:

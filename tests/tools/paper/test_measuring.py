@@ -9,9 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from claims import jobs as jobs_module
-from paper import read_releases
+from paper import PaperRow, read_releases
 from paper.releases import Digests
 from PIL import Image
+
+from ovseg_d2.config import load_config
+from ovseg_d2.config.per_dataset import dataset_config
 
 TOOL = Path(__file__).resolve().parents[3] / "tools" / "benchmark.py"
 tool = runpy.run_path(str(TOOL), run_name="benchmark")
@@ -151,6 +154,24 @@ def test_weights_of_ones_own_are_told_apart_by_content(run_tool, tmp_path, evalu
         own.write_bytes(content)
         run_tool(*PIXELCLIP, opts=("MODEL.WEIGHTS", own))
     assert len(evaluations) == 2
+
+
+def test_options_count_before_the_configs_settings_of_the_dataset(
+    run_tool, tmp_path, evaluations, monkeypatch
+):
+    config = tmp_path / "one.yaml"
+    scales = "TEST: {DATASETS: {ovseg_voc20_val: {MODEL: {MASKCLIP: {LOGIT_SCALE: 65.0}}}}}"
+    config.write_text(f"MODEL: {{META_ARCHITECTURE: MaskCLIP}}\n{scales}\n")
+    monkeypatch.setattr(PaperRow, "config_file", lambda self, dataset: str(config))
+    words = ("paper", "sclip", "--datasets", "voc20")
+    random = ("MODEL.CLIP.PRETRAINED", "random")
+    run_tool(*words, opts=random)
+    run_tool(*words, opts=(*random, "MODEL.MASKCLIP.LOGIT_SCALE", "30.0"))
+    found = []
+    for config_file, opts in evaluations:
+        cfg = load_config(config_file, [word for pair in opts.items() for word in pair])
+        found.append(dataset_config(cfg, "ovseg_voc20_val").MODEL.MASKCLIP.LOGIT_SCALE)
+    assert found == [65.0, 30.0]
 
 
 def test_own_training_of_a_row_without_release_is_measured(run_tool, tmp_path, evaluations):
