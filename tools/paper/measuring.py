@@ -13,7 +13,8 @@ from claims.jobs import Job, run_job
 from ovseg_d2.clip.published import cached_published
 from ovseg_d2.config import load_config
 from ovseg_d2.d2.data import DatasetCatalog
-from ovseg_d2.data.datasets import BENCHMARKS
+from ovseg_d2.data.datasets.benchmarks import BENCHMARKS, datasets_root
+from ovseg_d2.prepare.datasets.owners import OWNER_FILES, command_of
 
 from .releases import Digests, read_releases
 from .tables import PaperRow, Published
@@ -117,7 +118,7 @@ def _build_job(
     try:
         images = len(DatasetCatalog.get(number.dataset))
     except FileNotFoundError as error:
-        missing.append(str(error))
+        missing.append(_how_to_get(number.dataset) or str(error))
     key, name = row.weight_file(number.short)
     path = None
     if key in opts:  # weights of the user's, or the word random
@@ -159,6 +160,18 @@ def _words(config_file: str, dataset: str, opts: Sequence[str]) -> tuple[str, ..
         if node is not None:
             words += [f"TEST.DATASETS.{dataset}.{key}", value]
     return tuple(words)
+
+
+def _how_to_get(dataset: str) -> str:
+    """The archives of a benchmark that is not on disk, and the command; "" for other datasets."""
+    files = [file for file in OWNER_FILES if dataset in file.datasets]
+    if not files:
+        return ""
+    archives = ", ".join(dict.fromkeys(map(str, files)))
+    return (
+        f"{dataset} is not in the folder {str(datasets_root())!r}, which DETECTRON2_DATASETS "
+        f"names; python {command_of(dataset)} --archives FOLDER makes it from {archives}"
+    )
 
 
 def _incomplete(dataset: str) -> str:
