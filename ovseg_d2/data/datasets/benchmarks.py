@@ -122,7 +122,7 @@ class Benchmark:
     def _remedy(self) -> str:
         return (
             f"set DETECTRON2_DATASETS (now {str(datasets_root())!r}) to the folder that holds the "
-            "datasets; datasets/README.md says which files this one needs and whose scripts make "
+            "datasets; datasets/README.md says which files this one needs and which command makes "
             "them"
         )
 
@@ -180,7 +180,7 @@ def list_stems(folder: Path, suffix: str) -> set[str]:
         stems.update(
             (relative / name.removesuffix(suffix)).as_posix()
             for name in names
-            if name.endswith(suffix)
+            if name.endswith(suffix) and not name.startswith(".")  # "._name" of macOS
         )
     return stems
 

@@ -6,9 +6,10 @@ from functools import partial
 
 import numpy as np
 
+from ...data.datasets.benchmarks import list_stems
 from .label_files import convert_labels
 from .owners import benchmark
-from .preparation import Preparation, PreparationReport, check_splits, stems_in, tasks_for
+from .preparation import Preparation, PreparationReport, check_splits, tasks_for
 
 __all__ = ["cityscapes_table", "prepare_cityscapes"]
 
@@ -49,7 +50,7 @@ def prepare_cityscapes(
         count, images = dataset.num_images, f"leftImg8bit/{split}"
         job.unpack(_IMAGES, images, dataset.image_folder, dataset.image_suffix, count=count)
         target = job.root / dataset.label_folder
-        if not overwrite and len(stems_in(target, dataset.label_suffix)) >= count:
+        if not overwrite and len(list_stems(target, dataset.label_suffix)) >= count:
             continue
         job.unpack(_LABELS, f"gtFine/{split}", dataset.label_folder, _SOURCE_SUFFIX, count=count)
         tasks = tasks_for(target, _SOURCE_SUFFIX, target, dataset.label_suffix)

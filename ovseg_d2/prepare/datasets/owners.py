@@ -13,6 +13,7 @@ __all__ = [
     "command_of",
     "datasets_of",
     "owner_file",
+    "owner_files_of",
     "where_to_get",
 ]
 
@@ -74,6 +75,12 @@ def command_of(dataset: str) -> str:
     """Command that makes a dataset, such as ``datasets/prepare_voc.py``."""
     entry = next(entry for entry in OWNER_FILES if dataset in entry.datasets)
     return f"datasets/prepare_{entry.command}.py"
+
+
+def owner_files_of(dataset: str) -> tuple[OwnerFile, ...]:
+    """All files that a registered benchmark is made from."""
+    files = {entry.file: entry for entry in OWNER_FILES if dataset in entry.datasets}
+    return tuple(files.values())
 
 
 def where_to_get(dataset: str, holds: str) -> str:

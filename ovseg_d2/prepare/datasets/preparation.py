@@ -9,7 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ...data.datasets.benchmarks import datasets_root
+from ...data.datasets.benchmarks import datasets_root, list_stems
 from ...files import WriteError, expand_user
 from ...json_files import describe_problem, open_regular, printable
 from .archives import Member, is_seekable, list_members, unpack_member, unpack_stream
@@ -21,7 +21,7 @@ __all__ = [
     "PreparationReport",
     "check_splits",
     "read_names",
-    "stems_in",
+    "some_names",
     "tasks_for",
 ]
 
@@ -153,7 +153,7 @@ class Preparation:
             WriteError: a file cannot be written.
         """
         target = self.root / folder
-        there = stems_in(target, suffix) if names is None else _existing(target, suffix, names)
+        there = list_stems(target, suffix) if names is None else _existing(target, suffix, names)
         lacking = (count if names is None else len(set(names))) - len(there)
         path = self.find(archive)
         if path is None or (lacking <= 0 and not self._overwrite):
@@ -167,7 +167,8 @@ class Preparation:
                     "--archives"
                 )
             if lacking > 0:
-                shown = _some(sorted(set(names) - there)) if names is not None else ""
+                missing = sorted(set(names) - there) if names is not None else []
+                shown = f" ({some_names(missing)})" if missing else ""
                 self.problems.append(
                     f"{target} lacks {lacking} files *{suffix}{shown}; give the folder of "
                     f"{owner_file(archive)} with --archives"
@@ -188,7 +189,8 @@ class Preparation:
             absent = [name for name in absent if not (target / name[len(prefix) :]).is_file()]
             if absent:
                 self.problems.append(
-                    f"{printable(path)} lacks {len(absent)} files{_some(absent)}; download it again"
+                    f"{printable(path)} lacks {len(absent)} files ({some_names(absent)}); "
+                    "download it again"
                 )
         elif not members:
             raise FileNotFoundError(
@@ -283,13 +285,10 @@ def read_names(path: Path) -> list[str]:
     return names
 
 
-def stems_in(folder: Path, suffix: str) -> set[str]:
-    """Paths below a folder, with "/" and without the suffix, of its files with this suffix."""
-    return {
-        path.relative_to(folder).as_posix().removesuffix(suffix)
-        for path in folder.rglob(f"*{suffix}")
-        if not path.name.startswith(".")
-    }
+def some_names(names: Sequence[str]) -> str:
+    """The first three names, for a sentence."""
+    more = ", ..." if len(names) > _SHOWN else ""
+    return ", ".join(printable(name) for name in names[:_SHOWN]) + more
 
 
 def tasks_for(
@@ -304,7 +303,7 @@ def tasks_for(
         new_suffix: end of the new files' names.
         flat: the new files lie directly in the folder.
     """
-    stems = sorted(stems_in(source, suffix))
+    stems = sorted(list_stems(source, suffix))
     names = [stem.rpartition("/")[2] if flat else stem for stem in stems]
     return [
         (source / f"{stem}{suffix}", target / f"{name}{new_suffix}")
@@ -314,11 +313,6 @@ def tasks_for(
 
 def _existing(folder: Path, suffix: str, names: Collection[str]) -> set[str]:
     return {name for name in names if (folder / f"{name}{suffix}").is_file()}
-
-
-def _some(names: Sequence[str]) -> str:
-    more = ", ..." if len(names) > _SHOWN else ""
-    return f" ({', '.join(printable(name) for name in names[:_SHOWN])}{more})"
 
 
 def _convert(function: Callable[[Any, Path], None], task: tuple[Any, Path]) -> str | None:

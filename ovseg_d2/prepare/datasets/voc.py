@@ -6,9 +6,10 @@ from functools import partial
 
 import numpy as np
 
+from ...data.datasets.benchmarks import list_stems
 from .label_files import NO_CLASS, convert_labels
 from .owners import benchmark
-from .preparation import Preparation, PreparationReport, check_splits, read_names, stems_in
+from .preparation import Preparation, PreparationReport, check_splits, read_names
 
 __all__ = ["prepare_voc", "unpack_voc_lists", "voc_table"]
 
@@ -52,7 +53,7 @@ def prepare_voc(
     names = {"val": val}
     if "train" in splits:
         source = job.unpack(_LABELS, _AUGMENTED, f"{_HOME}/{_AUGMENTED}", ".png", count=_NUM_LABELS)
-        names["train"] = sorted(stems_in(source, ".png") - set(val))
+        names["train"] = sorted(list_stems(source, ".png") - set(val))
     elif job.find(_LABELS) or (job.root / _HOME / _AUGMENTED).is_dir():
         source = job.unpack(_LABELS, _AUGMENTED, f"{_HOME}/{_AUGMENTED}", ".png", names=val)
     else:
