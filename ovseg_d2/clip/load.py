@@ -80,7 +80,11 @@ def load_clip(
     config, preprocess = _read_config(model)
     file = _resolve_weights(model, pretrained)
     if file is not None and file.has_image != file.has_text:
-        raise half_alone(file)
+        raise half_alone(
+            file,
+            "give a whole CLIP in MODEL.CLIP.PRETRAINED, whose text half is used, and this file in "
+            "MODEL.CLIP.IMAGE_WEIGHTS",
+        )
     image = read_clip(Path(image_weights)).image_half() if image_weights else None
     if patch_dropout is not None:
         if not 0 <= patch_dropout < 1:

@@ -56,7 +56,8 @@ def load_file(tower: CLIPTower, file: CLIPFile, *, key: str) -> None:
     weights, whole, kept = file.weights, file.has_image and file.has_text, []
     if not whole and (file.has_image or file.has_text):
         if not file.has_image or tower.has_random_weights:
-            raise half_alone(file)
+            remedy = "set MODEL.CLIP.PRETRAINED to a whole CLIP, whose text half is used"
+            raise half_alone(file, remedy)
         own = tower.model.state_dict()
         kept = [k for k in own if k.startswith(_PROJECTIONS) and k not in weights]
         others = [k for k in own if not k.startswith("visual.")]
@@ -67,8 +68,13 @@ def load_file(tower: CLIPTower, file: CLIPFile, *, key: str) -> None:
     _report(file, kept, key)
 
 
-def half_alone(file: CLIPFile) -> WeightFileError:
-    """Return the error about one half of a CLIP in place of a whole one."""
+def half_alone(file: CLIPFile, remedy: str) -> WeightFileError:
+    """Return the error about one half of a CLIP in place of a whole one.
+
+    Args:
+        file: with that half.
+        remedy: if it is an image half.
+    """
     if file.has_text:
         return WeightFileError(
             str(file.path), "it holds the text half of a CLIP alone", "give a whole CLIP"
@@ -76,8 +82,7 @@ def half_alone(file: CLIPFile) -> WeightFileError:
     return WeightFileError(
         str(file.path),
         f"it holds {file.training.release or 'the image half of a CLIP'} alone",
-        "give a whole CLIP in MODEL.CLIP.PRETRAINED, whose text half is used, and this file in "
-        "MODEL.CLIP.IMAGE_WEIGHTS",
+        remedy,
     )
 
 

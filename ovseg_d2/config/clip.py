@@ -23,6 +23,12 @@ _CLIP = below(
             "name implies: the weights of ShapesCLIP, or of another model those that MODEL.WEIGHTS "
             "brings",
         ),
+        "IMAGE_WEIGHTS": Key(
+            "",
+            text(),
+            "a weight file whose image half replaces that of PRETRAINED, such as an image half "
+            "alone; '' keeps it; docs/weights.md lists the layouts",
+        ),
         "QUICK_GELU": Key(
             "auto",
             one_of("auto", "on", "off", "text"),

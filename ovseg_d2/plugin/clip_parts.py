@@ -39,6 +39,7 @@ def build_tower(cfg: CfgNode) -> CLIPTower:
     return load_clip(
         clip.NAME,
         clip.PRETRAINED or default,
+        image_weights=clip.IMAGE_WEIGHTS or None,
         quick_gelu=_QUICK_GELU[clip.QUICK_GELU],
         patch_dropout=clip.PATCH_DROPOUT,
         layer_norm_eps=clip.LAYER_NORM_EPS or None,
