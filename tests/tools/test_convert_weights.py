@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from ovseg_d2.clip import MaskPromptedTower, load_clip, load_prompted_tower
 
@@ -131,3 +132,21 @@ def test_release_auto_refuses_other_files(run_tool, tmp_path, names, problem):
         run_tool("--release", "auto", "--weights", tmp_path / "a.pth", "--output", tmp_path / "b")
     assert problem in str(ended.value.code)
     assert not (tmp_path / "b").exists()
+
+
+def test_the_activation_travels_with_converted_weights(run_tool, config_file, tmp_path):
+    numbers = dict.fromkeys(("input_resolution", "context_length", "vocab_size"), torch.tensor(32))
+    state = load_clip(str(config_file), "random").model.state_dict()
+    torch.save(state | numbers, tmp_path / "openai.pt")
+    out = tmp_path / "clip.safetensors"
+    run_tool("--model", config_file, "--weights", tmp_path / "openai.pt", "--output", out)
+    again = load_clip(str(config_file), out).model
+    assert {type(block.mlp.gelu).__name__ for block in again.transformer.resblocks} == {"QuickGELU"}
+
+
+@pytest.mark.parametrize("entry", ["{", '{"quick_gelu": "on"}', '{"mean": [0.5]}', "3"])
+def test_a_damaged_entry_about_the_training_is_refused(config_file, tmp_path, entry):
+    state = load_clip(str(config_file), "random").model.state_dict()
+    save_file(state, tmp_path / "clip.safetensors", metadata={"clip_training": entry})
+    with pytest.raises(ValueError, match="damaged entry 'clip_training' .* write them again by"):
+        load_clip(str(config_file), tmp_path / "clip.safetensors")
