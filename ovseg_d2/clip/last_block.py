@@ -28,7 +28,7 @@ class LastBlock:
 
     Departs: [maskclip] describes its value path without residual and MLP, and its code keeps both;
     `LastBlock()` is the code. In "qq", "kk", "qq+kk" and "neighbourhood_kk" patches attend to
-    patches only; the releases keep the class token among the keys.
+    patches only; the releases keep the class token among the keys, as `official` features do.
 
     These are options of a ViT. CLIP's ResNets end in attention pooling and take only the attentions
     "value" and "full"; a ConvNeXt has no attention and takes only the default.
@@ -48,6 +48,11 @@ class LastBlock:
     mlp: bool = True
     attention: Attention = "value"
     neighbourhood_std: float = 5.0
+
+    @property
+    def correlates(self) -> bool:
+        """Whether patches attend by similar queries or keys, as in [sclip] and its successors."""
+        return self.attention not in ("value", "full")
 
     def __post_init__(self) -> None:
         """Check the values and their combination."""

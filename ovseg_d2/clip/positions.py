@@ -14,6 +14,8 @@ def resample_positions(
     old_grid: tuple[int, int],
     new_grid: tuple[int, int],
     num_prefix_tokens: int = 1,
+    *,
+    official: bool = False,
 ) -> Tensor:
     """Interpolate a grid of position embeddings bicubically to another grid.
 
@@ -25,6 +27,8 @@ def resample_positions(
         old_grid: (h, w) patches that `pos_embed` was learnt for.
         new_grid: (h', w') patches of the result.
         num_prefix_tokens: leading rows outside of the grid, such as the class token's; kept.
+        official: resample as the releases of [sclip], [clearclip] and [naclip]: only if the number
+            of patches differs, and as if the new grid had a tenth of a patch more each way.
 
     Returns:
         (num_prefix_tokens + h'*w', C), same dtype; `pos_embed` itself if the grids are equal.
@@ -39,12 +43,17 @@ def resample_positions(
             f"{num_prefix_tokens} prefix tokens needs {num_prefix_tokens + h * w}; "
             "give the grid that the embeddings were learnt for."
         )
-    if tuple(old_grid) == tuple(new_grid):
+    new_h, new_w = new_grid
+    if (h, w) == (new_h, new_w) or (official and h * w == new_h * new_w):
         return pos_embed
     prefix, patches = pos_embed[:num_prefix_tokens], pos_embed[num_prefix_tokens:]
     # Half precision is interpolated in float32: bicubic weights cancel badly in few bits.
     exact = torch.promote_types(patches.dtype, torch.float32)
     maps = patches.to(exact).reshape(1, h, w, -1).permute(0, 3, 1, 2)
-    maps = F.interpolate(maps, size=tuple(new_grid), mode="bicubic", align_corners=False)
+    if official:
+        factors = ((new_h + 0.1) / h, (new_w + 0.1) / w)
+        maps = F.interpolate(maps, scale_factor=factors, mode="bicubic", align_corners=False)
+    else:
+        maps = F.interpolate(maps, size=(new_h, new_w), mode="bicubic", align_corners=False)
     patches = maps.flatten(2)[0].T.to(pos_embed.dtype)  # (1, C, h', w') -> (h'*w', C)
     return torch.cat([prefix, patches])

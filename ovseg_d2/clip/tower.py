@@ -171,14 +171,16 @@ class CLIPTower(nn.Module):
         """Encode each location of each image as a vector of the joint space.
 
         Departs: in the releases of [maskclip] and [pixelclip] convolutional towers do not pad the
-        image, so the remainder at the bottom and right gets no location. Here zeros are added up
-        to whole patches, as for a ViT, and the grid covers every pixel.
+        image, so the remainder at the bottom and right gets no location; nor do ViTs in those of
+        [sclip], [clearclip] and [naclip]. Here zeros are added up to whole patches, and the grid
+        covers every pixel.
 
         Args:
             images: (B, 3, H, W) normalised; any H and W.
             last_block: MaskCLIP's value path by default.
-            official: no padding for convolutional towers; their grid, h = about H / patch, then
-                stands for the whole image. Changes nothing for a ViT.
+            official: no padding for convolutional towers, and for a ViT whose last block
+                correlates patches, see `vit_dense`; their grid, h = about H / patch, then stands
+                for the whole image. Changes nothing for other ViTs.
             visual: image half of the same kind and sizes that replaces the tower's, such as its
                 moving average.
 
@@ -190,7 +192,8 @@ class CLIPTower(nn.Module):
                 smaller than a patch.
         """
         visual = self.model.visual if visual is None else visual
-        return self._kind.dense(visual, self._fit(images, not official), last_block)
+        images = self._fit_dense(images, last_block, official)
+        return self._kind.dense(visual, images, last_block, official)
 
     def dense_feats_and_keys(
         self, images: Tensor, last_block: LastBlock = _MASKCLIP, *, official: bool = False
@@ -216,7 +219,7 @@ class CLIPTower(nn.Module):
                 "this image tower has no attention and so no keys; leave key smoothing out, or "
                 "choose a ViT or a ResNet."
             )
-        images = self._fit(images, not official)
+        images = self._fit_dense(images, last_block, official)
         return self._kind.dense_and_keys(self.model.visual, images, last_block, official)
 
     def dense_bytes(self, size: tuple[int, int]) -> int:
@@ -305,21 +308,33 @@ class CLIPTower(nn.Module):
         modules = self.model.visual.modules()
         return next(module.weight for module in modules if isinstance(module, nn.Conv2d))
 
+    def _fit_dense(self, images: Tensor, last_block: LastBlock, official: bool) -> Tensor:
+        """Fit images for dense features; a ViT's lose the remainder if the release drops it."""
+        images = self._fit(images, pad=not official)
+        if not (official and self._kind.pads and last_block.correlates):
+            return images
+        self._check_size(images)
+        (height, width), (patch_h, patch_w) = images.shape[-2:], self.patch_size
+        return images[..., : height - height % patch_h, : width - width % patch_w]
+
     def _fit(self, images: Tensor, pad: bool) -> Tensor:
         """Cast images to the tower's dtype, and pad them or check their size."""
         images = images.to(self.dtype)
         if self._kind.pads:
             return images
-        height, width = images.shape[-2:]
-        patch_h, patch_w = self.patch_size
         if pad:
+            (height, width), (patch_h, patch_w) = images.shape[-2:], self.patch_size
             return F.pad(images, (0, -width % patch_w, 0, -height % patch_h))
+        self._check_size(images)
+        return images
+
+    def _check_size(self, images: Tensor) -> None:
+        (height, width), (patch_h, patch_w) = images.shape[-2:], self.patch_size
         if height < patch_h or width < patch_w:
             raise ValueError(
                 f"images of {height}x{width} pixels are smaller than {patch_h}x{patch_w}, which "
                 "this tower's convolutions need; enlarge them."
             )
-        return images
 
     def _count_tokens(self, sentence: str) -> int:
         if hasattr(self.tokenizer, "encode"):  # SimpleTokenizer; start and end are not counted

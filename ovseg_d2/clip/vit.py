@@ -48,11 +48,15 @@ def vit_geometry(visual: VisionTransformer) -> TowerGeometry:
 
 
 def vit_tokens(
-    visual: VisionTransformer, images: Tensor, replace: Callable[[Tensor], Tensor] | None = None
+    visual: VisionTransformer,
+    images: Tensor,
+    replace: Callable[[Tensor], Tensor] | None = None,
+    official_positions: bool = False,
 ) -> tuple[Tensor, tuple[int, int]]:
     """Embed images as the token sequence that enters the first block.
 
-    ``replace`` maps the patches (B, N, C) to others before class token and positions are added.
+    ``replace`` maps the patches (B, N, C) to others before class token and positions are added;
+    ``official_positions`` are those of `resample_positions`.
 
     Returns:
         (B, 1 + N, C) tokens, class token first, positions added and `ln_pre` applied, and the
@@ -66,7 +70,9 @@ def vit_tokens(
     if replace is not None:
         patches = replace(patches)
     class_token = visual.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
-    positions = resample_positions(visual.positional_embedding, visual.grid_size, grid)
+    positions = resample_positions(
+        visual.positional_embedding, visual.grid_size, grid, official=official_positions
+    )
     tokens = torch.cat([class_token, patches], dim=1) + positions.to(patches.dtype)
     return visual.ln_pre(tokens), grid
 
@@ -104,7 +110,10 @@ def vit_global(
 
 
 def vit_dense(
-    visual: VisionTransformer, images: Tensor, last_block: LastBlock | None = None
+    visual: VisionTransformer,
+    images: Tensor,
+    last_block: LastBlock | None = None,
+    official: bool = False,
 ) -> Tensor:
     """Encode each location of each image as a vector of the joint space.
 
@@ -112,6 +121,8 @@ def vit_dense(
     one is `last_block`; then `ln_post` and the projection are applied at every location.
 
     Paper: [maskclip] Sec. 3.2 (value path), [pixelclip] (class token's residual).
+    Departs: where patches correlate, the releases keep the class token among the keys and resample
+    positions in their own way; ``official`` does both.
 
     Returns:
         (B, D, h, w) float, raw, h = ceil(H / patch).
@@ -120,20 +131,22 @@ def vit_dense(
         ValueError: the tower pools with attention, so its projection does not apply to single
             locations; or its last block is of an unknown class and `last_block` is not "full".
     """
-    tokens, grid = _enter_last_block(visual, images)
-    return _dense(visual, tokens, grid, last_block or LastBlock())
+    last_block = last_block or LastBlock()
+    official = official and last_block.correlates
+    tokens, grid = _enter_last_block(visual, images, official)
+    return _dense(visual, tokens, grid, last_block, official)
 
 
 def vit_dense_and_keys(
     visual: VisionTransformer,
     images: Tensor,
     last_block: LastBlock | None = None,
-    project_keys: bool = False,
+    official: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Return the dense features and, from the same pass, the last block's keys.
 
     Departs: the release of [maskclip] applies the attention's output projection, weights and bias,
-    which were trained on values, to keys; here only ``project_keys`` does.
+    which were trained on values, to keys; here only ``official`` does.
 
     Returns:
         The result of `vit_dense`, and keys (B, C, h, w) float, heads concatenated, which do not
@@ -143,12 +156,13 @@ def vit_dense_and_keys(
         ValueError: those of `vit_dense`; or the last block is of an unknown class.
     """
     last = _ordinary(visual.transformer.resblocks[-1], "asking for keys", "do without keys")
-    tokens, grid = _enter_last_block(visual, images)
-    feats = _dense(visual, tokens, grid, last_block or LastBlock())
+    last_block = last_block or LastBlock()
+    tokens, grid = _enter_last_block(visual, images, official and last_block.correlates)
+    feats = _dense(visual, tokens, grid, last_block, official and last_block.correlates)
     attn, normed = last.attn, last.ln_1(tokens[:, 1:])
     rows = slice(attn.embed_dim, 2 * attn.embed_dim)  # of the keys, between queries and values
     keys = F.linear(normed, attn.in_proj_weight[rows], attn.in_proj_bias[rows])
-    if project_keys:
+    if official:
         keys = attn.out_proj(keys)
     return feats, keys.transpose(1, 2).unflatten(2, grid)
 
@@ -186,45 +200,64 @@ def vit_stage_shapes(visual: VisionTransformer) -> list[tuple[int, int]]:
     return [(visual.conv1.out_channels, patch_h)]
 
 
-def _enter_last_block(visual: VisionTransformer, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
+def _enter_last_block(
+    visual: VisionTransformer, images: Tensor, official_positions: bool = False
+) -> tuple[Tensor, tuple[int, int]]:
     """Run all blocks but the last: tokens (B, 1 + N, C) and their grid."""
     if visual.attn_pool is not None:
         raise ValueError(
             "this image tower pools with attention (attentional_pool) and its projection follows "
             "the pooling, so it has no dense features; choose one with pool_type 'tok' or 'avg'."
         )
-    tokens, grid = vit_tokens(visual, images)
+    tokens, grid = vit_tokens(visual, images, official_positions=official_positions)
     *blocks, _ = visual.transformer.resblocks
     return run_blocks(visual, tokens, blocks), grid
 
 
 def _dense(
-    visual: VisionTransformer, tokens: Tensor, grid: tuple[int, int], last_block: LastBlock
+    visual: VisionTransformer,
+    tokens: Tensor,
+    grid: tuple[int, int],
+    last_block: LastBlock,
+    class_key: bool,
 ) -> Tensor:
     """Features (B, D, h, w) of the tokens (B, 1 + N, C) before the last block."""
-    feats = project(visual, _last_patches(visual, tokens, grid, last_block))
+    feats = project(visual, _last_patches(visual, tokens, grid, last_block, class_key))
     return feats.transpose(1, 2).unflatten(2, grid)  # (B, N, D) -> (B, D, h, w)
 
 
 def _last_patches(
-    visual: VisionTransformer, tokens: Tensor, grid: tuple[int, int], last_block: LastBlock
+    visual: VisionTransformer,
+    tokens: Tensor,
+    grid: tuple[int, int],
+    last_block: LastBlock,
+    class_key: bool = False,
 ) -> Tensor:
-    """Patches (B, N, C) after `ln_post` of the tokens (B, 1 + N, C) before the last block."""
+    """Patches (B, N, C) after `ln_post` of the tokens (B, 1 + N, C) before the last block.
+
+    Patches attend to the class token too if ``class_key``.
+    """
     last = visual.transformer.resblocks[-1]
     if last_block.attention == "full":
         patches = run_blocks(visual, tokens, [last])[:, 1:]
     else:
-        patches = _last_block(last, tokens, grid, last_block)
+        patches = _last_block(last, tokens, grid, last_block, class_key)
     return visual.ln_post(patches)
 
 
 def _last_block(
-    block: nn.Module, tokens: Tensor, grid: tuple[int, int], last_block: LastBlock
+    block: nn.Module,
+    tokens: Tensor,
+    grid: tuple[int, int],
+    last_block: LastBlock,
+    class_key: bool,
 ) -> Tensor:
     """Apply a `LastBlock` other than "full" to tokens (B, 1 + N, C): patches (B, N, C)."""
     known = _ordinary(block, f"attention={last_block.attention!r}", "use attention='full'")
     class_token, patches = tokens[:, :1], tokens[:, 1:]
-    out = known.ls_1(_mix_values(known.attn, known.ln_1(patches), grid, last_block))
+    attending = tokens if class_key else patches
+    mixed = _mix_values(known.attn, known.ln_1(attending), grid, last_block)
+    out = known.ls_1(mixed[:, 1:] if class_key else mixed)
     if last_block.residual == "own":
         out = out + patches
     elif last_block.residual == "class_token":
@@ -245,14 +278,17 @@ def _ordinary(block: nn.Module, what: str, remedy: str) -> ResidualAttentionBloc
 
 
 def _mix_values(
-    attn: nn.MultiheadAttention, patches: Tensor, grid: tuple[int, int], last_block: LastBlock
+    attn: nn.MultiheadAttention, tokens: Tensor, grid: tuple[int, int], last_block: LastBlock
 ) -> Tensor:
-    """Mix and project the value vectors of normalised patches (B, N, C): (B, N, C)."""
+    """Mix and project the value vectors of normalised tokens (B, N, C): (B, N, C).
+
+    The tokens are the grid's patches; before them may stand the class token, which has no place.
+    """
     width = attn.embed_dim
     if last_block.attention == "value":
-        values = F.linear(patches, attn.in_proj_weight[2 * width :], attn.in_proj_bias[2 * width :])
+        values = F.linear(tokens, attn.in_proj_weight[2 * width :], attn.in_proj_bias[2 * width :])
         return attn.out_proj(values)
-    qkv = F.linear(patches, attn.in_proj_weight, attn.in_proj_bias)
+    qkv = F.linear(tokens, attn.in_proj_weight, attn.in_proj_bias)
     q, k, v = qkv.unflatten(2, (3, attn.num_heads, -1)).permute(2, 0, 3, 1, 4)  # (B, heads, N, .)
     attend = F.scaled_dot_product_attention  # softmax(a b^T / sqrt(head width)) v
     if last_block.attention == "qq":
@@ -263,6 +299,8 @@ def _mix_values(
         mixed = attend(q, q, v) + attend(k, k, v)
     else:
         near = _neighbourhood(grid, last_block.neighbourhood_std, like=k)
+        others = k.shape[2] - len(near)
+        near = F.pad(near, (others, 0, others, 0))
         mixed = attend(k, k, v, attn_mask=near)
     return attn.out_proj(mixed.transpose(1, 2).flatten(2))
 

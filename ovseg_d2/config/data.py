@@ -166,6 +166,19 @@ _MASKS = below(
     },
 )
 
+# Read by data.mappers.TestMapper.
+_TEST = below(
+    "INPUT",
+    {
+        "RESIZE_TEST": Key(
+            "pillow",
+            one_of("pillow", "opencv"),
+            "the library whose bilinear resizing test images have: Pillow's averages the pixels "
+            "that shrink into one, as detectron2; OpenCV's reads four of them, as MMSegmentation",
+        ),
+    },
+)
+
 # A corruption of every evaluated image. Read by data.mappers.TestMapper.
 _CORRUPTION = below(
     "INPUT.CORRUPTION",
@@ -175,4 +188,4 @@ _CORRUPTION = below(
     },
 )
 
-DATA_KEYS = _TRAINING | _MASKS | _CORRUPTION
+DATA_KEYS = _TRAINING | _MASKS | _TEST | _CORRUPTION

@@ -23,6 +23,16 @@ _MASKCLIP = below(
             "patches less sure than this are scored by all patches with similar keys, 1.0 in the "
             "paper; 0 leaves all as they are",
         ),
+        "PAMR.STEPS": Key(
+            0,
+            whole(0, 1000),
+            "times that scores spread between neighbouring pixels of similar colour, 10 in NACLIP",
+        ),
+        "PAMR.DILATIONS": Key(
+            [8, 16],
+            list_of(whole(1, 4096), least=1),
+            "pixels to the eight neighbours, once for each number",
+        ),
         "BACKGROUND_THRESHOLD": Key(
             0.0,
             share(),
@@ -44,8 +54,8 @@ _MASKCLIP = below(
         "OFFICIAL": Key(
             False,
             flag(),
-            "whether geometry, refinement and keys are the release's, where it differs from the "
-            "paper or from CLIP",
+            "whether geometry, refinement and keys are those of the method's release, where it "
+            "differs from the paper or from CLIP",
         ),
     },
 )

@@ -12,6 +12,7 @@ from ovseg_d2.ops.mask_targets import *
 from ovseg_d2.ops.overlap import *
 from ovseg_d2.ops.patch_masks import *
 from ovseg_d2.ops.patch_pixels import *
+from ovseg_d2.ops.pixel_refinement import *
 from ovseg_d2.ops.pooling import *
 from ovseg_d2.ops.precision import *
 from ovseg_d2.ops.pseudo_labels import *

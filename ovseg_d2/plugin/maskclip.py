@@ -8,7 +8,7 @@ from torch import nn
 from ..clip import CLIPTower, local_feature_advice
 from ..d2.config import CfgNode, configurable
 from ..d2.modeling import META_ARCH_REGISTRY
-from ..ops import Background, Refinement
+from ..ops import Background, PixelRefinement, Refinement
 from ..systems import MaskCLIP as MaskCLIPSystem
 from .clip_parts import build_last_block, build_tower
 from .inputs import InputReader, build_inputs
@@ -34,6 +34,11 @@ def maskclip_options(cfg: CfgNode, tower: CLIPTower) -> dict[str, Any]:
         "refine": Refinement(
             prompt_denoising=options.PROMPT_DENOISING or None,
             key_smoothing=options.KEY_SMOOTHING or None,
+        ),
+        "pixels": (
+            PixelRefinement(options.PAMR.STEPS, tuple(options.PAMR.DILATIONS))
+            if options.PAMR.STEPS
+            else None
         ),
         "background": Background(
             threshold=options.BACKGROUND_THRESHOLD or None,

@@ -1,8 +1,8 @@
 """MaskCLIP: open-vocabulary segmentation with a frozen CLIP, without training.
 
 image -> windows -> `CLIPTower.dense_feats` (last attention bypassed) -> cosines with the texts
--> `refine_scores` (optional) -> pixels, in bands of rows -> softmax and best word of each class
-(where needed) -> `find_background` (optional) -> scores or labels.
+-> `refine_scores` (optional) -> pixels, in bands of rows -> `refine_pixels` (optional) -> softmax
+and best word of each class (where needed) -> `find_background` (optional) -> scores or labels.
 
 Source: [maskclip] arXiv 2112.01071; the other paper of that name is `MaskedDistillCLIP`. [sclip],
 [clearclip] and [naclip] differ from it only in the `LastBlock`, the windows and the background.
@@ -22,16 +22,18 @@ from torch.nn import functional as F
 from ovseg_d2.clip import CLIPTower, LastBlock
 from ovseg_d2.ops import (
     Background,
+    PixelRefinement,
     Refinement,
     find_background,
     merge_background,
+    refine_pixels,
     refine_scores,
     score_bands,
     window_boxes,
 )
 from ovseg_d2.text import ClassTexts
 
-from .pixel_scorer import PixelScorer, evaluating
+from .pixel_scorer import PixelScorer, evaluating, need_score_memory
 
 __all__ = ["MaskCLIP"]
 
@@ -40,6 +42,8 @@ Size = tuple[int, int]
 
 # Windows encoded together.
 _CROPS_AT_ONCE = 8
+# Rows of refined pixels in a band.
+_ROWS_AT_ONCE = 64
 # An image that needs more, by `CLIPTower.dense_bytes`, is split into windows: 4 GiB are 1552 x
 # 1552 pixels for a ViT-B/16.
 _MOST_BYTES = 2**32
@@ -66,6 +70,8 @@ class MaskCLIP(PixelScorer):
         tower: a CLIP tower; its weights and gradient flags are left unchanged.
         last_block: changes to the tower's last block; None is the default `LastBlock`.
         refine: denoising and smoothing of the scores; None does neither.
+        pixels: spreads scores between similar pixels, for which the scores of all rows of text are
+            in memory at once; None does not.
         background: rules that turn pixels into background; None applies none.
         window: (h, w) in pixels of a sliding window, or one number for both. None takes each image
             whole; one that would need more than 4 GiB is split into windows of three times the
@@ -74,8 +80,9 @@ class MaskCLIP(PixelScorer):
         stride: (h, w) in pixels from window to window, or one number; None is half the window.
         logit_scale: factor of the cosines before any softmax; None is the tower's. [sclip] has 40,
             and 50 or 65 with a background.
-        official: the release's geometry, refinement and keys where they differ from the paper or
-            from CLIP; see `denoise_prompts`, `smooth_by_keys` and `CLIPTower.dense_feats_and_keys`.
+        official: geometry, refinement and keys of the release of the last block's method, where
+            they differ from the paper or from CLIP; see `denoise_prompts`, `smooth_by_keys`,
+            `CLIPTower.dense_feats` and `CLIPTower.dense_feats_and_keys`.
             With full attention the release has no keys, and nothing is smoothed.
     """
 
@@ -85,6 +92,7 @@ class MaskCLIP(PixelScorer):
         *,
         last_block: LastBlock | None = None,
         refine: Refinement | None = None,
+        pixels: PixelRefinement | None = None,
         background: Background | None = None,
         window: int | Size | None = None,
         stride: int | Size | None = None,
@@ -101,6 +109,7 @@ class MaskCLIP(PixelScorer):
         self.tower = tower
         self.last_block = LastBlock() if last_block is None else last_block
         self.refine = Refinement() if refine is None else refine
+        self.pixels = pixels
         self.background = Background() if background is None else background
         self.window, self.stride = _window_and_stride(window, stride)
         self._check_windows()
@@ -185,10 +194,10 @@ class MaskCLIP(PixelScorer):
             # The share of the whole image that a class wins is needed before the first band.
             winners = [
                 merge_background(band, texts.background_ids).argmax(dim=0).flatten()
-                for band in self._probs(grids, texts, out_size)
+                for band in self._probs(image, grids, texts, out_size)
             ]
             areas = torch.bincount(torch.cat(winners), minlength=texts.num_classes)
-        for band in self._probs(grids, texts, out_size):
+        for band in self._probs(image, grids, texts, out_size):
             yield find_background(band, self.background, texts.background_ids, areas)
 
     def _grids(self, image: Tensor, texts: ClassTexts) -> _Grids:
@@ -251,15 +260,33 @@ class MaskCLIP(PixelScorer):
             )
         return _cosines(feats, text_embeds), keys
 
-    def _probs(self, grids: _Grids, texts: ClassTexts, out_size: Size | None) -> Iterator[Tensor]:
+    def _probs(
+        self, image: Tensor, grids: _Grids, texts: ClassTexts, out_size: Size | None
+    ) -> Iterator[Tensor]:
         """Scores (K, rows, W) at pixels; probabilities with several rows a class or background."""
         wants_probs = self.background != Background() or grids.has_words
-        for _, band in score_bands(
-            grids.scores, grids.boxes, grids.size, padded_size=grids.padded_size, out_size=out_size
-        ):
+        for band in self._pixel_scores(image, grids, out_size):
             if wants_probs and self.refine.key_smoothing is None:
                 band = (band * self.scale).softmax(dim=0)
             yield texts.best_of_words(band) if grids.has_words else band
+
+    def _pixel_scores(
+        self, image: Tensor, grids: _Grids, out_size: Size | None
+    ) -> Iterator[Tensor]:
+        """Scores of the grids (R or K, rows, W) at pixels, refined there if asked."""
+        found = score_bands(
+            grids.scores, grids.boxes, grids.size, padded_size=grids.padded_size, out_size=out_size
+        )
+        bands = (band for _, band in found)
+        if self.pixels is None:
+            yield from bands
+            return
+        need_score_memory(image, out_size, grids.scores.shape[1])
+        size = grids.size if out_size is None else out_size
+        colours = self.tower.normalize(image.float())[None]
+        colours = F.interpolate(colours, size, mode="bilinear", align_corners=False)[0]
+        scores = refine_pixels(torch.cat(list(bands), dim=1), colours, self.pixels)
+        yield from scores.split(_ROWS_AT_ONCE, dim=1)
 
     @property
     def scale(self) -> Tensor | float:

@@ -16,14 +16,17 @@ def bicubic_weight(distance: float, a: float = -0.75) -> float:
     return 0.0
 
 
-def slow_bicubic(grid: torch.Tensor, new_h: int, new_w: int) -> torch.Tensor:
-    """Interpolate (h, w, C) one output location at a time; pixel centres, clamped borders."""
+def slow_bicubic(grid: torch.Tensor, new_h: int, new_w: int, further: float = 0.0) -> torch.Tensor:
+    """Interpolate (h, w, C) one output location at a time; pixel centres, clamped borders.
+
+    Places are those of a grid that is ``further`` locations higher and wider.
+    """
     h, w, _ = grid.shape
     out = torch.zeros(new_h, new_w, grid.shape[2], dtype=grid.dtype)
     for i in range(new_h):
         for j in range(new_w):
-            y = (i + 0.5) * h / new_h - 0.5
-            x = (j + 0.5) * w / new_w - 0.5
+            y = (i + 0.5) * h / (new_h + further) - 0.5
+            x = (j + 0.5) * w / (new_w + further) - 0.5
             for row in range(math.floor(y) - 1, math.floor(y) + 3):
                 for column in range(math.floor(x) - 1, math.floor(x) + 3):
                     weight = bicubic_weight(y - row) * bicubic_weight(x - column)
@@ -38,6 +41,21 @@ def test_positions_equal_a_slow_bicubic_interpolation(new_grid):
     expected = slow_bicubic(pos_embed[1:].reshape(3, 4, 6), *new_grid).reshape(-1, 6)
     torch.testing.assert_close(resampled[1:], expected)
     assert torch.equal(resampled[0], pos_embed[0])
+
+
+@pytest.mark.parametrize("new_grid", [(5, 3), (2, 7), (1, 1), (21, 28)])
+def test_official_positions_are_those_of_a_slightly_larger_grid(new_grid):
+    pos_embed = torch.randn(1 + 3 * 4, 6, dtype=torch.float64)
+    resampled = resample_positions(pos_embed, (3, 4), new_grid, official=True)
+    patches = pos_embed[1:].reshape(3, 4, 6)
+    expected = slow_bicubic(patches, *new_grid, further=0.1).reshape(-1, 6)
+    torch.testing.assert_close(resampled[1:], expected)
+    assert torch.equal(resampled[0], pos_embed[0])
+
+
+def test_official_positions_ignore_the_shape_of_an_equal_count():
+    pos_embed = torch.randn(1 + 16, 5)
+    assert resample_positions(pos_embed, (2, 8), (4, 4), official=True) is pos_embed
 
 
 def test_positions_of_the_same_grid_are_unchanged():

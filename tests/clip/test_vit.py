@@ -43,7 +43,10 @@ def slow_mlp(x, weights, prefix):
 
 
 def slow_attention(normed, weights, prefix, heads, grid, last_block):
-    """Mix the value vectors of patches, a list of (C,), one head and one location at a time."""
+    """Mix the value vectors of tokens, a list of (C,), one head and one location at a time.
+
+    The tokens are patches; one more is the class token, the first.
+    """
     width = len(normed[0])
     in_weight = weights[f"{prefix}attn.in_proj_weight"]
     in_bias = weights[f"{prefix}attn.in_proj_bias"]
@@ -53,6 +56,7 @@ def slow_attention(normed, weights, prefix, heads, grid, last_block):
         parts[name] = torch.stack([in_weight[rows] @ x + in_bias[rows] for x in normed])
     head_width = width // heads
     places = list(itertools.product(range(grid[0]), range(grid[1])))
+    places = [None] * (len(normed) - len(places)) + places
     kinds = {"value": [], "neighbourhood_kk": ["k"], "qq": ["q"], "kk": ["k"], "qq+kk": ["q", "k"]}
     mixed = []
     for i in range(len(normed)):
@@ -65,8 +69,10 @@ def slow_attention(normed, weights, prefix, heads, grid, last_block):
             a = parts[kind][:, channels]
             logits = torch.stack([a[i] @ a[j] / math.sqrt(head_width) for j in range(len(normed))])
             if last_block.attention == "neighbourhood_kk":
-                for j, (row, column) in enumerate(places):
-                    squared = (row - places[i][0]) ** 2 + (column - places[i][1]) ** 2
+                for j, place in enumerate(places):
+                    if None in (place, places[i]):
+                        continue
+                    squared = (place[0] - places[i][0]) ** 2 + (place[1] - places[i][1]) ** 2
                     logits[j] += math.exp(-squared / (2 * last_block.neighbourhood_std**2))
             probs = logits.exp() / logits.exp().sum()
             out[channels] += (probs[:, None] * parts["v"][:, channels]).sum(dim=0)
@@ -75,9 +81,10 @@ def slow_attention(normed, weights, prefix, heads, grid, last_block):
     return [out_weight @ x + weights[f"{prefix}attn.out_proj.bias"] for x in mixed]
 
 
-def slow_dense(visual, image, last_block):
+def slow_dense(visual, image, last_block, class_key=False):
     """Dense features of one image of native size, location by location from the raw weights.
 
+    With ``class_key`` the class token is among the keys.
     What enters the last block is taken from open_clip's own intermediates.
     """
     weights = {key: value.detach() for key, value in visual.state_dict().items()}
@@ -93,7 +100,9 @@ def slow_dense(visual, image, last_block):
     scale_2 = weights.get(f"{prefix}ls_2.gamma", 1.0)
     normed = [slow_norm(x, weights, f"{prefix}ln_1") for x in patches]
     out = []
-    attended = slow_attention(normed, weights, prefix, heads, visual.grid_size, last_block)
+    attending = [slow_norm(class_token, weights, f"{prefix}ln_1")] * class_key + normed
+    attended = slow_attention(attending, weights, prefix, heads, visual.grid_size, last_block)
+    attended = attended[int(class_key) :]
     for patch, value in zip(patches, attended, strict=True):
         x = scale_1 * value
         if last_block.residual == "own":
@@ -165,15 +174,25 @@ def test_attention_variants_equal_a_computation_by_location(build_model, last_bl
     image = torch.randn(3, 16, 40, dtype=torch.float64)
     feats = vit_dense(visual, image[None], last_block)[0]
     torch.testing.assert_close(feats, slow_dense(visual, image, last_block))
+    official = vit_dense(visual, image[None], last_block, official=True)[0]
+    torch.testing.assert_close(official, slow_dense(visual, image, last_block, class_key=True))
+    assert not torch.allclose(feats, official, atol=1e-3)
 
 
-@pytest.mark.parametrize("project_keys", [False, True])
+def test_official_value_path_is_the_plain_one(build_model):
+    visual, images = build_model().visual, torch.randn(1, 3, 21, 33)
+    for name in ("CLIP", "MaskCLIP", "PixelCLIP"):
+        plain, official = (vit_dense(visual, images, PUBLISHED[name], on) for on in (False, True))
+        assert torch.equal(plain, official), name
+
+
+@pytest.mark.parametrize("official", [False, True])
 @pytest.mark.parametrize("last_block", PUBLISHED.values(), ids=PUBLISHED)
-def test_keys_equal_a_computation_by_location(build_model, last_block, project_keys):
+def test_keys_equal_a_computation_by_location(build_model, last_block, official):
     visual = build_model(vision={"image_size": (16, 40)}).visual.double()
     images = torch.randn(2, 3, 16, 40, dtype=torch.float64)
-    feats, keys = vit_dense_and_keys(visual, images, last_block, project_keys)
-    assert torch.equal(feats, vit_dense(visual, images, last_block))
+    feats, keys = vit_dense_and_keys(visual, images, last_block, official)
+    assert torch.equal(feats, vit_dense(visual, images, last_block, official))
     assert keys.shape == (2, 32, 2, 5)
     weights = {key: value.detach() for key, value in visual.state_dict().items()}
     prefix = "transformer.resblocks.1."
@@ -183,7 +202,7 @@ def test_keys_equal_a_computation_by_location(build_model, last_block, project_k
             normed = slow_norm(patch, weights, f"{prefix}ln_1")
             key = weights[f"{prefix}attn.in_proj_weight"][32:64] @ normed
             key = key + weights[f"{prefix}attn.in_proj_bias"][32:64]
-            if project_keys:
+            if official:
                 key = weights[f"{prefix}attn.out_proj.weight"] @ key
                 key = key + weights[f"{prefix}attn.out_proj.bias"]
             torch.testing.assert_close(own_keys.flatten(1)[:, place], key)
@@ -414,7 +433,7 @@ def test_parity_with_maskclip(parity, official_smoothing, subcase):
     activation = {"gelu": nn.GELU, "quick_gelu": QuickGELU}[call.args["activation"]]
     visual = _official_tower(case, case.construct["heads"], activation, eps=call.args["ln_eps"])
     images = (call.inputs["image"].float() - call.args["mean"]) / call.args["std"]
-    feats, keys = vit_dense_and_keys(visual, images, LastBlock(), project_keys=True)
+    feats, keys = vit_dense_and_keys(visual, images, LastBlock(), official=True)
     call.check("features", feats)
     smoothed = official_smoothing(call, keys)
     if smoothed is not None:

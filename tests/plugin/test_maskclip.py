@@ -10,7 +10,7 @@ import torch
 from ovseg_d2.d2.checkpoint import DetectionCheckpointer
 from ovseg_d2.d2.engine import DefaultPredictor
 from ovseg_d2.d2.modeling import META_ARCH_REGISTRY, build_model
-from ovseg_d2.ops import Background, Refinement
+from ovseg_d2.ops import Background, PixelRefinement, Refinement
 from ovseg_d2.plugin import MaskCLIP
 from ovseg_d2.vocab import Vocabulary
 
@@ -142,14 +142,16 @@ def test_options_reach_the_plain_system(build, check_attributes):
         *("MODEL.MASKCLIP.BACKGROUND_THRESHOLD", "0.3", "MODEL.MASKCLIP.WINDOW", "16"),
         *("MODEL.MASKCLIP.BACKGROUND_MIN_SHARE", "0.1", "MODEL.MASKCLIP.STRIDE", "8"),
         *("MODEL.MASKCLIP.LOGIT_SCALE", "40.0", "MODEL.MASKCLIP.OFFICIAL", "True"),
+        *("MODEL.MASKCLIP.PAMR.STEPS", "3", "MODEL.MASKCLIP.PAMR.DILATIONS", "[2, 5]"),
     )
     expected = {
+        "pixels": PixelRefinement(3, (2, 5)),
         "refine": Refinement(prompt_denoising=0.4, key_smoothing=0.9),
         "background": Background(threshold=0.3, min_share=0.1),
         **{"window": (16, 16), "stride": (8, 8), "logit_scale": 40, "official": True},
     }
     check_attributes(model.system, expected)
-    defaults = {"refine": Refinement(), "background": Background(), "window": None}
+    defaults = {"refine": Refinement(), "background": Background(), "window": None, "pixels": None}
     check_attributes(build().system, {**defaults, "logit_scale": None, "official": False})
 
 

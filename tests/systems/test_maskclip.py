@@ -14,7 +14,14 @@ from torch.nn import functional as F
 from ovseg_d2 import image_errors
 from ovseg_d2.clip import CLIPTower, LastBlock
 from ovseg_d2.image_errors import ImageTooLargeError
-from ovseg_d2.ops import Background, Refinement, smooth_by_keys, upsample_scores
+from ovseg_d2.ops import (
+    Background,
+    PixelRefinement,
+    Refinement,
+    refine_pixels,
+    smooth_by_keys,
+    upsample_scores,
+)
 from ovseg_d2.systems import MaskCLIP, maskclip
 from ovseg_d2.text import ClassTexts
 
@@ -253,6 +260,56 @@ def test_segment_follows_sclip(tower: CLIPTower) -> None:
         assert torch.equal(image_labels, expected)
         result.update(expected.unique().tolist())
     assert {"small", "doubtful", 0} < result
+
+
+def test_pixels_are_refined_before_words_are_compared(tower: CLIPTower) -> None:
+    """PAMR on the cosines of all words and the resized image, then [naclip]'s softmax."""
+    images, texts = _inputs(40, 48, num_classes=7)
+    class_ids, pixels, size = (
+        torch.tensor([0, 0, 0, 1, 1, 2, 3]),
+        PixelRefinement(3, (1, 4)),
+        (70, 61),
+    )
+    options = {"window": 24, "logit_scale": 8.0}
+    cosines = MaskCLIP(tower, **options).score_pixels(images, texts, size)
+    system = MaskCLIP(tower, **options, pixels=pixels, background=Background(threshold=0.3))
+    classes = replace(texts, class_ids=class_ids, background_ids=[0])
+    labels = system.segment(images, classes, size)
+    assert torch.equal(system.score_pixels(images, classes, size).argmax(dim=1), labels)
+    colours = F.interpolate(tower.normalize(images), size, mode="bilinear")
+    for image_cosines, image_colours, image_labels in zip(cosines, colours, labels, strict=True):
+        words = (8 * refine_pixels(image_cosines, image_colours, pixels)).softmax(dim=0)
+        probs = torch.stack([words[class_ids == k].amax(dim=0) for k in range(4)])
+        best, expected = probs.max(dim=0)
+        expected[best < 0.3] = 0
+        assert torch.equal(image_labels, expected)
+        plain = torch.stack(
+            [(8 * image_cosines).softmax(0)[class_ids == k].amax(0) for k in range(4)]
+        )
+        assert (image_labels == plain.argmax(dim=0)).float().mean() < 0.95
+
+
+@pytest.mark.parametrize("method", ["SCLIP", "NACLIP", "ClearCLIP"])
+def test_official_drops_the_remainder_where_patches_correlate(
+    tower: CLIPTower, method: str
+) -> None:
+    """The grid of the whole patches stands for the whole image."""
+    blocks = {
+        "SCLIP": LastBlock(attention="qq+kk"),
+        "NACLIP": LastBlock(residual="none", mlp=False, attention="neighbourhood_kk"),
+        "ClearCLIP": LastBlock(residual="none", mlp=False, attention="qq"),
+    }
+    images, texts = _inputs(21, 39)
+    system = MaskCLIP(tower, last_block=blocks[method], official=True)
+    scores = system.score_pixels(images, texts, (30, 50))
+    grids = MaskCLIP(tower, last_block=blocks[method], official=True)(
+        images[..., :16, :32], texts.embeds
+    )
+    assert grids.shape[2:] == (2, 4)
+    resized = F.interpolate(grids, (21, 39), mode="bilinear")
+    torch.testing.assert_close(scores, F.interpolate(resized, (30, 50), mode="bilinear"))
+    with pytest.raises(ValueError, match="images of 5x39 pixels are smaller than 8x8"):
+        system.score_pixels(images[..., :5, :], texts)
 
 
 def test_segment_merges_background_classes(tower: CLIPTower) -> None:

@@ -1,7 +1,8 @@
 """Images for inference."""
 
-from typing import Any
+from typing import Any, Literal
 
+import cv2
 import numpy as np
 
 from ...d2.config import CfgNode
@@ -27,6 +28,7 @@ class TestMapper:
         min_size: int,
         max_size: int,
         image_format: str = "RGB",
+        resize: Literal["pillow", "opencv"] = "pillow",
         corruption: str = "",
         level: int = 0,
         seed: int = 0,
@@ -37,6 +39,7 @@ class TestMapper:
             min_size: pixels of the shorter side; 0 keeps the size.
             max_size: most pixels of the longer side.
             image_format: RGB or BGR, the channel order of the result.
+            resize: the library whose bilinear resizing is taken, see ``INPUT.RESIZE_TEST``.
             corruption: corruption of every image before its resizing; one of
                 :data:`~..corruptions.CORRUPTIONS`, or "" for none.
             level: of the corruption, 1 to 5, or 0 for none.
@@ -49,6 +52,7 @@ class TestMapper:
             corrupt(np.zeros((1, 1, 3), np.uint8), corruption, level, np.random.default_rng(0))
         self._corruption, self._level, self._seed = corruption, level, seed
         self._resize = ResizeShortestEdge([min_size, min_size], max_size)
+        self._with_opencv = resize == "opencv"
         self._image_format = check_image_format(image_format)
 
     @classmethod
@@ -58,6 +62,7 @@ class TestMapper:
             min_size=cfg.INPUT.MIN_SIZE_TEST,
             max_size=cfg.INPUT.MAX_SIZE_TEST,
             image_format=cfg.INPUT.FORMAT,
+            resize=cfg.INPUT.RESIZE_TEST,
             corruption=cfg.INPUT.CORRUPTION.NAME,
             level=cfg.INPUT.CORRUPTION.LEVEL,
             seed=max(cfg.SEED, 0),
@@ -82,5 +87,10 @@ class TestMapper:
         if isinstance(resize, ResizeTransform) and 0 in (resize.new_h, resize.new_w):
             # The image is so long and thin that the shorter side would vanish.
             resize = ResizeTransform(height, width, max(resize.new_h, 1), max(resize.new_w, 1))
-        resized = order_channels(resize.apply_image(image), self._image_format)
+        if self._with_opencv and isinstance(resize, ResizeTransform):
+            size = (resize.new_w, resize.new_h)
+            image = cv2.resize(np.ascontiguousarray(image), size, interpolation=cv2.INTER_LINEAR)
+        else:
+            image = resize.apply_image(image)
+        resized = order_channels(image, self._image_format)
         return {"image": image_tensor(resized), "height": height, "width": width}

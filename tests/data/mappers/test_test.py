@@ -50,6 +50,26 @@ def test_test_mapper_resizes(file_name, min_size, max_size, size):
     assert (sample["height"], sample["width"]) == (20, 30)
 
 
+def test_test_mapper_shrinks_with_four_pixels_or_with_all():
+    """Every sixth row is white: OpenCV's bilinear reads two rows of eight, Pillow's means all."""
+    image = np.zeros((48, 48, 3), dtype=np.uint8)
+    image[::6] = 255
+    shrunk = {
+        name: TestMapper(min_size=6, max_size=99, resize=name).prepare(image)["image"][0, :, 0]
+        for name in ("pillow", "opencv")
+    }
+    # Row i of the result lies between rows 8 i + 3 and 8 i + 4 of the image.
+    centres = [
+        255 // 2 + 1 if (8 * i + 3) % 6 == 0 or (8 * i + 4) % 6 == 0 else 0 for i in range(6)
+    ]
+    assert shrunk["opencv"].tolist() == centres and 0 in centres
+    assert shrunk["pillow"].min() > 20 and shrunk["pillow"].max() < 70
+    cfg = load_config(None, ["INPUT.MIN_SIZE_TEST", "6", "INPUT.RESIZE_TEST", "opencv"])
+    assert torch.equal(
+        TestMapper.from_config(cfg).prepare(image)["image"][0, :, 0], shrunk["opencv"]
+    )
+
+
 @pytest.mark.parametrize("shape", [(3000, 1), (1, 3000)])
 def test_test_mapper_one_pixel_wide(shape):
     image = np.full((*shape, 3), 7, dtype=np.uint8)
