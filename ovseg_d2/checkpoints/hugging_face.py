@@ -73,7 +73,8 @@ def convert_hugging_face_clip(weights: Mapping[str, Tensor]) -> dict[str, Tensor
         ours = _NAMES.get(name) or _rename(name)
         renamed[ours] = value.t() if ours in _TRANSPOSED and value.ndim == 2 else value
     for (block, kind), parts in attention.items():
-        if parts.keys() == set("qkv"):
+        shapes = {value.shape for value in parts.values()}
+        if parts.keys() == set("qkv") and len(shapes) == 1 and shapes.pop():
             joined = torch.cat([parts[part] for part in "qkv"])
             renamed[f"{_rename(f'{block}.')}attn.in_proj_{kind}"] = joined
         else:

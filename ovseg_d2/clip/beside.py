@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ovseg_d2.checkpoints import TRAINING_ENTRY
-from ovseg_d2.json_files import describe_problem, read_json
+from ovseg_d2.json_files import describe_problem, read_json, shorten
 
 from .training import Training
 
@@ -28,7 +28,7 @@ def open_clip_training(path: Path) -> Training:
     def training(config: Mapping[str, Any]) -> Training:
         pixels = config.get("preprocess_cfg", {})
         quick_gelu = bool(config["model_cfg"].get("quick_gelu", False))
-        return Training(quick_gelu, _colour(pixels.get("mean")), _colour(pixels.get("std")))
+        return _statistics(quick_gelu, pixels, "mean", "std")
 
     return _read(path.with_name("open_clip_config.json"), "open_clip", training)
 
@@ -52,7 +52,7 @@ def hugging_face_training(path: Path) -> Training:
         return Training(used == {"quick_gelu"} if len(used) == 1 else None)
 
     def colours(config: Mapping[str, Any]) -> Training:
-        return Training(None, _colour(config.get("image_mean")), _colour(config.get("image_std")))
+        return _statistics(None, config, "image_mean", "image_std")
 
     maker = "Hugging Face's transformers"
     training = _read(path.with_name("config.json"), maker, activation)
@@ -81,10 +81,10 @@ def stored_training(path: Path, entries: Mapping[str, Any]) -> Training:
     try:
         known = json.loads(known) if isinstance(known, str) else known
         quick_gelu = known.get("quick_gelu")
-        if quick_gelu not in (None, True, False):
-            raise ValueError(f"quick_gelu is {quick_gelu!r}")
-        return Training(quick_gelu, _colour(known.get("mean")), _colour(known.get("std")))
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        if not (quick_gelu is None or isinstance(quick_gelu, bool)):
+            raise ValueError(f"quick_gelu is {shorten(quick_gelu)}")
+        return _statistics(quick_gelu, known, "mean", "std")
+    except (ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise ValueError(
             f"the weights {str(path)!r} have a damaged entry {TRAINING_ENTRY!r} ({error}); write "
             "them again by tools/convert_weights.py"
@@ -105,8 +105,22 @@ def _read(path: Path, maker: str, parse: Callable[[Mapping[str, Any]], Training]
     )
 
 
-def _colour(value: Any) -> tuple[float, float, float] | None:
-    if value is None:
+def _statistics(
+    quick_gelu: bool | None, pixels: Mapping[str, Any], mean: str, std: str
+) -> Training:
+    """Return the training with the pixel statistics of a config, under the names there.
+
+    Raises:
+        TypeError, ValueError: they are not three numbers of a range that colours have.
+    """
+    return Training(quick_gelu, _colour(pixels, mean), _colour(pixels, std, least=1e-6))
+
+
+def _colour(pixels: Mapping[str, Any], name: str, least: float = 0) -> tuple[float, ...] | None:
+    stated = pixels.get(name)
+    if stated is None:
         return None
-    red, green, blue = (float(number) for number in value)
-    return red, green, blue
+    numbers = tuple(float(number) for number in stated)
+    if len(numbers) != 3 or not all(least <= number <= 1 for number in numbers):
+        raise ValueError(f"{name} is {shorten(stated)}")
+    return numbers

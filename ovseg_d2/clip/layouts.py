@@ -169,6 +169,9 @@ def _open_clip(
         beside = prefix.removesuffix(tower) + beside
         prompts = tensors.get(beside)
         unused = tuple(name for name in unused if name != beside)
+    if prompts is not None and prompts.ndim != 3:
+        problem = f"its mask prompts are {tuple(prompts.shape)}, not (depth, patches, width)"
+        raise WeightFileError(str(path), problem, "give another file")
     return CLIPFile(path, weights, training, prompts, unused)
 
 

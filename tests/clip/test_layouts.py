@@ -192,7 +192,8 @@ def test_hugging_face_without_a_config_warns(build_model, write_config, write_hu
         ("config.json", "{", "config.json is not a config of Hugging Face's"),
         ("config.json", "[]", "config.json is not a config of Hugging Face's"),
         ("config.json", '{"model_type": "clip", "text_config": 3}', "config.json is not a config"),
-        ("preprocessor_config.json", '{"image_mean": [1]}', "preprocessor_config.json is not"),
+        ("preprocessor_config.json", '{"image_mean": [1]}', "transformers .image_mean is .1.."),
+        ("preprocessor_config.json", '{"image_std": [0, 1, 1]}', "image_std is .0, 1, 1"),
     ],
 )
 def test_damaged_configs_are_refused(
@@ -350,6 +351,23 @@ def test_what_is_not_used_is_logged_in_one_line(tmp_path, build_model, write_con
     assert line.startswith(f"MODEL.CLIP.PRETRAINED: {count} tensors of")
     assert f"; {count + 2} are not used (sem_seg_head.predictor.prompt_tokens, head.conv0" in line
     assert line.endswith(", ...)")
+
+
+DAMAGED = {
+    "Hugging Face": lambda s: {
+        k: v[0] if "k_proj.weight" in k else v for k, v in layouts.hugging_face(s).items()
+    },
+    "prompts": lambda s: s | {"visual.mask_embedding": torch.ones(())},
+    "OpenAI": lambda s: layouts.openai(s) | {"visual.proj": torch.ones(())},
+    "MaskCLIP": lambda s: {k: torch.ones(()) for k in layouts.maskclip(s, backbone=False)["clip"]},
+}
+
+
+@pytest.mark.parametrize("pack", DAMAGED.values(), ids=DAMAGED)
+def test_tensors_of_strange_shapes_are_refused(tmp_path, build_model, write_config, pack):
+    torch.save(pack(build_model().state_dict()), tmp_path / "damaged.pth")
+    with pytest.raises(ValueError, match=r"damaged.pth"):
+        load_clip(write_config(), tmp_path / "damaged.pth")
 
 
 REFUSED = {

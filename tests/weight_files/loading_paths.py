@@ -57,6 +57,7 @@ PATHS: dict[str, Callable[[Path], object]] = {
     "MODEL.CLIP.PRETRAINED": lambda path: build_tower(
         load_config(None, ["MODEL.CLIP.PRETRAINED", str(path)])
     ),
+    "MODEL.CLIP.IMAGE_WEIGHTS": lambda path: load_clip("ShapesCLIP", image_weights=path),
     "MODEL.OVSEG.CLIP_WEIGHTS": lambda path: load_prompted_tower(Net(), path),
     "read_mask_prompts": read_mask_prompts,
     "MODEL.WEIGHTS": lambda path: Checkpointer(Net()).load(str(path)),
