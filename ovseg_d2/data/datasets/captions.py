@@ -25,7 +25,11 @@ _logger = logging.getLogger(__name__)
 CAPTION_SETS: dict[str, tuple[str, str]] = {
     "ovseg_yfcc15m_train": ("yfcc15m/captions.jsonl", "none"),
     "ovseg_coco_captions_test": ("coco/captions_karpathy_test.jsonl", "retrieval"),
+    "ovseg_coco_captions_val": ("coco/captions_karpathy_val.jsonl", "retrieval"),
+    "ovseg_coco_captions_train": ("coco/captions_karpathy_train.jsonl", "none"),
     "ovseg_flickr30k_test": ("flickr30k/captions_test.jsonl", "retrieval"),
+    "ovseg_flickr30k_val": ("flickr30k/captions_val.jsonl", "retrieval"),
+    "ovseg_flickr30k_train": ("flickr30k/captions_train.jsonl", "none"),
 }
 
 

@@ -2,6 +2,7 @@
 
 import csv
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from importlib import resources
 
 from ...data.datasets.benchmarks import BENCHMARKS, Benchmark
@@ -23,7 +24,7 @@ class OwnerFile:
     """A file that the owner of a dataset publishes.
 
     Args:
-        file: its name.
+        file: its name; "*" stands for numbers.
         command: the command that reads it, without ``prepare_``.
         holds: "images", "labels" or "splits", lists of images.
         datasets: registered names that need it.
@@ -61,8 +62,8 @@ def benchmark(dataset: str) -> Benchmark:
 
 
 def owner_file(name: str) -> OwnerFile:
-    """The entry of `OWNER_FILES` for a file name."""
-    return next(entry for entry in OWNER_FILES if entry.file == name)
+    """The first entry of `OWNER_FILES` for a file name."""
+    return next(entry for entry in OWNER_FILES if fnmatch(name, entry.file))
 
 
 def datasets_of(command: str) -> tuple[str, ...]:
