@@ -1,4 +1,4 @@
-"""Checking the files of the benchmarks before hours are spent on them."""
+"""Checking the files of datasets before hours are spent on them."""
 
 import os
 from collections.abc import Collection, Sequence
@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from ...data.datasets import CAPTION_SETS
 from ...data.datasets.benchmarks import BENCHMARKS, Benchmark, datasets_root, list_stems
+from ...data.datasets.sa1b import SA1B_FOLDER, SA1B_NAME
 from ...files import expand_user
 from ...json_files import printable
 from ...vocab import load_vocabulary
+from .check_captions import CAPTION_SIZES, check_captions
 from .check_ids import class_agreement, find_wrong_ids, presence_lists, read_presence
-from .check_pairs import Pair, PairResult, check_pair
+from .check_pairs import Pair, check_pair, group_problems
+from .check_sa1b import check_sa1b
 from .owners import benchmark, command_of, owner_files_of, where_to_get
 from .parallel import check_workers, run_parallel
 from .preparation import some_names
@@ -23,12 +27,12 @@ _LOOKED_FOR = 3  # missing files whose folder is searched for similar names
 
 @dataclass(frozen=True)
 class DatasetCheck:
-    """Result of checking a benchmark.
+    """Result of checking a dataset.
 
     Attributes:
         name: registered name.
-        num_images: number of images with labels.
-        is_there: whether its folder of labels exists.
+        num_images: number of images with labels, captions or masks.
+        is_there: whether its folder of labels or masks, or its file of captions, exists.
         findings: sentences about what is missing or wrong.
         notes: sentences about what could not be checked.
     """
@@ -46,36 +50,54 @@ def check_datasets(
     *,
     workers: int | None = None,
 ) -> list[DatasetCheck]:
-    """Check images and labels of benchmarks; nothing is written.
+    """Check the files of datasets; nothing is written.
 
-    Checked are the number of images, images without labels and labels without an image, whether
-    files are whole, sizes and types, the ids of all label files, and their order where it can be
-    told (`check_ids`).
+    Of benchmarks, checked are the number of images, images without labels and labels without an
+    image, whether files are whole, sizes and types, the ids of all label files, and their order
+    where it can be told (`check_ids`). Of captions and of SA-1B, see `check_captions` and
+    `check_sa1b`.
 
     Args:
-        names: registered benchmarks; None takes all.
+        names: registered datasets; None takes all that a command makes.
         root: folder of all datasets; None takes $DETECTRON2_DATASETS, or "datasets".
         workers: number of processes; None takes one for each CPU.
 
     Raises:
         ValueError: an unknown name, or fewer than 1 process.
     """
-    known = [entry.name for entry in BENCHMARKS]
+    known = [*(entry.name for entry in BENCHMARKS), *CAPTION_SIZES, SA1B_NAME]
     unknown = sorted(set(names or ()) - set(known))
     if unknown:
         raise ValueError(f"{unknown[0]!r} is no benchmark; give some of {', '.join(known)}")
     folder = datasets_root() if root is None else expand_user(root)
     number = check_workers(workers)
-    return [_check(benchmark(name), folder, number) for name in (known if names is None else names)]
+    return [_check_any(name, folder, number) for name in (known if names is None else names)]
+
+
+def _check_any(name: str, root: Path, workers: int) -> DatasetCheck:
+    if name in CAPTION_SIZES:
+        path, check = root / CAPTION_SETS[name][0], partial(check_captions, name)
+    elif name == SA1B_NAME:
+        path, check = root / SA1B_FOLDER, check_sa1b
+    else:
+        return _check(benchmark(name), root, workers)
+    if not path.exists():
+        return _missing(name, path)
+    num_images, findings = check(path, workers)
+    return DatasetCheck(name, num_images, True, tuple(findings))
+
+
+def _missing(name: str, path: Path) -> DatasetCheck:
+    files = " and ".join(str(entry) for entry in owner_files_of(name))
+    finding = f"there is no {path}; get {files}, and run python {command_of(name)}"
+    return DatasetCheck(name, 0, False, (finding,))
 
 
 def _check(dataset: Benchmark, root: Path, workers: int) -> DatasetCheck:
     images, labels = root / dataset.image_folder, root / dataset.label_folder
     make = f"python {command_of(dataset.name)}"
     if not labels.is_dir():
-        files = " and ".join(str(entry) for entry in owner_files_of(dataset.name))
-        finding = f"there is no {labels}; get {files}, and run {make}"
-        return DatasetCheck(dataset.name, 0, False, (finding,))
+        return _missing(dataset.name, labels)
     if not images.is_dir():
         finding = f"there is no {images}; get {where_to_get(dataset.name, 'images')}"
         return DatasetCheck(dataset.name, 0, True, (finding,))
@@ -115,7 +137,7 @@ def _check(dataset: Benchmark, root: Path, workers: int) -> DatasetCheck:
     results = sorted(
         run_parallel(check, pairs, workers, f"checking {dataset.name}"), key=lambda r: r.stem
     )
-    findings += _group_problems(results)
+    findings += group_problems(results)
     ids = {result.stem: result.ids for result in results if result.ids}
     num_classes = len(load_vocabulary(dataset.word_list))
     findings += find_wrong_ids(ids, num_classes, dataset.ignore_label, dataset.word_list)
@@ -131,15 +153,6 @@ def _check(dataset: Benchmark, root: Path, workers: int) -> DatasetCheck:
                 f"classes; they are in {where_to_get(dataset.name, 'images')}"
             )
     return DatasetCheck(dataset.name, len(both), True, tuple(findings), tuple(notes))
-
-
-def _group_problems(results: Sequence[PairResult]) -> list[str]:
-    """One sentence for each kind of problem."""
-    groups: dict[str, list[str]] = {}
-    for result in results:
-        for kind, detail in result.problems.items():
-            groups.setdefault(kind, []).append(detail)
-    return [f"{len(details)} {kind}: {details[0]}" for kind, details in groups.items()]
 
 
 def _renamed(folder: Path, suffix: str, stems: Sequence[str]) -> str:

@@ -67,6 +67,12 @@ def find_wrong_ids(
             f"{len(unknown)} ids have no class among 0 to {num_classes - 1} and {ignore_label}: "
             f"{shown}{more}{_OWN_LABELS}"
         )
+    elif word_list == "coco_object" and ignore_label in files:
+        yield (
+            f"{len(files[ignore_label])} label files have ignored pixels ({ignore_label}), such as "
+            f"{printable(files[ignore_label][0])}, and pixels of no object are background, 0, in "
+            f"this dataset{_OWN_LABELS}"
+        )
     elif word_list in _ZERO_IS_IGNORED and len(ids) >= _ENOUGH and ignore_label not in files:
         yield (
             f"no pixel of {len(ids)} label files is ignored ({ignore_label}), and this dataset has "

@@ -1,5 +1,6 @@
 """Checking an image and its label file: readable, of one size, of the right type."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from ...data.images import DECODE_ERRORS, ImageReadError, known_formats, read_im
 from ...data.readers import LabelFileError, read_labels
 from ...json_files import printable
 
-__all__ = ["Pair", "PairResult", "check_pair"]
+__all__ = ["Pair", "PairResult", "check_pair", "group_problems", "image_size"]
 
 # What the last bytes of a whole file are.
 _ENDS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND\xaeB`\x82"}
@@ -59,7 +60,7 @@ def check_pair(dtype: str, pair: Pair) -> PairResult:
     problems: dict[str, str] = {}
     size, labels = None, None
     try:
-        size = _image_size(pair.image)
+        size = image_size(pair.image)
     except ImageReadError as error:
         problems["images that cannot be read"] = str(error)
     try:
@@ -81,7 +82,16 @@ def check_pair(dtype: str, pair: Pair) -> PairResult:
     return PairResult(pair.stem, problems, tuple(np.unique(labels).tolist()))
 
 
-def _image_size(path: Path) -> tuple[int, int]:
+def group_problems(results: Iterable[PairResult]) -> list[str]:
+    """One sentence for each kind of problem."""
+    groups: dict[str, list[str]] = {}
+    for result in results:
+        for kind, detail in result.problems.items():
+            groups.setdefault(kind, []).append(detail)
+    return [f"{len(details)} {kind}: {details[0]}" for kind, details in groups.items()]
+
+
+def image_size(path: Path) -> tuple[int, int]:
     """(h, w) of an upright image.
 
     Raises:

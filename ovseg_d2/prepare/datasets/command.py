@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from ...engine.cli import sentence_for_bad_input
 from .check import DatasetCheck, check_datasets
@@ -20,14 +20,16 @@ def run_preparation(
     argv: Sequence[str] | None,
     *,
     splits: Sequence[str] = ("val",),
+    flags: Mapping[str, str] | None = None,
 ) -> int:
-    """Run a command that prepares a benchmark; the return value is the exit code.
+    """Run a command that prepares a dataset; the return value is the exit code.
 
     Args:
         prepare: such as `prepare_voc`; its name gives the datasets that ``--check`` checks.
         description: of the command, for its help.
         argv: the command line; None takes the program's own.
         splits: parts that the command can make; the first is the default.
+        flags: further arguments of `prepare` that are False unless given -> their help.
     """
     parser = _parser(description)
     parser.add_argument("--archives", metavar="FOLDER", help="folder of the downloads [the root]")
@@ -36,6 +38,8 @@ def run_preparation(
             "--splits", nargs="+", choices=splits, default=splits[:1], help=f"[{splits[0]}]"
         )
     parser.add_argument("--overwrite", action="store_true", help="write existing files again")
+    for flag, text in (flags or {}).items():
+        parser.add_argument(f"--{flag}", action="store_true", help=text)
     datasets = datasets_of(prepare.__name__.removeprefix("prepare_"))
     if datasets:
         parser.add_argument(

@@ -67,9 +67,9 @@ def owner_file(name: str) -> OwnerFile:
 
 
 def datasets_of(command: str) -> tuple[str, ...]:
-    """Registered benchmarks that a command makes, in the order of `BENCHMARKS`."""
-    made = {name for entry in OWNER_FILES if entry.command == command for name in entry.datasets}
-    return tuple(entry.name for entry in BENCHMARKS if entry.name in made)
+    """Registered datasets that a command makes, in the order of `OWNER_FILES`."""
+    files = [entry for entry in OWNER_FILES if entry.command == command]
+    return tuple(dict.fromkeys(name for entry in files for name in entry.datasets))
 
 
 def command_of(dataset: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from ovseg_d2.data.readers import read_image_of
-from ovseg_d2.prepare.datasets import prepare_ade150, prepare_ade847
+from ovseg_d2.prepare.datasets import check_datasets, prepare_ade150, prepare_ade847
 
 CHALLENGE, FULL = "ADEChallengeData2016", "ADE20K_2021_17_01"
 WALL, TREE, UNKNOWN = (110, 162), (110, 39), (10, 1)  # R and G of numbers 2978, 2855 and 257
@@ -133,3 +133,23 @@ def test_prepare_ade847_refuses_label_files_without_colours(mini) -> None:
     mini.pack("ADE20K_2021_17_01.zip", files)
     (problem,) = prepare_ade847(mini.root, mini.downloads, workers=1).problems
     assert "ADE_val_00000001_seg.png has one channel" in problem
+
+
+def test_check_finds_the_challenges_own_labels(mini) -> None:
+    mini.pack("ADEChallengeData2016.zip", challenge(mini))
+    prepare_ade150(mini.root, mini.downloads, workers=1)
+    raw = mini.root / f"{CHALLENGE}/annotations/validation/ADE_val_00000001.png"
+    raw.replace(mini.root / f"{CHALLENGE}/annotations_detectron2/validation/ADE_val_00000001.png")
+    (result,) = check_datasets(["ovseg_ade150_val"], mini.root, workers=1)
+    assert "1 label files hold the id 150, such as ADE_val_00000001" in result.findings[1]
+    assert "off by one, where 0 is no class" in result.findings[1]
+
+
+def test_check_finds_ade847_images_of_the_archive_beside_shrunk_labels(mini) -> None:
+    mini.pack("ADE20K_2021_17_01.zip", full(mini, 520, 600))
+    prepare_ade847(mini.root, mini.downloads, workers=1)
+    name = "ADE_val_00000001.jpg"
+    (raw,) = (mini.root / FULL / "images").rglob(name)
+    raw.replace(mini.root / f"{FULL}/images_detectron2/validation/{name}")
+    (result,) = check_datasets(["ovseg_ade847_val"], mini.root, workers=1)
+    assert "1 label files of another size than their image" in result.findings[1]

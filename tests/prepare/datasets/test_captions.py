@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ovseg_d2.d2.data import DatasetCatalog
-from ovseg_d2.prepare.datasets import prepare_coco_captions, prepare_flickr30k
+from ovseg_d2.prepare.datasets import check_datasets, prepare_coco_captions, prepare_flickr30k
 from ovseg_d2.prepare.datasets.captions import karpathy_entries
 
 
@@ -112,3 +112,30 @@ def test_prepare_coco_captions_names_the_broken_file(mini) -> None:
     mini.unpack({"coco/annotations/dataset_coco.json": b'{"images": ['})
     with pytest.raises(ValueError, match=r"dataset_coco\.json is no JSON .*; unpack it again"):
         prepare_coco_captions(mini.root)
+
+
+def test_check_captions_counts_images_and_reads_them(mini) -> None:
+    pack(mini)
+    splits = ("test", "val", "train")
+    prepare_coco_captions(mini.root, mini.downloads, splits=splits)
+    name = "ovseg_coco_captions_train"
+    (right,) = check_datasets([name], mini.root, workers=1)
+    assert right.num_images == 2
+    (short,) = right.findings
+    assert "2 images have captions, and the split has 113287; remove" in short
+    (mini.root / "coco/val2014/COCO_val2014_000000060623.jpg").unlink()
+    cut = mini.root / "coco/train2014/COCO_train2014_000000057870.jpg"
+    cut.write_bytes(cut.read_bytes()[:-20])
+    with open(mini.root / "coco/captions_karpathy_train.jsonl", "a") as file:
+        file.write('{"file_name"')
+    (wrong,) = check_datasets([name], mini.root, workers=1)
+    lines, _, missing, broken = wrong.findings
+    assert lines.startswith("1 lines of")
+    assert missing.startswith("1 images do not exist") and "val2014.zip" in missing
+    assert broken.startswith("1 images that cannot be read")
+
+
+def test_check_captions_of_a_broken_file(mini) -> None:
+    mini.unpack({"flickr30k/captions_test.jsonl": b"["})
+    (result,) = check_datasets(["ovseg_flickr30k_test"], mini.root, workers=1)
+    assert "holds no image with captions" in result.findings[0]

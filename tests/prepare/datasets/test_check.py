@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ovseg_d2.data.datasets import CAPTION_SETS
 from ovseg_d2.data.datasets.benchmarks import BENCHMARKS, Benchmark
 from ovseg_d2.prepare.datasets import check, check_datasets, check_ids
 from ovseg_d2.prepare.datasets.command import run_check, run_preparation
@@ -237,4 +238,4 @@ def test_check_commands_count_missing_datasets_only_if_named(mini, voc20, capsys
 
 def test_check_without_names_lists_all(tmp_path: Path, capsys) -> None:
     assert run_check("", ["--root", str(tmp_path)]) == 0
-    assert capsys.readouterr().out.count("there is no") == len(BENCHMARKS)
+    assert capsys.readouterr().out.count("there is no") == len(BENCHMARKS) + len(CAPTION_SETS)

@@ -5,7 +5,12 @@ from dataclasses import replace
 import pytest
 
 from ovseg_d2.d2.data import DatasetCatalog
-from ovseg_d2.prepare.datasets import PreparationReport, cityscapes, prepare_cityscapes
+from ovseg_d2.prepare.datasets import (
+    PreparationReport,
+    check_datasets,
+    cityscapes,
+    prepare_cityscapes,
+)
 from ovseg_d2.prepare.datasets.owners import benchmark
 
 FRAMES = [
@@ -64,3 +69,15 @@ def test_prepare_cityscapes_refuses_ids_that_it_does_not_have(mini) -> None:
     mini.pack("gtFine_trainvaltest.zip", files)
     (problem,) = prepare_cityscapes(mini.root, mini.downloads, workers=1).problems
     assert "frankfurt_000000_000294_gtFine_labelIds.png holds the id 255" in problem
+
+
+def test_check_finds_label_ids_in_the_place_of_train_ids(mini) -> None:
+    mini.pack("leftImg8bit_trainvaltest.zip", images(mini))
+    mini.pack("gtFine_trainvaltest.zip", labels(mini))
+    prepare_cityscapes(mini.root, mini.downloads, workers=1)
+    folder = mini.root / "cityscapes/gtFine" / FRAMES[0]
+    ids = folder.with_name(f"{folder.name}_gtFine_labelIds.png")
+    ids.replace(folder.with_name(f"{folder.name}_gtFine_labelTrainIds.png"))
+    (result,) = check_datasets(["ovseg_cityscapes_val"], mini.root, workers=1)
+    assert result.num_images == 2
+    assert "4 ids have no class among 0 to 18 and 255: 23 in frankfurt" in result.findings[1]

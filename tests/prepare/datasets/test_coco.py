@@ -6,7 +6,8 @@ import signal
 import numpy as np
 import pytest
 
-from ovseg_d2.prepare.datasets import coco, prepare_coco
+from ovseg_d2.prepare.datasets import check_datasets, coco, prepare_coco
+from ovseg_d2.prepare.datasets.owners import benchmark
 
 VALUES = np.array([[0, 10, 12, 89], [91, 181, 255, 11]])
 NAMES = ["000000000139", "000000000285"]
@@ -68,3 +69,23 @@ def test_prepare_coco_killed_goes_on_with_what_is_missing(mini) -> None:
     report = prepare_coco(mini.root, mini.downloads, workers=1)
     assert (report.made, report.problems) == (2, ())
     assert {path: path.stat().st_mtime_ns for path in made} == made
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "finding"),
+    [
+        ("stuff171", VALUES, "ids have no class among 0 to 170 and 255: 181 in 000000000139"),
+        ("object", [[0, 80, 170, 255]] * 2, "1 ids have no class among 0 to 80 and 255: 170"),
+        ("object", [[0, 79, 255, 255]] * 2, "1 label files have ignored pixels (255)"),
+    ],
+)
+def test_check_finds_labels_of_another_coding(mini, name: str, raw, finding: str) -> None:
+    pack(mini)
+    prepare_coco(mini.root, mini.downloads, workers=1)
+    (right,) = check_datasets([f"ovseg_coco_{name}_val"], mini.root, workers=1)
+    assert right.findings == right.findings[:1]
+    assert "2 images have labels, and the benchmark has 5000" in right.findings[0]
+    folder = benchmark(f"ovseg_coco_{name}_val").label_folder
+    mini.unpack({f"{folder}/{NAMES[0]}.png": mini.png(raw)})
+    (wrong,) = check_datasets([f"ovseg_coco_{name}_val"], mini.root, workers=1)
+    assert finding in wrong.findings[1]

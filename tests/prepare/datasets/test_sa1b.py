@@ -2,7 +2,9 @@
 
 import json
 import os
+import runpy
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,10 +12,11 @@ import pytest
 from ovseg_d2.d2.data import DatasetCatalog
 from ovseg_d2.data.readers import read_image_of
 from ovseg_d2.masks import encode_masks, read_masks
-from ovseg_d2.prepare.datasets import prepare_sa1b, sa1b
+from ovseg_d2.prepare.datasets import check_datasets, prepare_sa1b, sa1b
 from ovseg_d2.prepare.datasets.sa1b import halve_masks
 
 HEIGHT, WIDTH = 9, 12
+SCRIPT = Path(__file__).resolve().parents[3] / "datasets/prepare_sa1b.py"
 
 
 def masks() -> np.ndarray:
@@ -182,3 +185,50 @@ def test_prepare_sa1b_halving_killed_between_image_and_masks_goes_on(mini, monke
     report = prepare_sa1b(mini.root, mini.downloads, halve=True, workers=1)
     assert (report.made, report.kept, report.problems) == (2, 1, ())
     assert len(found(mini, monkeypatch)) == 3
+
+
+def check(mini) -> tuple[str, ...]:
+    (result,) = check_datasets(["ovseg_sa1b_train"], mini.root, workers=1)
+    return result.findings
+
+
+@pytest.mark.parametrize("halve", [True, False])
+def test_check_sa1b_finds_nothing_in_whole_archives(mini, halve: bool) -> None:
+    pack(mini)
+    assert check(mini)[0].startswith(f"there is no {mini.root}/sa1b; get sa_*.tar")
+    prepare_sa1b(mini.root, mini.downloads, halve=halve, workers=1)
+    assert check(mini) == ()
+
+
+def test_check_sa1b_finds_half_extracted_archives(mini) -> None:
+    pack(mini)
+    prepare_sa1b(mini.root, mini.downloads, workers=1)
+    folder = mini.root / "sa1b/sa_000020"
+    (folder / "sa_223750.json").unlink()
+    (folder / "sa_1.json").write_text("{}")
+    cut = folder / "sa_223751.json"
+    cut.write_bytes(cut.read_bytes()[:-20])
+    image = mini.root / "sa1b/sa_000021/sa_234930.jpg"
+    image.write_bytes(image.read_bytes()[:-20])
+    without, alone, broken, unreadable = check(mini)
+    assert "1 images have no masks: sa_000020/sa_223750; unpack sa_*.tar" in without
+    assert "1 files of masks have no image: sa_000020/sa_1" in alone
+    assert "1 files of masks that are truncated" in broken
+    assert "1 images that cannot be read" in unreadable
+
+
+def test_check_sa1b_finds_images_that_were_halved_alone(mini) -> None:
+    mini.unpack(files(mini, 1, prefix=""), "sa1b")
+    mini.unpack({"sa1b/sa_1.jpg": mini.jpg(HEIGHT // 2, WIDTH // 2)})
+    (size,) = check(mini)
+    assert "sa_1.json with 9 x 12 pixels for an image of 4 x 6" in size
+
+
+def test_prepare_sa1b_command_halves_and_checks(mini, capsys) -> None:
+    pack(mini)
+    main = runpy.run_path(str(SCRIPT))["main"]
+    root = ["--root", str(mini.root), "--workers", "1"]
+    assert main(["--archives", str(mini.downloads), "--halve", *root]) == 0
+    assert read_image_of(mini.root / "sa1b/sa_000020/sa_223750.jpg").shape == (4, 6, 3)
+    assert main(["--check", *root]) == 0
+    assert "ovseg_sa1b_train  3 images: nothing found" in capsys.readouterr().out
