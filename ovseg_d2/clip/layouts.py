@@ -42,8 +42,8 @@ _MOVING_AVERAGE = re.compile(r"(^|[._])(ema|averaged)([._]|$)")
 # Names of an image half of open_clip, and of one without the prefix of the half.
 _IMAGE_HALVES = ("visual.conv1.weight", "visual.trunk.stem.0.weight")
 _LONE_VIT = ("class_embedding", "conv1.weight", "ln_pre.weight", "positional_embedding")
-# Methods whose CLIP is a part of another network, or was changed for it.
-_OTHER_METHODS = ("SAN", "CAT-Seg")
+# Methods whose CLIP is a part of another network, or was changed for it, or is none.
+_OTHER_METHODS = ("SAN", "CAT-Seg", "GroupViT", "SigLIP")
 
 
 @dataclass(frozen=True)
@@ -131,8 +131,14 @@ def read_clip(path: Path) -> CLIPFile:
         file = CLIPFile(path, converted.weights, _training_of(release))
     else:
         file = _open_clip(tensors, path, entries, release)
-    unused = [name for name in file.unused if not name.endswith(_NOT_WEIGHTS)]
-    return replace(file, unused=tuple(unused))
+    # Other entries with weights are moving averages.
+    averages = (k for k, v in entries.items() if _has_weights(v))
+    unused = (name for name in file.unused if not name.endswith(_NOT_WEIGHTS))
+    return replace(file, unused=(*unused, *averages))
+
+
+def _has_weights(entry: Any) -> bool:
+    return isinstance(entry, dict) and any(isinstance(v, Tensor) for v in entry.values())
 
 
 def _hugging_face(tensors: dict[str, Tensor], path: Path) -> CLIPFile:

@@ -370,6 +370,13 @@ def test_tensors_of_strange_shapes_are_refused(tmp_path, build_model, write_conf
         load_clip(write_config(), tmp_path / "damaged.pth")
 
 
+def test_a_moving_average_beside_the_weights_is_named(tmp_path, build_model):
+    state = build_model().state_dict()
+    path = tmp_path / "last.pth"
+    torch.save({"state_dict": state, "state_dict_ema": state, "scheduler": {"step": 1}}, path)
+    assert read_clip(path).unused == ("state_dict_ema",)
+
+
 REFUSED = {
     "text embeddings": (lambda s: torch.ones(20, 32), "text embeddings of 20 classes"),
     "text half": (
