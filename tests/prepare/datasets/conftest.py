@@ -1,14 +1,20 @@
 """Miniatures of the owners' archives: real inner paths, tiny images."""
 
 import io
+import json
 import tarfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
+import train_net
 from PIL import Image
+
+from ovseg_d2.config import load_config
+
+PAPER = Path(__file__).resolve().parents[3] / "configs" / "paper"
 
 
 class Miniature:
@@ -67,3 +73,35 @@ class Miniature:
 def mini(tmp_path: Path) -> Miniature:
     """An empty root and an empty folder of downloads."""
     return Miniature(tmp_path)
+
+
+@pytest.fixture
+def evaluate_prepared(
+    mini: Miniature, tiny_opts: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], dict[str, float]]:
+    """Give a function from a prepared dataset to its results: tools/train_net.py --eval-only.
+
+    The config is SCLIP's published one if it has the dataset, else OVSeg's; networks are tiny.
+    """
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(mini.root))
+    small = [*tiny_opts, "INPUT.MIN_SIZE_TEST", "24", "MODEL.TEXT.TEMPLATES", "['{}']"]
+    small += ["MODEL.MASKCLIP.WINDOW", "16", "MODEL.MASKCLIP.STRIDE", "8"]
+    small += ["DATALOADER.NUM_WORKERS", "0", "OUTPUT_DIR", str(tmp_path / "output")]
+    sizes = {"QUERIES": 6, "CONV_CHANNELS": 32, "MASK_CHANNELS": 8, "DIM": 16, "LAYERS": 1}
+    sizes |= {"HEADS": 2, "HIDDEN_DIM": 16, "EMBED_HIDDEN_DIM": 16}
+    ovseg = [str(word) for k, v in sizes.items() for word in (f"MODEL.OVSEG.MASKFORMER.{k}", v)]
+    ovseg += ["MODEL.BACKBONE.NAME", "OVSegTimmBackbone", "MODEL.TIMM.NAME", "test_resnet"]
+    ovseg += ["MODEL.TIMM.OUT_INDICES", "[1, 2]", "MODEL.TIMM.DETECTOR_SWIN", "False"]
+    ovseg += ["MODEL.TIMM.PRETRAINED", "", "MODEL.OVSEG.PROMPT_DEPTH", "1"]
+    ovseg += ["MODEL.WEIGHTS", "random"]
+
+    def evaluate(name: str) -> dict[str, float]:
+        files = sorted(path for path in PAPER.glob("sclip_*.yaml") if "base" not in path.name)
+        file = next((f for f in files if name in load_config(f).DATASETS.TEST), None)
+        opts = small if file else [*small, *ovseg]
+        file = file or PAPER / "ovseg_swinb_vitl14.yaml"
+        opts += ["DATASETS.TEST", f"('{name}',)"]
+        train_net.main(["--eval-only", "--config-file", str(file), *opts])
+        return json.loads((tmp_path / "output" / "results.json").read_text())[name]
+
+    return evaluate

@@ -153,3 +153,14 @@ def test_check_finds_ade847_images_of_the_archive_beside_shrunk_labels(mini) -> 
     raw.replace(mini.root / f"{FULL}/images_detectron2/validation/{name}")
     (result,) = check_datasets(["ovseg_ade847_val"], mini.root, workers=1)
     assert "1 label files of another size than their image" in result.findings[1]
+
+
+def test_prepared_ade_evaluates_through_papers_configs(mini, evaluate_prepared) -> None:
+    mini.pack("ADEChallengeData2016.zip", challenge(mini))
+    mini.pack("ADE20K_2021_17_01.zip", full(mini, 30, 40))
+    prepare_ade150(mini.root, mini.downloads, workers=1)
+    prepare_ade847(mini.root, mini.downloads, workers=1)
+    for name, count in (("ovseg_ade150_val", 2), ("ovseg_ade847_val", 1)):
+        results = evaluate_prepared(name)
+        assert results["images"] == count
+        assert 0 <= results["mIoU"] <= 100

@@ -81,3 +81,12 @@ def test_check_finds_label_ids_in_the_place_of_train_ids(mini) -> None:
     (result,) = check_datasets(["ovseg_cityscapes_val"], mini.root, workers=1)
     assert result.num_images == 2
     assert "4 ids have no class among 0 to 18 and 255: 23 in frankfurt" in result.findings[1]
+
+
+def test_prepared_cityscapes_evaluates_through_a_papers_config(mini, evaluate_prepared) -> None:
+    mini.pack("leftImg8bit_trainvaltest.zip", images(mini))
+    mini.pack("gtFine_trainvaltest.zip", labels(mini))
+    prepare_cityscapes(mini.root, mini.downloads, workers=1)
+    results = evaluate_prepared("ovseg_cityscapes_val")
+    assert results["images"] == 2
+    assert 0 <= results["mIoU"] <= 100

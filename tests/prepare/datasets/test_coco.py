@@ -89,3 +89,12 @@ def test_check_finds_labels_of_another_coding(mini, name: str, raw, finding: str
     mini.unpack({f"{folder}/{NAMES[0]}.png": mini.png(raw)})
     (wrong,) = check_datasets([f"ovseg_coco_{name}_val"], mini.root, workers=1)
     assert finding in wrong.findings[1]
+
+
+def test_prepared_coco_evaluates_through_papers_configs(mini, evaluate_prepared) -> None:
+    pack(mini)
+    prepare_coco(mini.root, mini.downloads, workers=1)
+    for name in ("ovseg_coco_stuff171_val", "ovseg_coco_object_val"):
+        results = evaluate_prepared(name)
+        assert results["images"] == 2
+        assert 0 <= results["mIoU"] <= 100

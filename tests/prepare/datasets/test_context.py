@@ -154,3 +154,14 @@ def test_prepare_context459_skips_broken_label_maps(mini, downloads, content, me
     mini.unpack({f"{HOME}/trainval/2008_000003.mat": mat([[1]])})
     (problem,) = prepare_context459(mini.root, downloads).problems
     assert message in problem
+
+
+def test_prepared_context_evaluates_through_papers_configs(
+    mini, downloads, evaluate_prepared
+) -> None:
+    prepare_context(mini.root, downloads, workers=1)
+    prepare_context459(mini.root, downloads, workers=1)
+    for name in ("ovseg_context59_val", "ovseg_context60_val", "ovseg_context459_val"):
+        results = evaluate_prepared(name)
+        assert results["images"] == 2
+        assert 0 <= results["mIoU"] <= 100

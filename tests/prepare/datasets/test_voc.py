@@ -123,3 +123,12 @@ def test_prepare_voc_keeps_results_until_overwrite(mini) -> None:
 def test_prepare_voc_refuses_unknown_splits(mini) -> None:
     with pytest.raises(ValueError, match="give some of val, train"):
         prepare_voc(mini.root, splits=["test"])
+
+
+def test_prepared_voc_evaluates_through_papers_configs(mini, evaluate_prepared) -> None:
+    pack(mini)
+    prepare_voc(mini.root, mini.downloads, workers=1)
+    for name in ("ovseg_voc20_val", "ovseg_voc21_val"):
+        results = evaluate_prepared(name)
+        assert results["images"] == 2
+        assert 0 <= results["mIoU"] <= 100
