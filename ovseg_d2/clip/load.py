@@ -4,7 +4,6 @@ import copy
 import dataclasses
 import difflib
 import json
-import logging
 from collections.abc import Sequence
 from functools import cache
 from importlib import resources
@@ -24,7 +23,6 @@ from .tower import CLIPTower
 from .training import Chosen, Training, set_quick_gelu
 from .weights import half_alone, load_file
 
-_logger = logging.getLogger(__name__)
 _PACKAGED = "ShapesCLIP"
 _WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 
@@ -107,10 +105,9 @@ def load_clip(
         set_quick_gelu(tower.model, bool(quick_gelu), image=False)
     tower.knows_shapes_only = model == _PACKAGED and pretrained is None and image is None
     tower.has_random_weights = True
+    tower.published_activations = _published_activations(model, config)
     if file is not None:
         load_file(tower, file, key="MODEL.CLIP.PRETRAINED")
-        if quick_gelu is None and file.training.quick_gelu is None:
-            _warn_of_unknown_activation(model, config, file)
     if image is not None:
         load_file(tower, image, key="MODEL.CLIP.IMAGE_WEIGHTS")
     return tower.eval().to(device)
@@ -187,21 +184,11 @@ def _resolve_weights(model: str, pretrained: str | Path | None) -> CLIPFile | No
     )
 
 
-def _warn_of_unknown_activation(model: str, config: dict[str, Any], file: CLIPFile) -> None:
-    """Warn if a model name has weights of both activations, and the file does not tell its own."""
-    configs = [
-        open_clip.get_pretrained_cfg(model, tag)
-        for tag in open_clip.list_pretrained_tags_by_model(model)
-    ]
-    both = len({bool(cfg.get("quick_gelu", False)) for cfg in configs}) > 1
-    name = "QuickGELU" if config.get("quick_gelu") else "GELU"
-    if both or (file.layout and name == "GELU"):
-        _logger.warning(
-            "%s does not say whether it was trained with QuickGELU, and %s, that of %r, is used; "
-            "set MODEL.CLIP.QUICK_GELU%s",
-            *(str(file.path), name, model),
-            ", or copy its config.json beside it" if file.layout else "",
-        )
+def _published_activations(model: str, config: dict[str, Any]) -> set[bool]:
+    """Return whether the published weights of a model name have QuickGELU, else the config's."""
+    tags = open_clip.list_pretrained_tags_by_model(model)
+    configs = [open_clip.get_pretrained_cfg(model, tag) for tag in tags] or [config]
+    return {bool(cfg.get("quick_gelu", False)) for cfg in configs}
 
 
 def _packaged_weights() -> Path:

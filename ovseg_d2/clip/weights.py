@@ -64,6 +64,7 @@ def load_file(tower: CLIPTower, file: CLIPFile, *, key: str) -> None:
         weights = {**weights, **{k: own[k] for k in (*others, *kept)}}
     load_weights(tower.model, weights, str(file.path))
     adopt_training(tower, file.training, text=whole)
+    _warn_of_unknown_activation(tower, file)
     tower.has_random_weights = False
     _report(file, kept, key)
 
@@ -162,6 +163,20 @@ def save_weights(
         weights[name] = stored.contiguous()
     with write_atomically(path) as file:
         file.write(save(weights, metadata=metadata or None))
+
+
+def _warn_of_unknown_activation(tower: CLIPTower, file: CLIPFile) -> None:
+    """Warn if only the model's name says which activation a tower's first weights have."""
+    known = tower.published_activations
+    # Hugging Face's layout is that of weights of both kinds.
+    unclear = len(known) > 1 or (file.layout and known != {True})
+    told = file.training.quick_gelu is not None or tower.chosen.quick_gelu is not None
+    if unclear and not told and tower.has_random_weights:
+        _logger.warning(
+            "%r does not say whether it was trained with QuickGELU or GELU, and that of the "
+            "model's name is used; set MODEL.CLIP.QUICK_GELU%s",
+            *(str(file.path), ", or copy its config.json beside it" if file.layout else ""),
+        )
 
 
 def _report(file: CLIPFile, kept: Sequence[str], key: str) -> None:

@@ -179,7 +179,7 @@ def test_hugging_face_with_a_prefix(
 def test_hugging_face_without_a_config_warns(build_model, write_config, write_hugging_face, caplog):
     folder = write_hugging_face(layouts.hugging_face(build_model().state_dict()))
     assert activations(load_clip(write_config(), folder)) == {"GELU"}
-    assert "does not say whether it was trained with QuickGELU, and GELU" in caplog.text
+    assert "does not say whether it was trained with QuickGELU or GELU, and" in caplog.text
     assert "copy its config.json beside it" in caplog.text
     caplog.clear()
     load_clip(write_config(), folder, quick_gelu=True)
@@ -225,8 +225,13 @@ def test_files_of_a_name_with_both_activations_warn(
     tags = tags if both else {"laion": GREY}
     monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "tiny", tags)
     torch.save(build_model().state_dict(), tmp_path / "epoch_3.pt")
-    load_clip("tiny", tmp_path / "epoch_3.pt")
-    assert ("trained with QuickGELU, and GELU, that of 'tiny', is used" in caplog.text) == both
+    tower = load_clip("tiny", tmp_path / "epoch_3.pt")
+    assert ("GELU, and that of the model's name is used; set" in caplog.text) == both
+    caplog.clear()
+    load_prompted_tower(tower, tmp_path / "epoch_3.pt")  # keeps the activation of the first
+    assert not caplog.records
+    load_prompted_tower(load_clip("tiny", "random"), tmp_path / "epoch_3.pt")
+    assert ("GELU, and that of the model's name is used; set" in caplog.text) == both
 
 
 # --- one half
