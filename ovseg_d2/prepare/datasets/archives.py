@@ -18,13 +18,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
-from ...files import write_atomically
+from ...files import WriteError, write_atomically
 from ...json_files import open_regular, printable
 
 __all__ = [
     "MOST_BYTES",
     "ArchiveError",
     "Member",
+    "is_safe_name",
     "is_seekable",
     "list_members",
     "unpack_member",
@@ -33,9 +34,13 @@ __all__ = [
 
 MOST_BYTES = 2**30  # of one unpacked file
 _BLOCK = 2**20
+_LONGEST = 240  # bytes of a file's name
 # A name that ends with one of these is compressed as a whole and can only be read from its start.
 _STREAMED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-_DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError)
+_DAMAGED = (
+    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError),
+    UnicodeDecodeError,
+)
 
 
 class ArchiveError(ValueError):
@@ -57,6 +62,15 @@ class Member:
     size: int
     full_name: str
     offset: int | None = None
+
+
+def is_safe_name(name: object) -> bool:
+    """Whether a value is a path with "/" that stays below its folder on every system."""
+    if not isinstance(name, str) or any(letter in name for letter in "\0\\:"):
+        return False
+    parts = name.split("/")
+    long = any(len(part.encode("utf-8", "surrogatepass")) > _LONGEST for part in parts)
+    return not long and not any(part in ("", ".", "..") for part in parts)
 
 
 def is_seekable(path: Path) -> bool:
@@ -144,9 +158,12 @@ def _readable(path: Path) -> Iterator[None]:
     """Turn errors of a damaged archive into a sentence."""
     try:
         yield
-    except _DAMAGED as error:
+    except (*_DAMAGED, OSError) as error:
+        if isinstance(error, OSError) and (error.filename or isinstance(error, WriteError)):
+            raise  # of a file that cannot be opened or written
+        reason = str(error).partition("\n")[0][:200]
         raise ArchiveError(
-            f"{printable(path)} is truncated, damaged or no archive ({error}); download it again"
+            f"{printable(path)} is truncated, damaged or no archive ({reason}); download it again"
         ) from error
     except (NotImplementedError, RuntimeError) as error:  # zipfile: unknown method, encrypted
         raise ArchiveError(
@@ -173,8 +190,8 @@ def _list_zip(path: Path, wanted: Callable[[str], bool]) -> list[Member]:
         return [
             Member(name, info.file_size, info.filename)
             for info in entries
-            if not info.is_dir()
-            and wanted(name := _plain_name(info.filename))
+            if wanted(name := _plain_name(info.filename))
+            and not name.endswith("/")
             and _check_zip(path, info)
         ]
 
@@ -198,9 +215,8 @@ def _check_tar(path: Path, info: tarfile.TarInfo) -> bool:
 
 
 def _check_member(path: Path, name: str, size: int) -> None:
-    parts = _plain_name(name).split("/")
-    if "\\" in name or ":" in name or any(part in ("", ".", "..") for part in parts):
-        raise _unsafe(path, name, "leads out of its folder")
+    if not is_safe_name(_plain_name(name)):
+        raise _unsafe(path, name, "has an unsafe name")
     if size > MOST_BYTES:
         raise _unsafe(path, name, f"has {size} bytes")
 

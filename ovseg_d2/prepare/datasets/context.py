@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from ...data.images import DECODE_ERRORS
 from ...data.readers import read_labels
-from ...json_files import check_name, describe_problem, printable, read_json
+from ...json_files import describe_problem, printable, read_json, shorten
 from ...masks.rle import decode_rle
+from .archives import is_safe_name
 from .label_files import map_ids, write_labels
 from .owners import benchmark
 from .preparation import Preparation, PreparationReport, check_splits, read_names
@@ -135,16 +137,16 @@ def _read_segments(path: Path) -> dict[str, dict[str, _Segments]]:
     by_id: dict[Any, _Segments] = {}
     try:
         for image in content["images"]:
-            size = int(image["height"]), int(image["width"])
-            if not 0 < min(size) <= max(size) <= _MOST_SIDE:
-                raise ValueError(f"has the size {size}")
+            size = image["height"], image["width"]
+            if not all(type(side) is int and 0 < side <= _MOST_SIDE for side in size):
+                raise ValueError(f"an image has the size {shorten(size)}")
             segments: _Segments = (size, [])
             by_id[image["image_id"]] = segments
             if image["phase"] in splits:
-                name = check_name(image["file_name"], "file_name").removesuffix(".jpg")
-                if "/" in name or "\\" in name:
-                    raise ValueError(f"has the file_name {name!r}")
-                splits[image["phase"]][name] = segments
+                name = image["file_name"]
+                if not is_safe_name(name) or "/" in name:
+                    raise ValueError(f"an image has the file_name {shorten(name)}")
+                splits[image["phase"]][name.removesuffix(".jpg")] = segments
         for entry in content["annos_segmentation"]:
             if entry["image_id"] in by_id:
                 by_id[entry["image_id"]][1].append((entry["category_id"], entry["segmentation"]))
@@ -161,7 +163,7 @@ def _draw_segments(entry: _Segments, target: Path) -> None:
     size, segments = entry
     labels = np.zeros(size, np.uint8)
     for category, rle in segments:
-        if category not in _LABEL_OF:
+        if not isinstance(category, int) or category not in _LABEL_OF:
             raise ValueError(
                 f"{target.stem}: its category {category!r} is none of the 59; take {_MERGED}, "
                 "whose categories are merged"
@@ -184,7 +186,8 @@ def _convert_mat(source: Path, target: Path) -> None:
     from scipy.io import loadmat  # scipy loads where it is used
     from scipy.io.matlab import MatReadError
 
-    damaged = (ValueError, TypeError, KeyError, OSError, MemoryError, MatReadError, zlib.error)
+    # scipy uses variables before they are set (NameError) in damaged files.
+    damaged = (*DECODE_ERRORS, MatReadError, zlib.error, MemoryError, NameError, AttributeError)
     try:
         labels = loadmat(source, variable_names=["LabelMap"])["LabelMap"]
     except damaged as error:
@@ -192,7 +195,10 @@ def _convert_mat(source: Path, target: Path) -> None:
             f"{printable(source)} is no MATLAB file with a LabelMap ({error}); unpack it again "
             f"from {_MAT}"
         ) from error
-    if labels.ndim != 2 or labels.dtype.kind not in "iuf":
+    whole = labels.dtype.kind in "iu"
+    if labels.dtype.kind == "f":
+        whole = bool(((labels >= 0) & (labels <= _IGNORED_16)).all())  # not if one is NaN
+    if labels.ndim != 2 or not whole:
         raise ValueError(
             f"{printable(source)}: its LabelMap has shape {labels.shape} and dtype {labels.dtype} "
             f"instead of rows of ids; unpack it again from {_MAT}"

@@ -1,7 +1,9 @@
 """Running one function on many items in processes, with a progress bar."""
 
+import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -57,7 +59,9 @@ def run_parallel(
                 yield function(item)
                 bar.update()
             return
-        with ProcessPoolExecutor(workers, initializer=_start, initargs=(os.getpid(),)) as pool:
+        # A process that is started by another than this one would end at once, see `_start`.
+        context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+        with ProcessPoolExecutor(workers, context, _start, (os.getpid(),)) as pool:
             try:
                 for results in _bounded(pool, function, chunks, 4 * workers):
                     yield from results

@@ -11,8 +11,8 @@ from tqdm import tqdm
 
 from ...data.datasets.benchmarks import datasets_root, list_stems
 from ...files import WriteError, expand_user
-from ...json_files import describe_problem, open_regular, printable
-from .archives import Member, is_seekable, list_members, unpack_member, unpack_stream
+from ...json_files import describe_problem, open_regular, printable, shorten
+from .archives import Member, is_safe_name, is_seekable, list_members, unpack_member, unpack_stream
 from .owners import owner_file
 from .parallel import check_workers, run_parallel
 
@@ -278,9 +278,11 @@ def read_names(path: Path) -> list[str]:
     except UnicodeDecodeError as error:
         raise ValueError(f"{printable(path)} is no list of names; unpack it again") from error
     names = [line.split()[0] for line in text.splitlines() if line.strip()]
-    unsafe = [name for name in names if ".." in name or name.startswith("/") or "\\" in name]
+    unsafe = [name for name in names if not is_safe_name(name)]
     if unsafe or not names:
-        problem = f"holds {unsafe[0]!r}, which is no name of an image" if unsafe else "is empty"
+        problem = (
+            f"holds {shorten(unsafe[0])}, which is no name of an image" if unsafe else "is empty"
+        )
         raise ValueError(f"{printable(path)} {problem}; unpack it again")
     return names
 
