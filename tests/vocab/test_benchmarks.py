@@ -18,14 +18,18 @@ _SIZES = {
     "coco_object_clearclip": 81,
     "coco_object_sclip": 81,
     "coco_stuff171": 171,
+    "coco_stuff171_raw": 171,
     "coco_stuff171_sclip": 171,
     "context459": 459,
+    "context459_ovseg": 459,
     "context59": 59,
+    "context59_pixelclip": 59,
     "context59_sclip": 59,
     "context60": 60,
     "context60_sclip": 60,
     "voc20": 20,
     "voc20_clearclip": 20,
+    "voc20_raw": 20,
     "voc20_sclip": 20,
     "voc21": 21,
     "voc21_clearclip": 21,
@@ -251,6 +255,17 @@ def test_sclip_background_words() -> None:
                 *(145, 148, 152, 155, 159, 160, 161, 162, 163, 164, 165, 166, 168, 169),
             ],
         ),
+        (
+            "coco_stuff171_raw",
+            "coco_stuff171",
+            [
+                *(84, 90, 91, 98, 100, 102, 103, 104, 105, 106, 109, 111, 114, 121, 130),
+                *(145, 148, 152, 155, 159, 160, 161, 162, 163, 164, 165, 166, 168, 169),
+            ],
+        ),
+        ("context59_pixelclip", "context59_sclip", [49]),
+        ("context459_ovseg", "context459", [1, 307, 426]),
+        ("voc20_raw", "voc20", [0, 10, 15, 19]),
         ("voc20_clearclip", "voc20_sclip", [14, 19]),
         ("voc21_clearclip", "voc21_sclip", [0, 15, 20]),
         ("coco_object_clearclip", "coco_object_sclip", [0, 1]),
@@ -274,6 +289,17 @@ def test_words_that_sclip_joins_or_keeps_raw() -> None:
         vocabulary = load_vocabulary(name)
         for class_name, words in zip(vocabulary.names, vocabulary.synonyms, strict=True):
             assert words == (class_name.replace(" ", ""),)
+
+
+def test_words_of_ovseg_and_pixelclip_that_are_not_readable() -> None:
+    for name in ("voc20_raw", "coco_stuff171_raw"):
+        vocabulary = load_vocabulary(name)
+        assert vocabulary.synonyms == tuple((class_name,) for class_name in vocabulary.names)
+    context = load_vocabulary("context59_pixelclip")
+    assert context.synonyms[49] == ("diningtable",) and context.names[49] == "table"
+    many = load_vocabulary("context459_ovseg")
+    assert [many.synonyms[i][0] for i in (1, 307, 426)] == ["aeroplane", "pottedplant", "tvmonitor"]
+    assert many.synonyms[2] == ("air conditioner",)
 
 
 def test_words_of_clearclip_for_voc() -> None:
