@@ -133,7 +133,7 @@ class InputReader:
         if self._set_vocabulary is not None:
             return self._set_vocabulary
         name = batched_input.get("dataset_name")
-        vocabulary = self._vocabulary_of_dataset(name) if name is not None else None
+        vocabulary = self.dataset_words(name) if name is not None else None
         vocabulary = vocabulary or self._default_vocabulary
         if vocabulary is None:
             raise ValueError(
@@ -142,8 +142,15 @@ class InputReader:
             )
         return vocabulary
 
-    def _vocabulary_of_dataset(self, name: str) -> Vocabulary | None:
-        """Return a dataset's classes, with the words of the word list if there is one."""
+    def dataset_words(self, name: str) -> Vocabulary | None:
+        """Return a dataset's classes, in the words of the word list if there is one.
+
+        Returns:
+            The classes; None if the dataset has none.
+
+        Raises:
+            ValueError: a word list of another length.
+        """
         vocabulary = self.own_vocabulary(name)
         if vocabulary is None or self._word_list is None:
             return vocabulary

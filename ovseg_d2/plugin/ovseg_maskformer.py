@@ -159,8 +159,8 @@ class OVSegMaskFormer(PixelScoringModel):
                     "them in its metadata"
                 )
             seen_ids = seen_classes(self._unseen, vocabulary, name)
-            seen = vocabulary.subset(seen_ids)
-            self._training_words[name] = len(vocabulary), seen_ids, seen
+            words = self.inputs.dataset_words(name) or vocabulary
+            self._training_words[name] = len(vocabulary), seen_ids, words.subset(seen_ids)
         classes = {self._training_words[name] for name in names}
         if len(classes) > 1:
             raise ValueError(

@@ -347,6 +347,19 @@ def test_unseen_classes_are_ignored_in_training(ovseg):
         ovseg(*train[:3], "['sea']")
 
 
+def test_training_has_the_words_of_the_word_list(ovseg, tmp_path):
+    words = tmp_path / "words.txt"
+    words.write_text("crimson star\nlawn\nazure spots\n")
+    (sample,) = labelled((32, 40), low=0)
+    listed = ovseg("MODEL.TEXT.WORD_LIST", str(words)).train()
+    texts = listed.text_bank.embed(["crimson star", "lawn", "azure spots"])
+    ids = sample["sem_seg"].unique()
+    masks = torch.stack([sample["sem_seg"] == i for i in ids])
+    image = sample["image"].float()
+    expected = listed.system([image], ClassTexts(texts), [ids], [masks], ignored=[masks[0] & False])
+    torch.testing.assert_close(listed([sample]), expected)
+
+
 def test_batch_without_objects_trains_and_warns_once(ovseg, caplog):
     model = ovseg().train()
     (full,) = labelled((32, 40), low=0)
