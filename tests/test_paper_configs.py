@@ -3,6 +3,7 @@
 import ast
 import fnmatch
 import json
+import re
 from functools import cache
 from pathlib import Path
 
@@ -10,12 +11,14 @@ import numpy as np
 import open_clip
 import pytest
 import timm
+import yaml
 from PIL import Image
 
-from ovseg_d2.config import load_config
+from ovseg_d2.config import dataset_config, load_config
 from ovseg_d2.config.keys import value_of
 from ovseg_d2.d2.data import DatasetCatalog, MetadataCatalog
 from ovseg_d2.d2.modeling import META_ARCH_REGISTRY, build_model
+from ovseg_d2.data.datasets import BENCHMARKS
 from ovseg_d2.data.loaders import build_train_loader
 from ovseg_d2.engine.evaluate import evaluate
 from ovseg_d2.plugin.inputs import config_word_list, dataset_vocabulary
@@ -23,8 +26,12 @@ from ovseg_d2.text.templates import get_templates
 from ovseg_d2.vocab import find_classes
 
 FOLDER = Path(__file__).resolve().parents[1] / "configs" / "paper"
-FILES = sorted(path.name for path in FOLDER.glob("*.yaml") if not path.stem.endswith("_base"))
+ALL = sorted(path.name for path in FOLDER.glob("*.yaml"))
+FILES = [name for name in ALL if not name.endswith("_base.yaml")]
 _FREE = ("maskclip_vitb16_", "maskclip_rn50", "sclip_", "clearclip_", "naclip_")
+SEGMENTERS = [
+    name for name in FILES if name.startswith(("ovseg_swinb", "ovseg_r101c", "pixelclip_"))
+]
 PLUS = [name for name in FILES if name.startswith("maskclip_plus_")]
 TRAINING_FREE = [name for name in FILES if name.startswith(_FREE)]
 
@@ -56,24 +63,20 @@ def test_words_and_background_fit_the_dataset(name):
     assert bool(cfg.MODEL.MASKCLIP.BACKGROUND_THRESHOLD) == bool(vocabulary.background_ids)
 
 
-def test_number_of_files_per_method():
-    counts = {"maskclip_vitb16_": 5, "maskclip_rn50_": 5, "maskclip_rn50x16_": 5, "sclip_": 8}
-    counts |= {"clearclip_": 8, "naclip_": 8, "maskclip_plus_": 12, "pixelclip_": 4}
-    counts |= {"masked_distill_clip_vitb16_yfcc15m": 5, "ovseg_adapt_": 5}
-    for start, count in counts.items():
-        assert sum(name.startswith(start) for name in FILES) == count, start
-
-
 def published_settings():
     """Rows of the table: a pattern of file names, a key, its value, and the source of the value."""
     rows = (Path(__file__).parent / "paper_settings.tsv").read_text(encoding="utf-8").splitlines()
     return [tuple(row.split("\t")) for row in rows[1:]]
 
 
+# Sources without a paper or a repository.
+_OTHER_SOURCES = ("ours", "detectron2's default", "detectron2's words", "torch's default")
+
+
 @pytest.mark.parametrize(("pattern", "key", "value", "source"), published_settings())
 def test_published_setting(pattern, key, value, source):
-    files = fnmatch.filter(FILES, f"{pattern}.yaml")
-    assert files and source.startswith("[")
+    files = fnmatch.filter(ALL, f"{pattern}.yaml")
+    assert files and (source.startswith("[") or source in _OTHER_SOURCES)
     for name in files:
         actual = value_of(read(name), key)
         if key in ("MODEL.CLIP.PIXEL_MEAN", "MODEL.CLIP.PIXEL_STD"):
@@ -82,14 +85,52 @@ def test_published_setting(pattern, key, value, source):
         assert actual == ast.literal_eval(value), name
 
 
-def test_number_of_test_sets_and_templates():
-    for name in FILES:
-        if name.startswith(("pixelclip_", "ovseg_swinb_", "ovseg_r101c_")):
-            assert len(read(name).DATASETS.TEST) == 5
+_OF_THE_RUN = ("_BASE_", "OUTPUT_DIR", "VERSION")
+# Methods whose every value is in the table, and beside its source in the file.
+COVERED = ("masked_distill_clip", "ovseg", "pixelclip")
+
+
+def own_lines(name):
+    """The keys that a file sets, by their full names, each with its line."""
+    text = (FOLDER / name).read_text(encoding="utf-8")
+    lines = text.splitlines()
+
+    def leaves(node, prefix):
+        for key, value in node.value:
+            if isinstance(value, yaml.MappingNode):
+                yield from leaves(value, f"{prefix}{key.value}.")
+            else:
+                yield prefix + key.value, lines[value.end_mark.line]
+
+    keys = dict(leaves(yaml.compose(text), ""))
+    return {key: line for key, line in keys.items() if key not in _OF_THE_RUN}
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if name.startswith(COVERED)])
+def test_every_value_has_a_source_in_the_file_and_a_row_in_the_table(name):
+    known = {
+        key
+        for pattern, key, *_ in published_settings()
+        if fnmatch.fnmatchcase(name, f"{pattern}.yaml")
+    }
+    lines = own_lines(name)
+    assert lines.keys() <= known, sorted(lines.keys() - known)
+    assert not [line for line in lines.values() if "  # " not in line]
+
+
+def test_number_of_templates():
     templates = {"maskclip_vitb16_context59": 85, "ovseg_swinb_vitl14": 14}
-    templates["ovseg_r101c_vitb16"] = 14
+    templates |= {"ovseg_r101c_vitb16": 14, "pixelclip_vitb16_sa1b": 8}
     for name, count in templates.items():
         assert len(get_templates(read(f"{name}.yaml").MODEL.TEXT.TEMPLATES[0])) == count
+
+
+@pytest.mark.parametrize("name", SEGMENTERS)
+def test_words_of_every_benchmark_fit_it(name):
+    for dataset in read(name).DATASETS.TEST:
+        vocabulary = config_word_list(dataset_config(read(name), dataset))
+        names = MetadataCatalog.get(dataset).stuff_classes
+        assert vocabulary is None or len(vocabulary) == len(names)
 
 
 @pytest.mark.parametrize("name", PLUS)
@@ -163,3 +204,57 @@ def test_zero_shot_file_trains_and_evaluates_on_vocs_layout(name, tiny_opts, tmp
     evaluate(cfg, model.eval())
     (results,) = json.loads((tmp_path / "output" / "results.json").read_text()).values()
     assert {"mIoU_seen", "mIoU_unseen", "hIoU"} <= set(results)
+
+
+@pytest.fixture(scope="module")
+def miniatures(tmp_path_factory):
+    """Lay out one small image of each benchmark, with labels that hold its highest id."""
+    root = tmp_path_factory.mktemp("datasets")
+    rng = np.random.default_rng(0)
+    for benchmark in BENCHMARKS:
+        classes = len(MetadataCatalog.get(benchmark.name).stuff_classes)
+        labels = rng.integers(0, classes, (20, 28)).astype(benchmark.label_dtype)
+        labels[0, 0] = classes - 1
+        pixels = rng.integers(0, 256, (20, 28, 3), dtype=np.uint8)
+        for folder, suffix, content in (
+            (benchmark.image_folder, benchmark.image_suffix, pixels),
+            (benchmark.label_folder, benchmark.label_suffix, labels),
+        ):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(content).save(root / folder / f"mini{suffix}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DETECTRON2_DATASETS", str(root))
+        yield root
+
+
+SMALL = (
+    *("MODEL.BACKBONE.NAME", "OVSegTimmBackbone", "MODEL.TIMM.NAME", "test_resnet"),
+    *("MODEL.TIMM.PRETRAINED", "", "MODEL.TIMM.DETECTOR_SWIN", "False"),
+    *("MODEL.TIMM.OUT_INDICES", "[1, 2]", "MODEL.TIMM.DROP_PATH", "0.0", "MODEL.WEIGHTS", "random"),
+    *("MODEL.OVSEG.MASKFORMER.QUERIES", "4", "MODEL.OVSEG.MASKFORMER.CONV_CHANNELS", "32"),
+    *("MODEL.OVSEG.MASKFORMER.MASK_CHANNELS", "8", "MODEL.OVSEG.MASKFORMER.DIM", "16"),
+    *("MODEL.OVSEG.MASKFORMER.LAYERS", "1", "MODEL.OVSEG.MASKFORMER.HEADS", "2"),
+    *("MODEL.OVSEG.MASKFORMER.HIDDEN_DIM", "16", "MODEL.OVSEG.MASKFORMER.EMBED_HIDDEN_DIM", "16"),
+    *("MODEL.OVSEG.CLIP_WEIGHTS", "", "MODEL.TEXT.TEMPLATES", "['{}']"),
+    *("MODEL.PIXELCLIP.IMAGE_SIZE", "[16, 16]", "INPUT.MIN_SIZE_TEST", "20"),
+    *("DATALOADER.NUM_WORKERS", "0"),
+)
+
+
+# Files of another size of a training's part evaluate like the file of the published size.
+_SIZES = re.compile(r"_(depth|k|l|m)\d+\.yaml$")
+
+
+@pytest.mark.parametrize("name", [name for name in SEGMENTERS if not _SIZES.search(name)])
+def test_file_runs_on_miniatures_of_all_its_benchmarks(name, tiny_opts, tmp_path, miniatures):
+    depth = min(read(name).MODEL.OVSEG.PROMPT_DEPTH, 2)  # of the tiny tower's two blocks
+    opts = [*tiny_opts, *SMALL, "MODEL.OVSEG.PROMPT_DEPTH", str(depth)]
+    # All tiny towers have the same weights, so that each word is encoded once.
+    opts += ["MODEL.TEXT.CACHE_DIR", str(miniatures / "texts")]
+    cfg = load_config(FOLDER / name, [*opts, "OUTPUT_DIR", str(tmp_path / "output")])
+    model = build_model(cfg).eval()
+    model.may_answer = True
+    evaluate(cfg, model)
+    results = json.loads((tmp_path / "output" / "results.json").read_text())
+    assert list(results) == list(cfg.DATASETS.TEST)
+    assert all(numbers["images"] == 1 for numbers in results.values())
