@@ -63,6 +63,10 @@ EXTRAS = {
     # What detectron2 imports and we do not, for a checkout of it that is only put on PYTHONPATH.
     # detectron2 itself is not on the package index, and never required.
     "d2": ["cloudpickle", "hydra-core", "omegaconf", "packaging"],
+    # Two libraries that TEST.AMBIGUITY wordnet takes WordNet from, and that have to get its data:
+    # python -m nltk.downloader wordnet, or python -m wn download oewn:2024.
+    "nltk": ["nltk>=3.9.1"],
+    "wn": ["wn>=0.10"],
 }
 
 setup(

@@ -58,6 +58,8 @@ def test_detectron2_is_never_required(distribution):
     assert "detectron2" not in {Requirement(text).name.lower() for text in texts}
 
 
+# Extras that code imports where it can do without them.
+OPTIONAL = ("nltk", "wn")
 # Names of modules that are not those of their projects.
 PROJECT_OF = {
     "PIL": "pillow",
@@ -70,7 +72,9 @@ PROJECT_OF = {
 
 
 def test_outside_imports_are_required(distribution):
-    required = {Requirement(text).name for text in distribution.install_requires}
+    texts = list(distribution.install_requires)
+    texts += [text for name in OPTIONAL for text in distribution.extras_require[name]]
+    required = {Requirement(text).name for text in texts}
     missing = set()
     for path in [*PACKAGE.rglob("*.py"), *(ROOT / "tools").rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -62,6 +62,13 @@ _TEST = below(
             "whether each image is also evaluated with its own words, the classes that its labels "
             "hold",
         ),
+        # See ovseg_d2.vocab.related_classes.
+        "AMBIGUITY": Key(
+            "off",
+            one_of("off", "table", "wordnet"),
+            "whether mIoU is also given with synonyms and kinds of the label counted as right, by "
+            "the package's table of the benchmarks' classes, or by WordNet where wn or NLTK has it",
+        ),
         # Of 0.0001 to 0.3 the best for ShapesCLIP on dev.
         "PROBE_PENALTY": Key(
             0.1,

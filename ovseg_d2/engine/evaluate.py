@@ -22,6 +22,7 @@ from ..data.labels import LabelReader
 from ..data.loaders import build_test_loader, check_dataset_names
 from ..data.readers import read_category, read_labels
 from ..evaluation import (
+    AMBIGUOUS_FILE,
     CLASSES_FILE,
     ClassificationEvaluator,
     LinearProbeEvaluator,
@@ -31,7 +32,7 @@ from ..evaluation import (
     write_results,
 )
 from ..plugin import OpenVocabularyModel, OVSeg
-from ..vocab import read_class_names
+from ..vocab import metadata_vocabulary, read_class_names, related_classes
 from .ceilings import with_ceiling
 from .embedders import EMBEDDERS, with_embedder
 from .lambda_sweep import LambdaSweep, SweepEvaluator
@@ -41,6 +42,7 @@ from .results_table import class_numbers, main_numbers, results_table
 __all__ = ["build_evaluator", "evaluate"]
 
 _logger = logging.getLogger(__name__)
+_MOST_SHOWN = 5  # forgiven pairs of classes
 _CAUTIOUS = (
     ClassificationEvaluator,
     LinearProbeEvaluator,
@@ -85,12 +87,17 @@ def build_evaluator(
     if cfg.TEST.TASK == "mask_crops":
         return MaskCropEvaluator(dataset_name)
     codes = LabelReader().codes_of(dataset_name)
+    related = None
+    if cfg.TEST.AMBIGUITY != "off":
+        vocabulary = metadata_vocabulary(metadata, f"dataset {dataset_name!r}")
+        related = related_classes(vocabulary, cfg.TEST.AMBIGUITY)
     return OVSegSemSegEvaluator(
         dataset_name,
         output_dir=output_dir,
         sem_seg_loading_fn=partial(read_labels, colors=bool(codes.colors)),
         codes=codes,
         own_words=cfg.TEST.OWN_WORDS,
+        related=related,
     )
 
 
@@ -157,7 +164,19 @@ def evaluate(
         if classes:
             path = write_results(Path(cfg.OUTPUT_DIR), {name: classes}, CLASSES_FILE)
             _logger.info("results of single classes of %s written to %s", name, path)
+        forgiven = getattr(evaluator, "forgiven", None)
+        if forgiven is not None:
+            for pair in forgiven[:_MOST_SHOWN]:
+                _logger.info("forgiven on %s: %s", name, _shown(pair))
+            path = write_results(Path(cfg.OUTPUT_DIR), {name: {"pairs": forgiven}}, AMBIGUOUS_FILE)
+            _logger.info("the %d pairs of classes forgiven on %s: %s", len(forgiven), name, path)
     return next(iter(results.values())) if len(results) == 1 else results
+
+
+def _shown(pair: dict[str, Any]) -> str:
+    """A forgiven pair in words."""
+    what = f"{pair['predicted']} for {pair['labelled']} ({pair['relation']})"
+    return f"{what} in {pair['pixels']} pixels, {pair['gain']:+.2f} mIoU"
 
 
 @torch.no_grad()

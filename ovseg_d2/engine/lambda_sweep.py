@@ -76,6 +76,11 @@ class SweepEvaluator(DatasetEvaluator):
         """Reasons why the main evaluator's numbers mean less."""
         return list(getattr(self._main, "cautions", ()))
 
+    @property
+    def forgiven(self) -> list[dict[str, Any]] | None:
+        """Pairs of classes that the main evaluator forgave, if it forgives any."""
+        return getattr(self._main, "forgiven", None)
+
     def reset(self) -> None:
         """Forget what was processed."""
         for evaluator in (self._main, *self._others.values()):

@@ -25,8 +25,8 @@ def official_numbers(
     VOC-20 skips, change no number.
 
     Source: ov-seg, ``open_vocab_seg/evaluation/generalized_sem_seg_evaluation.py``, lines 105-157;
-    mmseg's ``core/evaluation/metrics.py`` and ``datasets/custom.py`` in MaskCLIP. SCLIP, NACLIP and
-    ClearCLIP use mmseg's ``IoUMetric``, which has the same formula.
+    mmseg's ``core/evaluation/metrics.py`` and ``CustomDataset.evaluate`` in MaskCLIP. SCLIP, NACLIP
+    and ClearCLIP use mmseg's ``IoUMetric``, which has the same formula.
 
     Departs: OVSeg's evaluator has the complement and harmonic mean of every set, here of base and
     seen alone.

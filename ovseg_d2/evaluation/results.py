@@ -9,10 +9,18 @@ from typing import Any
 from ..files import write_atomically
 from ..json_files import read_json
 
-__all__ = ["CLASSES_FILE", "RESULTS_FILE", "numbers_of", "read_results", "write_results"]
+__all__ = [
+    "AMBIGUOUS_FILE",
+    "CLASSES_FILE",
+    "RESULTS_FILE",
+    "numbers_of",
+    "read_results",
+    "write_results",
+]
 
 RESULTS_FILE = "results.json"
 CLASSES_FILE = "results_classes.json"  # numbers of single classes
+AMBIGUOUS_FILE = "results_ambiguous.json"  # pairs of classes that were forgiven
 _MAX_FILE = 2**28  # bytes
 
 

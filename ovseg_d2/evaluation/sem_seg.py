@@ -14,6 +14,7 @@ from ..d2.evaluation import SemSegEvaluator
 from ..d2.utils import comm
 from ..ops import size_remedy
 from ..vocab import IGNORED, LabelCodes, label_codes, read_class_names, tell_apart
+from .ambiguity import forgiven_pairs, forgiving_means
 from .cautions import cautions_of_classes
 from .means import iou_of, mean_of_present, means_of_sets
 from .official import official_numbers
@@ -28,6 +29,7 @@ class OVSegSemSegEvaluator(SemSegEvaluator):
       ``hIoU``, the harmonic mean of base and novel, or of seen and unseen, where both exist;
       and ``mIoU_<set>_own_pixels``, which counts only pixels of the set's classes. The two differ
       by the pixels of other classes that are predicted as one of the set.
+    * With ``related`` also the numbers of `forgiving_means`.
     * ``mIoU_ovseg``, ``mIoU_mmseg`` and others of `official_numbers`, as papers count them.
     * With ``own_words`` also ``..._own_words``, the same numbers for predictions that choose only
       among the classes in the image's labels.
@@ -42,6 +44,7 @@ class OVSegSemSegEvaluator(SemSegEvaluator):
 
     Attributes:
         cautions: sentences on limits of the numbers, from `evaluate`.
+        forgiven: `forgiven_pairs`, from `evaluate`; None without ``related``.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class OVSegSemSegEvaluator(SemSegEvaluator):
         codes: LabelCodes | None = None,
         own_words: bool = False,
         boundary_iou: bool = False,
+        related: Mapping[tuple[int, int], str] | None = None,
     ) -> None:
         """Read the dataset's metadata.
 
@@ -65,6 +69,8 @@ class OVSegSemSegEvaluator(SemSegEvaluator):
             codes: meaning of these values; None for class ids and the metadata's ignored labels,
                 as in detectron2.
             own_words: evaluate also with each image's own words.
+            related: (predicted, labelled) -> relation, from `related_classes`, of the classes that
+                `forgiving_means` forgives; None leaves its numbers out.
             boundary_iou: add detectron2's ``BoundaryIoU-<class>`` and ``min(IoU, B-Iou)-<class>``.
 
         Raises:
@@ -85,6 +91,7 @@ class OVSegSemSegEvaluator(SemSegEvaluator):
         self._codes = label_codes(metadata, where).contiguous() if codes is None else codes
         self._loading_fn = sem_seg_loading_fn
         self._own_words = own_words
+        self._related = related
         self._compute_boundary_iou = self._compute_boundary_iou and boundary_iou
         # detectron2 logs the numbers of all classes as one dict; the engine logs a table instead.
         self._logger = logging.Logger("unused", logging.CRITICAL)
@@ -92,6 +99,7 @@ class OVSegSemSegEvaluator(SemSegEvaluator):
         self._ignore_label = self._num_classes  # in the labels of `_current_labels`
         self._labels = np.zeros((0, 0), dtype=np.int64)
         self.cautions: list[str] = []
+        self.forgiven: list[dict[str, Any]] | None = None
 
     def reset(self) -> None:
         """Drop all counts."""
@@ -101,6 +109,7 @@ class OVSegSemSegEvaluator(SemSegEvaluator):
         self._num_images = 0
         self._start = time.perf_counter()
         self.cautions = []
+        self.forgiven = None
 
     def process(
         self, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]
@@ -204,6 +213,9 @@ class OVSegSemSegEvaluator(SemSegEvaluator):
             of_set = np.isin(np.arange(self._num_classes), [*ids])
             iou = iou_of(np.where(of_set, counts, 0))
             numbers[f"mIoU_{name}_own_pixels"] = mean_of_present(iou)
+        if self._related is not None:
+            numbers.update(forgiving_means(counts, self._related))
+            self.forgiven = forgiven_pairs(counts, self._related, self._class_names)
         if self._own_words:
             iou = iou_of(own_conf_matrix[:-1, :-1])
             means = {"mIoU": mean_of_present(iou), **means_of_sets(iou, self._class_sets)}

@@ -1,5 +1,6 @@
 """Pure tensor functions: no modules, no state, device and dtype from the inputs."""
 
+from ovseg_d2.ops.ambiguity import *
 from ovseg_d2.ops.background import *
 from ovseg_d2.ops.crops import *
 from ovseg_d2.ops.dense import *

@@ -4,5 +4,6 @@ from ovseg_d2.vocab.benchmarks import *
 from ovseg_d2.vocab.label_codes import *
 from ovseg_d2.vocab.metadata import *
 from ovseg_d2.vocab.read import *
+from ovseg_d2.vocab.related import *
 from ovseg_d2.vocab.selection import *
 from ovseg_d2.vocab.vocabulary import *
