@@ -9,8 +9,8 @@ from typing import Any
 
 from ...data.datasets import CAPTION_SETS
 from ...files import write_atomically
-from ...json_files import check_text, describe_problem, printable, read_json, shorten
-from .preparation import Preparation, PreparationReport, check_splits
+from ...json_files import check_text, printable, shorten
+from .preparation import Preparation, PreparationReport, check_splits, read_unpacked_json
 
 __all__ = ["karpathy_entries", "prepare_coco_captions", "prepare_flickr30k"]
 
@@ -119,7 +119,7 @@ def _prepare(
     check_splits(splits, tuple(_PARTS))
     stem = f"dataset_{name}"
     folder = job.unpack(_KARPATHY, "", json_folder, ".json", names=[stem])
-    content = _read(folder / f"{stem}.json")
+    content = read_unpacked_json(folder / f"{stem}.json", max_bytes=_MOST_BYTES)
     for split in splits:
         try:
             entries = karpathy_entries(content, split)
@@ -133,15 +133,6 @@ def _prepare(
         file = CAPTION_SETS[_REGISTERED[name].format(split)][0]
         job.convert(_write_lines, [(entries, job.root / file)], f"captions of {name}")
     return job.report()
-
-
-def _read(path: Path) -> Any:
-    try:
-        return read_json(path, max_bytes=_MOST_BYTES)
-    except OSError as error:
-        raise ValueError(f"cannot read {printable(path)}: {describe_problem(error)}") from error
-    except ValueError as error:
-        raise ValueError(f"{printable(path)} is no JSON ({error}); unpack it again") from error
 
 
 def _write_lines(entries: Sequence[dict[str, Any]], target: Path) -> None:

@@ -88,9 +88,12 @@ def _check_any(name: str, root: Path, workers: int) -> DatasetCheck:
 
 
 def _missing(name: str, path: Path) -> DatasetCheck:
-    files = " and ".join(str(entry) for entry in owner_files_of(name))
-    finding = f"there is no {path}; get {files}, and run python {command_of(name)}"
+    finding = f"there is no {path}; get {_files_of(name)}, and run python {command_of(name)}"
     return DatasetCheck(name, 0, False, (finding,))
+
+
+def _files_of(name: str) -> str:
+    return " and ".join(str(entry) for entry in owner_files_of(name))
 
 
 def _check(dataset: Benchmark, root: Path, workers: int) -> DatasetCheck:
@@ -108,8 +111,7 @@ def _check(dataset: Benchmark, root: Path, workers: int) -> DatasetCheck:
     if len(both) != dataset.num_images:
         findings.append(
             f"{len(both)} images have labels, and the benchmark has {dataset.num_images}; run "
-            f"{make}, with {where_to_get(dataset.name, 'images')} and "
-            f"{where_to_get(dataset.name, 'labels')}"
+            f"{make}, with {_files_of(dataset.name)}"
         )
     alone = sorted(label_stems - image_stems)
     if alone:

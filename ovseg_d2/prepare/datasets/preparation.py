@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from ...data.datasets.benchmarks import datasets_root, list_stems
 from ...files import WriteError, expand_user
-from ...json_files import describe_problem, open_regular, printable, shorten
+from ...json_files import describe_problem, open_regular, printable, read_json, shorten
 from .archives import Member, is_safe_name, is_seekable, list_members, unpack_member, unpack_stream
 from .owners import owner_file
 from .parallel import check_workers, run_parallel
@@ -21,6 +21,7 @@ __all__ = [
     "PreparationReport",
     "check_splits",
     "read_names",
+    "read_unpacked_json",
     "some_names",
     "tasks_for",
 ]
@@ -285,6 +286,19 @@ def read_names(path: Path) -> list[str]:
         )
         raise ValueError(f"{printable(path)} {problem}; unpack it again")
     return names
+
+
+def read_unpacked_json(path: Path, *, max_bytes: int) -> Any:
+    """Read a JSON file of an archive.
+
+    Raises:
+        ValueError: the file cannot be read, or is larger or no JSON; the sentence names it.
+    """
+    try:
+        return read_json(path, max_bytes=max_bytes)
+    except (OSError, ValueError) as error:
+        reason = describe_problem(error) if isinstance(error, OSError) else error
+        raise ValueError(f"cannot read {printable(path)}: {reason}; unpack it again") from error
 
 
 def some_names(names: Sequence[str]) -> str:

@@ -13,20 +13,22 @@ from PIL import Image
 from ...data.datasets.sa1b import SA1B_FOLDER, pair_sa1b
 from ...data.images import read_image
 from ...files import expand_user, write_atomically
-from ...json_files import describe_problem, printable, read_json
+from ...json_files import printable, shorten
 from ...masks import MaskFileError, decode_masks, encode_masks, nearest_pixels, read_info
 from .archives import Member, list_members, unpack_member
 from .owners import owner_file
-from .preparation import Preparation, PreparationReport
+from .preparation import Preparation, PreparationReport, read_unpacked_json
 
-__all__ = ["halve_masks", "prepare_sa1b"]
+__all__ = ["halve_masks", "prepare_sa1b", "read_halved"]
 
 _ARCHIVE = re.compile(r"sa_\d+\.tar")
 _ALL_FILES = 2**31  # more than an archive has: a folder with fewer files may be unfinished
 _MOST_BYTES = 2**29
 _MOST_PIXELS = 65535  # of a side, as for images
 _QUALITY = 95  # of JPEG
-_COORDINATES = ("bbox", "point_coords", "crop_box")
+_BOXES = ("bbox", "crop_box")
+_KEPT = ("id", "predicted_iou", "stability_score")
+_FAR = 10**12  # numbers of SA-1B are smaller
 
 
 def prepare_sa1b(
@@ -89,8 +91,8 @@ def halve_masks(content: Any) -> dict[str, Any]:
             "bbox", "point_coords", "crop_box", "area"}]}``.
 
     Returns:
-        The content with half the sides, rounded down; masks that vanish are left out. "info" says
-        that it is halved.
+        The content with half the sides, rounded down, in SA-1B's fields; masks that vanish are
+        left out. "info" says that it is halved.
 
     Raises:
         ValueError: another form, or a mask that does not decode; the text continues a file's name.
@@ -113,8 +115,22 @@ def halve_masks(content: Any) -> dict[str, Any]:
             raise ValueError(f"is damaged: mask {number} {reason}; unpack it again") from error
         except (KeyError, TypeError) as error:
             raise ValueError(f"is damaged: mask {number} is no mask; unpack it again") from error
-    image = {**image, "height": size[0], "width": size[1]}
-    return {**content, "image": image, "annotations": halved, "info": {"halved": True}}
+    names = {key: image[key] for key in ("image_id", "file_name") if _is_name(image.get(key))}
+    image = {**names, "height": size[0], "width": size[1]}
+    return {"image": image, "annotations": halved, "info": {"halved": True}}
+
+
+def read_halved(path: Path) -> dict[str, Any]:
+    """Read a file of SA-1B's masks, halved as by `halve_masks`.
+
+    Raises:
+        ValueError: the file cannot be read or used; the sentence names it.
+    """
+    content = read_unpacked_json(path, max_bytes=_MOST_BYTES)
+    try:
+        return halve_masks(content)
+    except ValueError as error:
+        raise ValueError(f"{printable(path)} {error}") from error
 
 
 def _half(height: int, width: int) -> tuple[int, int]:
@@ -129,17 +145,26 @@ def _halve_annotation(annotation: Any, size: tuple[int, int]) -> dict[str, Any] 
     if not mask.any():
         return None
     factors = len(columns) / size[1], len(rows) / size[0]
-    scaled = {key: _scale(annotation[key], factors) for key in _COORDINATES if key in annotation}
-    runs = encode_masks(mask)[0]
-    return {**annotation, **scaled, "segmentation": runs, "area": int(mask.sum())}
+    result = {key: annotation[key] for key in _KEPT if _is_number(annotation.get(key))}
+    result |= {key: _scale(annotation[key], factors) for key in _BOXES if key in annotation}
+    if "point_coords" in annotation:
+        result["point_coords"] = [_scale(xy, factors) for xy in annotation["point_coords"]]
+    return {**result, "segmentation": encode_masks(mask)[0], "area": int(mask.sum())}
 
 
-def _scale(numbers: Any, factors: tuple[float, float]) -> Any:
-    """Scale x and y, which alternate, at any depth."""
-    return [
-        _scale(number, factors) if isinstance(number, list) else number * factors[at % 2]
-        for at, number in enumerate(numbers)
-    ]
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) or _is_number(value)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) < _FAR
+
+
+def _scale(numbers: Any, factors: tuple[float, float]) -> list[float]:
+    """Scale x and y, which alternate."""
+    if not all(map(_is_number, numbers)):
+        raise ValueError(f"has the coordinates {shorten(numbers)}, which are no numbers")
+    return [number * factors[at % 2] for at, number in enumerate(numbers)]
 
 
 def _check_size_of(folder: Path, *, halve: bool) -> None:
@@ -207,7 +232,7 @@ def _side(image: str) -> str:
 def _halve_members(source: tuple[Path, Member, Member], target: Path) -> None:
     path, image, masks = source
     with TemporaryDirectory() as folder:
-        files = Path(folder) / "image.jpg", Path(folder) / "masks.json"
+        files = Path(folder) / f"{target.stem}.jpg", Path(folder) / target.name
         unpack_member(path, image, files[0])
         unpack_member(path, masks, files[1])
         try:
@@ -219,12 +244,7 @@ def _halve_members(source: tuple[Path, Member, Member], target: Path) -> None:
 def _halve_files(source: tuple[Path, Path], target: Path) -> None:
     """Halve an image and its masks; the masks, which mark the pair as finished, come last."""
     image_file, masks_file = source
-    try:
-        content = halve_masks(read_json(masks_file, max_bytes=_MOST_BYTES))
-    except OSError as error:
-        raise ValueError(f"{printable(masks_file)}: {describe_problem(error)}") from error
-    except ValueError as error:
-        raise ValueError(f"{printable(masks_file)} {error}") from error
+    content = read_halved(masks_file)
     image = read_image(image_file)
     height, width = content["image"]["height"], content["image"]["width"]
     if _half(*image.shape[:2]) != (height, width):

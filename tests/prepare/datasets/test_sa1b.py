@@ -141,7 +141,7 @@ def test_prepare_sa1b_halving_reports_broken_pairs(mini) -> None:
     problems = prepare_sa1b(mini.root, mini.downloads, halve=True, workers=1).problems
     alone, cut, size = problems
     assert "sa_000020.tar has 1 images without masks" in alone
-    assert "sa_000020.tar, sa_3.jpg" in cut
+    assert "sa_000020.tar, sa_3.jpg" in cut and "sa_3.json: " in cut
     assert "another size than its masks" in size
     assert sorted(os.listdir(mini.root / "sa1b/sa_000020")) == ["sa_1.jpg", "sa_1.json"]
 
