@@ -2,6 +2,7 @@
 
 from .advice import image_advice, local_feature_advice
 from .attention_maps import attention_to_texts
+from .beside import stored_training
 from .crops import fill_color, prepare_crops
 from .freezing import TrainPolicy, set_trainable
 from .last_block import LastBlock
@@ -19,7 +20,13 @@ from .token_feats import (
     word_tokens,
 )
 from .tower import CLIPTower
-from .training import Training, adopt_training
+from .training import (
+    Training,
+    adopt_training,
+    set_quick_gelu,
+    tag_training,
+    uses_quick_gelu,
+)
 from .weights import read_mask_prompts, save_weights
 
 __all__ = [
@@ -45,9 +52,13 @@ __all__ = [
     "read_mask_prompts",
     "resample_positions",
     "save_weights",
+    "set_quick_gelu",
     "set_trainable",
     "stage_shapes",
+    "stored_training",
+    "tag_training",
     "text_heads",
     "token_table",
+    "uses_quick_gelu",
     "word_tokens",
 ]

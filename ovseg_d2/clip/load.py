@@ -20,7 +20,7 @@ from ..downloads import OPEN_CLIP_FILES, TIMM_FILES, weights_in_folder
 from .layouts import CLIPFile, read_clip
 from .published import find_published, find_tokenizer
 from .tower import CLIPTower
-from .training import Chosen, Training, set_quick_gelu
+from .training import Chosen, set_quick_gelu, tag_training
 from .weights import half_alone, load_file
 
 _PACKAGED = "ShapesCLIP"
@@ -170,8 +170,7 @@ def _resolve_weights(model: str, pretrained: str | Path | None) -> CLIPFile | No
     cfg = open_clip.get_pretrained_cfg(model, str(pretrained))
     if cfg:
         file = read_clip(find_published(f"{pretrained!r} of {model!r}", cfg))
-        training = Training(bool(cfg.get("quick_gelu", False)), cfg["mean"], cfg["std"])
-        return dataclasses.replace(file, training=training)
+        return dataclasses.replace(file, training=tag_training(model, str(pretrained)))
     path = Path(pretrained)
     if path.is_dir():
         return read_clip(weights_in_folder(path, (*OPEN_CLIP_FILES, *TIMM_FILES)))

@@ -12,7 +12,15 @@ from torch import nn
 if TYPE_CHECKING:
     from .tower import CLIPTower
 
-__all__ = ["OPENAI_TRAINING", "Chosen", "Training", "adopt_training", "set_quick_gelu"]
+__all__ = [
+    "OPENAI_TRAINING",
+    "Chosen",
+    "Training",
+    "adopt_training",
+    "set_quick_gelu",
+    "tag_training",
+    "uses_quick_gelu",
+]
 
 _logger = logging.getLogger(__name__)
 
@@ -56,6 +64,29 @@ class Chosen:
     quick_gelu: bool | Literal["text"] | None = None
     mean: Sequence[float] | None = None
     std: Sequence[float] | None = None
+
+
+def tag_training(model: str, tag: str) -> Training:
+    """Return what open_clip's table says about the training of published weights.
+
+    Args:
+        model: a model name of open_clip.
+        tag: of weights; for another text nothing is known.
+    """
+    cfg = open_clip.get_pretrained_cfg(model, tag)
+    return Training(bool(cfg.get("quick_gelu")), cfg["mean"], cfg["std"]) if cfg else Training()
+
+
+def uses_quick_gelu(model: nn.Module) -> bool | None:
+    """Whether the transformers of an open_clip model, or of a half, have QuickGELU.
+
+    Returns:
+        None if some have it and others do not, or if there are none.
+    """
+    kinds = {
+        isinstance(module.gelu, QuickGELU) for module in model.modules() if hasattr(module, "gelu")
+    }
+    return kinds.pop() if len(kinds) == 1 else None
 
 
 def set_quick_gelu(

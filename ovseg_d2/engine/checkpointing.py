@@ -3,7 +3,6 @@
 import errno
 import logging
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlparse
@@ -11,12 +10,16 @@ from urllib.parse import parse_qs, urlparse
 import torch
 from torch import Tensor
 
+from ..checkpoints import TRAINING_ENTRY
+from ..clip import CLIPTower, stored_training
 from ..d2.checkpoint import DetectionCheckpointer
 from ..files import write_atomically
+from ..plugin.arrival import MisfitError, describe_misfit, is_counted, misfit, take_release
+from ..plugin.open_vocabulary import OpenVocabularyModel
+from ..plugin.weights import training_entry
 from ..weight_files import (
     WeightFileError,
     check_plain_pickle,
-    describe_method,
     find_weights,
     read_checkpoint,
     read_last_checkpoint,
@@ -26,7 +29,6 @@ from ..weight_files import (
 __all__ = ["Checkpointer"]
 
 _logger = logging.getLogger(__name__)
-_SHOWN = 5
 
 
 class Checkpointer(DetectionCheckpointer):
@@ -61,6 +63,9 @@ class Checkpointer(DetectionCheckpointer):
         if not self.save_dir or not self.save_to_disk:
             return
         content = {"model": self.model.state_dict()}
+        tower = next((m for m in self.model.modules() if isinstance(m, CLIPTower)), None)
+        if tower is not None:
+            content |= training_entry(tower)
         content.update({key: part.state_dict() for key, part in self.checkpointables.items()})
         content.update(kwargs)
         path = Path(self.save_dir) / f"{name}.pth"
@@ -147,23 +152,52 @@ class Checkpointer(DetectionCheckpointer):
         return content
 
     def _load_model(self, checkpoint: dict[str, Any]) -> Any:
-        result = super()._load_model(checkpoint)
-        shapes = {name for name, *_ in result.incorrect_shapes}
-        missing = [name for name in result.missing_keys if name not in shapes]
-        problems = _describe(missing, result.unexpected_keys, result.incorrect_shapes)
-        if not problems:
-            return result
-        message = f"{self._source} does not fit {type(self.model).__name__}: {problems}"
+        training = stored_training(Path(self._source), checkpoint)
+        checkpoint.pop(TRAINING_ENTRY, None)
+        try:
+            checkpoint["model"] = dict(take_release(self.model, checkpoint["model"]))
+            if isinstance(self.model, OpenVocabularyModel):
+                self.model.adopt_training(training)
+            result = super()._load_model(checkpoint)
+            shapes = result.incorrect_shapes
+            other = {name for name, *_ in shapes}
+            missing = [n for n in result.missing_keys if n not in other and is_counted(n)]
+            counted = [name for name in self.model.state_dict() if is_counted(name)]
+            if not self._resuming and (shapes or len(missing) == len(counted)):
+                raise misfit(self.model, missing, result.unexpected_keys, shapes)
+        except MisfitError as error:
+            raise ValueError(f"{self._source} {error.problem}; {error.remedy}") from error
         if self._resuming:
-            raise ValueError(f"{message}; resume with the config that it was trained with")
-        if shapes or len(missing) == len(self.model.state_dict()):
-            method = describe_method(result.unexpected_keys)
-            raise ValueError(
-                f"{message}; {f'its names are those of {method}; ' if method else ''}give a "
-                "checkpoint of this model (weights of CLIP alone belong in MODEL.CLIP.PRETRAINED)"
-            )
-        _logger.warning("%s; the rest is loaded", message)
+            problems = describe_misfit(missing, result.unexpected_keys, shapes)
+            if problems:
+                raise ValueError(
+                    f"{self._source} does not fit {type(self.model).__name__}: {problems}; resume "
+                    "with the config that it was trained with"
+                )
+        else:
+            self._report(missing, result.unexpected_keys)
         return result
+
+    def _report(self, missing: list[str], unexpected: list[str]) -> None:
+        """Warn of weights that are missing or left over; a CLIP may have others."""
+        clip = tuple(
+            f"{name}."
+            for name, module in self.model.named_modules()
+            if isinstance(module, CLIPTower) and not module.has_random_weights
+        )
+        kept = [name for name in missing if name.startswith(clip)]
+        missing = [name for name in missing if not name.startswith(clip)]
+        if kept:
+            _logger.info("%s holds no CLIP; that of MODEL.CLIP.PRETRAINED stays", self._source)
+        problems = describe_misfit(missing, unexpected, [])
+        if problems:
+            name = type(self.model).__name__
+            _logger.warning(
+                "%s does not fit %s: %s; the rest is loaded", self._source, name, problems
+            )
+            for kind, names in (("missing", missing), ("unexpected", unexpected)):
+                if names:
+                    _logger.info("all that are %s: %s", kind, ", ".join(sorted(names)))
 
     def _log_incompatible_keys(self, incompatible: Any) -> None:
         """Log nothing: `_load_model` has done so in one line."""
@@ -204,25 +238,3 @@ def _has_foreign_names(path: str) -> bool:
     blobs = content.get("blobs", content) if isinstance(content, dict) else content
     find_weights(blobs, path)
     return True
-
-
-def _describe(
-    missing: list[str],
-    unexpected: list[str],
-    shapes: list[tuple[str, tuple[int, ...], tuple[int, ...]]],
-) -> str:
-    kinds = {
-        "missing": missing,
-        "unexpected": unexpected,
-        "of another shape": [
-            f"{name} {tuple(file)} instead of {tuple(model)}" for name, file, model in shapes
-        ],
-    }
-    return "; ".join(
-        f"{len(names)} {kind}: {_some(names)}" for kind, names in kinds.items() if names
-    )
-
-
-def _some(names: Iterable[str]) -> str:
-    names = sorted(names)
-    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")

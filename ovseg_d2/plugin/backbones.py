@@ -14,8 +14,9 @@ from ..d2.config import CfgNode, configurable
 from ..d2.layers import ShapeSpec
 from ..d2.modeling import BACKBONE_REGISTRY, Backbone
 from ..nets import SwinFeatures, TimmFeatures, build_swin_features, build_timm_features
+from .arrival import await_weights
 from .clip_parts import build_last_block, build_tower
-from .weights import check_pickled_weights
+from .weights import check_pickled_weights, held_weights
 
 __all__ = ["OVSegCLIPBackbone", "OVSegTimmBackbone", "parameters_behind", "pixel_statistics"]
 
@@ -205,7 +206,7 @@ class OVSegTimmBackbone(_FeatureBackbone):
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict[str, Any]:
-        """Read ``MODEL.TIMM``.
+        """Read ``MODEL.TIMM``; no other weights are looked for if ``MODEL.WEIGHTS`` holds some.
 
         Raises:
             ValueError: an unknown norm.
@@ -218,7 +219,9 @@ class OVSegTimmBackbone(_FeatureBackbone):
                 f"MODEL.TIMM.NORM {timm.NORM!r} is not one of '' (the network's own) and 'SyncBN'"
             )
         in_channels = timm.IN_CHANNELS or input_shape.channels
+        held = held_weights(cfg).backbone
         pretrained = {"": False, "timm": True}.get(timm.PRETRAINED, timm.PRETRAINED)
+        pretrained = False if held else pretrained
         network: TimmFeatures | SwinFeatures
         if timm.DETECTOR_SWIN:
             network = build_swin_features(
@@ -237,6 +240,8 @@ class OVSegTimmBackbone(_FeatureBackbone):
                 size_divisibility=timm.SIZE_DIVISIBILITY,
                 output_stride=timm.OUTPUT_STRIDE,
             )
+        if held:
+            await_weights(network, "backbone")
         if timm.NORM == "SyncBN":
             # timm's converter, because torch's drops the activations of timm's norms.
             network = convert_sync_batchnorm(network)

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from ..clip import CLIPTower, LastBlock, load_clip
+from ..clip import CLIPTower, LastBlock, Training, adopt_training, load_clip, tag_training
 from ..config import check_config, check_device
 from ..d2.config import CfgNode
 from ..text import TextBank
+from .arrival import await_weights
+from .weights import held_weights
 
 __all__ = ["build_last_block", "build_text_bank", "build_tower", "named_or_listed"]
 
@@ -23,7 +25,8 @@ def build_tower(cfg: CfgNode) -> CLIPTower:
     """Build the CLIP that ``MODEL.CLIP`` describes, on the CPU.
 
     The whole config is checked first, because it may have been changed since ``load_config``, or
-    built without it; every model of the plugin builds its tower here.
+    built without it; every model of the plugin builds its tower here. Where ``MODEL.WEIGHTS`` or
+    ``MODEL.OVSEG.CLIP_WEIGHTS`` hold the CLIP, ``MODEL.CLIP.PRETRAINED`` is not looked for.
 
     Raises:
         ValueError: a wrong value of any key, an unavailable ``MODEL.DEVICE``, an unknown model, or
@@ -33,19 +36,30 @@ def build_tower(cfg: CfgNode) -> CLIPTower:
     check_config(cfg)
     check_device(cfg.MODEL.DEVICE)
     clip = cfg.MODEL.CLIP
-    # A checkpoint of the whole model holds its CLIP.
-    has_checkpoint = cfg.MODEL.WEIGHTS not in ("", "random")
-    default = "random" if has_checkpoint and clip.NAME != "ShapesCLIP" else None
-    return load_clip(
+    held = held_weights(cfg)
+    adapted = cfg.MODEL.META_ARCHITECTURE == "OVSeg" and bool(cfg.MODEL.OVSEG.CLIP_WEIGHTS)
+    training = Training() if adapted else held.training
+    training = training.or_else(tag_training(clip.NAME, clip.PRETRAINED))
+    # The weights of ShapesCLIP are in the package, and those of a file may tell the activation.
+    packaged = clip.NAME == "ShapesCLIP" and not clip.PRETRAINED
+    known = training.quick_gelu is not None or clip.PRETRAINED in ("", "random")
+    skipped = (adapted or held.clip) and known and not packaged
+    unseen = "random" if held.unseen and not packaged else None
+    tower = load_clip(
         clip.NAME,
-        clip.PRETRAINED or default,
-        image_weights=clip.IMAGE_WEIGHTS or None,
+        "random" if skipped else clip.PRETRAINED or unseen,
+        image_weights=None if skipped else clip.IMAGE_WEIGHTS or None,
         quick_gelu=_QUICK_GELU[clip.QUICK_GELU],
         patch_dropout=clip.PATCH_DROPOUT,
         layer_norm_eps=clip.LAYER_NORM_EPS or None,
         mean=list(clip.PIXEL_MEAN) or None,
         std=list(clip.PIXEL_STD) or None,
     )
+    if adapted or held.clip:
+        adopt_training(tower, training)
+    if skipped and not adapted and clip.PRETRAINED != "random":
+        await_weights(tower, "CLIP")
+    return tower
 
 
 def build_last_block(cfg: CfgNode) -> LastBlock:

@@ -8,13 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..clip import image_advice
+from ..clip import CLIPTower, Training, adopt_training, image_advice
 from ..d2.config import CfgNode
 from ..image_errors import memory_for
 from ..systems import PixelScorer
 from ..text import ClassTexts, TextBank
 from ..vocab import Vocabulary, Words
 from ..weight_files import first_not_finite
+from .arrival import awaited_parts, check_arrival, check_shared, take_release
 from .dtypes import supported_dtype
 from .inputs import InputReader, image_name
 from .pixel_range import check_pixel_range
@@ -82,8 +83,12 @@ class OpenVocabularyModel(nn.Module):
     ) -> Any:
         """Load weights; arguments and result are those of `torch.nn.Module`.
 
+        Weights of a release are renamed, and give the model their activation and statistics, see
+        `take_release`.
+
         Raises:
-            ValueError: a weight is NaN or infinite.
+            ValueError: a weight is NaN or infinite; or the weights are of another model, or lack
+                weights that the model needs from them.
         """
         name = first_not_finite(state_dict)
         if name is not None:
@@ -91,14 +96,31 @@ class OpenVocabularyModel(nn.Module):
                 f"the weights for {type(self).__name__} are not finite: entry {name!r} has NaN or "
                 "infinity; take weights from before the training diverged"
             )
-        return super().load_state_dict(state_dict, strict=strict, assign=assign)
+        state_dict = take_release(self, state_dict)
+        if not strict:
+            check_shared(self, state_dict)
+        result = super().load_state_dict(state_dict, strict=strict, assign=assign)
+        check_arrival(self, result.missing_keys)
+        return result
+
+    def adopt_training(self, training: Training) -> None:
+        """Give the CLIP the activation and statistics of weights that it is about to hold."""
+        for module in self.modules():
+            if isinstance(module, CLIPTower):
+                adopt_training(module, training)
 
     def check_answers(self) -> None:
         """Refuse to predict from random weights.
 
         Raises:
-            ValueError: the network was neither loaded nor trained.
+            ValueError: the network was neither loaded nor trained, or a part awaits its weights.
         """
+        parts = awaited_parts(self)
+        if parts:
+            raise ValueError(
+                f"the {parts[0]} of this {type(self).__name__} has random weights, because "
+                "MODEL.WEIGHTS holds its own; load them, as DefaultPredictor and load_model do"
+            )
         if self.needs_weights and not self.may_answer:
             raise ValueError(
                 f"the network of this {type(self).__name__} has random weights; set MODEL.WEIGHTS "
@@ -212,6 +234,11 @@ class PixelScoringModel(OpenVocabularyModel):
         return image, self.class_texts(batched_input), size
 
 
-def _let_answer(module: OpenVocabularyModel, _: object) -> None:
-    """Allow predictions after weights were loaded; a hook of ``load_state_dict``."""
-    module.may_answer = True
+def _let_answer(module: OpenVocabularyModel, result: Any) -> None:
+    """Allow predictions after all weights were loaded; a hook of ``load_state_dict``.
+
+    A MaskFormer's release, which starts a training, brings no classifier.
+    """
+    trained = {name for name, _ in module.named_parameters()}
+    if not any(name in trained for name in result.missing_keys):
+        module.may_answer = True

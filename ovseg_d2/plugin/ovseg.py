@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..clip import MaskPromptedTower, load_prompted_tower
+from ..clip import MaskPromptedTower, Training, load_prompted_tower
 from ..config import mask_options
 from ..d2.config import CfgNode, configurable
 from ..d2.modeling import META_ARCH_REGISTRY
@@ -73,6 +73,7 @@ class OVSeg(OVSegMaskFormer):
         self._ovseg = (ovseg,)
         self._seen_words = None if seen is None else _words_of(seen)
         self._check_seen()
+        self._keeps_clip = keep_clip
         if keep_clip:
             self.register_load_state_dict_pre_hook(_keep_clip)
 
@@ -119,6 +120,11 @@ class OVSeg(OVSegMaskFormer):
                 "classes are seen; name the dataset of the training in DATASETS.TRAIN, or set it "
                 "to -1.0"
             )
+
+    def adopt_training(self, training: Training) -> None:
+        """Give the CLIP the activation and statistics of loaded weights, unless it is kept."""
+        if not self._keeps_clip:
+            super().adopt_training(training)
 
     @property
     def ovseg(self) -> OVSegSystem:

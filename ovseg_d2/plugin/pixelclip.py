@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..clip import CLIPTower, set_trainable
+from ..clip import CLIPTower, Training, set_quick_gelu, set_trainable, uses_quick_gelu
 from ..d2.config import CfgNode, configurable
 from ..d2.layers import ShapeSpec
 from ..d2.modeling import META_ARCH_REGISTRY, SEM_SEG_HEADS_REGISTRY
@@ -187,6 +187,7 @@ class PixelCLIP(MaskCLIP):
         counts = None if system.clusters is None else torch.zeros(system.clusters.num_clusters)
         self.register_buffer("masks_lately", counts)
         self.register_buffer("batches_lately", torch.zeros(()))
+        self.register_load_state_dict_pre_hook(_start_counting)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
@@ -223,6 +224,13 @@ class PixelCLIP(MaskCLIP):
 
     def _build_maskclip(self, cfg: CfgNode) -> MaskCLIPSystem:
         return self.system.inference(**_inference_options(cfg, self.system.tower))
+
+    def adopt_training(self, training: Training) -> None:
+        """Give student and teacher the activation and statistics of loaded weights."""
+        super().adopt_training(training)
+        if self.system.teacher is not None:
+            student = self.system.tower.model.visual
+            set_quick_gelu(self.system.teacher, bool(uses_quick_gelu(student)))
 
     def forward(
         self, batched_inputs: list[dict[str, Any]]
@@ -324,3 +332,11 @@ def _inference_options(cfg: CfgNode, tower: CLIPTower) -> dict[str, Any]:
     options = maskclip_options(cfg, tower)
     del options["official"]  # the system's own reaches its inference
     return options
+
+
+def _start_counting(module: PixelCLIP, state_dict: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Start to count masks at 0 if weights come without counts, as a release's do; a hook."""
+    for name in ("masks_lately", "batches_lately"):
+        count = getattr(module, name)
+        if count is not None and f"{prefix}{name}" not in state_dict:
+            state_dict[f"{prefix}{name}"] = torch.zeros_like(count)

@@ -1,12 +1,45 @@
-"""Refusal of weight files that run code when detectron2's own loader reads them."""
+"""What the file of ``MODEL.WEIGHTS`` holds, seen before a model is built."""
 
 import os
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
+from ..checkpoints import TRAINING_ENTRY, Release, recognise
+from ..clip import CLIPTower, Training, stored_training, uses_quick_gelu
 from ..d2 import HAS_DETECTRON2
 from ..d2.config import CfgNode
-from ..weight_files import check_plain_pickle
+from ..weight_files import WeightFileError, check_plain_pickle, read_checkpoint
 
-__all__ = ["check_pickled_weights"]
+__all__ = [
+    "HeldWeights",
+    "check_pickled_weights",
+    "held_weights",
+    "training_entry",
+    "training_of",
+]
+
+# Ends and parts of names in checkpoints of this project.
+_CLIP = "tower.model.logit_scale"
+_BACKBONE = ".backbone.network."
+
+
+@dataclass(frozen=True)
+class HeldWeights:
+    """Parts of a model in a checkpoint, for which no other file is needed.
+
+    Attributes:
+        clip: whether it holds a CLIP.
+        backbone: whether it holds a backbone.
+        training: what it says about the CLIP's training.
+        unseen: whether ``MODEL.WEIGHTS`` names something other than a file that can be read.
+    """
+
+    clip: bool = False
+    backbone: bool = False
+    training: Training = Training()
+    unseen: bool = False
 
 
 def check_pickled_weights(cfg: CfgNode) -> None:
@@ -18,6 +51,49 @@ def check_pickled_weights(cfg: CfgNode) -> None:
     Raises:
         WeightFileError: the file holds code, or cannot be read.
     """
-    path = cfg.MODEL.WEIGHTS.partition("?")[0]
+    path = _file_of(cfg)
     if HAS_DETECTRON2 and path.endswith(".pkl") and os.path.isfile(path):
         check_plain_pickle(path)
+
+
+def held_weights(cfg: CfgNode) -> HeldWeights:
+    """Look at the names in the file of ``MODEL.WEIGHTS``, without reading its values."""
+    path = _file_of(cfg)
+    if not os.path.isfile(path):
+        return HeldWeights(unseen=path not in ("", "random"))
+    about = os.stat(path)
+    return _look(path, about.st_mtime_ns, about.st_size)
+
+
+def training_of(release: Release) -> Training:
+    """Return what a release says about the training of its CLIP."""
+    return Training(release.quick_gelu, release.mean, release.std, release.title)
+
+
+def training_entry(tower: CLIPTower) -> dict[str, Any]:
+    """Return the entry of a checkpoint about its CLIP, which `stored_training` reads."""
+    facts = {"mean": tower.mean, "std": tower.std, "quick_gelu": uses_quick_gelu(tower.model)}
+    return {TRAINING_ENTRY: facts}
+
+
+def _file_of(cfg: CfgNode) -> str:
+    """Return the path in ``MODEL.WEIGHTS``, without detectron2's query behind it."""
+    return str(cfg.MODEL.WEIGHTS).partition("?")[0]
+
+
+@lru_cache(maxsize=8)
+def _look(path: str, _modified: int, _size: int) -> HeldWeights:
+    try:
+        content = read_checkpoint(path, values=False)
+    except WeightFileError:
+        return HeldWeights(unseen=True)  # loading refuses it
+    names = list(content["model"])
+    release = recognise(names)
+    if release is not None:
+        holds = release.holds
+        return HeldWeights("clip" in holds, "backbone" in holds, training_of(release))
+    return HeldWeights(
+        any(name.endswith(_CLIP) for name in names),
+        any(_BACKBONE in name for name in names),
+        stored_training(Path(path), content),
+    )
