@@ -21,6 +21,9 @@ from .official import official_numbers
 
 __all__ = ["OVSegSemSegEvaluator", "check_labelled"]
 
+# Ends of numbers of `official_numbers` and `forgiving_means` behind "mIoU_".
+_NO_SETS = {"forgiving", "forgiving_general", "mmseg", "ovseg"}
+
 
 class OVSegSemSegEvaluator(SemSegEvaluator):
     """detectron2's numbers (mIoU and others), and further ones for open vocabularies.
@@ -74,7 +77,8 @@ class OVSegSemSegEvaluator(SemSegEvaluator):
             boundary_iou: add detectron2's ``BoundaryIoU-<class>`` and ``min(IoU, B-Iou)-<class>``.
 
         Raises:
-            ValueError: an entry of the dataset has no label file.
+            ValueError: an entry of the dataset has no label file, or a class set the name of
+                another number.
         """
         try:
             super().__init__(
@@ -86,6 +90,12 @@ class OVSegSemSegEvaluator(SemSegEvaluator):
         metadata = MetadataCatalog.get(dataset_name)
         self._dataset_name = dataset_name
         self._class_sets = dict(metadata.get("class_sets") or {})
+        taken = sorted(_NO_SETS & set(self._class_sets))
+        if taken:
+            raise ValueError(
+                f"dataset {dataset_name!r} has the class set {taken[0]!r}, and mIoU_{taken[0]} is "
+                "another number; rename the set"
+            )
         self._class_names = tell_apart(read_class_names(metadata, f"dataset {dataset_name!r}"))
         where = f"dataset {dataset_name}"
         self._codes = label_codes(metadata, where).contiguous() if codes is None else codes

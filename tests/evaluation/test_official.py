@@ -122,6 +122,13 @@ def test_images_without_labels_change_no_number(evaluated):
         assert both[key] == alone[key] == pytest.approx(50 if key != "pACC" else 200 / 3)
 
 
+@pytest.mark.parametrize("name", ["ovseg", "forgiving"])
+def test_evaluator_refuses_class_sets_with_the_name_of_a_number(toy_dataset, name):
+    dataset = toy_dataset("ovseg_official", ["a", "b"], class_sets={name: [0]})
+    with pytest.raises(ValueError, match=f"class set '{name}', and mIoU_{name} is another number"):
+        OVSegSemSegEvaluator(dataset, sem_seg_loading_fn=read_labels)
+
+
 @pytest.mark.parametrize(
     ("key", "plain"),
     [

@@ -294,6 +294,7 @@ def test_timm_backbone_of_a_detector_swin(tiny_cfg):
     cfg = tiny_cfg(
         *("MODEL.BACKBONE.NAME", "OVSegTimmBackbone", "MODEL.TIMM.DETECTOR_SWIN", "True"),
         *("MODEL.TIMM.NAME", "swin_tiny_patch4_window7_224", "MODEL.TIMM.DROP_PATH", "0.3"),
+        *("MODEL.TIMM.ABSOLUTE_POSITIONS", "True"),
         *("MODEL.TIMM.OUT_FEATURES", "['res2', 'res5']"),
     )
     backbone = build_backbone(cfg)
@@ -304,7 +305,7 @@ def test_timm_backbone_of_a_detector_swin(tiny_cfg):
         "res2": (96, 10, 13),
         "res5": (768, 2, 2),
     }
-    assert backbone.network.position_embed is None
+    assert backbone.network.position_embed.shape == (1, 96, 56, 56)
     # A stage without a map is trained for the next one; the norm of an unused map is not.
     frozen = {name for name, p in backbone.named_parameters() if not p.requires_grad}
     assert frozen == {f"network.norms.{i}.{kind}" for i in (1, 2) for kind in ("weight", "bias")}

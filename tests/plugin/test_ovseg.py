@@ -115,6 +115,23 @@ def test_options_reach_the_plain_system(ovseg, check_attributes):
     assert len(model.system.head.transformer_decoder.query_positions.weight) == 5
 
 
+def test_keys_of_maskformers_release_reach_its_head(ovseg):
+    assert not list(ovseg().system.head.transformer_decoder.encoder.parameters())
+    options = {"PRE_NORM": True, "MEMORY_LAYERS": 1, "PROJECT_MEMORY": True, "ENCODER_LAYERS": 1}
+    width = ("MODEL.OVSEG.MASKFORMER.DIM", "32")  # that of the memory, which needs no projection
+    model = ovseg(*width, *(w for k, v in options.items() for w in key(f"MASKFORMER.{k}", v)))
+    decoder, encoder = (
+        model.system.head.transformer_decoder,
+        model.system.head.pixel_decoder.encoder,
+    )
+    assert decoder.project.weight.shape == (32, 32, 1, 1)
+    assert len(decoder.encoder.layers) == 1
+    blocks = [decoder.layers[0].cross_attention, decoder.encoder.layers[0].feed_forward]
+    assert all(block.norm_first for block in [*blocks, encoder.layers[0].self_attention])
+    losses = model.train()(labelled((32, 40)))
+    assert all(torch.isfinite(loss) for loss in losses.values())
+
+
 @pytest.mark.parametrize(
     ("opts", "channels"),
     [

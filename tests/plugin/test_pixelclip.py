@@ -372,6 +372,25 @@ def test_image_size_does_not_change_the_output_size(pixelclip):
     assert model([wide])[0]["sem_seg"].shape == (3, 10, 30)
 
 
+def test_decoder_stem_key(pixelclip):
+    assert pixelclip().system.decoder.stem.out_channels == 16
+    model = pixelclip(*key("DECODER_STEM", 24)).train()
+    assert model.system.decoder.stem.out_channels == 24
+    assert torch.isfinite(model(batch())["loss_mask"])
+
+
+def test_official_key_trains_at_sizes_that_are_not_whole_patches(pixelclip):
+    model = pixelclip(*key("OFFICIAL", True)).train()
+    seen = []
+    model.system.tower.model.visual.conv1.register_forward_pre_hook(
+        lambda _, x: seen.append(tuple(x[0].shape[2:]))
+    )
+    samples = batch(size=(40, 32))
+    samples = [{name: value[..., :37, :30] for name, value in each.items()} for each in samples]
+    assert torch.isfinite(model(samples)["loss_mask"])
+    assert set(seen) == {(32, 24)}
+
+
 def test_official_key_selects_the_official_inference(pixelclip):
     inputs = [{"image": batch()[0]["image"], "classes": "a, b"}]
     plain, official = pixelclip(), pixelclip(*key("OFFICIAL", True))
