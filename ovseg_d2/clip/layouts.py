@@ -131,6 +131,12 @@ def read_clip(path: Path) -> CLIPFile:
         file = CLIPFile(path, converted.weights, _training_of(release))
     else:
         file = _open_clip(tensors, path, entries, release)
+    if not file.has_image and not file.has_text and (release or method):
+        raise WeightFileError(
+            str(path),
+            f"it holds {release.title if release else f'weights of {method}'} and no CLIP",
+            f"it belongs in {release.place}" if release else "give a CLIP",
+        )
     # Other entries with weights are moving averages.
     averages = (k for k, v in entries.items() if _has_weights(v))
     unused = (name for name in file.unused if not name.endswith(_NOT_WEIGHTS))

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from ovseg_d2.clip import CLIPTower, load_clip, load_prompted_tower, read_clip
 from ovseg_d2.clip.training import Chosen
 from ovseg_d2.config import load_config
+from ovseg_d2.plugin import build_model as build_configured_model
 from ovseg_d2.plugin import build_tower as build_configured
 
 from . import layouts
@@ -82,6 +83,19 @@ def test_pixelclip_with_a_convnext_has_gelu(
     assert "QuickGELU" not in activations(tower)
     assert (tower.mean, tower.std) == STATISTICS
     assert_same_features(tower, model, tokenizer)
+
+
+def test_clip_weights_of_a_config_bring_their_activation(tmp_path, build_model, write_config):
+    torch.save(layouts.ovseg_clip(build_model().state_dict()), tmp_path / "adapted.pth")
+    opts = [
+        *("MODEL.DEVICE", "cpu", "MODEL.META_ARCHITECTURE", "OVSeg"),
+        *("MODEL.OVSEG.PROPOSALS", "felzenszwalb", "MODEL.CLIP.NAME", write_config()),
+        *("MODEL.CLIP.PRETRAINED", "random"),
+        *("MODEL.OVSEG.CLIP_WEIGHTS", str(tmp_path / "adapted.pth")),
+    ]
+    prompted = build_configured_model(load_config(None, opts)).prompted
+    assert prompted.depth == 2
+    assert activations(prompted.tower) == {"QuickGELU"}
 
 
 @pytest.mark.parametrize("pack", [layouts.ovseg, layouts.ovseg_clip])
@@ -390,6 +404,21 @@ REFUSED = {
     ),
     "SAN": (layouts.san, "it is of another method, SAN; give a CLIP"),
     "CAT-Seg": (layouts.cat_seg, "it is of another method, CAT-Seg; give a CLIP"),
+    "SAM": (
+        lambda s: {"image_encoder.pos_embed": s["visual.proj"], "mask_decoder.a": s["visual.proj"]},
+        "it holds weights of SAM and no CLIP; give a CLIP",
+    ),
+    "MaskCLIP+": (
+        lambda s: {
+            "meta": {},
+            "state_dict": {
+                "backbone.stem.0.weight": torch.ones(4, 3, 3, 3),
+                "decode_head.decode_module.aspp_modules.0.conv.weight": torch.ones(4, 4, 3, 3),
+                "decode_head.text_embeddings": torch.ones(20, 4),
+            },
+        },
+        "MaskCLIP. and no CLIP; it belongs in MODEL.WEIGHTS",
+    ),
     "no CLIP": (lambda s: {"a": torch.ones(1)}, "do not fit the model: .* 1 unexpected: a"),
 }
 
