@@ -81,7 +81,8 @@ def evaluate_prepared(
 ) -> Callable[[str], dict[str, float]]:
     """Give a function from a prepared dataset to its results: tools/train_net.py --eval-only.
 
-    The config is SCLIP's published one if it has the dataset, else OVSeg's; networks are tiny.
+    The config is a published one that has the dataset: SCLIP's, that of CLIP for captions, or
+    OVSeg's; networks are tiny.
     """
     monkeypatch.setenv("DETECTRON2_DATASETS", str(mini.root))
     small = [*tiny_opts, "INPUT.MIN_SIZE_TEST", "24", "MODEL.TEXT.TEMPLATES", "['{}']"]
@@ -96,10 +97,10 @@ def evaluate_prepared(
     ovseg += ["MODEL.WEIGHTS", "random"]
 
     def evaluate(name: str) -> dict[str, float]:
-        files = sorted(path for path in PAPER.glob("sclip_*.yaml") if "base" not in path.name)
-        file = next((f for f in files if name in load_config(f).DATASETS.TEST), None)
-        opts = small if file else [*small, *ovseg]
-        file = file or PAPER / "ovseg_swinb_vitl14.yaml"
+        patterns = "sclip_*.yaml", "masked_distill_clip_*_clip.yaml", "ovseg_swinb_vitl14.yaml"
+        files = (path for pattern in patterns for path in sorted(PAPER.glob(pattern)))
+        file = next(f for f in files if name in load_config(f).DATASETS.TEST)
+        opts = [*small, *(ovseg if file.name.startswith("ovseg") else [])]
         opts += ["DATASETS.TEST", f"('{name}',)"]
         train_net.main(["--eval-only", "--config-file", str(file), *opts])
         return json.loads((tmp_path / "output" / "results.json").read_text())[name]

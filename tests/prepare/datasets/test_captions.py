@@ -139,3 +139,12 @@ def test_check_captions_of_a_broken_file(mini) -> None:
     mini.unpack({"flickr30k/captions_test.jsonl": b"["})
     (result,) = check_datasets(["ovseg_flickr30k_test"], mini.root, workers=1)
     assert "holds no image with captions" in result.findings[0]
+
+
+def test_prepared_captions_evaluate_through_a_papers_config(mini, evaluate_prepared) -> None:
+    pack(mini)
+    prepare_coco_captions(mini.root, mini.downloads)
+    prepare_flickr30k(mini.root, mini.downloads)
+    for name in ("ovseg_coco_captions_test", "ovseg_flickr30k_test"):
+        # One image: its captions find it.
+        assert evaluate_prepared(name)["text_to_image_R@1"] == 100

@@ -9,14 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ovseg_d2.config import load_config
 from ovseg_d2.d2.data import DatasetCatalog
+from ovseg_d2.data.loaders import build_train_loader
 from ovseg_d2.data.readers import read_image_of
 from ovseg_d2.masks import encode_masks, read_masks
 from ovseg_d2.prepare.datasets import check_datasets, prepare_sa1b, sa1b
 from ovseg_d2.prepare.datasets.sa1b import halve_masks
 
 HEIGHT, WIDTH = 9, 12
-SCRIPT = Path(__file__).resolve().parents[3] / "datasets/prepare_sa1b.py"
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def masks() -> np.ndarray:
@@ -226,9 +228,21 @@ def test_check_sa1b_finds_images_that_were_halved_alone(mini) -> None:
 
 def test_prepare_sa1b_command_halves_and_checks(mini, capsys) -> None:
     pack(mini)
-    main = runpy.run_path(str(SCRIPT))["main"]
+    main = runpy.run_path(str(ROOT / "datasets/prepare_sa1b.py"))["main"]
     root = ["--root", str(mini.root), "--workers", "1"]
     assert main(["--archives", str(mini.downloads), "--halve", *root]) == 0
     assert read_image_of(mini.root / "sa1b/sa_000020/sa_223750.jpg").shape == (4, 6, 3)
     assert main(["--check", *root]) == 0
     assert "ovseg_sa1b_train  3 images: nothing found" in capsys.readouterr().out
+
+
+def test_prepared_sa1b_trains_through_a_papers_config(mini, monkeypatch) -> None:
+    pack(mini)
+    prepare_sa1b(mini.root, mini.downloads, halve=True, workers=1)
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(mini.root))
+    opts = ["SOLVER.IMS_PER_BATCH", "3", "INPUT.MIN_SIZE_TRAIN", "(8,)", "DATALOADER.NUM_WORKERS"]
+    opts += ["0", "INPUT.CROP.SIZE", "[8, 8]"]
+    cfg = load_config(ROOT / "configs/paper/pixelclip_vitb16_sa1b.yaml", opts)
+    batch = next(iter(build_train_loader(cfg)))
+    assert [sample["image"].shape for sample in batch] == [(3, 8, 8)] * 3
+    assert all(0 < len(sample["masks"]) <= 2 for sample in batch)
