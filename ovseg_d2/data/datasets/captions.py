@@ -87,8 +87,8 @@ def _set_dicts(name: str) -> list[dict[str, Any]]:
     path = datasets_root() / CAPTION_SETS[name][0]
     if not path.is_file():
         raise FileNotFoundError(
-            f"dataset {name!r}: there is no {path}; write one line for each image there (see "
-            f"datasets/README.md), or set DETECTRON2_DATASETS (now {str(datasets_root())!r})"
+            f"dataset {name!r}: there is no {path}; datasets/README.md names the command that "
+            f"makes it, or its lines; or set DETECTRON2_DATASETS (now {str(datasets_root())!r})"
         )
     return caption_dicts(path)
 

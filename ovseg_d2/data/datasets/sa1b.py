@@ -57,7 +57,8 @@ def sa1b_dicts() -> list[dict[str, Any]]:
     root = datasets_root() / SA1B_FOLDER
     remedy = (
         f"set DETECTRON2_DATASETS (now {str(datasets_root())!r}) to the folder that holds the "
-        f"datasets, and unpack archives of SA-1B into its subfolder {SA1B_FOLDER!r}"
+        f"datasets, and unpack archives of SA-1B into its subfolder {SA1B_FOLDER!r}, which "
+        "datasets/prepare_sa1b.py does"
     )
     if not root.is_dir():
         raise FileNotFoundError(

@@ -39,7 +39,8 @@ def prepare_coco_captions(
     """Make images and captions of ``ovseg_coco_captions_test``, ``_val`` and ``_train``.
 
     The captions of an image are a line of ``coco/captions_karpathy_test.jsonl``. The images are
-    those of COCO 2014, whose validation set holds the images of "test" and "val".
+    those of COCO 2014, whose validation set holds the images of "test" and "val"; without its
+    archives, images of COCO 2017 in ``coco/train2017`` and ``coco/val2017`` are taken.
 
     Args:
         root: folder of all datasets; None takes $DETECTRON2_DATASETS, or "datasets".
@@ -125,14 +126,25 @@ def _prepare(
             entries = karpathy_entries(content, split)
         except ValueError as error:
             raise ValueError(f"{printable(folder / stem)}.json {error}") from error
-        names = [entry["file_name"].removesuffix(".jpg") for entry in entries]
         for images, archive in _IMAGES[name].items():
+            if job.find(archive) is None:
+                _take_2017(entries, images, job.root / name)
+            names = [entry["file_name"].removesuffix(".jpg") for entry in entries]
             chosen = [image for image in names if image.startswith(f"{images}/")]
             if chosen:
                 job.unpack(archive, "", name, ".jpg", names=chosen)
         file = CAPTION_SETS[_REGISTERED[name].format(split)][0]
         job.convert(_write_lines, [(entries, job.root / file)], f"captions of {name}")
     return job.report()
+
+
+def _take_2017(entries: Sequence[dict[str, Any]], images: str, folder: Path) -> None:
+    """Replace missing images of COCO 2014 by those of COCO 2017 that are there, which are equal."""
+    for entry in entries:
+        name = entry["file_name"]
+        if name.startswith(f"{images}/COCO_") and not (folder / name).is_file():
+            same = (f"{year}/{name.rpartition('_')[2]}" for year in ("train2017", "val2017"))
+            entry["file_name"] = next((n for n in same if (folder / n).is_file()), name)
 
 
 def _write_lines(entries: Sequence[dict[str, Any]], target: Path) -> None:

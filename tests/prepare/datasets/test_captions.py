@@ -148,3 +148,22 @@ def test_prepared_captions_evaluate_through_a_papers_config(mini, evaluate_prepa
     for name in ("ovseg_coco_captions_test", "ovseg_flickr30k_test"):
         # One image: its captions find it.
         assert evaluate_prepared(name)["text_to_image_R@1"] == 100
+
+
+def test_prepare_coco_captions_takes_images_of_coco_2017(mini, monkeypatch) -> None:
+    pack(mini)
+    for year in ("val2014", "train2014"):
+        (mini.downloads / f"{year}.zip").unlink()
+    mini.unpack({f"coco/train2017/{n}.jpg": mini.jpg() for n in ("000000391895", "000000060623")})
+    mini.unpack({"coco/val2017/000000057870.jpg": mini.jpg()})
+    report = prepare_coco_captions(mini.root, mini.downloads, splits=("test", "train"))
+    assert report.problems == ()
+    assert list(listed(mini, monkeypatch, "ovseg_coco_captions_test")) == [
+        "coco/train2017/000000391895.jpg"
+    ]
+    assert list(listed(mini, monkeypatch, "ovseg_coco_captions_train")) == [
+        "coco/train2017/000000060623.jpg",
+        "coco/val2017/000000057870.jpg",
+    ]
+    with pytest.raises(FileNotFoundError, match=r"there is no val2014\.zip"):
+        prepare_coco_captions(mini.root, mini.downloads, splits=["val"])
