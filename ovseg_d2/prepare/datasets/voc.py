@@ -27,7 +27,7 @@ def prepare_voc(
     workers: int | None = None,
     overwrite: bool = False,
 ) -> PreparationReport:
-    """Make images and labels of ``ovseg_voc20_val``, ``ovseg_voc21_val``, ``ovseg_voc20_train``.
+    """Make images and labels of ``ovseg_voc20_val``, ``ovseg_voc21_val`` and their training sets.
 
     Labels are the palette indices of SegmentationClassAug. VOC-21 has them unchanged; for VOC-20
     the background, 0, becomes 255, and k becomes k - 1. The training set is all labelled images
@@ -59,9 +59,7 @@ def prepare_voc(
     else:
         folder = f"{_HOME}/SegmentationClass"
         source = job.unpack(_ARCHIVE, folder, folder, ".png", names=val)
-    datasets = {f"ovseg_voc20_{split}": split for split in splits}
-    if "val" in splits:
-        datasets["ovseg_voc21_val"] = "val"
+    datasets = {f"ovseg_{name}_{split}": split for split in splits for name in ("voc20", "voc21")}
     images = f"{_HOME}/JPEGImages"
     for split in splits:
         job.unpack(_ARCHIVE, images, images, ".jpg", names=names[split])

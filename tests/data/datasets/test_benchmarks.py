@@ -72,6 +72,7 @@ def test_benchmark_names_and_class_counts() -> None:
         "ovseg_context60_val": 60,
         "ovseg_voc20_train": 20,
         "ovseg_voc20_val": 20,
+        "ovseg_voc21_train": 21,
         "ovseg_voc21_val": 21,
     }
 

@@ -47,7 +47,10 @@ def test_prepare_voc_maps_palette_indices_from_the_archives(mini, workers: int) 
     for name in VAL:
         assert (mini.labels(f"{OUT}/val/{name}.png") == shifted).all()
         assert (mini.labels(f"{OUT}/voc21_val/{name}.png") == LABELS).all()
-    assert sorted(os.listdir(mini.root / OUT / "train")) == [f"{name}.png" for name in AUGMENTED]
+    for folder in ("train", "voc21_train"):
+        files = sorted(os.listdir(mini.root / OUT / folder))
+        assert files == [f"{name}.png" for name in AUGMENTED]
+    assert (mini.labels(f"{OUT}/voc21_train/{AUGMENTED[0]}.png") == LABELS).all()
     images = sorted(os.listdir(mini.root / HOME / "JPEGImages"))
     assert images == [f"{name}.jpg" for name in [*VAL, *AUGMENTED]]
 
