@@ -143,7 +143,7 @@ class Preparation:
             suffix: end of the files' names.
             names: paths of the files below the folders, without `suffix`; None takes all files.
             count: number of files that are enough, if `names` is None.
-            required: whether it is a problem if files are missing and the archive, too.
+            required: whether it is a problem if neither the folder nor an archive has files.
 
         Returns:
             The folder.
@@ -193,7 +193,7 @@ class Preparation:
                     f"{printable(path)} lacks {len(absent)} files ({some_names(absent)}); "
                     "download it again"
                 )
-        elif not members:
+        elif not members and required:
             raise FileNotFoundError(
                 f"{printable(path)} has no files {prefix}*{suffix}; download {owner_file(archive)}"
             )

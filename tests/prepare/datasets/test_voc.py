@@ -71,6 +71,12 @@ def test_prepare_voc_val_without_the_augmented_labels_takes_vocs_own(mini) -> No
         prepare_voc(mini.root, mini.downloads, splits=["train"])
 
 
+def test_prepare_voc_needs_no_lists_of_classes(mini) -> None:
+    files = {name: content for name, content in devkit(mini).items() if "/Main/" not in name}
+    mini.pack("VOCtrainval_11-May-2012.tar", files)
+    assert prepare_voc(mini.root, mini.downloads).problems == ()
+
+
 def test_prepare_voc_names_the_missing_archive_and_its_owner(mini) -> None:
     with pytest.raises(FileNotFoundError, match=r"VOCtrainval_11-May-2012\.tar .*host\.robots"):
         prepare_voc(mini.root, mini.downloads)
