@@ -25,6 +25,7 @@ from .training import (
     adopt_training,
     set_quick_gelu,
     tag_training,
+    training_of,
     uses_quick_gelu,
 )
 from .weights import read_mask_prompts, save_weights
@@ -59,6 +60,7 @@ __all__ = [
     "tag_training",
     "text_heads",
     "token_table",
+    "training_of",
     "uses_quick_gelu",
     "word_tokens",
 ]

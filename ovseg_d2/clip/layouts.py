@@ -24,7 +24,7 @@ from ovseg_d2.weight_files import (
 )
 
 from .beside import hugging_face_training, open_clip_training, stored_training
-from .training import OPENAI_TRAINING, Training
+from .training import OPENAI_TRAINING, Training, training_of
 
 __all__ = ["CLIPFile", "read_clip"]
 
@@ -90,7 +90,7 @@ class CLIPFile:
         return any(name.removeprefix("text.") == "token_embedding.weight" for name in self.weights)
 
 
-def read_clip(path: Path) -> CLIPFile:
+def read_clip(path: Path, *, values: bool = True) -> CLIPFile:
     """Read the CLIP in a file.
 
     The formats are those of `read_weight_file`, with a state dict as in `find_weights`. Layouts are
@@ -101,6 +101,7 @@ def read_clip(path: Path) -> CLIPFile:
     Args:
         path: the file. Its training is read from the configs of open_clip or Hugging Face beside
             it, if there are any.
+        values: False leaves the values of tensors unread, see `read_weight_file`.
 
     Raises:
         FileNotFoundError: the file does not exist.
@@ -108,7 +109,7 @@ def read_clip(path: Path) -> CLIPFile:
             finite, several CLIPs, text embeddings alone, or a method of another project.
         ValueError: a config beside it is damaged.
     """
-    content = flatten_maskclip(read_weight_file(path))
+    content = flatten_maskclip(read_weight_file(path, values=values))
     if isinstance(content, Tensor) and content.ndim == 2:
         raise WeightFileError(
             str(path),
@@ -128,7 +129,7 @@ def read_clip(path: Path) -> CLIPFile:
         file = _hugging_face(tensors, path)
     elif release is not None and "clip_image" in release.holds and release.convert is not None:
         converted = release.convert(tensors)
-        file = CLIPFile(path, converted.weights, _training_of(release))
+        file = CLIPFile(path, converted.weights, training_of(release))
     else:
         file = _open_clip(tensors, path, entries, release)
     if not file.has_image and not file.has_text and (release or method):
@@ -166,7 +167,7 @@ def _open_clip(
     if all(name in tensors for name in _OPENAI_ENTRIES):
         training = OPENAI_TRAINING
     elif release is not None and "clip" in release.holds:
-        training = _training_of(release)
+        training = training_of(release)
     elif prompts is not None and metadata is None:
         training = replace(OPENAI_TRAINING, release="OVSeg's mask-adapted CLIP")
     else:
@@ -185,10 +186,6 @@ def _open_clip(
         problem = f"its mask prompts are {tuple(prompts.shape)}, not (depth, patches, width)"
         raise WeightFileError(str(path), problem, "give another file")
     return CLIPFile(path, weights, training, prompts, unused)
-
-
-def _training_of(release: Release) -> Training:
-    return Training(release.quick_gelu, release.mean, release.std, release.title)
 
 
 def _split(tensors: Mapping[str, Tensor], prefix: str) -> tuple[dict[str, Tensor], tuple[str, ...]]:

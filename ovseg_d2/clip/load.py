@@ -105,7 +105,7 @@ def load_clip(
         set_quick_gelu(tower.model, bool(quick_gelu), image=False)
     tower.knows_shapes_only = model == _PACKAGED and pretrained is None and image is None
     tower.has_random_weights = True
-    tower.published_activations = _published_activations(model, config)
+    tower.possible_activations = _published_activations(model, config)
     if file is not None:
         load_file(tower, file, key="MODEL.CLIP.PRETRAINED")
     if image is not None:

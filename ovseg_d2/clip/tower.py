@@ -26,7 +26,7 @@ class CLIPTower(nn.Module):
     Attributes:
         mean: of RGB in [0, 1], from the image tower's training.
         std: standard deviation of RGB in [0, 1].
-        published_activations: whether published weights of this model have QuickGELU.
+        possible_activations: whether weights of this model have QuickGELU, as far as is known.
         chosen: activation and statistics that the user has set, which no weights change.
 
     Shape shorthand: B images, N texts, L tokens, D joint embedding, HxW pixels, hxw patches.
@@ -62,7 +62,7 @@ class CLIPTower(nn.Module):
         self.std = tuple(float(value) for value in std)
         self.knows_shapes_only = False  # True for ShapesCLIP with the packaged weights
         self.has_random_weights = False
-        self.published_activations: set[bool] = set()
+        self.possible_activations: set[bool] = set()
         self.chosen = Chosen()
 
     @property

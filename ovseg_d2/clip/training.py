@@ -9,6 +9,8 @@ import open_clip
 from open_clip.transformer import QuickGELU
 from torch import nn
 
+from ovseg_d2.checkpoints import Release
+
 if TYPE_CHECKING:
     from .tower import CLIPTower
 
@@ -19,6 +21,7 @@ __all__ = [
     "adopt_training",
     "set_quick_gelu",
     "tag_training",
+    "training_of",
     "uses_quick_gelu",
 ]
 
@@ -64,6 +67,11 @@ class Chosen:
     quick_gelu: bool | Literal["text"] | None = None
     mean: Sequence[float] | None = None
     std: Sequence[float] | None = None
+
+
+def training_of(release: Release) -> Training:
+    """Return what a release of another project says about the training of its CLIP."""
+    return Training(release.quick_gelu, release.mean, release.std, release.title)
 
 
 def tag_training(model: str, tag: str) -> Training:
@@ -122,6 +130,8 @@ def adopt_training(
         text: whether they are those of the text half.
     """
     chosen = tower.chosen
+    if training.quick_gelu is not None:
+        tower.possible_activations = {training.quick_gelu}
     if training.quick_gelu is not None and chosen.quick_gelu is None:
         set_quick_gelu(tower.model, training.quick_gelu, image=image, text=text)
     if image:

@@ -167,7 +167,7 @@ def save_weights(
 
 def _warn_of_unknown_activation(tower: CLIPTower, file: CLIPFile) -> None:
     """Warn if only the model's name says which activation a tower's first weights have."""
-    known = tower.published_activations
+    known = tower.possible_activations
     # Hugging Face's layout is that of weights of both kinds.
     unclear = len(known) > 1 or (file.layout and known != {True})
     told = file.training.quick_gelu is not None or tower.chosen.quick_gelu is not None

@@ -27,7 +27,7 @@ _CLIP = below(
             "",
             text(),
             "a weight file whose image half replaces that of PRETRAINED, such as an image half "
-            "alone; '' keeps it; docs/weights.md lists the layouts",
+            "alone; '' keeps it, and a CLIP in MODEL.WEIGHTS replaces both",
         ),
         "QUICK_GELU": Key(
             "auto",

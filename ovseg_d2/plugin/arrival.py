@@ -12,9 +12,8 @@ from typing import Any
 from torch import nn
 
 from ..checkpoints import recognise
-from ..clip import Training
+from ..clip import Training, training_of
 from ..weight_files import describe_method
-from .weights import training_of
 
 __all__ = [
     "MisfitError",

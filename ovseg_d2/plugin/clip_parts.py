@@ -4,7 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from ..clip import CLIPTower, LastBlock, Training, adopt_training, load_clip, tag_training
+from ..clip import (
+    CLIPTower,
+    LastBlock,
+    Training,
+    adopt_training,
+    load_clip,
+    read_clip,
+    tag_training,
+)
 from ..config import check_config, check_device
 from ..d2.config import CfgNode
 from ..text import TextBank
@@ -26,7 +34,7 @@ def build_tower(cfg: CfgNode) -> CLIPTower:
 
     The whole config is checked first, because it may have been changed since ``load_config``, or
     built without it; every model of the plugin builds its tower here. Where ``MODEL.WEIGHTS`` or
-    ``MODEL.OVSEG.CLIP_WEIGHTS`` hold the CLIP, ``MODEL.CLIP.PRETRAINED`` is not looked for.
+    ``MODEL.OVSEG.CLIP_WEIGHTS`` hold a whole CLIP, ``MODEL.CLIP.PRETRAINED`` is not looked for.
 
     Raises:
         ValueError: a wrong value of any key, an unavailable ``MODEL.DEVICE``, an unknown model, or
@@ -38,12 +46,14 @@ def build_tower(cfg: CfgNode) -> CLIPTower:
     clip = cfg.MODEL.CLIP
     held = held_weights(cfg)
     adapted = cfg.MODEL.META_ARCHITECTURE == "OVSeg" and bool(cfg.MODEL.OVSEG.CLIP_WEIGHTS)
+    # An image half alone has the text half of PRETRAINED.
+    whole = adapted and read_clip(Path(cfg.MODEL.OVSEG.CLIP_WEIGHTS), values=False).has_text
     training = Training() if adapted else held.training
     training = training.or_else(tag_training(clip.NAME, clip.PRETRAINED))
     # The weights of ShapesCLIP are in the package, and those of a file may tell the activation.
     packaged = clip.NAME == "ShapesCLIP" and not clip.PRETRAINED
     known = training.quick_gelu is not None or clip.PRETRAINED in ("", "random")
-    skipped = (adapted or held.clip) and known and not packaged
+    skipped = (whole if adapted else held.clip) and known and not packaged
     unseen = "random" if held.unseen and not packaged else None
     tower = load_clip(
         clip.NAME,

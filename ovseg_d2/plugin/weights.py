@@ -6,8 +6,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ..checkpoints import TRAINING_ENTRY, Release, recognise
-from ..clip import CLIPTower, Training, stored_training, uses_quick_gelu
+from ..checkpoints import TRAINING_ENTRY, recognise
+from ..clip import CLIPTower, Training, stored_training, training_of, uses_quick_gelu
 from ..d2 import HAS_DETECTRON2
 from ..d2.config import CfgNode
 from ..weight_files import WeightFileError, check_plain_pickle, read_checkpoint
@@ -17,7 +17,6 @@ __all__ = [
     "check_pickled_weights",
     "held_weights",
     "training_entry",
-    "training_of",
 ]
 
 # Ends and parts of names in checkpoints of this project.
@@ -63,11 +62,6 @@ def held_weights(cfg: CfgNode) -> HeldWeights:
         return HeldWeights(unseen=path not in ("", "random"))
     about = os.stat(path)
     return _look(path, about.st_mtime_ns, about.st_size)
-
-
-def training_of(release: Release) -> Training:
-    """Return what a release says about the training of its CLIP."""
-    return Training(release.quick_gelu, release.mean, release.std, release.title)
 
 
 def training_entry(tower: CLIPTower) -> dict[str, Any]:

@@ -327,6 +327,34 @@ def test_an_image_half_of_another_size_is_refused(tmp_path, build_model, write_c
         load_clip(write_config(), tmp_path / "whole.pt", image_weights=tmp_path / "half.pt")
 
 
+@pytest.mark.parametrize("lone", [True, False], ids=["image half", "whole"])
+def test_clip_weights_beside_a_tag(
+    tmp_path, monkeypatch, tiny_clip_config, build_model, caplog, lone
+):
+    tagged, adapted = build_model(), build_model()
+    torch.save(tagged.state_dict(), tmp_path / "tagged.pt")
+    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "tiny", tiny_clip_config)
+    tags = {
+        "openai": {"file": str(tmp_path / "tagged.pt"), "quick_gelu": True, **GREY},
+        "laion": GREY,
+    }
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "tiny", tags)
+    state = adapted.state_dict()
+    torch.save(LONE["visual."](state) if lone else state, tmp_path / "fine_tuned.pt")
+    opts = [
+        *("MODEL.DEVICE", "cpu", "MODEL.META_ARCHITECTURE", "OVSeg"),
+        *("MODEL.OVSEG.PROPOSALS", "felzenszwalb", "MODEL.CLIP.NAME", "tiny"),
+        *("MODEL.CLIP.PRETRAINED", "openai"),
+        *("MODEL.OVSEG.CLIP_WEIGHTS", str(tmp_path / "fine_tuned.pt")),
+    ]
+    tower = build_configured_model(load_config(None, opts)).prompted.tower
+    assert activations(tower) == {"QuickGELU"} and tower.mean == tuple(GREY["mean"])
+    assert torch.equal(tower.model.visual.proj, adapted.visual.proj)
+    text = tagged if lone else adapted
+    assert torch.equal(tower.model.text_projection, text.text_projection)
+    assert "does not say" not in caplog.text  # the tag tells
+
+
 # --- wrappers and refusals
 
 
