@@ -141,7 +141,8 @@ def _halve_annotation(annotation: Any, size: tuple[int, int]) -> dict[str, Any] 
     """Halve a mask and its coordinates; None if the mask vanishes."""
     rows, columns = (nearest_pixels(old, new) for old, new in zip(size, _half(*size), strict=True))
     # All masks of an image at once would take some hundred megabytes.
-    mask = decode_masks([annotation["segmentation"]], size)[:, rows][:, :, columns]
+    mask = decode_masks([annotation["segmentation"]], size)[0]
+    mask = mask.T[columns].take(rows, axis=1).T[None]  # in memory, columns lie one after the other
     if not mask.any():
         return None
     factors = len(columns) / size[1], len(rows) / size[0]
