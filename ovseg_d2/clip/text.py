@@ -100,3 +100,26 @@ def _run_blocks(transformer: Transformer, x: Tensor, mask: Tensor | None) -> Ten
         else:
             x = block(x, attn_mask=mask)
     return x if transformer.batch_first else x.transpose(0, 1)
+
+
+def check_text_tower(model: CLIP | CustomTextCLIP) -> None:
+    """Refuse unsupported text towers.
+
+    Raises:
+        ValueError: a tower of another class, or one that pools in another way.
+    """
+    tower = text_tower(model)
+    if tower is not model and not isinstance(tower, TextTransformer):
+        raise ValueError(
+            f"the text tower is a {type(tower).__name__}, and only open_clip's TextTransformer is "
+            "supported; choose a model with CLIP's text tower."
+        )
+    if getattr(tower, "cls_emb", None) is not None or getattr(tower, "use_pad_mask", False):
+        raise ValueError(
+            "the text tower appends a class token or masks its padding (CoCa), which is not "
+            "supported; choose a model that pools texts at their end token."
+        )
+    if text_pool_type(tower) == "none":
+        raise ValueError(
+            "the text tower has pool_type='none', so a text has no vector; choose another model."
+        )

@@ -6,7 +6,6 @@ import torch
 import torch.nn.functional as F
 from open_clip import CLIP, CustomTextCLIP
 from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
-from open_clip.transformer import TextTransformer
 from torch import Tensor, nn
 
 from . import text
@@ -53,7 +52,7 @@ class CLIPTower(nn.Module):
         """
         super().__init__()
         _check_image_tower(model)
-        _check_text_tower(model)
+        text.check_text_tower(model)
         if len(mean) != 3 or len(std) != 3:
             raise ValueError(f"mean={mean}, std={std}; give three numbers for each, of R, G and B.")
         self.model: CLIP | CustomTextCLIP = model
@@ -350,22 +349,3 @@ def _check_image_tower(model: CLIP | CustomTextCLIP) -> None:
     kind = image_tower_kind(model.visual)
     if kind.check is not None:
         kind.check(model.visual)
-
-
-def _check_text_tower(model: CLIP | CustomTextCLIP) -> None:
-    """Refuse unsupported text towers."""
-    tower = text.text_tower(model)
-    if tower is not model and not isinstance(tower, TextTransformer):
-        raise ValueError(
-            f"the text tower is a {type(tower).__name__}, and only open_clip's TextTransformer is "
-            "supported; choose a model with CLIP's text tower."
-        )
-    if getattr(tower, "cls_emb", None) is not None or getattr(tower, "use_pad_mask", False):
-        raise ValueError(
-            "the text tower appends a class token or masks its padding (CoCa), which is not "
-            "supported; choose a model that pools texts at their end token."
-        )
-    if text.text_pool_type(tower) == "none":
-        raise ValueError(
-            "the text tower has pool_type='none', so a text has no vector; choose another model."
-        )

@@ -18,7 +18,7 @@ from torch import Tensor
 from ovseg_d2.ops.dense import MAX_ELEMENTS, Size, linear_taps, resize_last
 from ovseg_d2.ops.precision import at_least_float32
 
-__all__ = ["average_windows", "score_bands", "window_boxes"]
+__all__ = ["average_windows", "score_bands", "window_and_stride", "window_boxes"]
 
 Box = tuple[int, int, int, int]
 
@@ -54,6 +54,33 @@ def window_boxes(size: Size, window: Size, stride: Size) -> list[Box]:
     lefts = _starts(size[1], window[1], stride[1])
     height, width = min(window[0], size[0]), min(window[1], size[1])
     return [(left, top, left + width, top + height) for top in tops for left in lefts]
+
+
+def window_and_stride(
+    window: int | Size | None, stride: int | Size | None
+) -> tuple[Size | None, Size | None]:
+    """Complete the two sides of a window and its stride.
+
+    Args:
+        window: (h, w) in pixels, or one number for both; None for whole images.
+        stride: (h, w) in pixels, or one number; None is half the window.
+
+    Returns:
+        Both as (h, w), or None and None.
+
+    Raises:
+        ValueError: a size below 1, a stride that leaves gaps, or a stride without a window.
+    """
+    if window is None:
+        if stride is not None:
+            raise ValueError(f"stride={stride} without a window; give window in pixels too")
+        return None, None
+    window = (window, window) if isinstance(window, int) else (window[0], window[1])
+    if stride is None:
+        stride = (max(window[0] // 2, 1), max(window[1] // 2, 1))
+    stride = (stride, stride) if isinstance(stride, int) else (stride[0], stride[1])
+    window_boxes(window, window, stride)  # checks both
+    return window, stride
 
 
 def average_windows(

@@ -29,6 +29,7 @@ from ovseg_d2.ops import (
     refine_pixels,
     refine_scores,
     score_bands,
+    window_and_stride,
     window_boxes,
 )
 from ovseg_d2.text import ClassTexts
@@ -111,7 +112,7 @@ class MaskCLIP(PixelScorer):
         self.refine = Refinement() if refine is None else refine
         self.pixels = pixels
         self.background = Background() if background is None else background
-        self.window, self.stride = _window_and_stride(window, stride)
+        self.window, self.stride = window_and_stride(window, stride)
         self._check_windows()
         if logit_scale is not None and not logit_scale > 0:
             raise ValueError(f"logit_scale is {logit_scale}; give a positive factor of cosines")
@@ -346,19 +347,3 @@ def _cosines(feats: Tensor, text_embeds: Tensor) -> Tensor:
 def _put_together(values: Tensor) -> Tensor:
     """(n, C, h, w) of an image's windows -> (1, C, n*h, w), one grid of all its locations."""
     return values.transpose(0, 1).flatten(1, 2)[None]
-
-
-def _window_and_stride(
-    window: int | Size | None, stride: int | Size | None
-) -> tuple[Size | None, Size | None]:
-    """Window and stride as (h, w), or None and None."""
-    if window is None:
-        if stride is not None:
-            raise ValueError(f"stride={stride} without a window; give window in pixels too")
-        return None, None
-    window = (window, window) if isinstance(window, int) else (window[0], window[1])
-    if stride is None:
-        stride = (max(window[0] // 2, 1), max(window[1] // 2, 1))
-    stride = (stride, stride) if isinstance(stride, int) else (stride[0], stride[1])
-    window_boxes(window, window, stride)  # checks both
-    return window, stride
