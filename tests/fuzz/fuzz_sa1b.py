@@ -10,7 +10,7 @@ from harness import Reader
 from mutate import mutate_bytes, mutate_json
 
 from ovseg_d2.masks import encode_masks, read_masks
-from ovseg_d2.prepare.datasets.sa1b import read_halved
+from ovseg_d2.prepare.datasets.sa1b_halving import read_halved
 
 SIZE = (9, 13)
 

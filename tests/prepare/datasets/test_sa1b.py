@@ -15,7 +15,7 @@ from ovseg_d2.data.loaders import build_train_loader
 from ovseg_d2.data.readers import read_image_of
 from ovseg_d2.masks import encode_masks, read_masks
 from ovseg_d2.prepare.datasets import check_datasets, prepare_sa1b, sa1b
-from ovseg_d2.prepare.datasets.sa1b import halve_masks
+from ovseg_d2.prepare.datasets.sa1b_halving import halve_masks
 
 HEIGHT, WIDTH = 9, 12
 ROOT = Path(__file__).resolve().parents[3]
