@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from claims import jobs as jobs_module
 from paper import PaperRow, read_releases
 from paper.releases import Digests
@@ -15,6 +16,7 @@ from PIL import Image
 
 from ovseg_d2.config import load_config
 from ovseg_d2.config.per_dataset import dataset_config
+from ovseg_d2.d2.modeling import build_model
 
 TOOL = Path(__file__).resolve().parents[3] / "tools" / "benchmark.py"
 tool = runpy.run_path(str(TOOL), run_name="benchmark")
@@ -93,6 +95,20 @@ def test_table_shows_measured_numbers_dashes_and_remedies(
     monkeypatch.setattr(jobs_module, "evaluate_config", refuse)
     run_tool(*words, *files, opts=tiny)
     assert json.loads((tmp_path / "table.json").read_text()) == [measured, absent]
+
+
+def test_weights_of_the_folder_are_loaded(run_tool, tiny_opts, tmp_path):
+    tiny = (*tiny_opts, "MODEL.TEXT.TEMPLATES", "['{}']", "INPUT.MIN_SIZE_TEST", "32")
+    tiny = (*tiny, "MODEL.PIXELCLIP.IMAGE_SIZE", "[32, 32]", "DATALOADER.NUM_WORKERS", "0")
+    model = build_model(load_config("configs/paper/pixelclip_vitb16_sa1b.yaml", tiny))
+    torch.save({"model": model.state_dict()}, tmp_path / "weights" / FILE)
+    run_tool(*PIXELCLIP, "--json", tmp_path / "table.json", opts=tiny)
+    (cell,) = json.loads((tmp_path / "table.json").read_text())
+    assert cell["measured"] is not None and "random" not in cell["notes"]
+    assert cell["weights"] == str(tmp_path / "weights" / FILE)
+    content = (tmp_path / "weights" / FILE).read_bytes()
+    assert cell["weights_sha256"] == hashlib.sha256(content).hexdigest()
+    assert f"MODEL.WEIGHTS {cell['weights']}" in cell["command"]
 
 
 def test_missing_weights_name_their_page(run_tool, capsys, evaluations):
