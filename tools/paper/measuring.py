@@ -114,39 +114,32 @@ def _build_job(
     """
     config_file = row.config_file(number.short)
     words = _words(config_file, number.dataset, (*row.opts, *opts))
-    missing = []
+    files: list[tuple[str, str, str]] = []
+    used: dict[str, list[str]] = {"weights": [], "sha256": []}
+    data, missing = [], []
     try:
-        images = len(DatasetCatalog.get(number.dataset))
+        data.append(f"{len(DatasetCatalog.get(number.dataset))} images")
     except FileNotFoundError as error:
         missing.append(_how_to_get(number.dataset) or str(error))
-    key, name = row.weight_file(number.short)
-    path = None
-    if key in opts:  # weights of the user's, or the word random
-        given = opts[len(opts) - opts[::-1].index(key)]
-        path = Path(given) if Path(given).is_file() else None
-        used = {"weights": given}
-    else:
+    for key, source in row.weight_files(number.short):
         try:
-            path = _find_weights(key, name, config_file, words, weights)
-            used = {"weights": str(path)}
+            path = _given(key, opts) or _find_weights(key, source, config_file, words, weights)
+            content = digests.of(path) if path.is_file() else {}
+            _check_release(path, content)
         except _MissingError as error:
             missing += error.args
+            continue
+        used["weights"].append(str(path))
+        used["sha256"] += filter(None, [content.get("sha256")])
+        if key in opts or path.name != source and not source.startswith("train:"):
+            # A tag of open_clip stays, because it also names the statistics of the pixels.
+            data.append(f"{key} {content.get('sha256')}")
+        else:
+            files.append((key, str(path), content["sha256"]))
     if missing:
         raise _MissingError(*missing)
-    data, files = f"{images} images", ()
-    if path is not None:
-        content = digests.of(path)
-        used["sha256"] = content["sha256"]
-        release = read_releases().get(path.name)
-        problem = release.problem(content) if release else ""
-        if problem:
-            raise _MissingError(f"{path} is not the released file: {problem}")
-        if key in opts or (key == _CLIP and path.name != name):
-            # A tag of open_clip stays, because it also names the statistics of the pixels.
-            data += f", weights {content['sha256']}"
-        else:
-            files = ((key, str(path), content["sha256"]),)
-    return Job(row.name, config_file, words, files=files, data=data), used
+    job = Job(row.name, config_file, words, files=tuple(files), data=", ".join(data))
+    return job, {name: ", ".join(values) for name, values in used.items()}
 
 
 def _words(config_file: str, dataset: str, opts: Sequence[str]) -> tuple[str, ...]:
@@ -183,27 +176,40 @@ def _incomplete(dataset: str) -> str:
     return ""
 
 
+def _given(key: str, opts: Sequence[str]) -> Path | None:
+    """The weights of the user's, or the word random, of the command line; None without them."""
+    if key not in opts:
+        return None
+    return Path(opts[len(opts) - opts[::-1].index(key)])
+
+
+def _check_release(path: Path, digests: dict[str, str]) -> None:
+    """Refuse a file that has the name of a release and other content.
+
+    Raises:
+        _MissingError: it is another file.
+    """
+    release = read_releases().get(path.name)
+    problem = release.problem(digests) if release and digests else ""
+    if problem:
+        raise _MissingError(f"{path} is not the released file: {problem}")
+
+
 def _find_weights(
-    key: str, name: str, config_file: str, words: Sequence[str], folder: Path
+    key: str, source: str, config_file: str, words: Sequence[str], folder: Path
 ) -> Path:
-    """The released file in the folder, a CLIP in a cache, or the result of the config's training.
+    """The released file in the folder, a CLIP in a cache, or the result of a training.
 
     Raises:
         _MissingError: there is none.
     """
     cfg = load_config(config_file, (*words, "MODEL.DEVICE", "cpu"))
-    if not name:
-        path = Path(cfg.OUTPUT_DIR) / "model_final.pth"
-        if not path.is_file():
-            raise _MissingError(
-                f"no weights were released; python tools/train_net.py --config-file {config_file} "
-                f"trains them into {cfg.OUTPUT_DIR}"
-            )
-        return path
-    path = folder / name
+    if source.startswith("train:"):
+        return _trained(f"configs/paper/{source.removeprefix('train:')}.yaml")
+    path = folder / source
     if path.is_file():
         return path
-    page = read_releases()[name].page
+    page = read_releases()[source].page
     if key == _CLIP:
         tag = open_clip.get_pretrained_cfg(cfg.MODEL.CLIP.NAME, cfg.MODEL.CLIP.PRETRAINED)
         cached = cached_published(tag) if tag else None
@@ -217,3 +223,19 @@ def _find_weights(
         f"{path} does not exist; get it from {page} (docs/model_zoo.md), or name its folder with "
         "--weights"
     )
+
+
+def _trained(config_file: str) -> Path:
+    """The weights that a config's training writes.
+
+    Raises:
+        _MissingError: there are none.
+    """
+    folder = Path(load_config(config_file, ("MODEL.DEVICE", "cpu")).OUTPUT_DIR)
+    path = folder / "model_final.pth"
+    if not path.is_file():
+        raise _MissingError(
+            f"no weights were released; python tools/train_net.py --config-file {config_file} "
+            f"trains them into {folder}"
+        )
+    return path

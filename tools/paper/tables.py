@@ -20,8 +20,9 @@ class PaperRow:
         name: of the row.
         config: a file of configs/paper, without its suffix. ``{dataset}`` stands for the short name
             of a dataset, where each dataset has its own file.
-        weights: key of the config and released file, such as
-            ``MODEL.WEIGHTS=pixelclip_vit_base.pth``; "-" where no weights were released.
+        weights: keys of the config, each with a released file, such as
+            ``MODEL.WEIGHTS=pixelclip_vit_base.pth``, or with ``train:`` and the config of a
+            training whose weights were not released; "-" if it is the row's own training.
         opts: further config keys and values.
     """
 
@@ -35,10 +36,12 @@ class PaperRow:
         """The config that measures the row on a dataset, by its short name."""
         return f"configs/paper/{self.config.format(dataset=dataset)}.yaml"
 
-    def weight_file(self, dataset: str) -> tuple[str, str]:
-        """Config key and name of the released file; of a row without one the key and ""."""
-        key, _, name = self.weights.format(dataset=dataset).partition("=")
-        return (key, name) if name else ("MODEL.WEIGHTS", "")
+    def weight_files(self, dataset: str) -> list[tuple[str, str]]:
+        """Keys of the config, each with a released file or with "train:" and a config."""
+        if self.weights == "-":
+            return [("MODEL.WEIGHTS", f"train:{self.config.format(dataset=dataset)}")]
+        words = self.weights.format(dataset=dataset).split()
+        return [(key, source) for key, _, source in (word.partition("=") for word in words)]
 
 
 @dataclass(frozen=True)

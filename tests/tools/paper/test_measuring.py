@@ -191,11 +191,37 @@ def test_options_count_before_the_configs_settings_of_the_dataset(
     assert found == [65.0, 30.0]
 
 
-def test_own_training_of_a_row_without_release_is_measured(run_tool, tmp_path, evaluations):
+@pytest.fixture
+def trained(tmp_path, monkeypatch):
+    """Let every config's training have its weights in one folder."""
     (tmp_path / "model_final.pth").write_bytes(b"trained")
-    words = ("paper", "masked_distill_clip", "--datasets", "flickr30k", "--rows", "CLIP")
-    run_tool(*words, opts=("OUTPUT_DIR", tmp_path))
-    assert evaluations[0][1]["MODEL.WEIGHTS"] == str(tmp_path / "model_final.pth")
+
+    def load(config_file, opts=()):
+        return load_config(config_file, (*opts, "OUTPUT_DIR", str(tmp_path)))
+
+    monkeypatch.setattr("paper.measuring.load_config", load)
+    return str(tmp_path / "model_final.pth")
+
+
+def test_own_trainings_are_measured(run_tool, tmp_path, evaluations, trained):
+    run_tool("paper", "masked_distill_clip", "--datasets", "flickr30k", "--rows", "CLIP")
+    assert evaluations[0][1]["MODEL.WEIGHTS"] == trained
+
+
+def test_released_model_with_an_own_clip_needs_both(run_tool, tmp_path, evaluations, trained):
+    ade = tmp_path / "data" / "ADEChallengeData2016"
+    for folder, suffix in (("images", "jpg"), ("annotations_detectron2", "png")):
+        (ade / folder / "validation").mkdir(parents=True)
+        (ade / folder / "validation" / f"1.{suffix}").touch()
+    words = ("paper", "ovseg_adapt", "--datasets", "ade150", "--rows", "FT on proposals")
+    run_tool(*words)
+    assert evaluations == []
+    release = tmp_path / "ovseg.pt"
+    release.write_bytes(b"model")
+    run_tool(*words, opts=("MODEL.WEIGHTS", release))
+    ((_, opts),) = evaluations
+    assert opts["MODEL.WEIGHTS"] == str(release)
+    assert opts["MODEL.OVSEG.CLIP_WEIGHTS"] == trained
 
 
 def test_failing_row_is_reported_and_the_others_go_on(run_tool, tmp_path, capsys, monkeypatch):
