@@ -28,7 +28,7 @@ from .training import (
     training_of,
     uses_quick_gelu,
 )
-from .weights import read_mask_prompts, save_weights
+from .weights import save_weights
 
 __all__ = [
     "CLIPFile",
@@ -50,7 +50,6 @@ __all__ = [
     "local_feature_advice",
     "prepare_crops",
     "read_clip",
-    "read_mask_prompts",
     "resample_positions",
     "save_weights",
     "set_quick_gelu",

@@ -12,7 +12,7 @@ from ovseg_d2.files import write_atomically
 from ovseg_d2.weight_files import WeightFileError, describe_method
 
 from .beside import store_training
-from .layouts import MASK_PROMPTS, CLIPFile, read_clip
+from .layouts import MASK_PROMPTS, CLIPFile
 from .tower import CLIPTower
 from .training import Training, adopt_training
 
@@ -23,23 +23,6 @@ _COUNT = "num_batches_tracked"  # inference does not read it
 _PROJECTIONS = ("visual.proj", "visual.attnpool.", "visual.head.")
 
 
-def read_mask_prompts(path: Path) -> Tensor | None:
-    """Read the mask prompts beside a tower's weights.
-
-    Args:
-        path: a training checkpoint of `MaskAdaptedCLIP`, a file of `save_weights`, a release of
-            [ovseg], or another file of `read_clip`.
-
-    Returns:
-        (depth, N, C) for N patches and the tower's width C; None if the file has no prompts.
-
-    Raises:
-        FileNotFoundError: the file does not exist.
-        WeightFileError: that of `read_clip`.
-    """
-    return read_clip(path).prompts
-
-
 def load_file(tower: CLIPTower, file: CLIPFile, *, key: str) -> None:
     """Copy the weights of a file into a tower, and give it the activation and statistics of theirs.
 
@@ -47,7 +30,7 @@ def load_file(tower: CLIPTower, file: CLIPFile, *, key: str) -> None:
         tower: changed in place, or not at all.
         file: with a whole CLIP, or an image half alone; the tower then keeps its text half, and its
             projection into the joint embedding if the file lacks it.
-        key: config key or argument that names the file, for the errors.
+        key: config key or argument that names the file, for the log.
 
     Raises:
         WeightFileError: a text half alone, or an image half alone for a tower with random weights.
@@ -183,10 +166,11 @@ def _report(file: CLIPFile, kept: Sequence[str], key: str) -> None:
     """Log what of a file is used and what is not, and what a tower keeps."""
     parts = [f"{len(file.weights)} tensors of {str(file.path)!r} are loaded"]
     if file.unused:
-        parts.append(f"{len(file.unused)} are not used ({_some(file.unused)})")
+        parts.append(f"not used: {len(file.unused)} ({_some(file.unused)})")
     if kept:
-        parts.append(f"{len(kept)} are not in it and stay ({_some(kept)})")
-    _logger.info("%s: %s", key, "; ".join(parts))
+        parts.append(f"missing, so that the former ones stay: {len(kept)} ({_some(kept)})")
+    level = logging.WARNING if kept else logging.INFO
+    _logger.log(level, "%s: %s", key, "; ".join(parts))
 
 
 def _some(names: Sequence[str]) -> str:

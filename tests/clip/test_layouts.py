@@ -254,7 +254,7 @@ def test_files_of_a_name_with_both_activations_warn(
 @pytest.mark.parametrize("kind", ["vit", "resnet"])
 @pytest.mark.parametrize("backbone", [True, False], ids=["backbone", "weights"])
 def test_maskclips_image_half_beside_a_whole_clip(
-    tmp_path, build_model, tokenizer, write_config, vision_kinds, kind, backbone
+    tmp_path, build_model, tokenizer, write_config, vision_kinds, caplog, kind, backbone
 ):
     vision = vision_kinds[kind]
     whole, half = build_model(vision=vision), build_model(vision=vision, quick_gelu=True)
@@ -272,7 +272,10 @@ def test_maskclips_image_half_beside_a_whole_clip(
     }
     # What the files lack stays: in one all projections, in the other the pooling's positions.
     lost = ("visual.proj", "visual.attnpool.") if backbone else ("visual.attnpool.pos",)
-    expected |= {k: v for k, v in whole.state_dict().items() if k.startswith(lost)}
+    kept = {k: v for k, v in whole.state_dict().items() if k.startswith(lost)}
+    expected |= kept
+    told = f"so that the former ones stay: {len(kept)} ({next(iter(kept), '')}"
+    assert (told in caplog.text) == bool(kept)
     own = tower.model.state_dict()
     assert all(torch.equal(own[key], expected[key]) for key in expected)
     assert activations(tower) == ({"GELU", "QuickGELU"} if kind == "vit" else {"GELU"})
@@ -396,7 +399,7 @@ def test_what_is_not_used_is_logged_in_one_line(tmp_path, build_model, write_con
     (line,) = [record.getMessage() for record in caplog.records]
     count = len(build_model().state_dict())
     assert line.startswith(f"MODEL.CLIP.PRETRAINED: {count} tensors of")
-    assert f"; {count + 2} are not used (sem_seg_head.predictor.prompt_tokens, head.conv0" in line
+    assert f"; not used: {count + 2} (sem_seg_head.predictor.prompt_tokens, head.conv0" in line
     assert line.endswith(", ...)")
 
 

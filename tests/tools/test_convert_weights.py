@@ -150,3 +150,19 @@ def test_a_damaged_entry_about_the_training_is_refused(config_file, tmp_path, en
     save_file(state, tmp_path / "clip.safetensors", metadata={"clip_training": entry})
     with pytest.raises(ValueError, match="damaged entry 'clip_training' .* write them again by"):
         load_clip(str(config_file), tmp_path / "clip.safetensors")
+
+
+def test_the_clip_of_a_released_model_is_extracted(run_tool, config_file, tmp_path):
+    prefix = "clip_adapter.clip_model."
+    state = load_clip(str(config_file), "random").model.state_dict()
+    state["visual.mask_embedding"] = torch.randn(2, 16, 32)
+    others = dict.fromkeys(("sem_seg_head.predictor.a", "backbone.a"), torch.ones(1))
+    torch.save({"model": {prefix + k: v for k, v in state.items()} | others}, tmp_path / "swin.pth")
+    out = tmp_path / "clip.safetensors"
+    run_tool("--model", config_file, "--weights", tmp_path / "swin.pth", "--output", out)
+    prompted = load_prompted_tower(load_clip(str(config_file), "random"), out)
+    torch.testing.assert_close(
+        prompted.prompts, state["visual.mask_embedding"], rtol=1e-3, atol=1e-3
+    )
+    blocks = prompted.tower.model.visual.transformer.resblocks
+    assert {type(block.mlp.gelu).__name__ for block in blocks} == {"QuickGELU"}

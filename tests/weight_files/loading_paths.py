@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ovseg_d2.clip import load_clip, load_prompted_tower, read_mask_prompts
+from ovseg_d2.clip import load_clip, load_prompted_tower, read_clip
 from ovseg_d2.config import load_config
 from ovseg_d2.d2 import HAS_DETECTRON2
 from ovseg_d2.d2.checkpoint import DetectionCheckpointer
@@ -59,7 +59,7 @@ PATHS: dict[str, Callable[[Path], object]] = {
     ),
     "MODEL.CLIP.IMAGE_WEIGHTS": lambda path: load_clip("ShapesCLIP", image_weights=path),
     "MODEL.OVSEG.CLIP_WEIGHTS": lambda path: load_prompted_tower(Net(), path),
-    "read_mask_prompts": read_mask_prompts,
+    "read_clip": read_clip,
     "MODEL.WEIGHTS": lambda path: Checkpointer(Net()).load(str(path)),
     "with a query": lambda path: Checkpointer(Net()).load(f"{path}?matching_heuristics=True"),
     "last_checkpoint": _resume,
