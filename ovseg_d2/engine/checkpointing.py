@@ -14,9 +14,9 @@ from ..checkpoints import TRAINING_ENTRY
 from ..clip import CLIPTower, stored_training
 from ..d2.checkpoint import DetectionCheckpointer
 from ..files import write_atomically
-from ..plugin.arrival import MisfitError, describe_misfit, is_counted, misfit, take_release
+from ..plugin.arrival import describe_misfit, is_counted, misfit, take_release
 from ..plugin.open_vocabulary import OpenVocabularyModel
-from ..plugin.weights import training_entry
+from ..plugin.weights import MisfitError, training_entry
 from ..weight_files import (
     WeightFileError,
     check_plain_pickle,

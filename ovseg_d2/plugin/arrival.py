@@ -14,9 +14,9 @@ from torch import nn
 from ..checkpoints import recognise
 from ..clip import Training, training_of
 from ..weight_files import describe_method
+from .weights import MisfitError
 
 __all__ = [
-    "MisfitError",
     "await_weights",
     "awaited_parts",
     "check_arrival",
@@ -31,24 +31,6 @@ _logger = logging.getLogger(__name__)
 _SHOWN = 5
 # Attribute of a module that was built with random weights because a checkpoint holds its weights.
 _AWAITED = "awaited_part"
-
-
-class MisfitError(ValueError):
-    """Weights do not fit a model.
-
-    Attributes:
-        problem: clause with the model, such as "does not fit OVSeg: 4 missing: a, b, c, d".
-        remedy: clause about what to do.
-    """
-
-    def __init__(self, problem: str, remedy: str) -> None:
-        """Store both clauses."""
-        super().__init__(problem, remedy)
-        self.problem, self.remedy = problem, remedy
-
-    def __str__(self) -> str:
-        """Return the sentence."""
-        return f"MODEL.WEIGHTS {self.problem}; {self.remedy}"
 
 
 def take_release(model: nn.Module, weights: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -10,10 +10,16 @@ from ..checkpoints import TRAINING_ENTRY, recognise
 from ..clip import CLIPTower, Training, stored_training, training_of, uses_quick_gelu
 from ..d2 import HAS_DETECTRON2
 from ..d2.config import CfgNode
-from ..weight_files import WeightFileError, check_plain_pickle, read_checkpoint
+from ..weight_files import (
+    WeightFileError,
+    check_plain_pickle,
+    describe_method,
+    read_checkpoint,
+)
 
 __all__ = [
     "HeldWeights",
+    "MisfitError",
     "check_pickled_weights",
     "held_weights",
     "training_entry",
@@ -22,6 +28,26 @@ __all__ = [
 # Ends and parts of names in checkpoints of this project.
 _CLIP = "tower.model.logit_scale"
 _BACKBONE = ".backbone.network."
+# Methods by `describe_method` of which this project has nothing to load.
+_OTHERS = ("SAN", "CAT-Seg", "SAM", "GroupViT", "SigLIP")
+
+
+class MisfitError(ValueError):
+    """Weights do not fit a model.
+
+    Attributes:
+        problem: clause with the model, such as "does not fit OVSeg: 4 missing: a, b, c, d".
+        remedy: clause about what to do.
+    """
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        """Store both clauses."""
+        super().__init__(problem, remedy)
+        self.problem, self.remedy = problem, remedy
+
+    def __str__(self) -> str:
+        """Return the sentence."""
+        return f"MODEL.WEIGHTS {self.problem}; {self.remedy}"
 
 
 @dataclass(frozen=True)
@@ -56,9 +82,14 @@ def check_pickled_weights(cfg: CfgNode) -> None:
 
 
 def held_weights(cfg: CfgNode) -> HeldWeights:
-    """Look at the names in the file of ``MODEL.WEIGHTS``, without reading its values."""
+    """Look at the names in the file of ``MODEL.WEIGHTS``, without reading its values.
+
+    Raises:
+        MisfitError: the file belongs in another config key, or is of another method.
+    """
     path = _file_of(cfg)
-    if not os.path.isfile(path):
+    if path != cfg.MODEL.WEIGHTS or not os.path.isfile(path):
+        # With a query behind it, names of the file are matched to those of any model.
         return HeldWeights(unseen=path not in ("", "random"))
     about = os.stat(path)
     return _look(path, about.st_mtime_ns, about.st_size)
@@ -83,9 +114,22 @@ def _look(path: str, _modified: int, _size: int) -> HeldWeights:
         return HeldWeights(unseen=True)  # loading refuses it
     names = list(content["model"])
     release = recognise(names)
+    if release is not None and not release.whole:
+        raise MisfitError(f"{path!r} is {release.title}", f"it belongs in {release.place}")
     if release is not None:
         holds = release.holds
         return HeldWeights("clip" in holds, "backbone" in holds, training_of(release))
+    method = describe_method(names)
+    if method.startswith("CLIP") and "logit_scale" in names:
+        raise MisfitError(
+            f"{path!r} holds a CLIP alone",
+            "it belongs in MODEL.CLIP.PRETRAINED, or in MODEL.OVSEG.CLIP_WEIGHTS if it was adapted "
+            "to masked crops",
+        )
+    if method.startswith(_OTHERS):
+        raise MisfitError(
+            f"{path!r} is of another method, {method}", "give a checkpoint of this model"
+        )
     return HeldWeights(
         any(name.endswith(_CLIP) for name in names),
         any(_BACKBONE in name for name in names),

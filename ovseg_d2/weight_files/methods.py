@@ -6,10 +6,7 @@ __all__ = ["describe_method"]
 
 # Parts of the names of a method's weights, the most specific method first.
 _SIGNS = (
-    (
-        "OVSeg's release (convert it by tools/convert_weights.py --release ovseg)",
-        ("clip_adapter.clip_model.", "sem_seg_head.predictor."),
-    ),
+    ("OVSeg's release", ("clip_adapter.clip_model.", "sem_seg_head.predictor.")),
     ("a training of OVSeg", ("system.head.", "prompted.tower.")),
     ("SAN", ("side_adapter_network.", "clip_visual_extractor.")),
     (

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import pickle
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -223,6 +225,34 @@ def own_checkpoint(model: nn.Module, folder: Path) -> str:
     return str(folder / "output" / "model_final.pth")
 
 
+@pytest.mark.parametrize("half", [False, True])
+def test_adapted_clip_needs_published_weights_for_its_text_half_alone(
+    config: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, half: bool
+) -> None:
+    torch.manual_seed(1)
+    source = build_model(config("MODEL.META_ARCHITECTURE", "MaskCLIP")).system.tower
+    start = "visual." if half else ""
+    clip = {k: v for k, v in source.model.state_dict().items() if k.startswith(start)}
+    torch.save(clip, tmp_path / "adapted.pt")
+    published = build_model(config("MODEL.META_ARCHITECTURE", "MaskCLIP")).system.tower
+    torch.save(published.model.state_dict(), tmp_path / "published.pt")
+    looked_up = []
+
+    def look_up(*_: Any) -> Path:
+        looked_up.append(True)
+        return tmp_path / "published.pt"
+
+    monkeypatch.setattr("ovseg_d2.clip.load.find_published", look_up)
+    monkeypatch.setattr("ovseg_d2.clip.load.open_clip.get_pretrained_cfg", tag_of_a_test)
+    opts = (*OVSEG, "MODEL.CLIP.PRETRAINED", "published", "MODEL.OVSEG.PROMPT_DEPTH", "0")
+    model = build_model(config(*opts, "MODEL.OVSEG.CLIP_WEIGHTS", str(tmp_path / "adapted.pt")))
+    assert bool(looked_up) == half
+    found = model.prompted.tower.model
+    assert torch.equal(found.visual.conv1.weight, source.model.visual.conv1.weight)
+    right = published if half else source
+    assert torch.equal(found.token_embedding.weight, right.model.token_embedding.weight)
+
+
 def test_checkpoint_that_lacks_a_part_of_its_clip_is_refused(
     config: Callable[..., Any], released: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -257,10 +287,11 @@ def test_maskformer_starts_a_training_and_does_not_predict(
     source = build_model(config(*OVSEG))
     clip = source.prompted.tower.model.state_dict()
     torch.save(clip, tmp_path / "clip.pt")
-    torch.save({"model": maskformer(source), "__author__": "x"}, tmp_path / "r50.pth")
+    arrays = {name: value.numpy() for name, value in maskformer(source).items()}
+    (tmp_path / "r50.pkl").write_bytes(pickle.dumps({"model": arrays, "__author__": "x"}))
     opts = (*OVSEG, "MODEL.CLIP.PRETRAINED", str(tmp_path / "clip.pt"))
     torch.manual_seed(2)
-    model = load_model(config(*opts, "MODEL.WEIGHTS", str(tmp_path / "r50.pth")))[0]
+    model = load_model(config(*opts, "MODEL.WEIGHTS", str(tmp_path / "r50.pkl")))[0]
     assert "holds no CLIP; that of MODEL.CLIP.PRETRAINED stays" in log.text
     key = "head.transformer_decoder.query_positions.weight"
     assert torch.equal(model.system.get_parameter(key), source.system.get_parameter(key))
@@ -270,32 +301,32 @@ def test_maskformer_starts_a_training_and_does_not_predict(
         scores(model)
 
 
+_SWIN = ("layers.0.blocks.0.attn.relative_position_bias_table", "norm.weight")
+_CLIP = "sem_seg_head.predictor.clip_model.visual."
 REFUSALS = {
     "a Swin of ImageNet": (
-        {"layers.0.blocks.0.attn.relative_position_bias_table": 1, "norm.weight": 1},
+        _SWIN,
         "is a Swin Transformer trained on ImageNet; it belongs in MODEL.TIMM.PRETRAINED",
     ),
     "PixelCLIP": (
-        {
-            "sem_seg_head.predictor.clip_model.visual.conv1.weight": 1,
-            "teacher_encoder.visual.conv1.weight": 1,
-        },
+        (f"{_CLIP}conv1.weight", "teacher_encoder.visual.conv1.weight"),
         "is a release of PixelCLIP and does not fit OVSeg: .*; it belongs in MODEL.WEIGHTS of conf",
     ),
     "SAN": (
-        {"side_adapter_network.a": 1, "clip_visual_extractor.b": 1},
-        "does not fit OVSeg: .*; its names are those of SAN; give a checkpoint of this model",
+        ("side_adapter_network.a", "clip_visual_extractor.b"),
+        "is of another method, SAN; give a checkpoint of this model",
     ),
     "CAT-Seg": (
-        {
-            "sem_seg_head.predictor.clip_model.visual.proj": 1,
-            "sem_seg_head.predictor.transformer.layers.0.a": 1,
-        },
-        "its names are those of CAT-Seg; give",
+        (f"{_CLIP}proj", "sem_seg_head.predictor.transformer.layers.0.a"),
+        "is of another method, CAT-Seg; give",
     ),
     "CLIP": (
-        {"visual.conv1.weight": 1, "logit_scale": 1},
-        r"its names are those of CLIP; give .* \(weights of CLIP alone belong in MODEL.CLIP.PRETR",
+        ("visual.conv1.weight", "logit_scale"),
+        r"holds a CLIP alone; it belongs in MODEL.CLIP.PRETRAINED, or in MODEL.OVSEG.CLIP_WEIGHTS ",
+    ),
+    "Hugging Face": (
+        ("text_model.a", "vision_model.b", "logit_scale"),
+        r"holds a CLIP alone; it belongs in MODEL.CLIP.PRETRAINED",
     ),
 }
 
@@ -306,12 +337,37 @@ def test_file_of_another_method_is_refused_by_name(
     config: Callable[..., Any], tmp_path: Path, name: str, load: Callable[..., Any]
 ) -> None:
     names, refusal = REFUSALS[name]
-    torch.save(
-        {"model": {key: torch.ones(size) for key, size in names.items()}}, tmp_path / "a.pth"
-    )
+    # Nothing else is looked for before.
+    opts = (*OVSEG, "MODEL.CLIP.PRETRAINED", "absent.pt")
+    torch.save({"model": {key: torch.ones(1) for key in names}}, tmp_path / "a.pth")
     with pytest.raises(ValueError, match=refusal) as caught:
-        load(config(*OVSEG, "MODEL.WEIGHTS", str(tmp_path / "a.pth")))
+        load(config(*opts, "MODEL.WEIGHTS", str(tmp_path / "a.pth")))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("load", [load_model, DefaultPredictor])
+def test_imagenets_swin_of_maskformers_tool_is_refused(
+    config: Callable[..., Any], tmp_path: Path, load: Callable[..., Any]
+) -> None:
+    # Its names would be matched to those of any Swin by their ends.
+    content = {"model": {name: np.ones(1, np.float32) for name in _SWIN}}
+    content |= {"__author__": "third_party", "matching_heuristics": True}
+    (tmp_path / "swin.pkl").write_bytes(pickle.dumps(content))
+    with pytest.raises(ValueError, match=r"swin.pkl' is a Swin .*belongs in MODEL.TIMM.PRETRAINED"):
+        load(config(*OVSEG, "MODEL.WEIGHTS", str(tmp_path / "swin.pkl")))
+
+
+@pytest.mark.parametrize("load", [load_model, DefaultPredictor])
+def test_openai_archive_is_refused_with_its_key(
+    config: Callable[..., Any], tmp_path: Path, load: Callable[..., Any]
+) -> None:
+    clip = nn.Module()
+    clip.visual, clip.logit_scale = nn.Linear(1, 1), nn.Parameter(torch.ones(()))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.script(clip).save(tmp_path / "ViT-B-16.pt")
+    with pytest.raises(ValueError, match=r"ViT-B-16.pt' holds a CLIP alone; .*CLIP.PRETRAINED"):
+        load(config(*OVSEG, "MODEL.WEIGHTS", str(tmp_path / "ViT-B-16.pt")))
 
 
 def test_counters_of_batches_are_no_shared_names(
