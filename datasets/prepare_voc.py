@@ -4,9 +4,9 @@ Examples:
     python datasets/prepare_voc.py --archives downloads
     python datasets/prepare_voc.py --root data --archives downloads --splits val train
 
-The archives are VOCtrainval_11-May-2012.tar and SegmentationClassAug.zip; without the second, the
-labels of val are VOC's own. What lies unpacked below the root is not needed again. An interrupted
-command continues where it stopped.
+The archives are VOCtrainval_11-May-2012.tar and SegmentationClassAug.zip. Without the second, the
+labels are VOC's own, and for the training sets those of SBD (benchmark.tgz) too. What lies unpacked
+below the root is not needed again. An interrupted command continues where it stopped.
 """
 
 import sys

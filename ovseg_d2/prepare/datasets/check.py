@@ -16,7 +16,7 @@ from .check_captions import CAPTION_SIZES, check_captions
 from .check_ids import class_agreement, find_wrong_ids, presence_lists, read_presence
 from .check_pairs import Pair, check_pair, group_problems
 from .check_sa1b import check_sa1b
-from .owners import benchmark, command_of, owner_files_of, where_to_get
+from .owners import benchmark, command_of, where_to_get
 from .parallel import check_workers, run_parallel
 from .preparation import some_names
 
@@ -88,12 +88,8 @@ def _check_any(name: str, root: Path, workers: int) -> DatasetCheck:
 
 
 def _missing(name: str, path: Path) -> DatasetCheck:
-    finding = f"there is no {path}; get {_files_of(name)}, and run python {command_of(name)}"
+    finding = f"there is no {path}; get {where_to_get(name)}, and run python {command_of(name)}"
     return DatasetCheck(name, 0, False, (finding,))
-
-
-def _files_of(name: str) -> str:
-    return " and ".join(str(entry) for entry in owner_files_of(name))
 
 
 def _check(dataset: Benchmark, root: Path, workers: int) -> DatasetCheck:
@@ -111,7 +107,7 @@ def _check(dataset: Benchmark, root: Path, workers: int) -> DatasetCheck:
     if len(both) != dataset.num_images:
         findings.append(
             f"{len(both)} images have labels, and the benchmark has {dataset.num_images}; run "
-            f"{make}, with {_files_of(dataset.name)}"
+            f"{make}, with {where_to_get(dataset.name)}"
         )
     alone = sorted(label_stems - image_stems)
     if alone:

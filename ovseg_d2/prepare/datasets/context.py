@@ -1,19 +1,18 @@
 """Pascal Context: 59 and 60 classes from PASCAL in Detail, 459 from its owners' MATLAB files."""
 
 import os
-import zlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...data.images import DECODE_ERRORS
 from ...data.readers import read_labels
 from ...json_files import describe_problem, printable, read_json, shorten
 from ...masks.rle import decode_rle
 from .archives import is_safe_name
 from .label_files import map_ids, write_labels
+from .mat_files import read_context_mat
 from .owners import benchmark
 from .preparation import Preparation, PreparationReport, check_splits, read_names
 from .voc import unpack_voc_lists, voc_table
@@ -183,26 +182,6 @@ def _drop_background(source: Path, target: Path) -> None:
 
 
 def _convert_mat(source: Path, target: Path) -> None:
-    from scipy.io import loadmat  # scipy loads where it is used
-    from scipy.io.matlab import MatReadError
-
-    # scipy uses variables before they are set (NameError) in damaged files.
-    damaged = (*DECODE_ERRORS, MatReadError, zlib.error, MemoryError, NameError, AttributeError)
-    try:
-        labels = loadmat(source, variable_names=["LabelMap"])["LabelMap"]
-    except damaged as error:
-        raise ValueError(
-            f"{printable(source)} is no MATLAB file with a LabelMap ({error}); unpack it again "
-            f"from {_MAT}"
-        ) from error
-    whole = labels.dtype.kind in "iu"
-    if labels.dtype.kind == "f":
-        whole = bool(((labels >= 0) & (labels <= _IGNORED_16)).all())  # not if one is NaN
-    if labels.ndim != 2 or not whole:
-        raise ValueError(
-            f"{printable(source)}: its LabelMap has shape {labels.shape} and dtype {labels.dtype} "
-            f"instead of rows of ids; unpack it again from {_MAT}"
-        )
     table = np.arange(-1, _NUM_MAT_CLASSES)
     table[0] = _IGNORED_16
-    write_labels(target, map_ids(labels.astype(np.int64), table, source).astype(np.uint16))
+    write_labels(target, map_ids(read_context_mat(source), table, source).astype(np.uint16))

@@ -14,7 +14,6 @@ __all__ = [
     "command_of",
     "datasets_of",
     "owner_file",
-    "owner_files_of",
     "where_to_get",
 ]
 
@@ -78,18 +77,15 @@ def command_of(dataset: str) -> str:
     return f"datasets/prepare_{entry.command}.py"
 
 
-def owner_files_of(dataset: str) -> tuple[OwnerFile, ...]:
-    """All files that a registered benchmark is made from."""
-    files = {entry.file: entry for entry in OWNER_FILES if dataset in entry.datasets}
-    return tuple(files.values())
-
-
-def where_to_get(dataset: str, holds: str) -> str:
-    """Owners' files with a dataset's images or labels, as a clause of a sentence.
+def where_to_get(dataset: str, holds: str | None = None) -> str:
+    """Owners' files that a registered benchmark is made from, as a clause of a sentence.
 
     Args:
         dataset: a registered name.
-        holds: "images" or "labels".
+        holds: "images", "labels" or "splits"; None takes all of them.
     """
-    files = [e for e in OWNER_FILES if dataset in e.datasets and e.holds == holds]
-    return " or ".join(str(entry) for entry in files)
+    files: dict[str, list[str]] = {}
+    for entry in OWNER_FILES:
+        if dataset in entry.datasets and holds in (None, entry.holds):
+            files.setdefault(entry.holds, []).append(str(entry))
+    return " and ".join(dict.fromkeys(" or ".join(entries) for entries in files.values()))

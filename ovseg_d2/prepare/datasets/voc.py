@@ -3,20 +3,27 @@
 import os
 from collections.abc import Collection
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
 from ...data.datasets.benchmarks import list_stems
-from .label_files import NO_CLASS, convert_labels
+from ...data.readers import read_labels
+from .label_files import NO_CLASS, map_ids, write_labels
+from .mat_files import read_sbd_mat
 from .owners import benchmark
 from .preparation import Preparation, PreparationReport, check_splits, read_names
 
 __all__ = ["prepare_voc", "unpack_voc_lists", "voc_table"]
 
-_ARCHIVE, _LABELS = "VOCtrainval_11-May-2012.tar", "SegmentationClassAug.zip"
-_HOME, _AUGMENTED = "VOCdevkit/VOC2012", "SegmentationClassAug"
+_ARCHIVE, _MERGED = "VOCtrainval_11-May-2012.tar", "SegmentationClassAug.zip"
+_AUGMENTED = "SegmentationClassAug"
+_SBD, _SBD_INNER = "benchmark.tgz", "benchmark_RELEASE/dataset/cls"
+_HOME, _SBD_HOME = "VOCdevkit/VOC2012", "VOCdevkit/VOCaug/dataset/cls"
+_LISTS, _OWN = f"{_HOME}/ImageSets/Segmentation", f"{_HOME}/SegmentationClass"
 _NUM_CLASSES, _IGNORED = 20, 255
-_NUM_LABELS = 12031  # of SegmentationClassAug.zip: 1449 of val, and 10582
+_NUM_MERGED = 12031  # of SegmentationClassAug.zip: 1449 of val, and 10582
+_NUM_SBD = 11355
 
 
 def prepare_voc(
@@ -33,10 +40,14 @@ def prepare_voc(
     the background, 0, becomes 255, and k becomes k - 1. The training set is all labelled images
     that val.txt does not list.
 
+    Without SegmentationClassAug, labels are those of VOC's SegmentationClass, and those of SBD for
+    images that VOC's lists do not have, as in MMSegmentation.
+
     Args:
         root: folder of all datasets; None takes $DETECTRON2_DATASETS, or "datasets".
-        archives: folder of VOCtrainval_11-May-2012.tar and SegmentationClassAug.zip; None takes
-            `root`. Neither is needed if it is unpacked below `root`.
+        archives: folder of VOCtrainval_11-May-2012.tar, and of SegmentationClassAug.zip or, for
+            "train", SBD's benchmark.tgz; None takes `root`. None is needed if it is unpacked below
+            `root` (SBD as VOCdevkit/VOCaug/dataset).
         splits: of "val" and "train".
         workers: number of processes; None takes one for each CPU.
         overwrite: whether files that exist are written again.
@@ -48,31 +59,56 @@ def prepare_voc(
     check_splits(splits)
     job = Preparation(root, archives, workers=workers, overwrite=overwrite)
     unpack_voc_lists(job, _ARCHIVE, _HOME)
-    lists = f"{_HOME}/ImageSets/Segmentation"
-    val = read_names(job.unpack(_ARCHIVE, lists, lists, ".txt", names=["val"]) / "val.txt")
-    names = {"val": val}
-    if "train" in splits:
-        source = job.unpack(_LABELS, _AUGMENTED, f"{_HOME}/{_AUGMENTED}", ".png", count=_NUM_LABELS)
-        names["train"] = sorted(list_stems(source, ".png") - set(val))
-    elif job.find(_LABELS) or (job.root / _HOME / _AUGMENTED).is_dir():
-        source = job.unpack(_LABELS, _AUGMENTED, f"{_HOME}/{_AUGMENTED}", ".png", names=val)
-    else:
-        folder = f"{_HOME}/SegmentationClass"
-        source = job.unpack(_ARCHIVE, folder, folder, ".png", names=val)
-    datasets = {f"ovseg_{name}_{split}": split for split in splits for name in ("voc20", "voc21")}
+    val = read_names(job.unpack(_ARCHIVE, _LISTS, _LISTS, ".txt", names=["val"]) / "val.txt")
+    sources = _label_files(job, val, splits)
     images = f"{_HOME}/JPEGImages"
     for split in splits:
-        job.unpack(_ARCHIVE, images, images, ".jpg", names=names[split])
-    for dataset, split in datasets.items():
-        table = voc_table(_NUM_CLASSES, background="voc21" in dataset)
-        target = job.root / benchmark(dataset).label_folder
-        tasks = [
-            (source / f"{name}.png", target / f"{name}.png")
-            for name in names[split]
-            if (source / f"{name}.png").is_file()
-        ]
-        job.convert(partial(convert_labels, table), tasks, dataset)
+        job.unpack(_ARCHIVE, images, images, ".jpg", names=sources[split])
+        for dataset in (benchmark(f"ovseg_{name}_{split}") for name in ("voc20", "voc21")):
+            table = voc_table(_NUM_CLASSES, background=dataset.word_list == "voc21")
+            target = job.root / dataset.label_folder
+            tasks = [
+                (source, target / f"{name}.png")
+                for name, source in sources[split].items()
+                if source.is_file()
+            ]
+            job.convert(partial(_convert, table), tasks, dataset.name)
     return job.report()
+
+
+def _label_files(
+    job: Preparation, val: list[str], splits: Collection[str]
+) -> dict[str, dict[str, Path]]:
+    """The owners' label file of each image, for each split.
+
+    A folder SegmentationClassAug without the labels of val is MMSegmentation's, which holds SBD's
+    labels alone.
+    """
+    merged = job.root / _HOME / _AUGMENTED
+    if job.find(_MERGED) or all((merged / f"{name}.png").is_file() for name in val):
+        few = {"count": _NUM_MERGED} if "train" in splits else {"names": val}
+        job.unpack(_MERGED, _AUGMENTED, f"{_HOME}/{_AUGMENTED}", ".png", **few)
+        names = {"val": val, "train": sorted(list_stems(merged, ".png") - set(val))}
+        return {split: {name: merged / f"{name}.png" for name in names[split]} for split in splits}
+    names = {"val": val}
+    if "train" in splits:
+        folder = job.unpack(_ARCHIVE, _LISTS, _LISTS, ".txt", names=["train"])
+        names["train"] = read_names(folder / "train.txt")
+    every = [name for split in splits for name in names[split]]
+    own = job.unpack(_ARCHIVE, _OWN, _OWN, ".png", names=every)
+    sources = {split: {name: own / f"{name}.png" for name in names[split]} for split in splits}
+    if "train" in splits:
+        folder, suffix = merged, ".png"
+        if not merged.is_dir():
+            folder, suffix = job.unpack(_SBD, _SBD_INNER, _SBD_HOME, ".mat", count=_NUM_SBD), ".mat"
+        others = sorted(list_stems(folder, suffix) - set(val) - set(names["train"]))
+        sources["train"].update((name, folder / f"{name}{suffix}") for name in others)
+    return sources
+
+
+def _convert(table: np.ndarray, source: Path, target: Path) -> None:
+    values = read_sbd_mat(source) if source.suffix == ".mat" else read_labels(source)
+    write_labels(target, map_ids(values, table, source).astype(np.uint8))
 
 
 def unpack_voc_lists(job: Preparation, archive: str, home: str) -> None:

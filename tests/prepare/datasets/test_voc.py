@@ -1,11 +1,13 @@
 """VOC-20 and VOC-21 from miniatures of their archives."""
 
+import io
 import os
 import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.io
 
 from ovseg_d2.prepare.datasets import prepare_voc, voc
 
@@ -24,6 +26,14 @@ def devkit(mini) -> dict[str, bytes]:
     for name in VAL:
         files[f"{HOME}/SegmentationClass/{name}.png"] = mini.png(LABELS, palette=True)
     return files
+
+
+def sbd_mat(labels: np.ndarray) -> bytes:
+    """A file of SBD's folder cls, with the struct that its authors write."""
+    stream = io.BytesIO()
+    struct = {"Segmentation": labels.astype(np.uint8), "CategoriesPresent": np.array([[1]])}
+    scipy.io.savemat(stream, {"GTcls": struct}, do_compression=True)
+    return stream.getvalue()
 
 
 def augmented(mini) -> dict[str, bytes]:
@@ -67,8 +77,50 @@ def test_prepare_voc_val_without_the_augmented_labels_takes_vocs_own(mini) -> No
     mini.pack("VOCtrainval_11-May-2012.tar", devkit(mini))
     assert prepare_voc(mini.root, mini.downloads).problems == ()
     assert mini.labels(f"{OUT}/voc21_val/{VAL[0]}.png")[0, 4] == 20
-    with pytest.raises(FileNotFoundError, match=r"no SegmentationClassAug\.zip .* download"):
+    mini.unpack({f"SegmentationClass/{AUGMENTED[0]}.png": mini.png(LABELS)}, HOME)
+    with pytest.raises(FileNotFoundError, match=r"no benchmark\.tgz .* download"):
         prepare_voc(mini.root, mini.downloads, splits=["train"])
+
+
+def labels_of_20(mini, split: str) -> dict[str, int]:
+    """For each image of a split, the label where the owners' own have 20."""
+    folder = mini.root / OUT / split
+    return {
+        path.stem: mini.labels(f"{OUT}/{split}/{path.name}")[0, 4]
+        for path in sorted(folder.iterdir())
+    }
+
+
+@pytest.mark.parametrize("unpacked", [True, False])
+def test_prepare_voc_train_from_sbd_as_mmsegmentation_does(mini, unpacked: bool) -> None:
+    files = devkit(mini)
+    files[f"{HOME}/SegmentationClass/{AUGMENTED[0]}.png"] = mini.png(LABELS, palette=True)
+    mini.pack("VOCtrainval_11-May-2012.tar", files)
+    # SBD has labels of its own for images of val and train.
+    other = np.where(LABELS == 20, 7, LABELS)
+    names = [VAL[0], *AUGMENTED]
+    if unpacked:  # by MMSegmentation, as images
+        labels = {f"SegmentationClassAug/{name}.png": mini.png(other) for name in names}
+        mini.unpack(labels, HOME)
+    else:
+        labels = {f"benchmark_RELEASE/dataset/cls/{name}.mat": sbd_mat(other) for name in names}
+        mini.pack("benchmark.tgz", labels)
+    assert prepare_voc(mini.root, mini.downloads, splits=("val", "train")).problems == ()
+    assert labels_of_20(mini, "val") == {VAL[0]: 19, VAL[1]: 19}
+    assert labels_of_20(mini, "train") == {AUGMENTED[0]: 19, AUGMENTED[1]: 6}
+
+
+@pytest.mark.parametrize(
+    "content", [b"no mat", sbd_mat(np.zeros((1, 2, 3))), sbd_mat(np.full((2, 2), 21))]
+)
+def test_prepare_voc_skips_broken_labels_of_sbd(mini, content: bytes) -> None:
+    files = devkit(mini)
+    files[f"{HOME}/SegmentationClass/{AUGMENTED[0]}.png"] = mini.png(LABELS)
+    mini.pack("VOCtrainval_11-May-2012.tar", files)
+    mini.pack("benchmark.tgz", {f"benchmark_RELEASE/dataset/cls/{AUGMENTED[1]}.mat": content})
+    problems = prepare_voc(mini.root, mini.downloads, splits=["train"]).problems
+    assert {AUGMENTED[1] in problem for problem in problems} == {True}
+    assert list(labels_of_20(mini, "train")) == AUGMENTED[:1]
 
 
 def test_prepare_voc_needs_no_lists_of_classes(mini) -> None:
@@ -82,7 +134,7 @@ def test_prepare_voc_names_the_missing_archive_and_its_owner(mini) -> None:
         prepare_voc(mini.root, mini.downloads)
 
 
-def test_prepare_voc_killed_goes_on_with_what_is_missing(mini, monkeypatch) -> None:
+def test_prepare_voc_killed_goes_on_with_what_is_missing(mini) -> None:
     pack(mini)
     child = os.fork()
     if not child:
@@ -94,10 +146,11 @@ def test_prepare_voc_killed_goes_on_with_what_is_missing(mini, monkeypatch) -> N
                 os.kill(os.getpid(), signal.SIGKILL)
             original(table, source, target)
 
-        original = voc.convert_labels
-        voc.convert_labels = convert
-        prepare_voc(mini.root, mini.downloads, workers=1)
-        os._exit(0)
+        try:
+            original, voc._convert = voc._convert, convert
+            prepare_voc(mini.root, mini.downloads, workers=1)
+        finally:
+            os._exit(1)
     assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
     first = mini.root / OUT / "val" / f"{VAL[0]}.png"
     assert os.listdir(first.parent) == [first.name]
