@@ -101,7 +101,11 @@ def _measure_dataset(
         result = {}
         about["failed"] = " ".join(str(error).split())
     for number in numbers:
-        yield Cell(published=number, measured=result.get(number.metric), **about)
+        measured = result.get(number.metric)
+        notes = about.get("notes", ())
+        if result and measured is None:
+            notes += (f"{number.dataset}: its labels give no {number.metric}",)
+        yield Cell(published=number, measured=measured, **{**about, "notes": notes})
 
 
 def _build_job(

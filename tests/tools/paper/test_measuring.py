@@ -243,6 +243,16 @@ def test_failing_row_is_reported_and_the_others_go_on(run_tool, tmp_path, capsys
     ) in text
 
 
+def test_number_that_labels_do_not_give_is_noted(run_tool, tmp_path, capsys, monkeypatch):
+    (tmp_path / "weights" / "maskclip_plus_zero_shot_voc20.pth").write_bytes(b"weights")
+    numbers = {"mIoU_mmseg": 87.44, "mIoU_unseen": None, "hIoU": 3.0}
+    monkeypatch.setattr(jobs_module, "evaluate_config", lambda *_: numbers)
+    run_tool("paper", "maskclip_plus", "--datasets", "voc20", "--rows", "zero-shot")
+    text = capsys.readouterr().out
+    assert "87.8 / 87.4" in text and "86.1 / -" in text
+    assert "- ovseg_voc20_val: its labels give no mIoU_unseen\n" in text
+
+
 @pytest.mark.parametrize("damage", ["{", "[1]", '{"/x": 3}'])
 def test_digests_are_kept_and_damaged_ones_made_anew(tmp_path, damage):
     file = tmp_path / "a.pth"
