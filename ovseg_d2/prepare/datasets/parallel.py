@@ -12,7 +12,9 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from ...files import WriteError
 from ...parent_watch import end_with_parent
+from .archives import ArchiveError
 
 __all__ = ["check_workers", "run_parallel"]
 
@@ -50,6 +52,7 @@ def run_parallel(
 
     Raises:
         ValueError: a process was killed.
+        ArchiveError, WriteError: those of the function.
     """
     bar = tqdm(total=len(items), desc=what, unit="file", disable=None)
     chunks = [items[i : i + _CHUNK] for i in range(0, len(items), _CHUNK)]
@@ -83,7 +86,7 @@ def _bounded(
 ) -> Iterator[list[_Result]]:
     """Results of chunks, with at most `most` chunks on their way."""
     rest = iter(chunks)
-    running: set[Future[list[_Result]]] = set()
+    running: set[Future[list[_Result] | ArchiveError | WriteError]] = set()
     while True:
         for chunk in islice(rest, most - len(running)):
             running.add(pool.submit(_call, function, chunk))
@@ -91,11 +94,20 @@ def _bounded(
             return
         done, running = wait(running, return_when=FIRST_COMPLETED)
         for future in done:
-            yield future.result()
+            results = future.result()
+            if isinstance(results, Exception):
+                raise results
+            yield results
 
 
-def _call(function: Callable[[_Item], _Result], chunk: Sequence[_Item]) -> list[_Result]:
-    return [function(item) for item in chunk]
+def _call(
+    function: Callable[[_Item], _Result], chunk: Sequence[_Item]
+) -> list[_Result] | ArchiveError | WriteError:
+    """Results, or an error with a sentence: raised here, its traceback would be concurrent's."""
+    try:
+        return [function(item) for item in chunk]
+    except (ArchiveError, WriteError) as error:
+        return error
 
 
 def _start(parent: int) -> None:

@@ -5,6 +5,8 @@ import signal
 
 import pytest
 
+from ovseg_d2.engine.cli import sentence_for_bad_input
+from ovseg_d2.files import write_atomically
 from ovseg_d2.prepare.datasets.parallel import check_workers, run_parallel
 
 
@@ -26,6 +28,18 @@ def test_run_parallel_gives_each_result_once_from_other_processes() -> None:
 def test_run_parallel_names_a_killed_process() -> None:
     with pytest.raises(ValueError, match="fewer than --workers 2 and run the command again"):
         list(run_parallel(_die, range(100), 2, "deaths"))
+
+
+def _fail(number: int) -> None:
+    if number == 20:
+        with write_atomically("/dev/null/file"):
+            pass
+
+
+def test_run_parallel_ends_with_the_sentence_of_a_process() -> None:
+    with pytest.raises(SystemExit, match=r"^error: cannot write /dev/null/file: .*another folder$"):
+        with sentence_for_bad_input():
+            list(run_parallel(_fail, range(100), 2, "failures"))
 
 
 def test_check_workers_counts_the_cpus_of_this_process() -> None:
