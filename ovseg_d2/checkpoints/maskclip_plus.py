@@ -7,6 +7,7 @@ mmseg/models/decode_heads maskclip_plus_head.py, aspp_headv2.py and sep_aspp_hea
 import re
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from .release import Converted, Release, below
@@ -78,12 +79,26 @@ def convert_maskclip_plus(weights: Mapping[str, Tensor]) -> Converted:
             raise ValueError(
                 f"{name!r} is not a weight of MaskCLIP+'s releases; give a file as published"
             )
-    pool = below(weights, _POOL)
-    if pool:
-        factor = pool["bn.weight"] / (pool["bn.running_var"] + _EPSILON).sqrt()
-        renamed[f"{_HEAD}image_pool.0.weight"] = pool["conv.weight"] * factor[:, None, None, None]
-        renamed[f"{_HEAD}image_pool.0.bias"] = pool["bn.bias"] - pool["bn.running_mean"] * factor
+    renamed |= _joined(below(weights, _POOL))
     return Converted(renamed, left_out)
+
+
+def _joined(pool: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the convolution of the image's mean with its norm in it; {} if there is none."""
+    if not pool:
+        return {}
+    names = ("conv.weight", "bn.weight", "bn.bias", "bn.running_mean", "bn.running_var")
+    parts = [pool.get(name, torch.empty(0)) for name in names]
+    conv, weight, bias, mean, variance = parts
+    if conv.ndim != 4 or any(part.shape != conv.shape[:1] for part in parts[1:]):
+        raise ValueError(
+            f"{_POOL}conv.weight and its norm are not of the same width; give a file as published"
+        )
+    factor = weight / (variance + _EPSILON).sqrt()
+    return {
+        f"{_HEAD}image_pool.0.weight": conv * factor[:, None, None, None],
+        f"{_HEAD}image_pool.0.bias": bias - mean * factor,
+    }
 
 
 RELEASE = Release(

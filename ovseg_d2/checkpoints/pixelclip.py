@@ -1,5 +1,6 @@
 """Conversion of PixelCLIP's releases: CLIP, its teacher, cluster prompts and the decoder."""
 
+import re
 from collections.abc import Mapping
 
 from torch import Tensor
@@ -12,12 +13,11 @@ _CLIP = "sem_seg_head.predictor.clip_model."
 _PROMPTS = "sem_seg_head.predictor.prompt_tokens"
 _TEACHER, _DECODER = "teacher_encoder.", "head."
 # Parts of the decoder in the official code of [pixelclip], and ours.
-_LAYERS = {
-    "conv0": "stem",
-    "conv1.double_conv": "convs1",
-    "conv2.double_conv": "convs2",
-    "proj": "head",
-}
+_LAYERS = (
+    (r"^conv0\.", "stem."),
+    (r"^conv(\d)\.double_conv\.", r"convs\1."),
+    (r"^proj\.", "head."),
+)
 
 
 def convert_pixelclip(weights: Mapping[str, Tensor]) -> Converted:
@@ -52,12 +52,9 @@ def convert_pixelclip_decoder(weights: Mapping[str, Tensor]) -> dict[str, Tensor
     """Rename the decoder's weights (``conv0.``...) to those of `nets.PixelCLIPDecoder`."""
     renamed = {}
     for key, value in weights.items():
-        part, leaf = key.rsplit(".", 1)
-        layer, _, number = part.rpartition(".")
-        if layer in _LAYERS:  # a layer of two convolutions
-            renamed[f"{_LAYERS[layer]}.{number}.{leaf}"] = value
-        else:
-            renamed[f"{_LAYERS.get(part, part)}.{leaf}"] = value
+        for pattern, ours in _LAYERS:
+            key = re.sub(pattern, ours, key)
+        renamed[key] = value
     return renamed
 
 

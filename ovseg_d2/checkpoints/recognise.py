@@ -38,8 +38,12 @@ def convert_release(
         name: of the release, see `Release`; None recognises it.
 
     Raises:
-        ValueError: the weights are not of such a release, or of one that is not converted.
+        ValueError: the weights are not of such a release, or of one that is not converted; or a
+            value is not a tensor.
     """
+    other = [key for key, value in weights.items() if not isinstance(value, Tensor)]
+    if other:
+        raise ValueError(f"{source}: its entry {other[0]!r} is not a tensor; give another file")
     known = [release for release in RELEASES if release.name == name]
     release = recognise(weights)
     if known and release not in known:

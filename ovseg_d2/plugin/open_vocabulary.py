@@ -235,10 +235,12 @@ class PixelScoringModel(OpenVocabularyModel):
 
 
 def _let_answer(module: OpenVocabularyModel, result: Any) -> None:
-    """Allow predictions after all weights were loaded; a hook of ``load_state_dict``.
+    """Allow predictions after the network's weights were loaded; a hook of ``load_state_dict``.
 
-    A MaskFormer's release, which starts a training, brings no classifier.
+    A CLIP may have others; and a MaskFormer's release, which starts a training, has no classifier.
     """
-    trained = {name for name, _ in module.named_parameters()}
-    if not any(name in trained for name in result.missing_keys):
+    towers = [n for n, part in module.named_modules() if isinstance(part, CLIPTower)]
+    clip = tuple(f"{name}." for name in towers)
+    network = {name for name, _ in module.named_parameters() if not name.startswith(clip)}
+    if network.isdisjoint(result.missing_keys):
         module.may_answer = True

@@ -1,14 +1,20 @@
 """MaskCLIP+'s students: names of mmseg arrive in ours, with the outputs of its layers."""
 
+import json
 import re
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from ovseg_d2.checkpoints import convert_maskclip_plus, recognise
 from ovseg_d2.config import load_config
 from ovseg_d2.d2.modeling import build_model
+from ovseg_d2.engine.evaluate import evaluate
+from ovseg_d2.engine.loading import load_model
 
 _STUDENT = "system.student."
 # Ours by mmseg's, read backwards: the names that a release has for our student's weights.
@@ -106,3 +112,56 @@ def test_convert_maskclip_plus_joins_the_pooled_branchs_norm() -> None:
 def test_convert_maskclip_plus_refuses_other_weights() -> None:
     with pytest.raises(ValueError, match=r"'auxiliary_head.conv.weight' is not a weight of MaskC"):
         convert_maskclip_plus({"auxiliary_head.conv.weight": torch.zeros(1)})
+
+
+@pytest.mark.parametrize("missing", ["bn.weight", "bn.running_var", "conv.weight"])
+def test_convert_maskclip_plus_refuses_half_of_the_pooled_branch(missing: str) -> None:
+    pool = "decode_head.decode_module.image_pool.1."
+    names = ("bn.weight", "bn.bias", "bn.running_mean", "bn.running_var")
+    weights = {f"{pool}conv.weight": torch.ones(4, 6, 1, 1)}
+    weights |= {f"{pool}{name}": torch.ones(4) for name in names}
+    assert len(convert_maskclip_plus(weights).weights) == 2
+    del weights[pool + missing]
+    with pytest.raises(ValueError, match=r"image_pool.1.conv.weight and its norm are not of the"):
+        convert_maskclip_plus(weights)
+
+
+@pytest.mark.parametrize("name", ["rn50_voc20", "zero_shot_voc20"])
+def test_released_student_evaluates_through_its_paper_config(
+    tiny_opts: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    voc = tmp_path / "VOCdevkit/VOC2012"
+    rng = np.random.default_rng(0)
+    for folder, suffix, shape in (
+        ("JPEGImages", "jpg", (40, 60, 3)),
+        ("annotations_detectron2/val", "png", (40, 60)),
+    ):
+        (voc / folder).mkdir(parents=True)
+        pixels = rng.integers(0, 20 if len(shape) == 2 else 256, shape, dtype=np.uint8)
+        Image.fromarray(pixels).save(voc / folder / f"2007_000033.{suffix}")
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+
+    def look_up(*_: str) -> None:
+        raise AssertionError("ImageNet's weights are looked for")
+
+    monkeypatch.setattr("ovseg_d2.nets.timm_features.find_timm_weights", look_up)
+    opts = [
+        *(*tiny_opts, "MODEL.TIMM.NAME", "test_resnet", "MODEL.TEXT.TEMPLATES", "['{}']"),
+        *("MODEL.SEM_SEG_HEAD.NORM", "BN", "MODEL.TIMM.NORM", "", "INPUT.MIN_SIZE_TEST", "24"),
+        *("INPUT.CROP.SIZE", "[32, 32]", "OUTPUT_DIR", str(tmp_path / "output")),
+        *("DATALOADER.NUM_WORKERS", "0"),
+    ]
+    config = f"configs/paper/maskclip_plus_{name}.yaml"
+    source = build_model(load_config(config, [*opts, "MODEL.TIMM.PRETRAINED", ""]))
+    path = tmp_path / "student.pth"
+    content = {"meta": {"epoch": 1}, "state_dict": released(source.state_dict(), separable=False)}
+    torch.save({**content, "optimizer": {}}, path)
+    cfg = load_config(config, [*opts, "MODEL.WEIGHTS", str(path)])
+    assert cfg.MODEL.TIMM.PRETRAINED == "timm"
+    model, note = load_model(cfg)
+    assert note == ""
+    loaded, right = (each.system.student.state_dict() for each in (model, source))
+    assert all(torch.equal(loaded[key], value) for key, value in right.items())
+    evaluate(cfg, model)
+    (results,) = json.loads((tmp_path / "output" / "results.json").read_text()).values()
+    assert results["images"] == 1 and 0 <= results["mIoU"] <= 100
