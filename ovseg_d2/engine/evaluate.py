@@ -140,10 +140,13 @@ def evaluate(
         raise ValueError(f"{len(evaluators)} evaluators for {len(names)} datasets; give one each")
     check_dataset_names(cfg.TEST.DATASETS)
     _share_statistics(model)
+    # A fault in the options of the last dataset shows before the first is evaluated.
+    configs = [dataset_config(cfg, name) for name in names]
+    models = [
+        _with_options(model, cfg, own, name) for own, name in zip(configs, names, strict=True)
+    ]
     results: OrderedDict[str, Any] = OrderedDict()
-    for number, name in enumerate(names):
-        own = dataset_config(cfg, name)
-        own_model = _with_options(model, cfg, own, name)
+    for number, (name, own, own_model) in enumerate(zip(names, configs, models, strict=True)):
         loader = build_loader(own, name)
         evaluator = evaluators[number] if evaluators else build_evaluator(own, name)
         if own.TEST.LAMBDAS and _evaluator_type(name) not in EMBEDDERS:
@@ -198,17 +201,20 @@ def _with_options(model: nn.Module, cfg: CfgNode, own: CfgNode, dataset_name: st
     """The model with the options of a dataset's own config; the model itself if they are the same.
 
     Raises:
-        ValueError: other options for a model that is not of the plugin.
+        ValueError: other options for a model that is not of the plugin, or a word list that does
+            not fit the dataset.
     """
-    if own.MODEL == cfg.MODEL:
-        return model
-    model = model.module if isinstance(model, DistributedDataParallel) else model
-    if not isinstance(model, OpenVocabularyModel):
-        raise ValueError(
-            f"TEST.DATASETS.{dataset_name} has keys of MODEL, and a {type(model).__name__} has no "
-            "with_options; leave them out, or derive it from OpenVocabularyModel"
-        )
-    return model.with_options(own)
+    plain = model.module if isinstance(model, DistributedDataParallel) else model
+    if own.MODEL != cfg.MODEL:
+        if not isinstance(plain, OpenVocabularyModel):
+            raise ValueError(
+                f"TEST.DATASETS.{dataset_name} has keys of MODEL, and a {type(plain).__name__} has "
+                "no with_options; leave them out, or derive it from OpenVocabularyModel"
+            )
+        model = plain = plain.with_options(own)
+    if isinstance(plain, OpenVocabularyModel) and _evaluator_type(dataset_name) not in EMBEDDERS:
+        plain.inputs.check_words(dataset_name)
+    return model
 
 
 def _measured(cfg: CfgNode, dataset_name: str, model: nn.Module) -> nn.Module:

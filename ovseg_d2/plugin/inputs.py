@@ -161,6 +161,11 @@ class InputReader:
             )
         return self._word_list
 
+    def check_words(self, name: str) -> None:
+        """Refuse a word list that does not fit a dataset, unless :meth:`set_vocabulary` counts."""
+        if self._set_vocabulary is None:
+            self.dataset_words(name)
+
     def own_vocabulary(self, name: str) -> Vocabulary | None:
         """Return the classes of a registered dataset by its own names; None if it has none."""
         if name not in MetadataCatalog.list():

@@ -158,6 +158,25 @@ def test_distributed_model_is_evaluated_with_the_options(tiny_opts, datasets, tm
         dist.destroy_process_group()
 
 
+@pytest.mark.parametrize("where", ["dataset", "outside"])
+def test_words_that_do_not_fit_are_refused_before_anything_is_evaluated(
+    where, tiny_opts, toy_dataset, tmp_path
+):
+    first, second = toy_dataset("ovseg_toy_3", WORDS), toy_dataset("ovseg_toy_2", WORDS[:2])
+    words = tmp_path / "words.txt"
+    words.write_text("crimson star\nlawn\nazure spots\n")
+    key = f"TEST.DATASETS.{second}." if where == "dataset" else ""
+    cfg = config(tiny_opts, (first, second), tmp_path, f"{key}MODEL.TEXT.WORD_LIST", str(words))
+    model = build_model(cfg).eval()
+    with pytest.raises(
+        ValueError, match=r"WORD_LIST has 3 classes and dataset 'ovseg_toy_2' has 2"
+    ):
+        evaluate(cfg, model)
+    assert not (tmp_path / "output" / "results.json").exists()
+    model.set_vocabulary(["a", "b"])
+    assert evaluate(config(tiny_opts, [second], tmp_path), model)["sem_seg"]["images"] == 2
+
+
 class Constant(nn.Module):
     """A model that is not of the plugin."""
 
