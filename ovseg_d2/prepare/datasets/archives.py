@@ -35,8 +35,8 @@ __all__ = [
 MOST_BYTES = 2**30  # of one unpacked file
 _BLOCK = 2**20
 _LONGEST = 240  # bytes of a file's name
-# A name that ends with one of these is compressed as a whole and can only be read from its start.
-_STREAMED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+# Files that begin like this are compressed as a whole, and can only be read from their start.
+_STREAMED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ")
 _DAMAGED = (
     *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError),
     UnicodeDecodeError,
@@ -75,7 +75,8 @@ def is_safe_name(name: object) -> bool:
 
 def is_seekable(path: Path) -> bool:
     """Whether single members can be read without reading all members before them."""
-    return not path.name.lower().endswith(_STREAMED)
+    with open_regular(path) as file:
+        return not file.read(6).startswith(_STREAMED)
 
 
 def list_members(path: Path, wanted: Callable[[str], bool]) -> list[Member]:

@@ -87,6 +87,17 @@ def test_unpack_names_a_truncated_archive(mini, archive: str) -> None:
     assert not list(mini.root.rglob("*.tmp"))
 
 
+@pytest.mark.parametrize("name, mode", [(ARCHIVE, "gz"), (ARCHIVE, "xz"), ("trainval.tar.gz", "")])
+def test_unpack_goes_by_the_content_of_an_archive(mini, name: str, mode: str) -> None:
+    """Browsers unpack one layer, and others compress again."""
+    with tarfile.open(mini.downloads / name, f"w:{mode}") as archive:
+        info = tarfile.TarInfo("top/1.jpg")
+        info.size = 5000
+        archive.addfile(info, io.BytesIO(b"a" * 5000))
+    assert run(mini, name).problems == []
+    assert (mini.root / "out/1.jpg").read_bytes() == b"a" * 5000
+
+
 def test_unpack_names_what_an_archive_lacks(mini) -> None:
     mini.pack(ARCHIVE, {"top/1.jpg": b"one"})
     (problem,) = run(mini, names=["1", "2"]).problems

@@ -25,6 +25,12 @@ def test_run_preparation_prints_problems_and_ends_with_1(capsys) -> None:
     assert "a.png is broken" in output.err
 
 
+def test_readme_lists_every_command() -> None:
+    text = (SCRIPTS[0].parent / "README.md").read_text(encoding="utf-8")
+    assert len(SCRIPTS) >= 7
+    assert [script.name for script in SCRIPTS if f"datasets/{script.name}" not in text] == []
+
+
 @pytest.mark.parametrize("script", SCRIPTS, ids=[script.stem for script in SCRIPTS])
 def test_prepare_commands_name_what_to_download(script: Path, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
