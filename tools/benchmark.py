@@ -43,6 +43,7 @@ METHODS = (
 PAPERS = (
     "clearclip",
     "maskclip",
+    "maskclip_corruptions",
     "maskclip_plus",
     "masked_distill_clip",
     "naclip",

@@ -185,6 +185,12 @@ _CORRUPTION = below(
     {
         "NAME": Key("", text(), "a name of data.corruptions, or '' for none"),
         "LEVEL": Key(3, whole(1, 5), "how strong the corruption is"),
+        "FIXED_LENGTHS": Key(
+            False,
+            flag(),
+            "whether blurs and drops have the paper's pixels at any size, as in published tables, "
+            "in place of a share of the shorter side",
+        ),
     },
 )
 

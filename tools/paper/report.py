@@ -83,13 +83,15 @@ def _column(cell: Cell) -> str:
 def _pair(cell: Cell) -> str:
     """The two numbers of a cell, with as many decimals as the published one has."""
     value = cell.published.value
-    decimals = len(value.partition(".")[2])
+    decimals = len(value.partition(".")[2]) or 1
     measured = "-" if cell.measured is None else f"{cell.measured:.{decimals}f}"
     return f"{value} / {measured}"
 
 
 def _fields(cell: Cell) -> dict[str, Any]:
-    number, published = cell.published, float(cell.published.value)
+    number = cell.published
+    published = None if number.value == "-" else float(number.value)
+    known = published is not None and cell.measured is not None
     return {
         "method": number.method,
         "row": number.row,
@@ -97,7 +99,7 @@ def _fields(cell: Cell) -> dict[str, Any]:
         "metric": number.metric,
         "published": published,
         "measured": cell.measured,
-        "difference": None if cell.measured is None else round(cell.measured - published, 4),
+        "difference": round(cell.measured - published, 4) if known else None,
         "source": number.source,
         "config": cell.config_file,
         "command": cell.command,

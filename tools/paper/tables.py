@@ -9,6 +9,18 @@ from pathlib import Path
 __all__ = ["PaperRow", "Published", "choose_rows", "read_published", "read_rows", "read_table"]
 
 FOLDER = Path(__file__).parent
+# Of the table of corruptions of [maskclip]: MaskCLIP, generate.py of configs/maskclip/corrupt.
+_CORRUPTIONS = (
+    "gaussian_noise",
+    "shot_noise",
+    "impulse_noise",
+    "speckle_noise",
+    "gaussian_blur",
+    "defocus_blur",
+    "spatter",
+    "jpeg_compression",
+)
+_LEVELS = range(1, 6)
 
 
 @dataclass(frozen=True)
@@ -53,7 +65,7 @@ class Published:
         row: name of its row.
         dataset: as registered.
         metric: its name in ``results.json``.
-        value: in percent, as printed.
+        value: in percent, as printed; "-" if it was published where it could not be read.
         source: paper and table, or repository, file and line.
     """
 
@@ -71,7 +83,10 @@ class Published:
 
 
 def read_table(name: str) -> list[dict[str, str]]:
-    """Read a table beside this module: columns by tabs, "#" before comments."""
+    """Read a table beside this module: columns by tabs, "#" before comments.
+
+    A row with ``{corruption}`` and ``{level}`` stands for all of them.
+    """
     lines = (FOLDER / name).read_text(encoding="utf-8").splitlines()
     rows = csv.DictReader(
         (line for line in lines if not line.startswith("#")),
@@ -79,7 +94,18 @@ def read_table(name: str) -> list[dict[str, str]]:
         quoting=csv.QUOTE_NONE,
         strict=True,
     )
-    return list(rows)
+    return [each for row in rows for each in _corrupted(row)]
+
+
+def _corrupted(row: dict[str, str]) -> list[dict[str, str]]:
+    """The rows that one with ``{corruption}`` stands for; another row alone."""
+    if not any("{corruption}" in value for value in row.values()):
+        return [row]
+    return [
+        {k: v.replace("{corruption}", name).replace("{level}", str(level)) for k, v in row.items()}
+        for name in _CORRUPTIONS
+        for level in _LEVELS
+    ]
 
 
 def read_rows(method: str | None = None) -> list[PaperRow]:

@@ -5,33 +5,35 @@ import math
 import cv2
 import numpy as np
 
-from .registry import corruption, length_scale
+from .registry import corruption
 
 # The border mirrors the image, so that no level darkens it.
 _BORDER = cv2.BORDER_REFLECT_101
 
 
 @corruption([1, 2, 3, 4, 6])
-def gaussian_blur(image: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
+def gaussian_blur(
+    image: np.ndarray, sigma: float, rng: np.random.Generator, scale: float
+) -> np.ndarray:
     """Blur with a Gaussian of ``sigma`` pixels; draws no random numbers."""
-    return cv2.GaussianBlur(image, (0, 0), sigma * length_scale(image), borderType=_BORDER)
+    return cv2.GaussianBlur(image, (0, 0), sigma * scale, borderType=_BORDER)
 
 
 @corruption([(3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5)])
 def defocus_blur(
-    image: np.ndarray, strength: tuple[float, float], rng: np.random.Generator
+    image: np.ndarray, strength: tuple[float, float], rng: np.random.Generator, scale: float
 ) -> np.ndarray:
     """Blur with a disk (radius in pixels, Gaussian of its rim); draws no random numbers."""
-    radius, rim = (length * length_scale(image) for length in strength)
+    radius, rim = (length * scale for length in strength)
     return cv2.filter2D(image, -1, _disk(radius, rim), borderType=_BORDER)
 
 
 @corruption([(10, 3), (15, 5), (15, 8), (15, 12), (20, 15)])
 def motion_blur(
-    image: np.ndarray, strength: tuple[float, float], rng: np.random.Generator
+    image: np.ndarray, strength: tuple[float, float], rng: np.random.Generator, scale: float
 ) -> np.ndarray:
     """Blur along a line within 45 degrees of horizontal (length in pixels, sigma of its fading)."""
-    length, sigma = (value * length_scale(image) for value in strength)
+    length, sigma = (value * scale for value in strength)
     kernel = motion_kernel(length, sigma, rng.uniform(-45, 45))
     return cv2.filter2D(image, -1, kernel, borderType=_BORDER)
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from .registry import corruption, length_scale
+from .registry import corruption
 
 
 @corruption([0.4, 0.3, 0.2, 0.1, 0.05])
@@ -18,14 +18,14 @@ def contrast(image: np.ndarray, keep: float, rng: np.random.Generator) -> np.nda
 
 @corruption([(1.0, 4.0), (1.5, 4.0), (2.0, 4.0), (3.0, 4.0), (4.0, 4.0)])
 def elastic_transform(
-    image: np.ndarray, strength: tuple[float, float], rng: np.random.Generator
+    image: np.ndarray, strength: tuple[float, float], rng: np.random.Generator, scale: float
 ) -> np.ndarray:
     """Shift pixels smoothly (root mean square of the shifts and their smoothness, in pixels).
 
     Departs: the paper's first two levels are an affine change of up to a fifth of the image,
     which moves objects off their labels; here only the size of the shifts depends on the level.
     """
-    shift, smoothness = (length * length_scale(image) for length in strength)
+    shift, smoothness = (length * scale for length in strength)
     height, width = image.shape[:2]
     fields = rng.uniform(-1, 1, (height, width, 2)).astype(np.float32)
     fields = cv2.GaussianBlur(fields, (0, 0), smoothness, borderType=cv2.BORDER_REFLECT)

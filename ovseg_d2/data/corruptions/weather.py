@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from .blur import enlarge, motion_kernel
-from .registry import corruption, length_scale
+from .registry import corruption
 
 
 @corruption(
@@ -25,7 +25,9 @@ from .registry import corruption, length_scale
         (0.55, 0.3, 2.5, 0.85, 12, 12, 0.55),
     ]
 )
-def snow(image: np.ndarray, strength: tuple[float, ...], rng: np.random.Generator) -> np.ndarray:
+def snow(
+    image: np.ndarray, strength: tuple[float, ...], rng: np.random.Generator, scale: float
+) -> np.ndarray:
     """Whiten the image and add streaks of snow, with a second layer of them upside down.
 
     Strength: mean, deviation, zoom and threshold of the flakes; length and fading of their
@@ -34,7 +36,6 @@ def snow(image: np.ndarray, strength: tuple[float, ...], rng: np.random.Generato
     mean, std, zoom, threshold, length, sigma, keep = strength
     height, width = image.shape[:2]
     # Made at the size of the numbers, so that the number of flakes does not depend on the size.
-    scale = length_scale(image)
     flakes = rng.normal(mean, std, (math.ceil(height / scale), math.ceil(width / scale)))
     flakes = enlarge(flakes.astype(np.float32), zoom)
     flakes = np.where(flakes < threshold, 0, np.clip(flakes, 0, 1))

@@ -31,6 +31,7 @@ class TestMapper:
         resize: Literal["pillow", "opencv"] = "pillow",
         corruption: str = "",
         level: int = 0,
+        fixed_lengths: bool = False,
         seed: int = 0,
     ) -> None:
         """Check the options.
@@ -43,6 +44,7 @@ class TestMapper:
             corruption: corruption of every image before its resizing; one of
                 :data:`~..corruptions.CORRUPTIONS`, or "" for none.
             level: of the corruption, 1 to 5, or 0 for none.
+            fixed_lengths: see :func:`~..corruptions.corrupt`.
             seed: of the corruption.
 
         Raises:
@@ -51,6 +53,7 @@ class TestMapper:
         if corruption:  # checks name and level
             corrupt(np.zeros((1, 1, 3), np.uint8), corruption, level, np.random.default_rng(0))
         self._corruption, self._level, self._seed = corruption, level, seed
+        self._fixed_lengths = fixed_lengths
         self._resize = ResizeShortestEdge([min_size, min_size], max_size)
         self._with_opencv = resize == "opencv"
         self._image_format = check_image_format(image_format)
@@ -65,6 +68,7 @@ class TestMapper:
             resize=cfg.INPUT.RESIZE_TEST,
             corruption=cfg.INPUT.CORRUPTION.NAME,
             level=cfg.INPUT.CORRUPTION.LEVEL,
+            fixed_lengths=cfg.INPUT.CORRUPTION.FIXED_LENGTHS,
             seed=max(cfg.SEED, 0),
         )
 
@@ -77,7 +81,9 @@ class TestMapper:
         image = read_image_of(file_name)
         if self._corruption:
             rng = corruption_rng(file_name, self._corruption, self._seed)
-            image = corrupt(image, self._corruption, self._level, rng)
+            image = corrupt(
+                image, self._corruption, self._level, rng, fixed_lengths=self._fixed_lengths
+            )
         return self.prepare(image)
 
     def prepare(self, image: np.ndarray) -> dict[str, Any]:

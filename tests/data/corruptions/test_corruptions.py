@@ -9,7 +9,8 @@ from ovseg_d2.data.corruptions.blur import motion_kernel
 
 NAMES = (
     "gaussian_noise shot_noise impulse_noise speckle_noise gaussian_blur defocus_blur motion_blur "
-    "zoom_blur snow frost fog brightness contrast elastic_transform pixelate jpeg_compression"
+    "zoom_blur snow frost fog brightness contrast elastic_transform pixelate jpeg_compression "
+    "spatter"
 ).split()
 
 
@@ -38,7 +39,10 @@ def test_corrupt_changes_grow_with_the_level(name: str, size: tuple[int, int]) -
         assert out.dtype == np.uint8
         changes.append(np.abs(out.astype(float) - image).mean())
     assert changes[0] == 0
-    assert all(low < high for low, high in zip(changes, changes[1:], strict=False)), changes
+    grows = [low < high for low, high in zip(changes, changes[1:], strict=False)]
+    if name == "spatter":
+        grows.pop(3)  # the third level is water, the fourth mud
+    assert all(grows), changes
     assert changes[-1] > 4
 
 
@@ -109,6 +113,37 @@ def test_blurs_scale_with_the_image() -> None:
         shrunk = cv2.resize(of_large, (112, 112), interpolation=cv2.INTER_AREA)
         assert np.abs(shrunk.astype(int) - of_small).max() < 12
         assert of_small.max() < 200
+
+
+def test_fixed_lengths_are_pixels_at_any_size() -> None:
+    """A small part of a large image blurs as the large image does around it."""
+    large = _image(448, 448)
+    middle = large[174:274, 174:274]
+    for name in ("gaussian_blur", "defocus_blur"):
+        whole, part = (
+            corrupt(image, name, 2, np.random.default_rng(0), fixed_lengths=True)
+            for image in (large, middle)
+        )
+        assert np.array_equal(whole[194:254, 194:254], part[20:80, 20:80])
+        scaled = corrupt(large, name, 2, np.random.default_rng(0))
+        assert not np.array_equal(scaled, whole)
+
+
+def test_spatter_is_light_water_then_dark_mud() -> None:
+    grey = np.full((224, 224, 3), 128, np.uint8)
+    for level in (1, 2, 3):
+        water = corrupt(grey, "spatter", level, np.random.default_rng(0)).astype(int)
+        wet = (water != grey).any(axis=2)
+        assert 0.005 < wet.mean() < 0.9 and water.min() >= 128
+        # Turquoise has less red than green, and as much green as blue.
+        assert (water[wet][:, 0] <= water[wet][:, 1]).all()
+        assert np.array_equal(water[..., 1], water[..., 2])
+    for level in (4, 5):
+        mud = corrupt(grey, "spatter", level, np.random.default_rng(0))
+        dirty = (mud != grey).any(axis=2)
+        assert 0.05 < dirty.mean() < 0.9
+        shares = (128 - mud[dirty].astype(float)) / (128 - np.array([63, 42, 20]))
+        assert shares.min() > 0.78 and shares.max() < 1.02
 
 
 def test_defocus_blur_is_a_disk() -> None:

@@ -10,6 +10,7 @@ from paper import choose_rows, read_published, read_releases, read_rows
 
 from ovseg_d2.config import load_config
 from ovseg_d2.d2.data import DatasetCatalog
+from ovseg_d2.data.corruptions import CORRUPTIONS
 
 ROOT = Path(__file__).resolve().parents[3]
 FOLDER = ROOT / "configs" / "paper"
@@ -26,7 +27,8 @@ def test_published_values_are_percentages_with_a_source():
     papers = re.findall(r"^\| \[(\w+)\] \|", (ROOT / "docs/papers.md").read_text(), re.MULTILINE)
     assert len(NUMBERS) > 100
     for number in NUMBERS:
-        assert re.fullmatch(r"\d{1,2}\.\d{1,2}", number.value), number
+        known = r"\d{1,2}\.\d{1,2}" if "corruptions" not in number.method else r"\d\d\.\d|-"
+        assert re.fullmatch(known, number.value), number
         paper = re.match(r"\[(\w+)\]", number.source)
         assert paper[1] in papers if paper else re.search(r", .+\.\w+:", number.source), number
         assert number.dataset in DatasetCatalog.list()
@@ -93,3 +95,15 @@ def test_rows_and_datasets_are_chosen_by_name_or_part():
         choose_rows("sclip", datasets=["voc"])
     with pytest.raises(ValueError, match="no row's name contains any of"):
         choose_rows("sclip", ["ViT-H"])
+
+
+def test_corruptions_are_rows_of_both_backbones_with_their_keys():
+    rows = choose_rows("maskclip_corruptions")
+    assert len(rows) == 2 * (1 + 8 * 5)
+    (chosen,) = choose_rows("maskclip_corruptions", ["RN50, jpeg_compression 4"])
+    row, (number,) = chosen
+    words = "NAME jpeg_compression LEVEL 4 FIXED_LENGTHS True".split()
+    assert [word.removeprefix("INPUT.CORRUPTION.") for word in row.opts] == words
+    assert (number.short, number.value) == ("context59", "-")
+    names = {row.opts[1] for row, _ in rows if row.opts}
+    assert names <= set(CORRUPTIONS) and len(names) == 8
