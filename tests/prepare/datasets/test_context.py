@@ -9,8 +9,9 @@ import pytest
 import scipy.io
 from pycocotools import mask as coco_mask
 
-from ovseg_d2.prepare.datasets import prepare_context, prepare_context459
+from ovseg_d2.prepare.datasets import check_datasets, prepare_context, prepare_context459
 from ovseg_d2.prepare.datasets.context import _CATEGORIES
+from ovseg_d2.prepare.datasets.owners import datasets_of
 from ovseg_d2.vocab import load_vocabulary
 
 HOME = "VOCdevkit/VOC2010"
@@ -70,6 +71,9 @@ def test_prepare_context_draws_later_segments_over_earlier_ones(mini, downloads)
             assert (labels == with_background).all()
             assert (mini.labels(f"{OUT}/context59_{split}/{name}.png") == without).all()
     assert len(list((mini.root / OUT).rglob("*.png"))) == 6
+    for result in check_datasets(datasets_of("context"), mini.root, workers=1):
+        (finding,) = result.findings
+        assert "images have labels, and the benchmark has" in finding
     images = {path.stem for path in (mini.root / HOME / "JPEGImages").iterdir()}
     assert images == set(NAMES) - {"2008_000001"}
     assert prepare_context(mini.root, downloads, splits=("val", "train")).made == 0

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import scipy.io
 
-from ovseg_d2.prepare.datasets import prepare_voc, voc
+from ovseg_d2.prepare.datasets import check_datasets, prepare_voc, voc
+from ovseg_d2.prepare.datasets.owners import datasets_of
 
 VAL, AUGMENTED = ["2007_000033", "2007_000042"], ["2008_000008", "2011_003255"]
 LABELS = np.array([[0, 0, 1, 255, 20, 15]] * 4)
@@ -61,6 +62,9 @@ def test_prepare_voc_maps_palette_indices_from_the_archives(mini, workers: int) 
         files = sorted(os.listdir(mini.root / OUT / folder))
         assert files == [f"{name}.png" for name in AUGMENTED]
     assert (mini.labels(f"{OUT}/voc21_train/{AUGMENTED[0]}.png") == LABELS).all()
+    for result in check_datasets(datasets_of("voc"), mini.root, workers=1):
+        (finding,) = result.findings
+        assert finding.startswith("2 images have labels, and the benchmark has 1")
     images = sorted(os.listdir(mini.root / HOME / "JPEGImages"))
     assert images == [f"{name}.jpg" for name in [*VAL, *AUGMENTED]]
 
