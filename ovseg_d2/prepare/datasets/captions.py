@@ -10,7 +10,8 @@ from typing import Any
 from ...data.datasets import CAPTION_SETS
 from ...files import write_atomically
 from ...json_files import check_text, printable, shorten
-from .preparation import Preparation, PreparationReport, check_splits, read_unpacked_json
+from .name_lists import read_owner_json
+from .preparation import Preparation, PreparationReport, check_splits
 
 __all__ = ["karpathy_entries", "prepare_coco_captions", "prepare_flickr30k"]
 
@@ -120,7 +121,7 @@ def _prepare(
     check_splits(splits, tuple(_PARTS))
     stem = f"dataset_{name}"
     folder = job.unpack(_KARPATHY, "", json_folder, ".json", names=[stem])
-    content = read_unpacked_json(folder / f"{stem}.json", max_bytes=_MOST_BYTES)
+    content = read_owner_json(folder / f"{stem}.json", max_bytes=_MOST_BYTES)
     for split in splits:
         try:
             entries = karpathy_entries(content, split)

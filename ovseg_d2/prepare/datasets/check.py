@@ -16,9 +16,9 @@ from .check_captions import CAPTION_SIZES, check_captions
 from .check_ids import class_agreement, find_wrong_ids, presence_lists, read_presence
 from .check_pairs import Pair, check_pair, group_problems
 from .check_sa1b import check_sa1b
+from .name_lists import some_names
 from .owners import benchmark, command_of, where_to_get
 from .parallel import check_workers, run_parallel
-from .preparation import some_names
 
 __all__ = ["DatasetCheck", "check_datasets"]
 

@@ -7,9 +7,9 @@ from ...data.datasets import caption_dicts
 from ...data.images import ImageReadError
 from ...json_files import LeftOut, read_json_lines
 from .check_pairs import PairResult, group_problems, image_size
+from .name_lists import some_names
 from .owners import where_to_get
 from .parallel import run_parallel
-from .preparation import some_names
 
 __all__ = ["CAPTION_SIZES", "check_captions"]
 

@@ -8,9 +8,9 @@ from ...data.datasets.sa1b import SA1B_NAME, pair_sa1b
 from ...data.images import ImageReadError
 from ...json_files import printable, read_json
 from .check_pairs import PairResult, group_problems, image_size
+from .name_lists import some_names
 from .owners import where_to_get
 from .parallel import run_parallel
-from .preparation import some_names
 
 __all__ = ["check_sa1b"]
 

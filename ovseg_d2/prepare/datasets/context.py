@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from ...data.readers import read_labels
-from ...json_files import describe_problem, printable, read_json, shorten
+from ...json_files import printable, shorten
 from ...masks.rle import decode_rle
 from .archives import is_safe_name
 from .label_files import map_ids, write_labels
 from .mat_files import read_context_mat
+from .name_lists import read_names, read_owner_json
 from .owners import benchmark
-from .preparation import Preparation, PreparationReport, check_splits, read_names
+from .preparation import Preparation, PreparationReport, check_splits
 from .voc import unpack_voc_lists, voc_table
 
 __all__ = ["prepare_context", "prepare_context459"]
@@ -125,13 +126,7 @@ def _read_segments(path: Path) -> dict[str, dict[str, _Segments]]:
     Raises:
         ValueError: the file cannot be read, or is not trainval_merged.json.
     """
-    try:
-        content = read_json(path, max_bytes=_MOST_BYTES)
-    except (OSError, ValueError) as error:
-        reason = describe_problem(error) if isinstance(error, OSError) else error
-        raise ValueError(
-            f"cannot read {printable(path)}: {reason}; download {_MERGED} again"
-        ) from error
+    content = read_owner_json(path, max_bytes=_MOST_BYTES)
     splits: dict[str, dict[str, _Segments]] = {"train": {}, "val": {}}
     by_id: dict[Any, _Segments] = {}
     try:

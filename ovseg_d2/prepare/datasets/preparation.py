@@ -11,8 +11,9 @@ from tqdm import tqdm
 
 from ...data.datasets.benchmarks import datasets_root, list_stems
 from ...files import WriteError, expand_user
-from ...json_files import describe_problem, open_regular, printable, read_json, shorten
-from .archives import Member, is_safe_name, is_seekable, list_members, unpack_member, unpack_stream
+from ...json_files import printable
+from .archives import Member, is_seekable, list_members, unpack_member, unpack_stream
+from .name_lists import some_names
 from .owners import owner_file
 from .parallel import check_workers, run_parallel
 
@@ -20,14 +21,8 @@ __all__ = [
     "Preparation",
     "PreparationReport",
     "check_splits",
-    "read_names",
-    "read_unpacked_json",
-    "some_names",
     "tasks_for",
 ]
-
-_MOST_LIST = 2**26  # bytes of a list of names
-_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -157,53 +152,21 @@ class Preparation:
         there = list_stems(target, suffix) if names is None else _existing(target, suffix, names)
         lacking = (count if names is None else len(set(names))) - len(there)
         path = self.find(archive)
-        if path is None or (lacking <= 0 and not self._overwrite):
+        if lacking <= 0 and not (self._overwrite and path):
             self._kept += len(there)
-            if not required:
-                return target
-            if lacking > 0 and not there:
-                raise FileNotFoundError(
-                    f"{target} has no files *{suffix}, and there is no {archive} in "
-                    f"{self._archives}; download {owner_file(archive)}, and give its folder with "
-                    "--archives"
-                )
-            if lacking > 0:
-                missing = sorted(set(names) - there) if names is not None else []
-                shown = f" ({some_names(missing)})" if missing else ""
-                self.problems.append(
-                    f"{target} lacks {lacking} files *{suffix}{shown}; give the folder of "
-                    f"{owner_file(archive)} with --archives"
-                )
-            return target
-        prefix = f"{inner}/" if inner else ""
-        wanted = None if names is None else {f"{prefix}{name}{suffix}" for name in names}
-
-        def is_wanted(name: str) -> bool:
-            if wanted is not None:
-                return name in wanted
-            hidden = name.rpartition("/")[2].startswith(".")  # "._name" of macOS
-            return name.startswith(prefix) and name.endswith(suffix) and not hidden
-
-        members = list_members(path, is_wanted)
-        if wanted is not None:
-            absent = sorted(wanted - {member.name for member in members})
-            absent = [name for name in absent if not (target / name[len(prefix) :]).is_file()]
-            if absent:
-                self.problems.append(
-                    f"{printable(path)} lacks {len(absent)} files ({some_names(absent)}); "
-                    "download it again"
-                )
-        elif not members and required:
-            raise FileNotFoundError(
-                f"{printable(path)} has no files {prefix}*{suffix}; download {owner_file(archive)}"
+        elif path is not None:
+            self._unpack_from(path, inner, target, suffix, names, required)
+        elif required:
+            self._kept += len(there)
+            missing = "" if names is None else f" ({some_names(sorted(set(names) - there))})"
+            problem = (
+                f"{target} lacks {lacking} files *{suffix}{missing}, and there is no {archive} in "
+                f"{self._archives}; download {owner_file(archive)}, and give its folder with "
+                "--archives"
             )
-        todo = {
-            member: target / member.name[len(prefix) :]
-            for member in members
-            if self._is_unfinished(target / member.name[len(prefix) :], member.size)
-        }
-        self._kept += len(members) - len(todo)
-        self._unpack_all(path, todo)
+            if not there:
+                raise FileNotFoundError(problem)
+            self.problems.append(problem)
         return target
 
     def convert(
@@ -231,6 +194,47 @@ class Preparation:
                 self.problems.append(problem)
             else:
                 self._made += 1
+
+    def _unpack_from(
+        self,
+        path: Path,
+        inner: str,
+        target: Path,
+        suffix: str,
+        names: Collection[str] | None,
+        required: bool,
+    ) -> None:
+        prefix = f"{inner}/" if inner else ""
+        wanted = None if names is None else {f"{prefix}{name}{suffix}" for name in names}
+
+        def is_wanted(name: str) -> bool:
+            if wanted is not None:
+                return name in wanted
+            hidden = name.rpartition("/")[2].startswith(".")  # "._name" of macOS
+            return name.startswith(prefix) and name.endswith(suffix) and not hidden
+
+        members = {
+            member: target / member.name.removeprefix(prefix)
+            for member in list_members(path, is_wanted)
+        }
+        absent = (wanted or set()) - {member.name for member in members}
+        absent = {name for name in absent if not (target / name.removeprefix(prefix)).is_file()}
+        if absent:
+            self.problems.append(
+                f"{printable(path)} lacks {len(absent)} files ({some_names(sorted(absent))}); "
+                "download it again"
+            )
+        if not members and required:
+            raise FileNotFoundError(
+                f"{printable(path)} has no files {prefix}*{suffix}; download it again"
+            )
+        todo = {
+            member: file
+            for member, file in members.items()
+            if self._is_unfinished(file, member.size)
+        }
+        self._kept += len(members) - len(todo)
+        self._unpack_all(path, todo)
 
     def _is_unfinished(self, path: Path, size: int) -> bool:
         if self._overwrite or not path.is_file():
@@ -263,48 +267,6 @@ def check_splits(splits: Collection[str], known: Collection[str] = ("val", "trai
     """
     if not splits or not set(splits) <= set(known):
         raise ValueError(f"splits are {list(splits)}; give some of {', '.join(known)}")
-
-
-def read_names(path: Path) -> list[str]:
-    """Names of images in a list file: the first word of each line.
-
-    Raises:
-        ValueError: the file is no such list, or cannot be read.
-    """
-    try:
-        with open_regular(path) as file:
-            text = file.read(_MOST_LIST).decode("utf-8")
-    except OSError as error:
-        raise ValueError(f"cannot read {printable(path)}: {describe_problem(error)}") from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{printable(path)} is no list of names; unpack it again") from error
-    names = [line.split()[0] for line in text.splitlines() if line.strip()]
-    unsafe = [name for name in names if not is_safe_name(name)]
-    if unsafe or not names:
-        problem = (
-            f"holds {shorten(unsafe[0])}, which is no name of an image" if unsafe else "is empty"
-        )
-        raise ValueError(f"{printable(path)} {problem}; unpack it again")
-    return names
-
-
-def read_unpacked_json(path: Path, *, max_bytes: int) -> Any:
-    """Read a JSON file of an archive.
-
-    Raises:
-        ValueError: the file cannot be read, or is larger or no JSON; the sentence names it.
-    """
-    try:
-        return read_json(path, max_bytes=max_bytes)
-    except (OSError, ValueError) as error:
-        reason = describe_problem(error) if isinstance(error, OSError) else error
-        raise ValueError(f"cannot read {printable(path)}: {reason}; unpack it again") from error
-
-
-def some_names(names: Sequence[str]) -> str:
-    """The first three names, for a sentence."""
-    more = ", ..." if len(names) > _SHOWN else ""
-    return ", ".join(printable(name) for name in names[:_SHOWN]) + more
 
 
 def tasks_for(

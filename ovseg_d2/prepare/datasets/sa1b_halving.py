@@ -5,7 +5,7 @@ from typing import Any
 
 from ...json_files import printable, shorten
 from ...masks import decode_masks, encode_masks, nearest_pixels
-from .preparation import read_unpacked_json
+from .name_lists import read_owner_json
 
 __all__ = ["half_size", "halve_masks", "read_halved"]
 
@@ -59,7 +59,7 @@ def read_halved(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: the file cannot be read or used; the sentence names it.
     """
-    content = read_unpacked_json(path, max_bytes=_MOST_BYTES)
+    content = read_owner_json(path, max_bytes=_MOST_BYTES)
     try:
         return halve_masks(content)
     except ValueError as error:

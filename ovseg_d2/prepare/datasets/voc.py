@@ -11,8 +11,9 @@ from ...data.datasets.benchmarks import list_stems
 from ...data.readers import read_labels
 from .label_files import NO_CLASS, map_ids, write_labels
 from .mat_files import read_sbd_mat
+from .name_lists import read_names
 from .owners import benchmark
-from .preparation import Preparation, PreparationReport, check_splits, read_names
+from .preparation import Preparation, PreparationReport, check_splits
 
 __all__ = ["prepare_voc", "unpack_voc_lists", "voc_table"]
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from ovseg_d2.prepare.datasets import archives
-from ovseg_d2.prepare.datasets.preparation import Preparation, read_names
+from ovseg_d2.prepare.datasets.name_lists import read_names
+from ovseg_d2.prepare.datasets.preparation import Preparation
 
 ARCHIVE = "VOCtrainval_11-May-2012.tar"
 ZIP = "SegmentationClassAug.zip"
@@ -122,7 +123,7 @@ def test_unpack_does_not_open_an_archive_that_is_not_needed(mini) -> None:
 def test_unpack_goes_on_without_an_archive_if_few_files_are_missing(mini) -> None:
     mini.unpack({"1.jpg": b"one"}, "out")
     (problem,) = run(mini, names=["1", "2"]).problems
-    assert "lacks 1 files *.jpg (2); give the folder of VOCtrainval" in problem
+    assert "lacks 1 files *.jpg (2), and there is no VOCtrainval" in problem
 
 
 def test_preparation_refuses_a_missing_folder_and_no_workers(mini) -> None:

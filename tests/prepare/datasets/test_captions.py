@@ -110,7 +110,7 @@ def test_karpathy_entries_refuses_other_content(content, problem: str) -> None:
 
 def test_prepare_coco_captions_names_the_broken_file(mini) -> None:
     mini.unpack({"coco/annotations/dataset_coco.json": b'{"images": ['})
-    with pytest.raises(ValueError, match=r"cannot read .*dataset_coco\.json: .*; unpack it again"):
+    with pytest.raises(ValueError, match=r"cannot read .*dataset_coco\.json: .*; get it again"):
         prepare_coco_captions(mini.root)
 
 
