@@ -67,6 +67,8 @@ EXTRAS = {
     # python -m nltk.downloader wordnet, or python -m wn download oewn:2024.
     "nltk": ["nltk>=3.9.1"],
     "wn": ["wn>=0.10"],
+    # Tokenizers of SigLIP, CLIPA and MetaCLIP 2, and text halves such as XLM-RoBERTa.
+    "hf": ["transformers>=4.45"],
 }
 
 setup(

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 
 from ovseg_d2 import downloads
 from ovseg_d2.clip import load_clip
-from ovseg_d2.clip.published import find_tokenizer
+from ovseg_d2.clip.published import find_hf_files
 from ovseg_d2.downloads import DownloadError, check_reachable, downloading, weights_in_folder
 from ovseg_d2.engine.cli import sentence_for_bad_input
 from ovseg_d2.masks import DinoClusters
@@ -82,7 +82,7 @@ def tiny_clip(monkeypatch, tiny_clip_config):
 
 PARTS = {
     "a tag of open_clip": lambda: load_clip("ViT-B-16", "openai"),
-    "a tokenizer": lambda: load_clip("ViT-H-14-CLIPA", "random"),
+    "a tokenizer": lambda: find_hf_files("owner/words", "the tokenizer", ("a.json",), "a key"),
     "weights of timm": lambda: build_timm_features("resnet10t", pretrained=True),
     "a network of the hub": lambda: build_timm_features("hf-hub:timm/none", pretrained=True),
     "a Swin of timm": lambda: build_swin_features("swin_tiny_patch4_window7_224", pretrained=True),
@@ -232,6 +232,8 @@ def test_dino_weights_from_cache_or_folder(cache, no_network, monkeypatch, caplo
 def test_cached_tokenizer_is_read_from_its_folder(cache, no_network, tmp_path):
     words = {"tokenizer_config.json": lambda path: path.write_text("{}")}
     folder = put_in_cache(cache, "owner/words", words)
-    assert find_tokenizer("owner/words") == str(folder / "snapshots" / "0a1b2c")
-    assert find_tokenizer(str(tmp_path)) == str(tmp_path)
+    names = ("tokenizer.json", "tokenizer_config.json")
+    found = find_hf_files("owner/words", "the tokenizer", names, "hf_tokenizer_name")
+    assert found == str(folder / "snapshots" / "0a1b2c")
+    assert find_hf_files(str(tmp_path), "the tokenizer", names, "key") == str(tmp_path)
     assert no_network == []

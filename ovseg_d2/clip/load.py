@@ -18,7 +18,7 @@ from torch import nn
 
 from ..downloads import OPEN_CLIP_FILES, TIMM_FILES, weights_in_folder
 from .layouts import CLIPFile, read_clip
-from .published import find_published, find_tokenizer
+from .published import build_hf_tokenizer, find_published
 from .tower import CLIPTower
 from .training import Chosen, set_quick_gelu, tag_training
 from .weights import half_alone, load_file
@@ -69,13 +69,16 @@ def load_clip(
 
     Raises:
         FileNotFoundError: a config or weight file does not exist.
-        DownloadError: the weights of a tag are not cached and cannot be downloaded.
-        ValueError: an unknown name or tag, no weights, an unsupported kind of tower, or weights of
-            another architecture.
+        DownloadError: the weights of a tag, or the text half's tokenizer, are not cached and cannot
+            be downloaded.
+        ValueError: an unknown name or tag, no weights, an unsupported kind of tower, weights of
+            another architecture, or a text half that needs transformers, which is not installed.
     """
     if model.replace("/", "-") in open_clip.list_models():  # OpenAI's spelling: "ViT-B/16"
         model = model.replace("/", "-")
     config, preprocess = _read_config(model)
+    _refuse_unsupported(config)
+    tokenizer = _build_tokenizer(config["text_cfg"])  # before weights and model, which are slow
     file = _resolve_weights(model, pretrained)
     if file is not None and file.has_image != file.has_text:
         raise half_alone(
@@ -91,8 +94,6 @@ def load_clip(
     if layer_norm_eps is not None:
         _require_vit(config, f"layer_norm_eps={layer_norm_eps}")
         config["vision_cfg"]["norm_kwargs"] = {"eps": layer_norm_eps}
-    _refuse_unsupported(config)
-    tokenizer = _build_tokenizer(config["text_cfg"])  # may download: before the slow model
     tower = CLIPTower(
         _build_model(config),
         tokenizer,
@@ -253,8 +254,7 @@ def _build_tokenizer(text_cfg: dict[str, Any]) -> SimpleTokenizer | HFTokenizer:
     if not name:
         return SimpleTokenizer(**arguments) if arguments else _clip_tokenizer()
     mode = text_cfg.get("tokenizer_mode")
-    name = find_tokenizer(name)
-    return HFTokenizer(name, context_length=context_length, tokenizer_mode=mode, **arguments)
+    return build_hf_tokenizer(name, context_length=context_length, tokenizer_mode=mode, **arguments)
 
 
 @cache

@@ -66,6 +66,26 @@ def tokenizer() -> SimpleTokenizer:
 
 
 @pytest.fixture
+def words_folder(tmp_path_factory) -> str:
+    """Write a tokenizer of transformers: ids of <pad>, <s>, </s>, <unk>, "a", "cat", "dog"."""
+    pytest.importorskip("transformers", reason="the extra hf is not installed")
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    words = ("<pad>", "<s>", "</s>", "<unk>", "a", "cat", "dog")
+    ids = {word: number for number, word in enumerate(words)}
+    table = Tokenizer(models.WordLevel(ids, unk_token="<unk>"))
+    table.pre_tokenizer = pre_tokenizers.Whitespace()
+    table.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
+    )
+    names = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    folder = tmp_path_factory.mktemp("words")
+    PreTrainedTokenizerFast(tokenizer_object=table, **names).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture
 def build_model(tiny_clip_config) -> Callable[..., nn.Module]:
     """Give a function that builds the tiny model, with changes to its config by section."""
 

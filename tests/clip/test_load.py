@@ -110,6 +110,32 @@ class TestConfigs:
         with pytest.raises(ValueError, match=f"contains a {kind}, which is not supported"):
             load_clip(name, "random")
 
+    def test_absent_transformers_are_named_before_anything_is_built(self, monkeypatch):
+        monkeypatch.setattr("ovseg_d2.clip.published.find_spec", lambda name: None)
+        with pytest.raises(ValueError, match=r"'bert-base-uncased' needs.*ovseg_d2\[hf\]"):
+            load_clip("ViT-bigG-14-CLIPA", "absent.pt")
+
+    def test_folder_without_a_tokenizer(self, tmp_path, tiny_clip_config):
+        pytest.importorskip("transformers", reason="the extra hf is not installed")
+        tiny_clip_config["text_cfg"]["hf_tokenizer_name"] = str(tmp_path)
+        path = tmp_path / "model.json"
+        path.write_text(json.dumps(tiny_clip_config))
+        with pytest.raises(ValueError, match="reads no tokenizer from.*hf_tokenizer_name"):
+            load_clip(str(path), "random")
+
+    def test_tokenizer_of_transformers(self, tmp_path, tiny_clip_config, words_folder):
+        text = {"hf_tokenizer_name": words_folder, "vocab_size": 8, "pool_type": "eos", "eos_id": 2}
+        tiny_clip_config["text_cfg"].update(text)
+        path = tmp_path / "model.json"
+        path.write_text(json.dumps(tiny_clip_config))
+        tower = load_clip(str(path), "random")
+        ids = tower.tokenize(["a cat", "cat"])
+        assert ids[:, :5].tolist() == [[1, 4, 5, 2, 0], [1, 5, 2, 0, 0]]
+        ours = tower.encode_text(ids)
+        torch.testing.assert_close(ours, tower.model.encode_text(ids, normalize=True))
+        with pytest.raises(ValueError, match="has 79 tokens"):
+            tower.tokenize(["cat " * 77])
+
     def test_every_kind_of_image_tower(self, tmp_path, tiny_clip_config, vision_kind):
         tiny_clip_config["vision_cfg"].update(vision_kind)
         path = tmp_path / "kind.json"
