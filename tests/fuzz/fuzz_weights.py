@@ -1,4 +1,4 @@
-"""Weight files of all formats: `read_state_dict`."""
+"""Weight files of all formats: `read_state_dict`, with and without their values."""
 
 import io
 import math
@@ -102,7 +102,10 @@ def _change_entry(
 
 
 def _read(case: tuple[Path, bool]) -> _State:
-    return read_state_dict(case[0])
+    layout = read_state_dict(case[0], values=False)
+    state = read_state_dict(case[0])
+    assert sorted(layout) == sorted(state)
+    return state
 
 
 def _check(case: tuple[Path, bool], state: _State) -> str | None:
