@@ -20,7 +20,7 @@ _TIMM = below(
             "",
             text(),
             "'' is random, 'timm' is the weights that timm has for the name, anything else is a "
-            "weight file or a folder with one",
+            "weight file or a folder with one; not looked for if MODEL.WEIGHTS holds a backbone",
         ),
         "OUT_INDICES": Key(
             [],

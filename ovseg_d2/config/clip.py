@@ -20,8 +20,7 @@ _CLIP = below(
             "",
             text(),
             "a tag of open_clip, a weight file or a folder with one, 'random', or '' for what the "
-            "name implies: the weights of ShapesCLIP, or of another model those that MODEL.WEIGHTS "
-            "brings",
+            "name implies: the weights of ShapesCLIP; not looked for if MODEL.WEIGHTS holds a CLIP",
         ),
         "IMAGE_WEIGHTS": Key(
             "",

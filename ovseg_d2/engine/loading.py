@@ -14,6 +14,7 @@ from torch import nn
 from ..config import check_device
 from ..d2.config import CfgNode
 from ..plugin import build_model
+from ..plugin.weights import held_weights
 from .checkpointing import Checkpointer
 
 __all__ = ["RANDOM", "RANDOM_NOTE", "can_resume", "check_trained", "check_weights", "load_model"]
@@ -99,11 +100,12 @@ def check_trained(cfg: CfgNode, model: nn.Module) -> str:
         ValueError: the model's network has random weights and ``MODEL.WEIGHTS`` is empty; or
             ``MODEL.WEIGHTS`` is "random" and the model has no random weights.
     """
-    if _weights_file(cfg):
-        return ""
     name = type(model).__name__
-    needs_weights = getattr(model, "needs_weights", False)
-    random_clip = cfg.MODEL.CLIP.PRETRAINED == RANDOM
+    weights = _weights_file(cfg)
+    needs_weights = getattr(model, "needs_weights", False) and not weights
+    random_clip = cfg.MODEL.CLIP.PRETRAINED == RANDOM and not _brings_clip(cfg)
+    if weights and not random_clip:
+        return ""
     if needs_weights and not cfg.MODEL.WEIGHTS:
         raise ValueError(
             f"MODEL.WEIGHTS is empty, and the network of this {name} has random weights; set it "
@@ -125,6 +127,14 @@ def check_trained(cfg: CfgNode, model: nn.Module) -> str:
         name,
     )
     return RANDOM_NOTE
+
+
+def _brings_clip(cfg: CfgNode) -> bool:
+    """Whether a CLIP comes from ``MODEL.WEIGHTS``, or from another key than ``MODEL.CLIP``."""
+    if cfg.MODEL.META_ARCHITECTURE == "OVSeg" and cfg.MODEL.OVSEG.CLIP_WEIGHTS:
+        return True
+    held = held_weights(cfg)
+    return held.clip or held.unseen
 
 
 def _weights_file(cfg: CfgNode) -> str:
