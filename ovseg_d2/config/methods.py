@@ -48,6 +48,12 @@ _MASKCLIP = below(
             0, whole(0, 65536), "pixels of a sliding window's side; 0 sees images as a whole"
         ),
         "STRIDE": Key(0, whole(0, 65536), "pixels from window to window; 0 is half a window"),
+        "SHIFTS": Key(
+            1,
+            whole(1, 64),
+            "n: scores are the mean of n x n passes over the image, moved by multiples of 1/n of a "
+            "patch; they take n x n times the time",
+        ),
         "LOGIT_SCALE": Key(
             0.0, _SCALE, "factor of the cosines before any softmax; 0 is the tower's own"
         ),

@@ -1,6 +1,7 @@
 """Sliding windows: the boxes that cover an image, and the mean of the windows' scores.
 
-A whole image is one window.
+A whole image is one window. Passes over an image that is moved by less than a patch are windows
+that reach beyond its borders.
 
 The mean is taken at pixels, as in the releases, not on a common patch grid: the last windows are
 shifted inside the image by any number of pixels, so that the cells of two grids seldom coincide,
@@ -13,12 +14,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import torch
 from torch import Tensor
 
 from ovseg_d2.ops.dense import MAX_ELEMENTS, Size, linear_taps, resize_last
 from ovseg_d2.ops.precision import at_least_float32
 
-__all__ = ["average_windows", "score_bands", "window_and_stride", "window_boxes"]
+__all__ = [
+    "average_windows",
+    "reflected_crop",
+    "score_bands",
+    "shifted_boxes",
+    "shifted_size",
+    "window_and_stride",
+    "window_boxes",
+]
 
 Box = tuple[int, int, int, int]
 
@@ -56,6 +66,81 @@ def window_boxes(size: Size, window: Size, stride: Size) -> list[Box]:
     return [(left, top, left + width, top + height) for top in tops for left in lefts]
 
 
+def shifted_size(size: Size, patch: Size, shifts: int) -> Size:
+    """Return the size of one of n x n passes that are shifted against each other.
+
+    Args:
+        size: (H, W) of the image in pixels.
+        patch: (h, w) of a patch in pixels.
+        shifts: n, at most the sides of a patch.
+
+    Returns:
+        (h, w) in pixels, whole patches with room for every shift; ``size`` for n = 1.
+
+    Raises:
+        ValueError: shifts below 1, or more than a patch has pixels.
+    """
+    if not 1 <= shifts <= min(patch):
+        raise ValueError(
+            f"shifts is {shifts}, and a patch has {patch[0]} x {patch[1]} pixels; give a number "
+            f"from 1 to {min(patch)}"
+        )
+    if shifts == 1:
+        return size
+    rooms = [s + _offsets(p, shifts)[-1] for s, p in zip(size, patch, strict=True)]
+    height, width = (-(-room // p) * p for room, p in zip(rooms, patch, strict=True))
+    return height, width
+
+
+def shifted_boxes(size: Size, window: Size, stride: Size, patch: Size, shifts: int) -> list[Box]:
+    """Cover an image with windows in n x n passes, each shifted by a part of a patch.
+
+    Pass (i, j) moves the image down by i h / n and to the right by j w / n pixels, rounded down, of
+    a patch of h x w, and covers `shifted_size`: patches of different passes interleave.
+
+    Args:
+        size: (H, W) of the image in pixels.
+        window: (h, w) of a window in pixels.
+        stride: (h, w) in pixels from one window of a pass to its next.
+        patch: (h, w) of a patch in pixels.
+        shifts: n; 1 gives the `window_boxes`.
+
+    Returns:
+        Boxes as those of `window_boxes`, pass by pass. They may reach beyond the image, and each
+        overlaps it.
+
+    Raises:
+        ValueError: those of `window_boxes` and `shifted_size`.
+    """
+    boxes = window_boxes(shifted_size(size, patch, shifts), window, stride)
+    moved = [
+        (left - x, top - y, right - x, bottom - y)
+        for y in _offsets(patch[0], shifts)
+        for x in _offsets(patch[1], shifts)
+        for left, top, right, bottom in boxes
+    ]
+    return [box for box in moved if box[0] < size[1] and box[1] < size[0]]
+
+
+def reflected_crop(image: Tensor, box: Box) -> Tensor:
+    """Cut a box out of an image that is continued by its reflections at the borders.
+
+    Args:
+        image: (C, H, W).
+        box: (x0, y0, x1, y1) in pixels, which may reach beyond the image by any distance.
+
+    Returns:
+        (C, y1 - y0, x1 - x0); a border pixel is not repeated.
+    """
+    left, top, right, bottom = box
+    height, width = image.shape[1:]
+    if left >= 0 and top >= 0 and right <= width and bottom <= height:
+        return image[:, top:bottom, left:right]
+    rows = _reflected(top, bottom, height).to(image.device)
+    columns = _reflected(left, right, width).to(image.device)
+    return image[:, rows[:, None], columns]
+
+
 def window_and_stride(
     window: int | Size | None, stride: int | Size | None
 ) -> tuple[Size | None, Size | None]:
@@ -90,6 +175,7 @@ def average_windows(
     *,
     padded_size: Size | None = None,
     rows: tuple[int, int] | None = None,
+    beyond: bool = False,
 ) -> Tensor:
     """Return the mean score at every pixel over the windows that cover it.
 
@@ -102,6 +188,8 @@ def average_windows(
         padded_size: (h, w) in pixels of a window with its padding, which the grid covers; None if
             windows are whole patches.
         rows: first and last + 1 of the rows to compute; None computes all.
+        beyond: whether boxes may reach beyond the image, as those of `shifted_boxes`; what lies
+            outside is left out.
 
     Returns:
         (K, H, W) or (K, rows, W), float32 (float64 for float64 scores).
@@ -111,7 +199,7 @@ def average_windows(
             outside all boxes.
     """
     start, stop = (0, size[0]) if rows is None else rows
-    box_size = _check(scores, boxes, size, padded_size, (start, stop))
+    box_size = _check(scores, boxes, size, padded_size, (start, stop), beyond)
     padded_size = box_size if padded_size is None else padded_size
     scores = at_least_float32(scores)
     total = scores.new_zeros(scores.shape[1], stop - start, size[1])
@@ -122,8 +210,10 @@ def average_windows(
             # Resizing is separable, so any rows of a window can be computed alone.
             part = _resize_rows(grid, padded_size[0], (first - top, last - top))
             part = resize_last(part, padded_size[1])[..., : box_size[1]]
-            total[:, first - start : last - start, left:right] += part
-            count[first - start : last - start, left:right] += 1
+            columns = slice(max(left, 0), min(right, size[1]))
+            part = part[..., columns.start - left : columns.stop - left]
+            total[:, first - start : last - start, columns] += part
+            count[first - start : last - start, columns] += 1
     if not bool((count > 0).all()):
         raise ValueError(
             f"the {len(boxes)} boxes leave pixels of an image of {tuple(size)} uncovered; take "
@@ -140,6 +230,7 @@ def score_bands(
     padded_size: Size | None = None,
     out_size: Size | None = None,
     max_elements: int = MAX_ELEMENTS,
+    beyond: bool = False,
 ) -> Iterator[tuple[int, Tensor]]:
     """Run `average_windows` in bands of rows, with the result at any size.
 
@@ -153,6 +244,7 @@ def score_bands(
         out_size: (H, W) to which the mean is resized (bilinear, ``align_corners=False``); None
             means ``size``.
         max_elements: most scores of a band; a band has at least one row.
+        beyond: as for `average_windows`.
 
     Yields:
         The band's first row, and its scores (K, rows, W), float32 (float64 for float64 scores).
@@ -172,10 +264,24 @@ def score_bands(
         rows = (start, stop)
         if out_height != size[0]:
             rows = (int(taps[0, start]), int(taps[1, stop - 1]) + 1)
-        part = average_windows(scores, boxes, size, padded_size=padded_size, rows=rows)
+        part = average_windows(
+            scores, boxes, size, padded_size=padded_size, rows=rows, beyond=beyond
+        )
         if out_height != size[0]:
             part = _resize_rows(part, out_height, (start, stop), first=rows[0], total=size[0])
         yield start, resize_last(part, out_width)
+
+
+def _offsets(patch: int, shifts: int) -> list[int]:
+    """Pixels that the passes move an image along one side."""
+    return [step * patch // shifts for step in range(shifts)]
+
+
+def _reflected(start: int, stop: int, size: int) -> Tensor:
+    """Indices (stop - start,) into ``size`` pixels that are reflected at both ends."""
+    period = max(2 * (size - 1), 1)
+    places = torch.arange(start, stop) % period
+    return torch.minimum(places, period - places) if size > 1 else places
 
 
 def _starts(size: int, window: int, stride: int) -> list[int]:
@@ -203,6 +309,7 @@ def _check(
     size: Size,
     padded_size: Size | None,
     rows: tuple[int, int],
+    beyond: bool,
 ) -> Size:
     """Check that all arguments fit each other and return (h, w) of the boxes."""
     if scores.dim() != 4 or 0 in scores.shape or not scores.is_floating_point():
@@ -219,7 +326,11 @@ def _check(
         0 <= left < right <= size[1] and 0 <= top < bottom <= size[0]
         for left, top, right, bottom in boxes
     )
-    if len(sizes) > 1 or not inside:
+    overlap = all(
+        max(left, 0) < min(right, size[1]) and max(top, 0) < min(bottom, size[0])
+        for left, top, right, bottom in boxes
+    )
+    if len(sizes) > 1 or not (overlap if beyond else inside):
         raise ValueError(
             f"boxes of the sizes {sorted(sizes)} on an image of {tuple(size)}; they must be of one "
             "size and inside it, as window_boxes gives them"

@@ -46,6 +46,7 @@ def maskclip_options(cfg: CfgNode, tower: CLIPTower) -> dict[str, Any]:
         ),
         "window": options.WINDOW or None,
         "stride": options.STRIDE or None,
+        "shifts": options.SHIFTS,
         "logit_scale": options.LOGIT_SCALE or None,
         "official": options.OFFICIAL,
     }

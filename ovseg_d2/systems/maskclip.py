@@ -10,10 +10,8 @@ Source: [maskclip] arXiv 2112.01071; the other paper of that name is `MaskedDist
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -28,28 +26,21 @@ from ovseg_d2.ops import (
     merge_background,
     refine_pixels,
     refine_scores,
+    reflected_crop,
     score_bands,
     window_and_stride,
-    window_boxes,
 )
 from ovseg_d2.text import ClassTexts
 
+from .image_passes import check_passes, plan_passes
 from .pixel_scorer import PixelScorer, evaluating, need_score_memory
 
 __all__ = ["MaskCLIP"]
 
-_logger = logging.getLogger(__name__)
 Size = tuple[int, int]
 
-# Windows encoded together.
-_CROPS_AT_ONCE = 8
 # Rows of refined pixels in a band.
 _ROWS_AT_ONCE = 64
-# An image that needs more, by `CLIPTower.dense_bytes`, is split into windows: 4 GiB are 1552 x
-# 1552 pixels for a ViT-B/16.
-_MOST_BYTES = 2**32
-# Sides of these windows, as a multiple of the size that the tower was trained at.
-_WINDOW_SIDES = 3
 
 
 class MaskCLIP(PixelScorer):
@@ -79,6 +70,10 @@ class MaskCLIP(PixelScorer):
             size that the tower was trained at, with a warning. Refinement sees all windows of an
             image together.
         stride: (h, w) in pixels from window to window, or one number; None is half the window.
+        shifts: n; `score_pixels`, `segment` and `heat_maps` take the mean of n x n passes, each
+            over the image moved by other multiples of 1/n of a patch, with its reflection at the
+            borders. An image needs n x n times the time, and its grids of scores as much more
+            memory.
         logit_scale: factor of the cosines before any softmax; None is the tower's. [sclip] has 40,
             and 50 or 65 with a background.
         official: geometry, refinement and keys of the release of the last block's method, where
@@ -97,14 +92,16 @@ class MaskCLIP(PixelScorer):
         background: Background | None = None,
         window: int | Size | None = None,
         stride: int | Size | None = None,
+        shifts: int = 1,
         logit_scale: float | None = None,
         official: bool = False,
     ) -> None:
         """Check the options.
 
         Raises:
-            ValueError: windows that leave gaps, a stride without a window, a logit scale that is
-                not positive, or key smoothing with a tower that has no keys.
+            ValueError: windows that leave gaps, a stride without a window, more shifts than a patch
+                has pixels, a logit scale that is not positive, or key smoothing with a tower that
+                has no keys.
         """
         super().__init__()
         self.tower = tower
@@ -113,7 +110,8 @@ class MaskCLIP(PixelScorer):
         self.pixels = pixels
         self.background = Background() if background is None else background
         self.window, self.stride = window_and_stride(window, stride)
-        self._check_windows()
+        check_passes(tower, self.window, self.stride, shifts)
+        self.shifts = shifts
         if logit_scale is not None and not logit_scale > 0:
             raise ValueError(f"logit_scale is {logit_scale}; give a positive factor of cosines")
         self.logit_scale = logit_scale
@@ -179,6 +177,7 @@ class MaskCLIP(PixelScorer):
             last_block=self.last_block,
             window=self.window,
             stride=self.stride,
+            shifts=self.shifts,
             official=self.official,
         )
         scores = plain.score_pixels(images, ClassTexts(texts.embeds), size)[0]  # (R, h, w)
@@ -204,11 +203,12 @@ class MaskCLIP(PixelScorer):
     def _grids(self, image: Tensor, texts: ClassTexts) -> _Grids:
         """Encode one image and refine its scores."""
         size = (image.shape[1], image.shape[2])
-        boxes, at_once = self._boxes(size)
-        crops = [image[:, top:bottom, left:right] for left, top, right, bottom in boxes]
+        boxes, at_once = plan_passes(self.tower, size, self.window, self.stride, self.shifts)
         scores, keys = [], []
-        for start in range(0, len(crops), at_once):
-            batch = torch.stack(crops[start : start + at_once])
+        for start in range(0, len(boxes), at_once):
+            batch = torch.stack(
+                [reflected_crop(image, box) for box in boxes[start : start + at_once]]
+            )
             some_scores, some_keys = self._encode(batch, texts.embeds)
             scores.append(some_scores)
             keys += [] if some_keys is None else [some_keys]
@@ -227,27 +227,14 @@ class MaskCLIP(PixelScorer):
                 self.scale,
                 official=self.official,
             )
-            grid_scores = refined[0].unflatten(1, (len(crops), -1)).transpose(0, 1)
-        box_size = crops[0].shape[1:]
+            grid_scores = refined[0].unflatten(1, (len(boxes), -1)).transpose(0, 1)
+        left, top, right, bottom = boxes[0]
         patch_h, patch_w = self.tower.patch_size
         grid_h, grid_w = grid_scores.shape[2:]
         padded_size = (grid_h * patch_h, grid_w * patch_w)
         if self.official:
-            padded_size = (box_size[0], box_size[1])
+            padded_size = (bottom - top, right - left)
         return _Grids(grid_scores, boxes, size, padded_size, has_words)
-
-    def _boxes(self, size: Size) -> tuple[list[tuple[int, int, int, int]], int]:
-        """Windows (xyxy) of an image of a size, and the number encoded together."""
-        if self.window is not None:
-            return window_boxes(size, self.window, self.stride or self.window), _CROPS_AT_ONCE
-        needed = self.tower.dense_bytes(size)
-        if needed <= _MOST_BYTES:
-            return window_boxes(size, size, size), _CROPS_AT_ONCE
-        height, width = (_WINDOW_SIDES * side for side in self.tower.image_size)
-        _warn_of_windows(size, (height, width), needed)
-        at_once = _MOST_BYTES // self.tower.dense_bytes((height, width))
-        boxes = window_boxes(size, (height, width), (height // 2, width // 2))
-        return boxes, min(max(at_once, 1), _CROPS_AT_ONCE)
 
     def _encode(self, images: Tensor, text_embeds: Tensor) -> tuple[Tensor, Tensor | None]:
         """Cosines (B, K, h, w) of images (B, 3, H, W), and keys if `refine` needs them."""
@@ -276,7 +263,12 @@ class MaskCLIP(PixelScorer):
     ) -> Iterator[Tensor]:
         """Scores of the grids (R or K, rows, W) at pixels, refined there if asked."""
         found = score_bands(
-            grids.scores, grids.boxes, grids.size, padded_size=grids.padded_size, out_size=out_size
+            grids.scores,
+            grids.boxes,
+            grids.size,
+            padded_size=grids.padded_size,
+            out_size=out_size,
+            beyond=self.shifts > 1,
         )
         bands = (band for _, band in found)
         if self.pixels is None:
@@ -294,18 +286,6 @@ class MaskCLIP(PixelScorer):
         """Factor of the cosines before any softmax."""
         return self.tower.logit_scale.float() if self.logit_scale is None else self.logit_scale
 
-    def _check_windows(self) -> None:
-        """Refuse windows so fine that even a small image has thousands of them."""
-        patch = self.tower.patch_size
-        if self.window is None or self.stride is None:
-            return
-        if any(w < p or 2 * s < p for w, s, p in zip(self.window, self.stride, patch, strict=True)):
-            raise ValueError(
-                f"window={self.window} with stride={self.stride} is finer than this tower's "
-                f"patches of {patch} pixels; make MODEL.MASKCLIP.WINDOW at least a patch, and "
-                "STRIDE at least half of one"
-            )
-
 
 @dataclass(frozen=True)
 class _Grids:
@@ -313,7 +293,7 @@ class _Grids:
 
     Attributes:
         scores: (n, R, h, w) where ``has_words``, else (n, K, h, w).
-        boxes: xyxy of the windows, in pixels.
+        boxes: xyxy of the windows, in pixels; those of shifted passes reach beyond the image.
         size: (h, w) of the image.
         padded_size: (h, w) in pixels that a window's grid covers.
         has_words: whether a class has a row for each of its words.
@@ -324,16 +304,6 @@ class _Grids:
     size: Size
     padded_size: Size
     has_words: bool
-
-
-@lru_cache(maxsize=1024)
-def _warn_of_windows(size: Size, window: Size, needed: int) -> None:
-    """Warn once for each image size that images are split into windows."""
-    _logger.warning(
-        "images of %d x %d pixels are split into windows of %d x %d: whole they would need %.1f "
-        "GB each; set INPUT.MIN_SIZE_TEST to shrink them, or MODEL.MASKCLIP.WINDOW",
-        *(size[1], size[0], window[1], window[0], needed / 1e9),
-    )
 
 
 def _cosines(feats: Tensor, text_embeds: Tensor) -> Tensor:

@@ -73,7 +73,8 @@ class MaskCLIPPlus(nn.Module):
     The confidence threshold is on probabilities of pseudo-labels; the release's is on cosines.
 
     Args:
-        teacher: makes pseudo-labels, with its refinement and without windows; it is frozen.
+        teacher: makes pseudo-labels, with its refinement and without windows or shifts; it is
+            frozen.
         student: the network to train, with its classifier.
         setting: annotation_free or zero_shot.
         confidence: pseudo-labels of a lower probability are ignored; None keeps all. With key
@@ -100,13 +101,19 @@ class MaskCLIPPlus(nn.Module):
         """Check the options and freeze the teacher.
 
         Raises:
-            ValueError: a teacher with windows, an unknown setting, or a value out of its range.
+            ValueError: a teacher with windows or shifts, an unknown setting, or a value out of its
+                range.
         """
         super().__init__()
         if teacher.window is not None:
             raise ValueError(
                 f"the teacher has windows of {teacher.window}, and the student's crops are not "
                 "split; leave MODEL.MASKCLIP.WINDOW 0"
+            )
+        if teacher.shifts != 1:
+            raise ValueError(
+                f"the teacher has shifts={teacher.shifts}, and the student's crops are scored in "
+                "one pass; leave MODEL.MASKCLIP.SHIFTS 1"
             )
         if setting not in get_args(Setting):
             raise ValueError(f"setting is {setting!r}; choose one of {get_args(Setting)}")

@@ -1,10 +1,19 @@
 """Sliding windows: boxes, means and bands against worked values and loops."""
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
-from ovseg_d2.ops import average_windows, score_bands, upsample_scores, window_boxes
+from ovseg_d2.ops import (
+    average_windows,
+    reflected_crop,
+    score_bands,
+    shifted_boxes,
+    shifted_size,
+    upsample_scores,
+    window_boxes,
+)
 
 
 def test_window_boxes_worked_by_hand() -> None:
@@ -148,3 +157,87 @@ def test_average_windows_sums_half_precision_in_float32() -> None:
 def test_average_windows_refuses(shape, boxes, kwargs, message) -> None:
     with pytest.raises(ValueError, match=message):
         average_windows(torch.zeros(shape), boxes, (4, 4), **kwargs)
+
+
+def test_shifted_boxes_worked_by_hand() -> None:
+    # Patches of 4 x 6 pixels: shifts by 0 and 2 rows, and by 0 and 3 columns. 8 rows and 2 more are
+    # three patches; 6 columns and 3 more are two.
+    size = shifted_size((8, 6), (4, 6), 2)
+    assert size == (12, 12)
+    assert shifted_boxes((8, 6), size, size, (4, 6), 2) == [
+        (0, 0, 12, 12),
+        (-3, 0, 9, 12),
+        (0, -2, 12, 10),
+        (-3, -2, 9, 10),
+    ]
+
+
+@pytest.mark.parametrize("size", [(7, 30), (31, 9), (1, 1)])
+def test_shifted_boxes_of_one_pass_are_window_boxes(size) -> None:
+    assert shifted_size(size, (4, 4), 1) == size
+    boxes = shifted_boxes(size, (8, 9), (3, 5), (4, 4), 1)
+    assert boxes == window_boxes(size, (8, 9), (3, 5))
+
+
+@pytest.mark.parametrize("size", [(7, 30), (31, 9), (1, 1), (16, 16)])
+@pytest.mark.parametrize("window", [(4, 5), (8, 10), (99, 99)])
+@pytest.mark.parametrize("shifts", [2, 3, 4])
+def test_each_shifted_pass_covers_the_image(size, window, shifts) -> None:
+    patch = (4, 5)
+    boxes = shifted_boxes(size, window, window, patch, shifts)
+    # The corner of a window tells its pass: here windows start at whole patches.
+    seen: dict[tuple[int, int], torch.Tensor] = {}
+    for left, top, right, bottom in boxes:
+        assert left < size[1] and top < size[0] and right > 0 and bottom > 0
+        phase = seen.setdefault((-top % 4, -left % 5), torch.zeros(size))
+        phase[max(top, 0) : bottom, max(left, 0) : right] += 1
+    assert len(seen) == shifts**2
+    assert {y for y, _ in seen} == {4 * i // shifts for i in range(shifts)}
+    assert {x for _, x in seen} == {5 * i // shifts for i in range(shifts)}
+    assert all(count.min() >= 1 for count in seen.values())
+
+
+@pytest.mark.parametrize("shifts", [0, 5])
+def test_shifted_boxes_refuse_more_shifts_than_pixels(shifts) -> None:
+    with pytest.raises(ValueError, match=f"shifts is {shifts}, and a patch has 4 x 6 pixels"):
+        shifted_boxes((9, 9), (4, 4), (4, 4), (4, 6), shifts)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 4), (2, 3), (5, 7)])
+def test_reflected_crop_is_a_crop_of_the_padded_image(size) -> None:
+    image = torch.randn(3, *size)
+    padded = np.pad(image.numpy(), ((0, 0), (12, 12), (12, 12)), mode="reflect")
+    for box in ((-4, -9, 6, 2), (0, 0, size[1], size[0]), (1, 0, 12, 11), (-1, -1, 0, 0)):
+        left, top, right, bottom = box
+        crop = reflected_crop(image, box)
+        expected = padded[:, top + 12 : bottom + 12, left + 12 : right + 12]
+        assert torch.equal(crop, torch.from_numpy(expected))
+
+
+@pytest.mark.parametrize("out_size", [None, (5, 13), (25, 40)])
+@pytest.mark.parametrize("max_elements", [1, 900, 2**24])
+def test_score_bands_of_boxes_beyond_the_image(out_size, max_elements) -> None:
+    """The same boxes on a canvas that holds all of them, cut to the image."""
+    size, patch = (10, 13), (4, 4)
+    boxes = shifted_boxes(size, (8, 8), (8, 8), patch, 3)
+    scores = torch.randn(len(boxes), 3, 2, 2)
+    canvas = [tuple(side + 8 for side in box) for box in boxes]
+    total, count = torch.zeros(3, 40, 40), torch.zeros(40, 40)
+    for grid, (left, top, right, bottom) in zip(scores, canvas, strict=True):
+        total[:, top:bottom, left:right] += upsample_scores(grid, (8, 8), (8, 8))
+        count[top:bottom, left:right] += 1
+    expected = (total / count)[:, 8 : 8 + size[0], 8 : 8 + size[1]]
+    if out_size is not None:
+        expected = F.interpolate(expected[None], out_size, mode="bilinear")[0]
+    bands = score_bands(
+        scores, boxes, size, out_size=out_size, max_elements=max_elements, beyond=True
+    )
+    torch.testing.assert_close(torch.cat([band for _, band in bands], dim=1), expected)
+    with pytest.raises(ValueError, match="inside it"):
+        average_windows(scores, boxes, size)
+
+
+def test_average_windows_refuses_boxes_off_the_image() -> None:
+    scores = torch.zeros(2, 3, 4, 4)
+    with pytest.raises(ValueError, match="inside it"):
+        average_windows(scores, [(0, 0, 4, 4), (4, 0, 8, 4)], (4, 4), beyond=True)

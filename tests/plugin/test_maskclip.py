@@ -143,16 +143,19 @@ def test_options_reach_the_plain_system(build, check_attributes):
         *("MODEL.MASKCLIP.BACKGROUND_MIN_SHARE", "0.1", "MODEL.MASKCLIP.STRIDE", "8"),
         *("MODEL.MASKCLIP.LOGIT_SCALE", "40.0", "MODEL.MASKCLIP.OFFICIAL", "True"),
         *("MODEL.MASKCLIP.PAMR.STEPS", "3", "MODEL.MASKCLIP.PAMR.DILATIONS", "[2, 5]"),
+        *("MODEL.MASKCLIP.SHIFTS", "3"),
     )
     expected = {
+        "shifts": 3,
         "pixels": PixelRefinement(3, (2, 5)),
         "refine": Refinement(prompt_denoising=0.4, key_smoothing=0.9),
         "background": Background(threshold=0.3, min_share=0.1),
         **{"window": (16, 16), "stride": (8, 8), "logit_scale": 40, "official": True},
     }
     check_attributes(model.system, expected)
-    defaults = {"refine": Refinement(), "background": Background(), "window": None, "pixels": None}
-    check_attributes(build().system, {**defaults, "logit_scale": None, "official": False})
+    defaults = {"refine": Refinement(), "background": Background(), "window": None, "shifts": 1}
+    defaults |= {"pixels": None, "logit_scale": None, "official": False}
+    check_attributes(build().system, defaults)
 
 
 def test_background_classes_are_merged(build):

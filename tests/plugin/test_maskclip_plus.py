@@ -96,6 +96,7 @@ def test_options_reach_the_plain_system(plus, check_attributes):
         ((*key("TARGET", "features"), *key("SELF_TRAINING", "on")), "on is about labels"),
         (("MODEL.MASKCLIP.BACKGROUND_THRESHOLD", "0.1"), "BACKGROUND_THRESHOLD and _MIN_SHARE"),
         (("MODEL.MASKCLIP.WINDOW", "16"), "leave MODEL.MASKCLIP.WINDOW 0"),
+        (("MODEL.MASKCLIP.SHIFTS", "2"), "leave MODEL.MASKCLIP.SHIFTS 1"),
         (
             (
                 *ZERO_SHOT[:2],

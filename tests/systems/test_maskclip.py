@@ -22,7 +22,7 @@ from ovseg_d2.ops import (
     smooth_by_keys,
     upsample_scores,
 )
-from ovseg_d2.systems import MaskCLIP, maskclip
+from ovseg_d2.systems import MaskCLIP, image_passes
 from ovseg_d2.text import ClassTexts
 
 
@@ -472,11 +472,11 @@ def test_score_pixels_splits_large_images(
     side = 3 * tower.image_size[0]
     through = MaskCLIP(tower, window=side, stride=side // 2).score_pixels(images, texts)
     needed = tower.dense_bytes((200, 150))
-    monkeypatch.setattr(maskclip, "_MOST_BYTES", needed)
+    monkeypatch.setattr(image_passes, "_MOST_BYTES", needed)
     assert torch.equal(MaskCLIP(tower).score_pixels(images, texts), whole)
     assert not caplog.records
-    monkeypatch.setattr(maskclip, "_MOST_BYTES", needed - 1)
-    maskclip._warn_of_windows.cache_clear()
+    monkeypatch.setattr(image_passes, "_MOST_BYTES", needed - 1)
+    image_passes._warn_of_windows.cache_clear()
     result = MaskCLIP(tower).score_pixels(images, texts)
     torch.testing.assert_close(result, through, rtol=0, atol=1e-5)
     assert not torch.allclose(result, whole, rtol=0, atol=1e-5)
@@ -506,10 +506,10 @@ def test_dense_bytes_of_12_megapixels() -> None:
     model = open_clip.CLIP(**config).eval()
     large = CLIPTower(model, open_clip.SimpleTokenizer(), mean=(0.5,) * 3, std=(0.25,) * 3)
     assert large.dense_bytes((3000, 4000)) == 4 * 4 * 83501**2
-    boxes, at_once = MaskCLIP(large)._boxes((3000, 4000))
+    boxes, at_once = image_passes.plan_passes(large, (3000, 4000), None, None, 1)
     assert {(bottom - top, right - left) for left, top, right, bottom in boxes} == {(288, 288)}
     assert at_once == 8
-    assert len(MaskCLIP(large)._boxes((1500, 1500))[0]) == 1
+    assert len(image_passes.plan_passes(large, (1500, 1500), None, None, 1)[0]) == 1
 
 
 def test_score_pixels_refuses_more_than_memory(
