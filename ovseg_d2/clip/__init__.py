@@ -1,6 +1,7 @@
 """CLIP towers: loading, global and dense features at any resolution, text."""
 
 from .advice import image_advice, local_feature_advice
+from .affinity import Affinity, Calibration
 from .attention_maps import attention_to_texts
 from .beside import stored_training
 from .crops import fill_color, prepare_crops
@@ -31,8 +32,10 @@ from .training import (
 from .weights import save_weights
 
 __all__ = [
+    "Affinity",
     "CLIPFile",
     "CLIPTower",
+    "Calibration",
     "LastBlock",
     "MaskPromptedTower",
     "TrainPolicy",

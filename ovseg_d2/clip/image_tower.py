@@ -49,8 +49,8 @@ class ImageTowerKind:
     Attributes:
         geometry: sizes of the tower.
         encode: images -> (B, D).
-        dense: images, last block, whether the release is followed -> (B, D, h, w).
-        dense_and_keys: the same -> (B, D, h, w) and (B, C, h, w); None without keys.
+        dense: images, last block, whether the release is followed, guide -> (B, D, h, w).
+        dense_and_keys: the same without guide -> (B, D, h, w) and (B, C, h, w); None without keys.
         stages: images, last block -> the stages' maps (B, C_i, h_i, w_i), finest first, and the
             result of `dense`.
         stage_shapes: channels and stride of each map.
@@ -63,7 +63,7 @@ class ImageTowerKind:
 
     geometry: Callable[[Any], TowerGeometry]
     encode: Callable[[Any, Tensor], Tensor]
-    dense: Callable[[Any, Tensor, LastBlock, bool], Tensor]
+    dense: Callable[[Any, Tensor, LastBlock, bool, Tensor | None], Tensor]
     dense_and_keys: Callable[[Any, Tensor, LastBlock, bool], tuple[Tensor, Tensor]] | None
     stages: Callable[[Any, Tensor, LastBlock], tuple[list[Tensor], Tensor]]
     stage_shapes: Callable[[Any], list[tuple[int, int]]]
@@ -90,7 +90,7 @@ _KINDS: dict[type[nn.Module], ImageTowerKind] = {
         geometry=resnet_geometry,
         encode=resnet_global,
         # Only images are padded or not: see `CLIPTower.dense_feats`.
-        dense=lambda visual, images, last_block, _: resnet_dense(visual, images, last_block),
+        dense=lambda visual, images, last_block, *_: resnet_dense(visual, images, last_block),
         dense_and_keys=lambda visual, images, last_block, _: resnet_dense_and_keys(
             visual, images, last_block
         ),
@@ -102,7 +102,7 @@ _KINDS: dict[type[nn.Module], ImageTowerKind] = {
     TimmModel: ImageTowerKind(
         geometry=convnext_geometry,
         encode=convnext_global,
-        dense=lambda visual, images, last_block, _: convnext_dense(visual, images, last_block),
+        dense=lambda visual, images, last_block, *_: convnext_dense(visual, images, last_block),
         dense_and_keys=None,
         stages=convnext_stages,
         stage_shapes=convnext_stage_shapes,

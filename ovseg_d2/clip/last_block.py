@@ -4,11 +4,15 @@ CLIP's last attention layer pools the image into one token and blurs local featu
 dense methods replace it; they differ in three choices, which `LastBlock` names.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from .affinity import Affinity, Calibration
+
 Residual = Literal["own", "class_token", "none"]
-Attention = Literal["value", "full", "qq", "kk", "qq+kk", "neighbourhood_kk"]
+Attention = Literal[
+    "value", "full", "qq", "kk", "qq+kk", "neighbourhood_kk", "affinity", "self_calibrated"
+]
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,8 @@ class LastBlock:
     SCLIP         ``LastBlock(attention="qq+kk")``
     ClearCLIP     ``LastBlock(residual="none", mlp=False, attention="qq")``
     NACLIP        ``LastBlock(residual="none", mlp=False, attention="neighbourhood_kk")``
+    ProxyCLIP     ``LastBlock(residual="none", mlp=False, attention="affinity")``
+    SC-CLIP       ``LastBlock(residual="none", mlp=False, attention="self_calibrated")``
     ============  ==========================================================================
 
     Departs: [maskclip] describes its value path without residual and MLP, and its code keeps both;
@@ -41,13 +47,34 @@ class LastBlock:
             class token included. "qq", "kk": softmax of query-query or key-key similarities.
             "qq+kk": the sum of the two softmaxes (rows sum to 2). "neighbourhood_kk": key-key
             similarities plus a Gaussian of the distance between patches, before the softmax.
+            "affinity": values mix by the cosines of features of another network or of an earlier
+            block, on the grid of these features. "self_calibrated": the whole of [scclip], which
+            has neither residual nor MLP.
         neighbourhood_std: standard deviation of this Gaussian, in patches; its peak is 1.
+        affinity: options of "affinity".
+        calibration: options of "self_calibrated".
     """
 
     residual: Residual = "own"
     mlp: bool = True
     attention: Attention = "value"
     neighbourhood_std: float = 5.0
+    affinity: Affinity = field(default_factory=Affinity)
+    calibration: Calibration = field(default_factory=Calibration)
+
+    @property
+    def needs_guide(self) -> bool:
+        """Whether patches are compared by the features of another network."""
+        return self.attention == "affinity" and not self.affinity.block
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """Numbers of the earlier blocks whose outputs are read, the first is 1."""
+        if self.attention == "self_calibrated":
+            return self.calibration.blocks
+        if self.attention == "affinity" and self.affinity.block:
+            return (self.affinity.block,)
+        return ()
 
     @property
     def correlates(self) -> bool:
@@ -63,6 +90,12 @@ class LastBlock:
         if not self.neighbourhood_std > 0:
             raise ValueError(
                 f"neighbourhood_std={self.neighbourhood_std}; give a positive number of patches."
+            )
+        if self.attention == "self_calibrated" and (self.residual != "none" or self.mlp):
+            raise ValueError(
+                f"attention='self_calibrated' has no residual and no MLP, but residual="
+                f"{self.residual!r} and mlp={self.mlp}; set them to 'none' and False, or choose "
+                "another attention."
             )
         if self.attention == "full" and (self.residual != "own" or not self.mlp):
             raise ValueError(

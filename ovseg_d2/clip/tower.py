@@ -168,6 +168,7 @@ class CLIPTower(nn.Module):
         *,
         official: bool = False,
         visual: nn.Module | None = None,
+        guide: Tensor | None = None,
     ) -> Tensor:
         """Encode each location of each image as a vector of the joint space.
 
@@ -184,17 +185,20 @@ class CLIPTower(nn.Module):
                 for the whole image. Changes nothing for other ViTs.
             visual: image half of the same kind and sizes that replaces the tower's, such as its
                 moving average.
+            guide: (B, C, h, w) features of another network, on a grid that spans the padded
+                images, for a last block that compares them (`LastBlock.needs_guide`); others
+                ignore it.
 
         Returns:
-            (B, D, h, w) float, raw, h = ceil(H / patch).
+            (B, D, h, w) float, raw, h = ceil(H / patch); or on the grid of the guide.
 
         Raises:
-            ValueError: the tower does not support the last block; or, with `official`, images
-                smaller than a patch.
+            ValueError: the tower does not support the last block; the guide is missing or of
+                another shape; or, with `official`, images smaller than a patch.
         """
         visual = self.model.visual if visual is None else visual
         images = self._fit_dense(images, last_block, official)
-        return self._kind.dense(visual, images, last_block, official)
+        return self._kind.dense(visual, images, last_block, official, guide)
 
     def dense_feats_and_keys(
         self, images: Tensor, last_block: LastBlock = _MASKCLIP, *, official: bool = False

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from .geometry import TowerGeometry
 from .last_block import LastBlock
 from .positions import resample_positions
+from .vit_affinity import BeforeLast, mix_by_guide, resize_tokens, self_calibrated
 from .vit_blocks import class_token_block, project, reads_class_token_alone, run_blocks
 
 
@@ -114,6 +115,7 @@ def vit_dense(
     images: Tensor,
     last_block: LastBlock | None = None,
     official: bool = False,
+    guide: Tensor | None = None,
 ) -> Tensor:
     """Encode each location of each image as a vector of the joint space.
 
@@ -125,16 +127,18 @@ def vit_dense(
     positions in their own way; ``official`` does both.
 
     Returns:
-        (B, D, h, w) float, raw, h = ceil(H / patch).
+        (B, D, h, w) float, raw, h = ceil(H / patch); on the grid of ``guide``, features
+        (B, C', h, w) of another network, if the last block compares them.
 
     Raises:
         ValueError: the tower pools with attention, so its projection does not apply to single
-            locations; or its last block is of an unknown class and `last_block` is not "full".
+            locations; or its last block is of an unknown class and `last_block` is not "full"; or
+            a guide is missing, or a block that the tower does not have before its last.
     """
     last_block = last_block or LastBlock()
     official = official and last_block.correlates
-    tokens, grid = _enter_last_block(visual, images, official)
-    return _dense(visual, tokens, grid, last_block, official)
+    before = _enter_last_block(visual, images, last_block, official)
+    return _dense(visual, before, last_block, official, guide)
 
 
 def vit_dense_and_keys(
@@ -157,14 +161,14 @@ def vit_dense_and_keys(
     """
     last = _ordinary(visual.transformer.resblocks[-1], "asking for keys", "do without keys")
     last_block = last_block or LastBlock()
-    tokens, grid = _enter_last_block(visual, images, official and last_block.correlates)
-    feats = _dense(visual, tokens, grid, last_block, official and last_block.correlates)
-    attn, normed = last.attn, last.ln_1(tokens[:, 1:])
+    before = _enter_last_block(visual, images, last_block, official and last_block.correlates)
+    feats = _dense(visual, before, last_block, official and last_block.correlates)
+    attn, normed = last.attn, last.ln_1(before.tokens[:, 1:])
     rows = slice(attn.embed_dim, 2 * attn.embed_dim)  # of the keys, between queries and values
     keys = F.linear(normed, attn.in_proj_weight[rows], attn.in_proj_bias[rows])
     if official:
         keys = attn.out_proj(keys)
-    return feats, keys.transpose(1, 2).unflatten(2, grid)
+    return feats, keys.transpose(1, 2).unflatten(2, before.grid)
 
 
 def vit_stages(
@@ -177,8 +181,8 @@ def vit_stages(
     Returns:
         A list of one map (B, C, h, w) float, `ln_post` applied, and the features (B, D, h, w).
     """
-    tokens, grid = _enter_last_block(visual, images)
-    patches = _last_patches(visual, tokens, grid, last_block)
+    before = _enter_last_block(visual, images, last_block)
+    patches, grid = _last_patches(visual, before, last_block)
     stage, dense = (
         feats.transpose(1, 2).unflatten(2, grid) for feats in (patches, project(visual, patches))
     )
@@ -201,62 +205,86 @@ def vit_stage_shapes(visual: VisionTransformer) -> list[tuple[int, int]]:
 
 
 def _enter_last_block(
-    visual: VisionTransformer, images: Tensor, official_positions: bool = False
-) -> tuple[Tensor, tuple[int, int]]:
-    """Run all blocks but the last: tokens (B, 1 + N, C) and their grid."""
+    visual: VisionTransformer,
+    images: Tensor,
+    last_block: LastBlock,
+    official_positions: bool = False,
+) -> BeforeLast:
+    """Run all blocks but the last, and keep the outputs that the last one reads."""
     if visual.attn_pool is not None:
         raise ValueError(
             "this image tower pools with attention (attentional_pool) and its projection follows "
             "the pooling, so it has no dense features; choose one with pool_type 'tok' or 'avg'."
         )
-    tokens, grid = vit_tokens(visual, images, official_positions=official_positions)
     *blocks, _ = visual.transformer.resblocks
-    return run_blocks(visual, tokens, blocks), grid
+    asked = set(last_block.blocks)
+    if asked and max(asked) > len(blocks):
+        raise ValueError(
+            f"attention={last_block.attention!r} reads the output of block {max(asked)}, and this "
+            f"tower has {len(blocks)} before its last; name earlier blocks"
+        )
+    tokens, grid = vit_tokens(visual, images, official_positions=official_positions)
+    outputs = {}
+    start = 0
+    for stop in sorted(asked | {len(blocks)}):
+        tokens = run_blocks(visual, tokens, blocks[start:stop])
+        start = stop
+        if stop in asked:
+            outputs[stop] = tokens
+    return BeforeLast(tokens, grid, outputs)
 
 
 def _dense(
     visual: VisionTransformer,
-    tokens: Tensor,
-    grid: tuple[int, int],
+    before: BeforeLast,
     last_block: LastBlock,
     class_key: bool,
+    guide: Tensor | None = None,
 ) -> Tensor:
-    """Features (B, D, h, w) of the tokens (B, 1 + N, C) before the last block."""
-    feats = project(visual, _last_patches(visual, tokens, grid, last_block, class_key))
+    """Features (B, D, h, w) of the tokens before the last block."""
+    patches, grid = _last_patches(visual, before, last_block, class_key, guide)
+    feats = project(visual, patches)
     return feats.transpose(1, 2).unflatten(2, grid)  # (B, N, D) -> (B, D, h, w)
 
 
 def _last_patches(
     visual: VisionTransformer,
-    tokens: Tensor,
-    grid: tuple[int, int],
+    before: BeforeLast,
     last_block: LastBlock,
     class_key: bool = False,
-) -> Tensor:
-    """Patches (B, N, C) after `ln_post` of the tokens (B, 1 + N, C) before the last block.
+    guide: Tensor | None = None,
+) -> tuple[Tensor, tuple[int, int]]:
+    """Patches (B, N, C) after `ln_post`, and their grid.
 
     Patches attend to the class token too if ``class_key``.
     """
-    last = visual.transformer.resblocks[-1]
+    last, grid = visual.transformer.resblocks[-1], before.grid
     if last_block.attention == "full":
-        patches = run_blocks(visual, tokens, [last])[:, 1:]
+        patches = run_blocks(visual, before.tokens, [last])[:, 1:]
     else:
-        patches = _last_block(last, tokens, grid, last_block, class_key)
-    return visual.ln_post(patches)
+        patches, grid = _last_block(last, before, last_block, class_key, guide)
+    return visual.ln_post(patches), grid
 
 
 def _last_block(
     block: nn.Module,
-    tokens: Tensor,
-    grid: tuple[int, int],
+    before: BeforeLast,
     last_block: LastBlock,
     class_key: bool,
-) -> Tensor:
-    """Apply a `LastBlock` other than "full" to tokens (B, 1 + N, C): patches (B, N, C)."""
+    guide: Tensor | None,
+) -> tuple[Tensor, tuple[int, int]]:
+    """Apply a `LastBlock` other than "full": patches (B, N, C) and their grid."""
     known = _ordinary(block, f"attention={last_block.attention!r}", "use attention='full'")
-    class_token, patches = tokens[:, :1], tokens[:, 1:]
-    attending = tokens if class_key else patches
+    grid = before.grid
+    if last_block.attention == "self_calibrated":
+        return self_calibrated(known, before, last_block.calibration), grid
+    class_token, patches = before.tokens[:, :1], before.tokens[:, 1:]
+    class_key = class_key and last_block.attention != "affinity"
+    attending = before.tokens if class_key else patches
     mixed = _mix_values(known.attn, known.ln_1(attending), grid, last_block)
+    if last_block.attention == "affinity":
+        mixed, grid = mix_by_guide(mixed, before, guide, last_block.affinity)
+        patches = resize_tokens(patches, before.grid, grid)
     out = known.ls_1(mixed[:, 1:] if class_key else mixed)
     if last_block.residual == "own":
         out = out + patches
@@ -264,7 +292,7 @@ def _last_block(
         out = out + class_token
     if last_block.mlp:
         out = out + known.ls_2(known.mlp(known.ln_2(out)))
-    return out
+    return out, grid
 
 
 def _ordinary(block: nn.Module, what: str, remedy: str) -> ResidualAttentionBlock:
@@ -285,7 +313,7 @@ def _mix_values(
     The tokens are the grid's patches; before them may stand the class token, which has no place.
     """
     width = attn.embed_dim
-    if last_block.attention == "value":
+    if last_block.attention in ("value", "affinity"):
         values = F.linear(tokens, attn.in_proj_weight[2 * width :], attn.in_proj_bias[2 * width :])
         return attn.out_proj(values)
     qkv = F.linear(tokens, attn.in_proj_weight, attn.in_proj_bias)

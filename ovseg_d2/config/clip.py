@@ -5,6 +5,7 @@ from .values import either, empty, flag, list_of, name, number, one_of, text, wh
 
 __all__ = ["CLIP_KEYS"]
 
+_BLOCK = whole(0, 1000)
 _COLOUR = "of RGB in [0, 1]; [] takes those that the weights were trained with"
 
 # Read by plugin.clip_parts.build_tower and build_last_block.
@@ -59,13 +60,67 @@ _CLIP = below(
         "LAST_BLOCK.MLP": Key(True, flag(), "whether dense features pass the last block's MLP"),
         "LAST_BLOCK.ATTENTION": Key(
             "value",
-            one_of("value", "full", "qq", "kk", "qq+kk", "neighbourhood_kk"),
+            one_of(
+                "value",
+                "full",
+                "qq",
+                "kk",
+                "qq+kk",
+                "neighbourhood_kk",
+                "affinity",
+                "self_calibrated",
+            ),
             "how the last block attends in dense features",
         ),
         "LAST_BLOCK.NEIGHBOURHOOD_STD": Key(
             5.0,
             number(above=0, most=1_000_000),
             "standard deviation of the neighbourhood in neighbourhood_kk, in patches",
+        ),
+        "LAST_BLOCK.AFFINITY.MEAN_WEIGHT": Key(
+            1.2, number(0, 1000), "factor of the mean cosine that affinity subtracts"
+        ),
+        "LAST_BLOCK.AFFINITY.SCALE": Key(
+            3.0,
+            number(above=0, most=1_000_000),
+            "factor of the cosines before affinity's softmax",
+        ),
+        "LAST_BLOCK.AFFINITY.BLOCK": Key(
+            0,
+            _BLOCK,
+            "the tower's block whose output affinity compares, 1 for the first; 0 compares the "
+            "features of MODEL.MASKCLIP.GUIDE",
+        ),
+        # See ovseg_d2.clip.Calibration.
+        "LAST_BLOCK.CALIBRATION.OUTLIER_SHARE": Key(
+            0.05,
+            number(0, below=1),
+            "share of the patches that self_calibrated replaces by their neighbours' mean",
+        ),
+        "LAST_BLOCK.CALIBRATION.OUTLIER_NEIGHBOURS": Key(
+            30, whole(1, 1_000_000), "patches that an outlier is compared with"
+        ),
+        "LAST_BLOCK.CALIBRATION.AFFINITY_BLOCK": Key(
+            9,
+            whole(1, 1000),
+            "the block whose output weighs self_calibrated's attention, and mixes patches before",
+        ),
+        "LAST_BLOCK.CALIBRATION.MIXING_BLOCK": Key(
+            4, _BLOCK, "the block whose output mixes patches afterwards; 0 leaves them"
+        ),
+        "LAST_BLOCK.CALIBRATION.THRESHOLD": Key(
+            0.4,
+            number(above=0, most=1),
+            "smallest cosine that counts where self_calibrated mixes patches",
+        ),
+        "LAST_BLOCK.CALIBRATION.FIRST_LEVEL": Key(
+            4,
+            _BLOCK,
+            "first of the blocks whose summed outputs go through a second pass; 0 leaves it out",
+        ),
+        "LAST_BLOCK.CALIBRATION.LAST_LEVEL": Key(10, whole(1, 1000), "last of these blocks"),
+        "LAST_BLOCK.CALIBRATION.CLASS_SHARE": Key(
+            0.3, number(0, 1000), "factor of the class token that is added to every patch"
         ),
     },
 )

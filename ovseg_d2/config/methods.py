@@ -1,7 +1,7 @@
 """Keys of MaskCLIP, CLIPPretrain, MaskedDistillCLIP and MaskAdaptedCLIP."""
 
 from .keys import Key, below
-from .values import flag, list_of, name, number, one_of, share, whole
+from .values import flag, list_of, name, number, one_of, share, text, whole
 
 __all__ = ["METHOD_KEYS"]
 
@@ -56,6 +56,23 @@ _MASKCLIP = below(
         ),
         "LOGIT_SCALE": Key(
             0.0, _SCALE, "factor of the cosines before any softmax; 0 is the tower's own"
+        ),
+        # See ovseg_d2.masks.load_patch_network.
+        "GUIDE.NAME": Key(
+            "",
+            text(),
+            "a ViT of timm whose features LAST_BLOCK.ATTENTION affinity compares, such as "
+            "'vit_base_patch8_224.dino' or SAM's encoder, 'samvit_base_patch16.sa1b'; '' is none",
+        ),
+        "GUIDE.WEIGHTS": Key(
+            "",
+            text(),
+            "the guide's weight file or a folder with one, 'random', or '' for timm's weights",
+        ),
+        "GUIDE.SIZE": Key(
+            0,
+            whole(0, 65536),
+            "pixels of an image's or window's shorter side for the guide; 0 keeps the size",
         ),
         "OFFICIAL": Key(
             False,

@@ -48,6 +48,12 @@ def _faults_of_model(model: CfgNode) -> Iterator[str]:
             f"MODEL.MASKCLIP.STRIDE is {model.MASKCLIP.STRIDE} and MODEL.MASKCLIP.WINDOW "
             f"{model.MASKCLIP.WINDOW}; a stride larger than the window leaves pixels out"
         )
+    calibration = model.CLIP.LAST_BLOCK.CALIBRATION
+    if 0 < calibration.FIRST_LEVEL > calibration.LAST_LEVEL:
+        yield (
+            f"MODEL.CLIP.LAST_BLOCK.CALIBRATION.FIRST_LEVEL is {calibration.FIRST_LEVEL} and "
+            f"LAST_LEVEL {calibration.LAST_LEVEL}; give the last block a larger number"
+        )
     former = model.OVSEG.MASKFORMER
     if former.DIM % former.HEADS:
         yield (

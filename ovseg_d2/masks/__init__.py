@@ -4,6 +4,7 @@ from .dino import DinoClusters
 from .felzenszwalb import Felzenszwalb
 from .labels import masks_of_labels, nearest_pixels
 from .pairs import MaskPair, PairFile, PairFileError, read_pair_info, read_pairs, write_pairs
+from .patch_features import PatchFeatures, PatchNetwork, load_patch_network
 from .registry import MASK_SOURCES, MaskSources, build_mask_source, option_names
 from .rle import encode_masks
 from .sam import SamMasks
@@ -23,10 +24,13 @@ __all__ = [
     "MaskSources",
     "PairFile",
     "PairFileError",
+    "PatchFeatures",
+    "PatchNetwork",
     "SamMasks",
     "build_mask_source",
     "decode_masks",
     "encode_masks",
+    "load_patch_network",
     "mask_file_name",
     "masks_of_labels",
     "nearest_pixels",

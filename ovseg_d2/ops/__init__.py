@@ -1,5 +1,6 @@
 """Pure tensor functions: no modules, no state, device and dtype from the inputs."""
 
+from ovseg_d2.ops.affinity import *
 from ovseg_d2.ops.ambiguity import *
 from ovseg_d2.ops.background import *
 from ovseg_d2.ops.crops import *
@@ -10,6 +11,7 @@ from ovseg_d2.ops.labels import *
 from ovseg_d2.ops.lambda_ensemble import *
 from ovseg_d2.ops.mask_fusion import *
 from ovseg_d2.ops.mask_targets import *
+from ovseg_d2.ops.outliers import *
 from ovseg_d2.ops.overlap import *
 from ovseg_d2.ops.patch_masks import *
 from ovseg_d2.ops.patch_pixels import *

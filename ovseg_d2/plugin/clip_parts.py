@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Literal
 
 from ..clip import (
+    Affinity,
+    Calibration,
     CLIPTower,
     LastBlock,
     Training,
@@ -75,11 +77,27 @@ def build_tower(cfg: CfgNode) -> CLIPTower:
 def build_last_block(cfg: CfgNode) -> LastBlock:
     """Return the last block that ``MODEL.CLIP.LAST_BLOCK`` describes."""
     block = cfg.MODEL.CLIP.LAST_BLOCK
+    calibration = block.CALIBRATION
     return LastBlock(
         residual=block.RESIDUAL,
         mlp=block.MLP,
         attention=block.ATTENTION,
         neighbourhood_std=block.NEIGHBOURHOOD_STD,
+        affinity=Affinity(
+            mean_weight=block.AFFINITY.MEAN_WEIGHT,
+            scale=block.AFFINITY.SCALE,
+            block=block.AFFINITY.BLOCK,
+        ),
+        calibration=Calibration(
+            outlier_share=calibration.OUTLIER_SHARE,
+            outlier_neighbours=calibration.OUTLIER_NEIGHBOURS,
+            affinity_block=calibration.AFFINITY_BLOCK,
+            mixing_block=calibration.MIXING_BLOCK,
+            threshold=calibration.THRESHOLD,
+            first_level=calibration.FIRST_LEVEL,
+            last_level=calibration.LAST_LEVEL,
+            class_share=calibration.CLASS_SHARE,
+        ),
     )
 
 

@@ -1,6 +1,7 @@
 """MaskCLIP as a meta-architecture."""
 
 import logging
+from functools import lru_cache
 from typing import Any
 
 from torch import nn
@@ -8,6 +9,7 @@ from torch import nn
 from ..clip import CLIPTower, local_feature_advice
 from ..d2.config import CfgNode, configurable
 from ..d2.modeling import META_ARCH_REGISTRY
+from ..masks import PatchFeatures, PatchNetwork, load_patch_network
 from ..ops import Background, PixelRefinement, Refinement
 from ..systems import MaskCLIP as MaskCLIPSystem
 from .clip_parts import build_last_block, build_tower
@@ -48,8 +50,27 @@ def maskclip_options(cfg: CfgNode, tower: CLIPTower) -> dict[str, Any]:
         "stride": options.STRIDE or None,
         "shifts": options.SHIFTS,
         "logit_scale": options.LOGIT_SCALE or None,
+        "guide": _build_guide(cfg) if last_block.needs_guide else None,
         "official": options.OFFICIAL,
     }
+
+
+def _build_guide(cfg: CfgNode) -> PatchFeatures | None:
+    """Return the network that ``MODEL.MASKCLIP.GUIDE`` describes; None if it has no name."""
+    guide = cfg.MODEL.MASKCLIP.GUIDE
+    if not guide.NAME:
+        return None
+    if guide.WEIGHTS == "random":
+        _logger.warning(
+            "the guide has random weights (MODEL.MASKCLIP.GUIDE.WEIGHTS random): what it takes "
+            "for similar is meaningless"
+        )
+    return PatchFeatures(_load_guide(guide.NAME, guide.WEIGHTS), size=guide.SIZE)
+
+
+@lru_cache(maxsize=1)  # test datasets with options of their own share one network
+def _load_guide(name: str, weights: str) -> PatchNetwork:
+    return load_patch_network(name, weights, key="MODEL.MASKCLIP.GUIDE.WEIGHTS")
 
 
 @META_ARCH_REGISTRY.register()

@@ -10,7 +10,7 @@ Source: [maskclip] arXiv 2112.01071; the other paper of that name is `MaskedDist
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -80,6 +80,9 @@ class MaskCLIP(PixelScorer):
             they differ from the paper or from CLIP; see `denoise_prompts`, `smooth_by_keys`,
             `CLIPTower.dense_feats` and `CLIPTower.dense_feats_and_keys`.
             With full attention the release has no keys, and nothing is smoothed.
+        guide: maps images (B, 3, H, W), RGB in 0..255, to features (B, C, h, w) of another network
+            on a grid over the whole image, for a last block that compares them; scores are then on
+            this grid. See `ovseg_d2.masks.PatchFeatures`.
     """
 
     def __init__(
@@ -95,13 +98,14 @@ class MaskCLIP(PixelScorer):
         shifts: int = 1,
         logit_scale: float | None = None,
         official: bool = False,
+        guide: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         """Check the options.
 
         Raises:
             ValueError: windows that leave gaps, a stride without a window, more shifts than a patch
-                has pixels, a logit scale that is not positive, or key smoothing with a tower that
-                has no keys.
+                has pixels, a logit scale that is not positive, key smoothing with a tower that
+                has no keys or with a guide, or a last block that needs a guide without one.
         """
         super().__init__()
         self.tower = tower
@@ -121,6 +125,20 @@ class MaskCLIP(PixelScorer):
                 f"key_smoothing={self.refine.key_smoothing} needs keys, and this image tower has "
                 "no attention to take them from; leave it None, or choose a ViT or a ResNet"
             )
+        needs_guide = self.last_block.needs_guide
+        if needs_guide and guide is None:
+            raise ValueError(
+                "attention='affinity' with block=0 compares features of another network, and guide "
+                "is None; name one in MODEL.MASKCLIP.GUIDE.NAME, such as "
+                "'vit_base_patch8_224.dino', or a block of the tower in "
+                "MODEL.CLIP.LAST_BLOCK.AFFINITY.BLOCK"
+            )
+        if needs_guide and self.refine.key_smoothing is not None:
+            raise ValueError(
+                f"key_smoothing={self.refine.key_smoothing} has keys on the tower's grid, and the "
+                "scores of a guide are on another; leave it None"
+            )
+        self.guide = guide if needs_guide else None
         if official and self.last_block.attention == "full":
             self.refine = replace(self.refine, key_smoothing=None)
 
@@ -132,15 +150,37 @@ class MaskCLIP(PixelScorer):
             text_embeds: (K, D) unit norm, from a `TextBank` on the same tower.
 
         Returns:
-            (B, K, h, w) cosines in [-1, 1], on the grid that covers the padded images.
+            (B, K, h, w) cosines in [-1, 1], on the grid that covers the padded images; the grid is
+            the guide's if there is one.
 
         Raises:
             ValueError: text embeddings that are not (K, D) with the tower's D.
         """
         ClassTexts(text_embeds).check_dim(self.tower.embed_dim)
-        images = self.tower.normalize(images)
-        feats = self.tower.dense_feats(images, self.last_block, official=self.official)
-        return _cosines(feats, text_embeds)
+        return _cosines(self.dense_feats(images), text_embeds)
+
+    def dense_feats(self, images: Tensor) -> Tensor:
+        """Encode images (B, 3, H, W), RGB in 0..255, on the grid of `forward`: (B, D, h, w)."""
+        guide = None if self.guide is None else self.guide(self._pad(images))
+        return self.tower.dense_feats(
+            self.tower.normalize(images), self.last_block, official=self.official, guide=guide
+        )
+
+    def covered_size(self, size: Size) -> Size:
+        """Pixels (h, w) that the grid of an image of a size spans: whole patches, or the image."""
+        if self.official:
+            return size
+        patch_h, patch_w = self.tower.patch_size
+        return size[0] + -size[0] % patch_h, size[1] + -size[1] % patch_w
+
+    def _pad(self, images: Tensor) -> Tensor:
+        """Pad images (B, 3, H, W) to `covered_size` with the tower's mean colour."""
+        height, width = images.shape[-2:]
+        rows, columns = self.covered_size((height, width))
+        mean = 255 * torch.tensor(self.tower.mean, dtype=self.tower.dtype, device=images.device)
+        padded = mean.view(1, 3, 1, 1).repeat(len(images), 1, rows, columns)
+        padded[..., :height, :width] = images
+        return padded
 
     @torch.no_grad()
     def score_patches(self, images: Tensor, text_embeds: Tensor) -> Tensor:
@@ -179,6 +219,7 @@ class MaskCLIP(PixelScorer):
             stride=self.stride,
             shifts=self.shifts,
             official=self.official,
+            guide=self.guide,
         )
         scores = plain.score_pixels(images, ClassTexts(texts.embeds), size)[0]  # (R, h, w)
         if texts.num_classes > 1:
@@ -229,23 +270,16 @@ class MaskCLIP(PixelScorer):
             )
             grid_scores = refined[0].unflatten(1, (len(boxes), -1)).transpose(0, 1)
         left, top, right, bottom = boxes[0]
-        patch_h, patch_w = self.tower.patch_size
-        grid_h, grid_w = grid_scores.shape[2:]
-        padded_size = (grid_h * patch_h, grid_w * patch_w)
-        if self.official:
-            padded_size = (bottom - top, right - left)
+        padded_size = self.covered_size((bottom - top, right - left))
         return _Grids(grid_scores, boxes, size, padded_size, has_words)
 
     def _encode(self, images: Tensor, text_embeds: Tensor) -> tuple[Tensor, Tensor | None]:
         """Cosines (B, K, h, w) of images (B, 3, H, W), and keys if `refine` needs them."""
-        images = self.tower.normalize(images)
-        keys: Tensor | None = None
         if self.refine.key_smoothing is None:
-            feats = self.tower.dense_feats(images, self.last_block, official=self.official)
-        else:
-            feats, keys = self.tower.dense_feats_and_keys(
-                images, self.last_block, official=self.official
-            )
+            return _cosines(self.dense_feats(images), text_embeds), None
+        feats, keys = self.tower.dense_feats_and_keys(
+            self.tower.normalize(images), self.last_block, official=self.official
+        )
         return _cosines(feats, text_embeds), keys
 
     def _probs(

@@ -275,16 +275,11 @@ class MaskCLIPPlus(nn.Module):
         its pixels that count, without full-size maps of D channels.
         """
         with torch.no_grad():
-            tower = self.teacher.tower
-            target = tower.dense_feats(
-                tower.normalize(images), self.teacher.last_block, official=self.teacher.official
-            )
-            target = F.normalize(target.float(), dim=1)
+            target = F.normalize(self.teacher.dense_feats(images).float(), dim=1)
             size = images.shape[2], images.shape[3]
-            patch_h, patch_w = tower.patch_size
-            padded = target.shape[2] * patch_h, target.shape[3] * patch_w
+            padded = self.teacher.covered_size(size)
             grid = feats.shape[2], feats.shape[3]
-            if self.teacher.official or padded == size:
+            if padded == size:
                 target = F.interpolate(target, grid, mode="bilinear", align_corners=False)
             else:
                 target = upsample_scores(target, padded, size, grid)

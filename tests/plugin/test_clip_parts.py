@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from ovseg_d2.clip import Affinity, Calibration, LastBlock
 from ovseg_d2.plugin.clip_parts import build_last_block, build_text_bank, build_tower
 
 
@@ -44,6 +45,23 @@ def test_keys_reach_the_last_block(tiny_cfg):
     assert block.neighbourhood_std == 3.0
     with pytest.raises(ValueError, match="ATTENTION is 'all'; it takes one of 'value'"):
         build_last_block(tiny_cfg(prefix + "ATTENTION", "all"))
+
+
+def test_keys_reach_affinity_and_calibration(tiny_cfg):
+    values = {
+        **{"AFFINITY.MEAN_WEIGHT": 1.5, "AFFINITY.SCALE": 7.0, "AFFINITY.BLOCK": 2},
+        **{"CALIBRATION.OUTLIER_SHARE": 0.1, "CALIBRATION.OUTLIER_NEIGHBOURS": 8},
+        **{"CALIBRATION.AFFINITY_BLOCK": 6, "CALIBRATION.MIXING_BLOCK": 3},
+        **{"CALIBRATION.THRESHOLD": 0.3, "CALIBRATION.FIRST_LEVEL": 2},
+        **{"CALIBRATION.LAST_LEVEL": 5, "CALIBRATION.CLASS_SHARE": 0.2},
+    }
+    opts = [str(x) for key, v in values.items() for x in (f"MODEL.CLIP.LAST_BLOCK.{key}", v)]
+    block = build_last_block(tiny_cfg(*opts))
+    assert block.affinity == Affinity(mean_weight=1.5, scale=7.0, block=2)
+    assert block.calibration == Calibration(0.1, 8, 6, 3, 0.3, 2, 5, 0.2)
+    assert build_last_block(tiny_cfg()) == LastBlock()
+    with pytest.raises(ValueError, match="FIRST_LEVEL is 11 and LAST_LEVEL 10; give the last"):
+        tiny_cfg("MODEL.CLIP.LAST_BLOCK.CALIBRATION.FIRST_LEVEL", "11")
 
 
 def test_keys_reach_the_text_bank(tiny_cfg, tmp_path):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 
 from ovseg_d2.d2.checkpoint import DetectionCheckpointer
@@ -217,3 +218,23 @@ def test_thousand_classes_on_unequal_images(build):
     for one, label_map in zip(scores, labels, strict=True):
         chosen = one["sem_seg"].gather(0, label_map[None])[0]
         torch.testing.assert_close(chosen, one["sem_seg"].amax(0), rtol=0, atol=1e-5)
+
+
+def test_guide_keys_reach_the_system(build, monkeypatch):
+    create = timm.create_model
+    tiny = {"depth": 1, "embed_dim": 32, "num_heads": 2}
+    monkeypatch.setattr(
+        timm, "create_model", lambda name, **options: create(name, **{**options, **tiny})
+    )
+    block, guide = "MODEL.CLIP.LAST_BLOCK.ATTENTION", "MODEL.MASKCLIP.GUIDE."
+    model = build(
+        *(block, "affinity", f"{guide}NAME", "vit_tiny_patch16_224"),
+        *(f"{guide}WEIGHTS", "random", f"{guide}SIZE", "64"),
+    )
+    image = image_of(24, 32)
+    assert model.maskclip.guide(image[None].float()).shape == (1, 32, 4, 5)
+    assert model([{"image": image, "classes": "a, b"}])[0]["sem_seg"].shape == (2, 24, 32)
+    assert not [name for name in model.state_dict() if "guide" in name]
+    assert build(f"{guide}NAME", "vit_tiny_patch16_224").maskclip.guide is None
+    with pytest.raises(ValueError, match="guide is None; name one in MODEL.MASKCLIP.GUIDE.NAME"):
+        build(block, "affinity")
