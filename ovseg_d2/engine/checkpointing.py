@@ -155,7 +155,7 @@ class Checkpointer(DetectionCheckpointer):
         training = stored_training(Path(self._source), checkpoint)
         checkpoint.pop(TRAINING_ENTRY, None)
         try:
-            checkpoint["model"] = dict(take_release(self.model, checkpoint["model"]))
+            checkpoint["model"] = take_release(self.model, checkpoint["model"])
             if isinstance(self.model, OpenVocabularyModel):
                 self.model.adopt_training(training)
             result = super()._load_model(checkpoint)

@@ -31,6 +31,8 @@ _logger = logging.getLogger(__name__)
 _SHOWN = 5
 # Attribute of a module that was built with random weights because a checkpoint holds its weights.
 _AWAITED = "awaited_part"
+# Parts of names, behind which those of a network follow.
+_NETWORKS = ("backbone.", "tower.model.")
 
 
 def take_release(model: nn.Module, weights: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -39,18 +41,21 @@ def take_release(model: nn.Module, weights: Mapping[str, Any]) -> Mapping[str, A
     The activation and the pixel statistics of a release's CLIP are given to the model.
 
     Args:
-        model: with a method ``adopt_training`` if it has a CLIP.
+        model: with a method ``adopt_training`` if it has a CLIP, and an attribute ``keeps`` if
+            loading leaves a part unchanged: the beginning of its names.
         weights: state dict of any origin.
 
     Returns:
-        The renamed weights; the argument itself if it is no release.
+        The renamed weights, without those of the part that the model keeps; the argument itself if
+        nothing changes.
 
     Raises:
-        MisfitError: the release belongs in another config key.
+        MisfitError: the release belongs in another config key, or is of other sizes.
     """
     release = recognise(weights)
+    keeps: str = getattr(model, "keeps", "")
     if release is None:
-        return weights
+        return _without(weights, keeps) if keeps else weights
     if release.convert is None or not release.whole:
         raise MisfitError(f"is {release.title}", f"it belongs in {release.place}")
     converted = release.convert(weights)
@@ -65,16 +70,17 @@ def take_release(model: nn.Module, weights: Mapping[str, Any]) -> Mapping[str, A
         *(release.title, len(weights) - len(converted.left_out), len(weights)),
         f"; left out are {left_out}" if left_out else "",
     )
+    renamed = _without(converted.weights, keeps) if keeps else converted.weights
     own = model.state_dict()
     shapes = [
         (name, tuple(value.shape), tuple(own[name].shape))
-        for name, value in converted.weights.items()
+        for name, value in renamed.items()
         if name in own and own[name].shape != value.shape
     ]
-    shared = own.keys() & converted.weights.keys()
-    if shapes or not shared:
-        missing = [] if shared else list(own)
-        unexpected = [name for name in converted.weights if name not in own]
+    # A frozen norm has no counter of batches, which the file may have.
+    unexpected = [name for name in renamed if name not in own and is_counted(name)]
+    missing = [] if own.keys() & renamed.keys() else list(own)
+    if shapes or missing or any(_is_deeper(name, own) for name in unexpected):
         raise MisfitError(
             f"is {release.title} and does not fit {type(model).__name__}: "
             f"{describe_misfit(missing, unexpected, shapes)}",
@@ -83,7 +89,20 @@ def take_release(model: nn.Module, weights: Mapping[str, Any]) -> Mapping[str, A
     adopt: Callable[[Training], None] | None = getattr(model, "adopt_training", None)
     if adopt is not None:
         adopt(training_of(release))
-    return converted.weights
+    return renamed
+
+
+def _without(weights: Mapping[str, Any], start: str) -> dict[str, Any]:
+    return {name: value for name, value in weights.items() if not name.startswith(start)}
+
+
+def _is_deeper(name: str, own: Iterable[str]) -> bool:
+    """Whether a weight is of a backbone or a CLIP that a model has with fewer layers."""
+    for part in _NETWORKS:
+        start, found, _ = name.partition(part)
+        if found and any(other.startswith(start + part) for other in own):
+            return True
+    return False
 
 
 def check_shared(model: nn.Module, weights: Mapping[str, Any]) -> None:

@@ -42,6 +42,9 @@ class OVSeg(OVSegMaskFormer):
     """Mask proposals classified by the MaskFormer and by CLIP (adapter of the system).
 
     Training is that of `OVSegMaskFormer`, and checkpoints of both are interchangeable.
+
+    Attributes:
+        keeps: the beginning of the names that loading weights leaves unchanged; "" for none.
     """
 
     @configurable
@@ -73,7 +76,7 @@ class OVSeg(OVSegMaskFormer):
         self._ovseg = (ovseg,)
         self._seen_words = None if seen is None else _words_of(seen)
         self._check_seen()
-        self._keeps_clip = keep_clip
+        self.keeps = "prompted." if keep_clip else ""
         if keep_clip:
             self.register_load_state_dict_pre_hook(_keep_clip)
 
@@ -123,7 +126,7 @@ class OVSeg(OVSegMaskFormer):
 
     def adopt_training(self, training: Training) -> None:
         """Give the CLIP the activation and statistics of loaded weights, unless it is kept."""
-        if not self._keeps_clip:
+        if not self.keeps:
             super().adopt_training(training)
 
     @property

@@ -253,6 +253,36 @@ def test_adapted_clip_needs_published_weights_for_its_text_half_alone(
     assert torch.equal(found.token_embedding.weight, right.model.token_embedding.weight)
 
 
+def test_adapted_clip_of_another_depth_stays_beside_a_release(
+    config: Callable[..., Any], released: Callable[..., Any], tmp_path: Path
+) -> None:
+    path, _ = released("ovseg")
+    torch.manual_seed(3)
+    adapted = build_model(config(*OVSEG, "MODEL.OVSEG.PROMPT_DEPTH", "1")).prompted
+    weights = dict(adapted.tower.model.state_dict())
+    torch.save({**weights, "visual.mask_embedding": adapted.prompts.data}, tmp_path / "a.pt")
+    opts = (*OVSEG, "MODEL.OVSEG.CLIP_WEIGHTS", str(tmp_path / "a.pt"), "MODEL.WEIGHTS")
+    own = own_checkpoint(load_model(config(*OVSEG, "MODEL.WEIGHTS", path))[0], tmp_path)
+    for weights in (path, own):
+        for load in (lambda cfg: load_model(cfg)[0], lambda cfg: DefaultPredictor(cfg).model):
+            model = load(config(*opts, weights))
+            assert torch.equal(model.prompted.prompts, adapted.prompts) and model.may_answer
+
+
+def test_deeper_network_of_a_release_is_refused(
+    config: Callable[..., Any], released: Callable[..., Any]
+) -> None:
+    path, _ = released("ovseg")
+    content = torch.load(path)
+    counter = "backbone.network.network.frozen.num_batches_tracked"
+    torch.save({"model": {**content["model"], counter: torch.ones(1)}}, path)
+    load_model(config(*OVSEG, "MODEL.WEIGHTS", path))
+    for name in ("backbone.network.network.layer9.a", "clip_adapter.clip_model.visual.b"):
+        torch.save({"model": {**content["model"], name: torch.ones(1)}}, path)
+        with pytest.raises(ValueError, match="does not fit OVSeg: 1 unexpected: .*it belongs in"):
+            load_model(config(*OVSEG, "MODEL.WEIGHTS", path))
+
+
 def test_checkpoint_that_lacks_a_part_of_its_clip_is_refused(
     config: Callable[..., Any], released: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
