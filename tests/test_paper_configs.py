@@ -28,7 +28,8 @@ from ovseg_d2.vocab import find_classes
 FOLDER = Path(__file__).resolve().parents[1] / "configs" / "paper"
 ALL = sorted(path.name for path in FOLDER.glob("*.yaml"))
 FILES = [name for name in ALL if not name.endswith("_base.yaml")]
-_FREE = ("maskclip_vitb16", "maskclip_rn50", "sclip_", "clearclip_", "naclip_")
+_FREE = ("maskclip_vitb16", "maskclip_rn50", "sclip_", "clearclip_", "naclip_", "proxyclip_")
+_FREE += ("scclip_",)
 SEGMENTERS = [
     name for name in FILES if name.startswith(("ovseg_swinb", "ovseg_r101c", "pixelclip_"))
 ]
@@ -46,6 +47,8 @@ def test_names_in_a_file_exist(name):
     cfg = read(name)
     assert cfg.MODEL.META_ARCHITECTURE in META_ARCH_REGISTRY
     assert cfg.MODEL.CLIP.NAME in open_clip.list_models()
+    guide = cfg.MODEL.MASKCLIP.GUIDE.NAME
+    assert not guide or guide in timm.list_pretrained(guide)
     weights = cfg.MODEL.CLIP.PRETRAINED
     assert weights == "random" or open_clip.get_pretrained_cfg(cfg.MODEL.CLIP.NAME, weights)
     assert Path(name).stem in cfg.OUTPUT_DIR
@@ -218,6 +221,11 @@ SMALL = (
     *("MODEL.OVSEG.CLIP_WEIGHTS", "", "MODEL.TEXT.TEMPLATES", "['{}']"),
     *("MODEL.PIXELCLIP.IMAGE_SIZE", "[16, 16]", "INPUT.MIN_SIZE_TEST", "20"),
     *("DATALOADER.NUM_WORKERS", "0"),
+    *("MODEL.MASKCLIP.GUIDE.NAME", "vit_tiny_patch16_224", "MODEL.MASKCLIP.GUIDE.WEIGHTS", "random"),
+    *("MODEL.CLIP.LAST_BLOCK.CALIBRATION.AFFINITY_BLOCK", "1"),  # of the tiny tower's two
+    *("MODEL.CLIP.LAST_BLOCK.CALIBRATION.MIXING_BLOCK", "1"),
+    *("MODEL.CLIP.LAST_BLOCK.CALIBRATION.FIRST_LEVEL", "1"),
+    *("MODEL.CLIP.LAST_BLOCK.CALIBRATION.LAST_LEVEL", "1"),
 )
 
 

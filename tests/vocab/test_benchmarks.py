@@ -16,6 +16,7 @@ _SIZES = {
     "cityscapes19_sclip": 19,
     "coco_object": 81,
     "coco_object_clearclip": 81,
+    "coco_object_proxyclip": 81,
     "coco_object_sclip": 81,
     "coco_stuff171": 171,
     "coco_stuff171_raw": 171,
@@ -33,6 +34,7 @@ _SIZES = {
     "voc20_sclip": 20,
     "voc21": 21,
     "voc21_clearclip": 21,
+    "voc21_proxyclip": 21,
     "voc21_sclip": 21,
 }
 # The classes that MaskCLIP+ trains without labels, as published: indices and words.
@@ -269,6 +271,8 @@ def test_sclip_background_words() -> None:
         ("voc20_clearclip", "voc20_sclip", [14, 19]),
         ("voc21_clearclip", "voc21_sclip", [0, 15, 20]),
         ("coco_object_clearclip", "coco_object_sclip", [0, 1]),
+        ("voc21_proxyclip", "voc21_clearclip", [0]),
+        ("coco_object_proxyclip", "coco_object_clearclip", [0]),
     ],
 )
 def test_words_of_a_method_differ_in_known_classes(
