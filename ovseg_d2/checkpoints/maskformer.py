@@ -111,7 +111,10 @@ def convert_proposal_head(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 RELEASE = Release(
     name="maskformer",
     title="a release of MaskFormer",
-    signs=("sem_seg_head.predictor.class_embed.", "sem_seg_head.predictor.query_embed."),
+    signs=(
+        "sem_seg_head.predictor.class_embed.",
+        "sem_seg_head.predictor.transformer.decoder.layers.0.",  # Mask2Former has none
+    ),
     holds=frozenset({"backbone"}),
     place="MODEL.WEIGHTS of a training of OVSegMaskFormer on its backbone",
     convert=convert_maskformer,

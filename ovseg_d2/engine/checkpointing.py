@@ -175,7 +175,7 @@ class Checkpointer(DetectionCheckpointer):
                     "with the config that it was trained with"
                 )
         else:
-            self._report(missing, result.unexpected_keys)
+            self._report(missing, [n for n in result.unexpected_keys if is_counted(n)])
         return result
 
     def _report(self, missing: list[str], unexpected: list[str]) -> None:

@@ -58,7 +58,10 @@ def take_release(model: nn.Module, weights: Mapping[str, Any]) -> Mapping[str, A
         return _without(weights, keeps) if keeps else weights
     if release.convert is None or not release.whole:
         raise MisfitError(f"is {release.title}", f"it belongs in {release.place}")
-    converted = release.convert(weights)
+    try:
+        converted = release.convert(weights)
+    except ValueError as error:
+        raise MisfitError(f"has the names of {release.title}", str(error)) from error
     by_reason: dict[str, list[str]] = defaultdict(list)
     for name, reason in converted.left_out.items():
         by_reason[reason].append(name)

@@ -29,7 +29,7 @@ __all__ = [
 _CLIP = "tower.model.logit_scale"
 _BACKBONE = ".backbone.network."
 # Methods by `describe_method` of which this project has nothing to load.
-_OTHERS = ("SAN", "CAT-Seg", "SAM", "GroupViT", "SigLIP")
+_OTHERS = ("SAN", "CAT-Seg", "Mask2Former", "SAM", "GroupViT", "SigLIP")
 
 
 class MisfitError(ValueError):

@@ -18,6 +18,7 @@ _SIGNS = (
     ("SigLIP", ("visual.trunk.attn_pool.", "logit_bias")),
     ("PixelCLIP's release", ("sem_seg_head.predictor.clip_model.", "teacher_encoder.")),
     ("MaskCLIP+'s release", ("decode_head.decode_module.", "decode_head.text_embeddings")),
+    ("Mask2Former", ("sem_seg_head.predictor.transformer_cross_attention_layers.",)),
     ("a MaskFormer", ("sem_seg_head.predictor.", "sem_seg_head.pixel_decoder.")),
     ("SAM", ("image_encoder.pos_embed", "mask_decoder.")),
     ("CLIP in the format of Hugging Face", ("text_model.", "vision_model.")),

@@ -350,6 +350,20 @@ REFUSALS = {
         (f"{_CLIP}proj", "sem_seg_head.predictor.transformer.layers.0.a"),
         "is of another method, CAT-Seg; give",
     ),
+    "Mask2Former": (
+        (
+            "sem_seg_head.predictor.class_embed.weight",
+            "sem_seg_head.predictor.transformer_cross_attention_layers.0.norm.bias",
+        ),
+        "is of another method, Mask2Former; give",
+    ),
+    "a relative of OVSeg": (
+        (
+            *("clip_adapter.clip_model.visual.proj", "sem_seg_head.predictor.a", "backbone.b"),
+            *("clip_adapter.non_object_embedding", "region_clip_adapter.clip_model.visual.proj"),
+        ),
+        "has the names of a release of OVSeg; 'region_clip_adapter.* is not a weight of OVSeg's",
+    ),
     "CLIP": (
         ("visual.conv1.weight", "logit_scale"),
         r"holds a CLIP alone; it belongs in MODEL.CLIP.PRETRAINED, or in MODEL.OVSEG.CLIP_WEIGHTS ",

@@ -100,7 +100,7 @@ def test_release_auto_recognises_the_project(run_tool, tmp_path, capsys, names, 
         "a release of MaskFormer": [
             *(
                 "sem_seg_head.predictor.class_embed.bias",
-                "sem_seg_head.predictor.query_embed.weight",
+                "sem_seg_head.predictor.transformer.decoder.layers.0.norm1.bias",
             ),
         ],
     }
