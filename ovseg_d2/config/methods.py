@@ -23,6 +23,22 @@ _MASKCLIP = below(
             "patches less sure than this are scored by all patches with similar keys, 1.0 in the "
             "paper; 0 leaves all as they are",
         ),
+        "GUIDED.RADIUS": Key(
+            0,
+            whole(0, 16),
+            "patches in each direction whose scores a pixel takes by the likeness of colours, "
+            "such as 2; 0 resizes scores bilinearly",
+        ),
+        "GUIDED.SPACE_STD": Key(
+            1.0,
+            number(above=0, most=1000),
+            "standard deviation of the distance between pixel and patch, in patches",
+        ),
+        "GUIDED.COLOUR_STD": Key(
+            30.0,
+            number(above=0, most=1000),
+            "standard deviation of the distance between their colours, of 0 to 255",
+        ),
         "PAMR.STEPS": Key(
             0,
             whole(0, 1000),

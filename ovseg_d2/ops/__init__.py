@@ -6,6 +6,7 @@ from ovseg_d2.ops.background import *
 from ovseg_d2.ops.crops import *
 from ovseg_d2.ops.dense import *
 from ovseg_d2.ops.ema import *
+from ovseg_d2.ops.guided_upsampling import *
 from ovseg_d2.ops.kmeans import *
 from ovseg_d2.ops.labels import *
 from ovseg_d2.ops.lambda_ensemble import *

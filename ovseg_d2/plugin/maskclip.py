@@ -10,7 +10,7 @@ from ..clip import CLIPTower, local_feature_advice
 from ..d2.config import CfgNode, configurable
 from ..d2.modeling import META_ARCH_REGISTRY
 from ..masks import PatchFeatures, PatchNetwork, load_patch_network
-from ..ops import Background, PixelRefinement, Refinement
+from ..ops import Background, GuidedUpsampling, PixelRefinement, Refinement
 from ..systems import MaskCLIP as MaskCLIPSystem
 from .clip_parts import build_last_block, build_tower
 from .inputs import InputReader, build_inputs
@@ -27,6 +27,7 @@ def maskclip_options(cfg: CfgNode, tower: CLIPTower) -> dict[str, Any]:
     Logs a warning for a tower that is known to have poor dense features.
     """
     options = cfg.MODEL.MASKCLIP
+    guided = options.GUIDED
     last_block = build_last_block(cfg)
     advice = local_feature_advice(tower, last_block)
     if advice:
@@ -36,6 +37,11 @@ def maskclip_options(cfg: CfgNode, tower: CLIPTower) -> dict[str, Any]:
         "refine": Refinement(
             prompt_denoising=options.PROMPT_DENOISING or None,
             key_smoothing=options.KEY_SMOOTHING or None,
+        ),
+        "guided": (
+            GuidedUpsampling(guided.RADIUS, guided.SPACE_STD, guided.COLOUR_STD)
+            if guided.RADIUS
+            else None
         ),
         "pixels": (
             PixelRefinement(options.PAMR.STEPS, tuple(options.PAMR.DILATIONS))

@@ -1,7 +1,7 @@
 """MaskCLIP: open-vocabulary segmentation with a frozen CLIP, without training.
 
 image -> windows -> `CLIPTower.dense_feats` (last attention bypassed) -> cosines with the texts
--> `refine_scores` (optional) -> pixels, in bands of rows -> `refine_pixels` (optional) -> softmax
+-> `refine_scores` (optional) -> pixels, in bands of rows -> `refine_edges` (optional) -> softmax
 and best word of each class (where needed) -> `find_background` (optional) -> scores or labels.
 
 Source: [maskclip] arXiv 2112.01071; the other paper of that name is `MaskedDistillCLIP`. [sclip],
@@ -20,11 +20,11 @@ from torch.nn import functional as F
 from ovseg_d2.clip import CLIPTower, LastBlock
 from ovseg_d2.ops import (
     Background,
+    GuidedUpsampling,
     PixelRefinement,
     Refinement,
     find_background,
     merge_background,
-    refine_pixels,
     refine_scores,
     reflected_crop,
     score_bands,
@@ -32,15 +32,13 @@ from ovseg_d2.ops import (
 )
 from ovseg_d2.text import ClassTexts
 
+from .edges import refine_edges
 from .image_passes import check_passes, plan_passes
-from .pixel_scorer import PixelScorer, evaluating, need_score_memory
+from .pixel_scorer import PixelScorer, evaluating
 
 __all__ = ["MaskCLIP"]
 
 Size = tuple[int, int]
-
-# Rows of refined pixels in a band.
-_ROWS_AT_ONCE = 64
 
 
 class MaskCLIP(PixelScorer):
@@ -62,6 +60,8 @@ class MaskCLIP(PixelScorer):
         tower: a CLIP tower; its weights and gradient flags are left unchanged.
         last_block: changes to the tower's last block; None is the default `LastBlock`.
         refine: denoising and smoothing of the scores; None does neither.
+        guided: gives pixels the scores of cells of their colour, a patch large, in place of
+            bilinear resizing; None resizes.
         pixels: spreads scores between similar pixels, for which the scores of all rows of text are
             in memory at once; None does not.
         background: rules that turn pixels into background; None applies none.
@@ -91,6 +91,7 @@ class MaskCLIP(PixelScorer):
         *,
         last_block: LastBlock | None = None,
         refine: Refinement | None = None,
+        guided: GuidedUpsampling | None = None,
         pixels: PixelRefinement | None = None,
         background: Background | None = None,
         window: int | Size | None = None,
@@ -111,6 +112,7 @@ class MaskCLIP(PixelScorer):
         self.tower = tower
         self.last_block = LastBlock() if last_block is None else last_block
         self.refine = Refinement() if refine is None else refine
+        self.guided = guided
         self.pixels = pixels
         self.background = Background() if background is None else background
         self.window, self.stride = window_and_stride(window, stride)
@@ -296,24 +298,27 @@ class MaskCLIP(PixelScorer):
         self, image: Tensor, grids: _Grids, out_size: Size | None
     ) -> Iterator[Tensor]:
         """Scores of the grids (R or K, rows, W) at pixels, refined there if asked."""
-        found = score_bands(
-            grids.scores,
-            grids.boxes,
-            grids.size,
-            padded_size=grids.padded_size,
-            out_size=out_size,
-            beyond=self.shifts > 1,
+
+        def bands_of(size: Size) -> Iterator[Tensor]:
+            found = score_bands(
+                grids.scores,
+                grids.boxes,
+                grids.size,
+                padded_size=grids.padded_size,
+                out_size=size,
+                beyond=self.shifts > 1,
+            )
+            return (band for _, band in found)
+
+        yield from refine_edges(
+            bands_of,
+            image,
+            grids.size if out_size is None else out_size,
+            guided=self.guided,
+            pixels=self.pixels,
+            tower=self.tower,
+            num_rows=grids.scores.shape[1],
         )
-        bands = (band for _, band in found)
-        if self.pixels is None:
-            yield from bands
-            return
-        need_score_memory(image, out_size, grids.scores.shape[1])
-        size = grids.size if out_size is None else out_size
-        colours = self.tower.normalize(image.float())[None]
-        colours = F.interpolate(colours, size, mode="bilinear", align_corners=False)[0]
-        scores = refine_pixels(torch.cat(list(bands), dim=1), colours, self.pixels)
-        yield from scores.split(_ROWS_AT_ONCE, dim=1)
 
     @property
     def scale(self) -> Tensor | float:

@@ -11,7 +11,7 @@ import torch
 from ovseg_d2.d2.checkpoint import DetectionCheckpointer
 from ovseg_d2.d2.engine import DefaultPredictor
 from ovseg_d2.d2.modeling import META_ARCH_REGISTRY, build_model
-from ovseg_d2.ops import Background, PixelRefinement, Refinement
+from ovseg_d2.ops import Background, GuidedUpsampling, PixelRefinement, Refinement
 from ovseg_d2.plugin import MaskCLIP
 from ovseg_d2.vocab import Vocabulary
 
@@ -145,16 +145,25 @@ def test_options_reach_the_plain_system(build, check_attributes):
         *("MODEL.MASKCLIP.LOGIT_SCALE", "40.0", "MODEL.MASKCLIP.OFFICIAL", "True"),
         *("MODEL.MASKCLIP.PAMR.STEPS", "3", "MODEL.MASKCLIP.PAMR.DILATIONS", "[2, 5]"),
         *("MODEL.MASKCLIP.SHIFTS", "3"),
+        *("MODEL.MASKCLIP.GUIDED.RADIUS", "1", "MODEL.MASKCLIP.GUIDED.SPACE_STD", "0.5"),
+        *("MODEL.MASKCLIP.GUIDED.COLOUR_STD", "9.0"),
     )
     expected = {
         "shifts": 3,
         "pixels": PixelRefinement(3, (2, 5)),
+        "guided": GuidedUpsampling(1, 0.5, 9.0),
         "refine": Refinement(prompt_denoising=0.4, key_smoothing=0.9),
         "background": Background(threshold=0.3, min_share=0.1),
         **{"window": (16, 16), "stride": (8, 8), "logit_scale": 40, "official": True},
     }
     check_attributes(model.system, expected)
-    defaults = {"refine": Refinement(), "background": Background(), "window": None, "shifts": 1}
+    defaults = {
+        "refine": Refinement(),
+        "background": Background(),
+        "window": None,
+        "shifts": 1,
+        "guided": None,
+    }
     defaults |= {"pixels": None, "logit_scale": None, "official": False}
     check_attributes(build().system, defaults)
 

@@ -16,10 +16,12 @@ from ovseg_d2.clip import CLIPTower, LastBlock
 from ovseg_d2.image_errors import ImageTooLargeError
 from ovseg_d2.ops import (
     Background,
+    GuidedUpsampling,
     PixelRefinement,
     Refinement,
     refine_pixels,
     smooth_by_keys,
+    upsample_by_colour,
     upsample_scores,
 )
 from ovseg_d2.systems import MaskCLIP, image_passes
@@ -287,6 +289,26 @@ def test_pixels_are_refined_before_words_are_compared(tower: CLIPTower) -> None:
             [(8 * image_cosines).softmax(0)[class_ids == k].amax(0) for k in range(4)]
         )
         assert (image_labels == plain.argmax(dim=0)).float().mean() < 0.95
+
+
+def test_guided_upsampling_reads_scores_at_the_centres_of_patches(tower: CLIPTower) -> None:
+    """The mean of windows on a grid of patches, then the colours of the resized image."""
+    images, texts = _inputs(40, 50, num_classes=4)
+    guided, size = GuidedUpsampling(1, 0.8, 40.0), (31, 61)
+    options = {"window": 24, "stride": 16}
+    cells = MaskCLIP(tower, **options).score_pixels(images, texts, (5, 7))
+    scores = MaskCLIP(tower, **options, guided=guided).score_pixels(images, texts, size)
+    colours = F.interpolate(images, size, mode="bilinear")
+    for image_cells, image_colours, image_scores in zip(cells, colours, scores, strict=True):
+        bands = list(upsample_by_colour(image_cells, image_colours, guided))
+        torch.testing.assert_close(image_scores, torch.cat(bands, dim=1))
+    pixels = PixelRefinement(2, (1, 3))
+    both = MaskCLIP(tower, **options, guided=guided, pixels=pixels)
+    refined = refine_pixels(scores[0], colours[0], pixels)
+    result = both.score_pixels(images, texts, size)[0]
+    torch.testing.assert_close(result, refined, rtol=0, atol=1e-4)
+    # A result smaller than the grid has no cell smaller than a pixel.
+    assert both.score_pixels(images, texts, (3, 2)).isfinite().all()
 
 
 @pytest.mark.parametrize("method", ["SCLIP", "NACLIP", "ClearCLIP"])
