@@ -1,8 +1,12 @@
-"""Global and dense features of timm's ConvNeXt inside open_clip's TimmModel, at any resolution.
+"""Global and dense features of timm's ConvNeXt and FastViT inside open_clip's TimmModel.
+
+FastViT (MobileCLIP) has attention in its late stages, which stays as it is: dense features are the
+last map of both.
 
 Pure functions over the tower's modules; nothing is patched or changed. `visual` is the image tower,
-and `images` are (B, 3, H, W) normalised, H and W at least 32. There is no padding: the remainder at
-the bottom and right gets no location. `last_block` is the default, as there is no attention.
+and `images` are (B, 3, H, W) normalised, any H and W of at least the tower's stride. There is no
+padding: the remainder at the bottom and right gets no location. `last_block` is the default, as
+no attention ends these towers.
 
 Shape shorthand: B images, C channels of the last stage, D joint embedding.
 """
@@ -16,28 +20,22 @@ from .last_block import LastBlock, require_attention
 
 
 def check_convnext(visual: TimmModel) -> None:
-    """Refuse other trunks of timm, and heads that cannot be applied to a single location.
+    """Refuse heads that cannot be applied to a single location.
 
     Raises:
         ValueError: the tower is not supported.
     """
-    if not isinstance(visual.trunk, ConvNeXt):
-        raise ValueError(
-            f"the image tower is a TimmModel with a {type(visual.trunk).__name__}, and ConvNeXt is "
-            "the only supported trunk of timm; choose a model such as 'convnext_base_w'."
-        )
     pool = visual.trunk.head.global_pool
     if "pool" in dict(visual.head.named_children()) or not pool.pool_type:
         raise ValueError(
-            "the image tower pools its ConvNeXt with attention or not at all, so it has no dense "
+            "the image tower pools with attention or not at all, so it has no dense "
             "features; choose a model whose timm_pool is '' or 'avg', such as 'convnext_base_w'."
         )
 
 
 def convnext_geometry(visual: TimmModel) -> TowerGeometry:
     """Sizes of the tower; the patch size is the stride of the last stage."""
-    last = visual.trunk.feature_info[-1]
-    stride, width = last["reduction"], last["num_chs"]
+    stride, width = visual.trunk.feature_info[-1]["reduction"], visual.trunk.num_features
     # The last linear layer of the two heads gives the joint embedding.
     layers = [*visual.trunk.head.modules(), *visual.head.modules()]
     sizes = [layer.out_features for layer in layers if isinstance(layer, nn.Linear)]
@@ -68,12 +66,12 @@ def convnext_dense(
     Paper: [pixelclip], whose second tower this is.
 
     Returns:
-        (B, D, h, w) float, raw; h = H / 32 for multiples of 32.
+        (B, D, h, w) float, raw; h = H / stride for multiples of the stride, mostly 32.
 
     Raises:
         ValueError: `last_block` is not the default.
     """
-    _require_no_attention(last_block or LastBlock())
+    _require_no_attention(visual, last_block or LastBlock())
     return _project(visual, visual.trunk.forward_features(images))
 
 
@@ -86,7 +84,7 @@ def convnext_stages(
         Maps (B, C_i, h_i, w_i) float, finest first, and the result of `convnext_dense`, whose
         errors are also those of this function.
     """
-    _require_no_attention(last_block)
+    _require_no_attention(visual, last_block)
     last, stages = visual.trunk.forward_intermediates(images)
     return stages, _project(visual, last)
 
@@ -96,8 +94,10 @@ def convnext_stage_shapes(visual: TimmModel) -> list[tuple[int, int]]:
     return [(info["num_chs"], info["reduction"]) for info in visual.trunk.feature_info]
 
 
-def _require_no_attention(last_block: LastBlock) -> None:
-    require_attention(last_block, ("value",), "a ConvNeXt has no attention")
+def _require_no_attention(visual: TimmModel, last_block: LastBlock) -> None:
+    convnext = isinstance(visual.trunk, ConvNeXt)
+    reason = "a ConvNeXt has no attention" if convnext else "those of a FastViT stay as they are"
+    require_attention(last_block, ("value",), reason)
 
 
 def _project(visual: TimmModel, stage: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 from open_clip.modified_resnet import ModifiedResNet
 from open_clip.timm_model import TimmModel
 from open_clip.transformer import VisionTransformer
+from timm.models.fastvit import Attention
 from torch import nn
 
 from .tower import CLIPTower
@@ -19,18 +20,20 @@ def set_trainable(tower: CLIPTower, policy: TrainPolicy) -> list[str]:
     """Freeze a tower except the weights of its image half that a policy names.
 
     ===========  ================================  ==========================  ==================
-    policy       ViT                               ResNet                      ConvNeXt
+    policy       ViT                               ResNet                      ConvNeXt, FastViT
     ===========  ================================  ==========================  ==================
-    attention    attention of all blocks, and the  values and projection of    (has none)
-                 position embedding                the attention pooling
+    attention    attention of all blocks, and the  values and projection of    attention, if there
+                 position embedding                the attention pooling       is any
     conv         the patch embedding               all convolutions            the depthwise ones
-    full         everything                        all but the pooling's       everything
-                                                   queries, keys, positions
+    full         everything but the queries of an  all but the pooling's       everything
+                 attention pooling                 queries, keys, positions
     none         nothing                           nothing                     nothing
     ===========  ================================  ==========================  ==================
 
-    Queries, keys and positions of a ResNet's pooling do not enter dense features: they would never
-    get a gradient, which is an error in `DistributedDataParallel`.
+    A ViT is open_clip's or timm's; the position embedding is the learnt one, if it has any, and the
+    patch embedding may be several convolutions. Queries, keys and positions of a pooling do not
+    enter dense features: they would never get a gradient, which is an error in
+    `DistributedDataParallel`.
 
     Source: the official code of [pixelclip], which trains a ViT with "attention" and a ConvNeXt
     with "full". Its policies "prompt" and "none" both freeze the image half: "none" here.
@@ -86,8 +89,30 @@ def _resnet(visual: ModifiedResNet, policy: TrainPolicy) -> Names:
         yield from (name for name in _below(visual, "") if not name.startswith(unused))
 
 
+def _timm(visual: TimmModel, policy: TrainPolicy) -> Names:
+    yield from (_timm_vit if hasattr(visual.trunk, "patch_embed") else _convnext)(visual, policy)
+
+
+def _timm_vit(visual: TimmModel, policy: TrainPolicy) -> Names:
+    trunk = visual.trunk
+    if policy == "attention":
+        if trunk.pos_embed is not None:
+            yield "trunk.pos_embed"
+        for index, block in enumerate(trunk.blocks):
+            yield from _below(block.attn, f"trunk.blocks.{index}.attn")
+    elif policy == "conv":
+        yield from _below(trunk.patch_embed, "trunk.patch_embed")
+    else:
+        unused = tuple(f"trunk.attn_pool.{part}" for part in ("latent", "q.", "q_norm.", "k_norm."))
+        yield from (name for name in _below(visual, "") if not name.startswith(unused))
+
+
 def _convnext(visual: TimmModel, policy: TrainPolicy) -> Names:
-    if policy == "conv":
+    if policy == "attention":
+        for name, module in visual.named_modules():
+            if isinstance(module, Attention):
+                yield from _below(module, name)
+    elif policy == "conv":
         yield from _convs(visual, lambda conv: conv.groups == conv.in_channels > 1)
     elif policy == "full":
         yield from _below(visual, "")
@@ -96,7 +121,7 @@ def _convnext(visual: TimmModel, policy: TrainPolicy) -> Names:
 _CHOICES: dict[type[nn.Module], Callable[[Any, TrainPolicy], Names]] = {
     VisionTransformer: _vit,
     ModifiedResNet: _resnet,
-    TimmModel: _convnext,
+    TimmModel: _timm,
 }
 
 

@@ -10,6 +10,10 @@ from typing import Any
 from open_clip.modified_resnet import ModifiedResNet
 from open_clip.timm_model import TimmModel
 from open_clip.transformer import VisionTransformer
+from timm.models.convnext import ConvNeXt
+from timm.models.eva import Eva
+from timm.models.fastvit import FastVit
+from timm.models.vision_transformer import VisionTransformer as TimmViT
 from torch import Tensor, nn
 
 from .convnext import (
@@ -30,6 +34,16 @@ from .resnet import (
     resnet_global,
     resnet_stage_shapes,
     resnet_stages,
+)
+from .timm_vit import (
+    check_timm_vit,
+    timm_vit_bytes,
+    timm_vit_dense,
+    timm_vit_dense_and_keys,
+    timm_vit_geometry,
+    timm_vit_global,
+    timm_vit_stage_shapes,
+    timm_vit_stages,
 )
 from .vit import (
     check_vit,
@@ -99,17 +113,39 @@ _KINDS: dict[type[nn.Module], ImageTowerKind] = {
         dense_bytes=lambda visual, size: convolution_bytes(resnet_stage_shapes(visual)[0], size),
         pads=False,
     ),
-    TimmModel: ImageTowerKind(
-        geometry=convnext_geometry,
-        encode=convnext_global,
-        dense=lambda visual, images, last_block, *_: convnext_dense(visual, images, last_block),
-        dense_and_keys=None,
-        stages=convnext_stages,
-        stage_shapes=convnext_stage_shapes,
-        dense_bytes=lambda visual, size: convolution_bytes(convnext_stage_shapes(visual)[0], size),
-        pads=False,
-        check=check_convnext,
+}
+
+_CONVNEXT = ImageTowerKind(
+    geometry=convnext_geometry,
+    encode=convnext_global,
+    dense=lambda visual, images, last_block, *_: convnext_dense(visual, images, last_block),
+    dense_and_keys=None,
+    stages=convnext_stages,
+    stage_shapes=convnext_stage_shapes,
+    dense_bytes=lambda visual, size: convolution_bytes(convnext_stage_shapes(visual)[0], size),
+    pads=False,
+    check=check_convnext,
+)
+_TIMM_VIT = ImageTowerKind(
+    geometry=timm_vit_geometry,
+    encode=timm_vit_global,
+    dense=lambda visual, images, last_block, *_: timm_vit_dense(visual, images, last_block),
+    dense_and_keys=lambda visual, images, last_block, _: timm_vit_dense_and_keys(
+        visual, images, last_block
     ),
+    stages=timm_vit_stages,
+    stage_shapes=timm_vit_stage_shapes,
+    dense_bytes=timm_vit_bytes,
+    pads=True,
+    check=check_timm_vit,
+)
+
+# By the class of a TimmModel's trunk; derived classes may have other parts.
+_TRUNKS: dict[type[nn.Module], ImageTowerKind] = {
+    ConvNeXt: _CONVNEXT,
+    FastVit: _CONVNEXT,
+    TimmViT: _TIMM_VIT,
+    Eva: _TIMM_VIT,
 }
 
 
@@ -117,12 +153,21 @@ def image_tower_kind(visual: nn.Module) -> ImageTowerKind:
     """Find the kind of an image tower.
 
     Raises:
-        ValueError: the class of the tower is not supported.
+        ValueError: the class of the tower, or of its trunk, is not supported.
     """
+    if isinstance(visual, TimmModel):
+        trunk = type(visual.trunk)
+        if trunk in _TRUNKS:
+            return _TRUNKS[trunk]
+        names = ", ".join(known.__name__ for known in _TRUNKS)
+        raise ValueError(
+            f"the image tower is timm's {trunk.__name__}, and its supported classes are {names}; "
+            "choose a model such as 'ViT-B-16-SigLIP2' or 'convnext_base_w'."
+        )
     for known, kind in _KINDS.items():
         if isinstance(visual, known):
             return kind
-    names = ", ".join(known.__name__ for known in _KINDS)
+    names = ", ".join(known.__name__ for known in (*_KINDS, TimmModel))
     raise ValueError(
         f"the image tower is a {type(visual).__name__}, and the supported ones of open_clip are "
         f"{names}; choose a ViT such as 'ViT-B-16'."

@@ -40,7 +40,13 @@ _BESIDE_TOWER = ("tower.model.", "prompts")
 _WRAPPERS = ("model.", "module.", "clip.", "backbone.", "net.")
 _MOVING_AVERAGE = re.compile(r"(^|[._])(ema|averaged)([._]|$)")
 # Names of an image half of open_clip, and of one without the prefix of the half.
-_IMAGE_HALVES = ("visual.conv1.weight", "visual.trunk.stem.0.weight")
+_IMAGE_HALVES = (
+    "visual.conv1.weight",
+    "visual.trunk.stem.0.weight",
+    "visual.trunk.patch_embed.proj.weight",
+    "visual.trunk.blocks.0.norm1.weight",
+    "visual.trunk.stem.0.conv_scale.conv.weight",
+)
 _LONE_VIT = ("class_embedding", "conv1.weight", "ln_pre.weight", "positional_embedding")
 # Methods whose CLIP is a part of another network, or was changed for it, or is none.
 _OTHER_METHODS = ("SAN", "CAT-Seg", "GroupViT", "SigLIP")
@@ -121,7 +127,11 @@ def read_clip(path: Path, *, values: bool = True) -> CLIPFile:
     method = describe_method(state)
     if method.startswith(_OTHER_METHODS):
         raise WeightFileError(
-            str(path), f"it is of another method, {method}", "give a CLIP, or the release of CLIP"
+            str(path),
+            f"it is of another method, {method}",
+            "give the file of open_clip, such as that of timm/ViT-B-16-SigLIP on the hub"
+            if method.startswith("SigLIP")
+            else "give a CLIP, or the release of CLIP",
         )
     tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
     release = recognise(tensors)

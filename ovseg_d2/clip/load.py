@@ -24,6 +24,9 @@ from .training import Chosen, set_quick_gelu, tag_training
 from .weights import half_alone, load_file
 
 _PACKAGED = "ShapesCLIP"
+# Of timm, with supported networks; `image_tower_kind` tells which once they are built.
+_TIMM_VITS = ("eva", "vision_transformer", "vision_transformer_hybrid", "vitamin")
+_TIMM_CONVOLUTIONS = ("convnext", "fastvit")
 _WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 
 
@@ -93,6 +96,11 @@ def load_clip(
         config["vision_cfg"]["patch_dropout"] = patch_dropout
     if layer_norm_eps is not None:
         _require_vit(config, f"layer_norm_eps={layer_norm_eps}")
+        if config["vision_cfg"].get("timm_model_name"):
+            raise ValueError(
+                f"layer_norm_eps={layer_norm_eps} cannot be set for networks of timm, which have "
+                "their own; leave it at its default"
+            )
         config["vision_cfg"]["norm_kwargs"] = {"eps": layer_norm_eps}
     tower = CLIPTower(
         _build_model(config),
@@ -211,16 +219,16 @@ def _refuse_unsupported(config: dict[str, Any]) -> None:
     timm_name = vision.get("timm_model_name")
     unsupported = {
         "CoCa": "multimodal_cfg" in config,
-        "TimmModel other than a ConvNeXt": timm_name
-        and not is_model_in_modules(timm_name, "convnext"),
+        f"network of timm, {timm_name!r},": timm_name
+        and not is_model_in_modules(timm_name, _TIMM_VITS + _TIMM_CONVOLUTIONS),
         "HFTextEncoder": "hf_model_name" in config["text_cfg"],
     }
     for kind, present in unsupported.items():
         if present:
             raise ValueError(
                 f"the model is or contains a {kind}, which is not supported; choose a model whose "
-                "image tower is open_clip's VisionTransformer, its ModifiedResNet or timm's "
-                "ConvNeXt, and whose text tower is its TextTransformer, such as 'ViT-B-16'."
+                "image tower is open_clip's VisionTransformer, its ModifiedResNet or timm's ViT, "
+                "EVA, FastViT or ConvNeXt, such as 'ViT-B-16'."
             )
 
 
@@ -239,7 +247,11 @@ def _build_model(config: dict[str, Any]) -> nn.Module:
 def _require_vit(config: dict[str, Any], option: str) -> None:
     """Refuse an option of ViTs for a tower of another kind."""
     vision = config["vision_cfg"]
-    if vision.get("timm_model_name") or not isinstance(vision.get("layers", 12), int):
+    convolutions = not isinstance(vision.get("layers", 12), int)
+    timm_name = vision.get("timm_model_name")
+    if timm_name:
+        convolutions = is_model_in_modules(timm_name, _TIMM_CONVOLUTIONS)
+    if convolutions:
         raise ValueError(
             f"{option}, which convolutional image towers do not have; leave it at its default or "
             "choose a ViT."

@@ -13,7 +13,8 @@ __all__ = ["encode_stages", "stage_shapes"]
 def stage_shapes(tower: CLIPTower) -> list[tuple[int, int]]:
     """Channels and stride in pixels of each stage of a tower, finest first.
 
-    A ViT has one, its last patch tokens before projection; a ResNet and a ConvNeXt have four.
+    A ViT has one, its last patch tokens before projection; a ResNet and a ConvNeXt
+    have four, a FastViT four or five.
 
     Raises:
         ValueError: a ViT's patches are not square.

@@ -41,8 +41,7 @@ class CLIPTower(nn.Module):
         """Check that the model is supported.
 
         Args:
-            model: open_clip `CLIP` or `CustomTextCLIP` with a `VisionTransformer`, a
-                `ModifiedResNet`, or a `TimmModel` whose trunk is a ConvNeXt.
+            model: open_clip `CLIP` or `CustomTextCLIP` with an image tower of `image_tower_kind`.
             tokenizer: the model's `SimpleTokenizer` or `HFTokenizer` of open_clip.
             mean: of RGB in [0, 1], from the image tower's training.
             std: standard deviation of RGB, see ``mean``.
@@ -91,7 +90,7 @@ class CLIPTower(nn.Module):
 
     @property
     def has_keys(self) -> bool:
-        """Whether `dense_feats_and_keys` works; a ConvNeXt has no keys."""
+        """Whether `dense_feats_and_keys` works; a ConvNeXt and a FastViT have no keys."""
         return self._kind.dense_and_keys is not None
 
     @property
@@ -140,7 +139,7 @@ class CLIPTower(nn.Module):
                 whole patches).
             unit_norm: False returns vectors that are not normalised.
             attention_only: (B,) bool, images whose vector is the output of the last attention,
-                without the residual and MLP that follow; ViTs only. For training.
+                without the residual and MLP that follow; open_clip's ViTs only. For training.
 
         Returns:
             (B, D) float, unit norm.
@@ -154,8 +153,8 @@ class CLIPTower(nn.Module):
             embeds = self._kind.encode(self.model.visual, images)
         elif self._kind.encode_attention is None:
             raise ValueError(
-                "attention_only needs a class token, and this image tower has none; leave it None, "
-                "or choose a ViT"
+                "attention_only needs open_clip's ViT with a class token, and this image tower is "
+                "another; leave it None, or choose a ViT such as 'ViT-B-16'"
             )
         else:
             embeds = self._kind.encode_attention(self.model.visual, images, attention_only)

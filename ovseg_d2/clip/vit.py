@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from .geometry import TowerGeometry
 from .last_block import LastBlock
+from .mixing import mix_values
 from .positions import resample_positions
 from .vit_affinity import BeforeLast, mix_by_guide, resize_tokens, self_calibrated
 from .vit_blocks import class_token_block, project, reads_class_token_alone, run_blocks
@@ -318,28 +319,5 @@ def _mix_values(
         return attn.out_proj(values)
     qkv = F.linear(tokens, attn.in_proj_weight, attn.in_proj_bias)
     q, k, v = qkv.unflatten(2, (3, attn.num_heads, -1)).permute(2, 0, 3, 1, 4)  # (B, heads, N, .)
-    attend = F.scaled_dot_product_attention  # softmax(a b^T / sqrt(head width)) v
-    if last_block.attention == "qq":
-        mixed = attend(q, q, v)
-    elif last_block.attention == "kk":
-        mixed = attend(k, k, v)
-    elif last_block.attention == "qq+kk":
-        mixed = attend(q, q, v) + attend(k, k, v)
-    else:
-        near = _neighbourhood(grid, last_block.neighbourhood_std, like=k)
-        others = k.shape[2] - len(near)
-        near = F.pad(near, (others, 0, others, 0))
-        mixed = attend(k, k, v, attn_mask=near)
+    mixed = mix_values(q, k, v, grid, last_block)
     return attn.out_proj(mixed.transpose(1, 2).flatten(2))
-
-
-def _neighbourhood(grid: tuple[int, int], std: float, like: Tensor) -> Tensor:
-    """Gaussian (peak 1) of the distance between all pairs of patches of a grid: (N, N)."""
-    h, w = grid
-    # At least float32: squared distances of large grids overflow half precision.
-    dtype = torch.promote_types(like.dtype, torch.float32)
-    row = torch.arange(h, dtype=dtype, device=like.device)
-    column = torch.arange(w, dtype=dtype, device=like.device)
-    along_rows = torch.exp(-((row[:, None] - row) ** 2) / (2 * std**2))
-    along_columns = torch.exp(-((column[:, None] - column) ** 2) / (2 * std**2))
-    return torch.kron(along_rows, along_columns).to(like.dtype)

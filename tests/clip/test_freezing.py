@@ -6,6 +6,8 @@ from torch import nn
 
 from ovseg_d2.clip import LastBlock, set_trainable
 
+from .timm_towers import TRUNKS, build_timm_visual
+
 # Parameters left trainable of the tiny towers, by hand. ViT: 4 of each of 2 blocks' attentions and
 # the positions. ResNet: 2 of each of the pooling's two layers.
 COUNTS = {
@@ -37,6 +39,27 @@ def test_full_policy_is_the_whole_image_half(build_tower, vision_kinds):
     names = set_trainable(tower, "full")
     # Weight and bias of the pooling's queries and keys, and its positions.
     assert len(names) == len(list(tower.model.visual.parameters())) - 5
+
+
+@pytest.mark.parametrize("kind", [*TRUNKS, "FastViT"])
+@pytest.mark.parametrize("policy", ["attention", "conv", "full"])
+def test_policies_of_timm_name_weights_that_dense_features_read(build_tower, kind, policy):
+    tower = build_tower()
+    tower.model.visual = build_timm_visual(kind)
+    names = set_trainable(tower, policy)
+    tower.dense_feats(torch.randn(1, 3, 64, 64), LastBlock(attention="value")).sum().backward()
+    values = dict(tower.named_parameters())
+    assert names == [name for name, value in values.items() if value.grad is not None]
+    parts = {
+        "attention": ("pos_embed", ".attn.", ".token_mixer."),
+        "conv": ("patch_embed", "conv"),
+        "full": ("",),
+    }
+    assert all(any(part in name for part in parts[policy]) for name in names)
+    if policy == "full":
+        frozen = set(values) - set(names)
+        frozen = {name.split(".")[-2] for name in frozen if ".visual." in name}
+        assert frozen == ({"attn_pool", "q"} if kind in ("SigLIP", "PE-Core") else set())
 
 
 def test_conv_policy_is_convolutions(build_tower, vision_kinds):

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from open_clip.timm_model import TimmModel
 from torch import nn
 
 from ovseg_d2.clip.image_tower import image_tower_kind
@@ -24,3 +25,12 @@ def test_image_tower_kind_refuses_unknown_classes():
     message = "is a Conv2d, and .* VisionTransformer, ModifiedResNet, TimmModel; choose a ViT"
     with pytest.raises(ValueError, match=message):
         image_tower_kind(nn.Conv2d(3, 4, 1))
+
+
+def test_image_tower_kind_refuses_other_trunks_of_timm():
+    visual = TimmModel("test_vit_relpos", 16, 160, pool="avg", proj="linear")
+    message = (
+        "is timm's VisionTransformerRelPos, .* ConvNeXt, FastVit, VisionTransformer, Eva; choose"
+    )
+    with pytest.raises(ValueError, match=message):
+        image_tower_kind(visual)

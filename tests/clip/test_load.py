@@ -101,7 +101,7 @@ class TestConfigs:
     @pytest.mark.parametrize(
         ("name", "kind"),
         [
-            ("ViT-B-16-SigLIP", "TimmModel other than a ConvNeXt"),
+            ("swin_base_patch4_window7_224", "network of timm, 'swin_base_patch4_window7_224',"),
             ("coca_ViT-B-32", "CoCa"),
             ("roberta-ViT-B-32", "HFTextEncoder"),
         ],
@@ -142,6 +142,31 @@ class TestConfigs:
         path.write_text(json.dumps(tiny_clip_config))
         tower = load_clip(str(path), "random")
         assert tower.encode_image(torch.randn(1, 3, *tower.image_size)).shape == (1, 32)
+
+    def test_timm_vit_with_patch_dropout_and_its_own_weights(self, tmp_path, tiny_clip_config):
+        vision = {"timm_model_name": "test_vit", "timm_pool": "map", "timm_proj": "none"}
+        tiny_clip_config.update(embed_dim=64, custom_text=True)
+        tiny_clip_config["vision_cfg"] = {**vision, "image_size": 160}
+        path = tmp_path / "timm.json"
+        path.write_text(json.dumps(tiny_clip_config))
+        tower = load_clip(str(path), "random", patch_dropout=0.5)
+        assert tower.model.visual.trunk.patch_drop.prob == 0.5
+        save_file(tower.model.state_dict(), tmp_path / "timm.safetensors")
+        again = load_clip(str(path), tmp_path / "timm.safetensors")
+        half = {k: v for k, v in tower.model.state_dict().items() if k.startswith("visual.")}
+        torch.save(
+            {"state_dict": {f"module.{k}": v for k, v in half.items()}}, tmp_path / "half.pt"
+        )
+        other = load_clip(str(path), "random").model
+        save_file(other.state_dict(), tmp_path / "other.safetensors")
+        third = load_clip(
+            str(path), tmp_path / "other.safetensors", image_weights=tmp_path / "half.pt"
+        )
+        images = torch.randn(1, 3, 99, 64)
+        for copy in (again, third):
+            assert torch.equal(copy.dense_feats(images), tower.dense_feats(images))
+        with pytest.raises(ValueError, match="layer_norm_eps=1e-05 cannot be set for networks"):
+            load_clip(str(path), "random", layer_norm_eps=1e-5)
 
     def test_timm_does_not_fetch_weights_of_its_own(
         self, monkeypatch, tmp_path, tiny_clip_config, vision_kinds

@@ -345,8 +345,8 @@ class TestRefusals:
 
     def test_other_trunks_of_timm(self, build_model, tokenizer):
         model = build_model()
-        model.visual = TimmModel("test_vit", 32, 160, pool="avg", proj="linear")
-        with pytest.raises(ValueError, match="ConvNeXt is the only supported trunk of timm"):
+        model.visual = TimmModel("test_vit_relpos", 32, 160, pool="avg", proj="linear")
+        with pytest.raises(ValueError, match="tower is timm's VisionTransformerRelPos, and its"):
             CLIPTower(model, tokenizer, (0.5,) * 3, (0.5,) * 3)
 
     def test_other_text_towers(self, build_model, tokenizer):

@@ -11,7 +11,7 @@ from ovseg_d2.weight_files import describe_method
         (["module.visual.proj", "module.logit_scale"], "CLIP"),
         (["text_model.a", "vision_model.b", "logit_scale"], "CLIP in the format of Hugging Face"),
         (["vision_model.head.probe", "text_model.a", "vision_model.b"], "SigLIP"),
-        (["visual.trunk.attn_pool.q.weight", "logit_scale", "logit_bias"], "SigLIP"),
+        (["visual.trunk.attn_pool.q.weight", "logit_scale", "logit_bias"], "CLIP"),
         (["img_encoder.layers.0.group_token", "logit_scale"], "GroupViT"),
         (["tower.model.visual.proj", "tower.model.logit_scale"], "a training of this project"),
         (["cls_token", "pos_embed", "blocks.0.attn.qkv.weight"], "a ViT of timm"),
