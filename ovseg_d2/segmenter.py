@@ -197,7 +197,10 @@ class Segmenter:
         vocabulary = self.model.vocabulary_of({"classes": classes})
         self.model.text_bank.class_texts(vocabulary)
         if self.cfg.MODEL.CLIP.NAME == "ShapesCLIP":
-            unknown = unknown_words(word for words in vocabulary.synonyms for word in words)
+            prompt_word = self.model.text_bank.prompt_word
+            unknown = unknown_words(
+                prompt_word(word) for words in vocabulary.synonyms for word in words
+            )
             unknown = [word for word in unknown if word not in self._warned_of]
             if unknown:
                 self._warned_of.update(unknown)

@@ -148,6 +148,18 @@ _TEXT = below(
             list_of(name()),
             "the vocabulary where neither the input, set_vocabulary nor the dataset gives one",
         ),
+        "NEGATIVE_WORDS": Key(
+            "",
+            text(),
+            "a word list of ovseg_d2.vocab ('negative_words') or a text file, whose words count as "
+            "the vocabulary's background class; '' adds none",
+        ),
+        "UNDERSCORES_ARE_SPACES": Key(
+            False,
+            flag(),
+            "whether prompts hold 'traffic light' for the word 'traffic_light'; names of classes "
+            "stay",
+        ),
         "CACHE_DIR": Key("", text(), "folder that keeps embeddings; '' keeps them in memory only"),
         "BATCH_SIZE": Key(256, whole(1, 2**20), "prompts encoded at once"),
     },

@@ -108,6 +108,7 @@ def build_text_bank(cfg: CfgNode, tower: CLIPTower) -> TextBank:
         tower,
         named_or_listed(text.TEMPLATES),
         synonyms=text.SYNONYMS,
+        underscores_are_spaces=text.UNDERSCORES_ARE_SPACES,
         cache_dir=Path(text.CACHE_DIR) if text.CACHE_DIR else None,
         batch_size=text.BATCH_SIZE,
     )

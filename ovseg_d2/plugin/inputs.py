@@ -1,6 +1,7 @@
 """`InputReader`: image and vocabulary of a model's input dicts."""
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -55,6 +56,15 @@ def config_word_list(cfg: CfgNode) -> Vocabulary | None:
     return read_word_list(name, "MODEL.TEXT.WORD_LIST") if name else None
 
 
+def _config_negative_words(cfg: CfgNode) -> tuple[str, ...]:
+    """All words of the list that ``MODEL.TEXT.NEGATIVE_WORDS`` names; () for ''."""
+    name = cfg.MODEL.TEXT.NEGATIVE_WORDS
+    if not name:
+        return ()
+    listed = read_word_list(name, "MODEL.TEXT.NEGATIVE_WORDS")
+    return tuple(dict.fromkeys(word for words in listed.synonyms for word in words))
+
+
 def image_name(batched_input: dict[str, Any]) -> str:
     """Return the name of an input for errors: its file's name, or its size."""
     if batched_input.get("file_name"):
@@ -75,6 +85,7 @@ class InputReader:
         text_bank: encodes vocabularies.
         vocabulary: the default.
         word_list: replaces the words of the datasets' classes, in the same order.
+        negative_words: words that count as background, see `TextBank.class_texts`.
         image_format: order of the input's channels, RGB or BGR.
 
     Raises:
@@ -87,12 +98,14 @@ class InputReader:
         *,
         vocabulary: Vocabulary | None = None,
         word_list: Vocabulary | None = None,
+        negative_words: Sequence[str] = (),
         image_format: str = "RGB",
     ) -> None:
         """Build a reader."""
         if image_format not in ("RGB", "BGR"):
             raise ValueError(f"INPUT.FORMAT {image_format!r} is not one of RGB, BGR")
         self.text_bank = text_bank
+        self.negative_words = tuple(negative_words)
         self.image_format = image_format
         self._default_vocabulary = vocabulary
         self._word_list = word_list
@@ -211,5 +224,6 @@ def _build_reader(cfg: CfgNode, tower: CLIPTower) -> InputReader:
         build_text_bank(cfg, tower),
         vocabulary=config_vocabulary(cfg),
         word_list=config_word_list(cfg),
+        negative_words=_config_negative_words(cfg),
         image_format=cfg.INPUT.FORMAT,
     )

@@ -142,8 +142,9 @@ class OpenVocabularyModel(nn.Module):
         return self.inputs.vocabulary_of(batched_input)
 
     def class_texts(self, batched_input: dict[str, Any]) -> ClassTexts:
-        """Text embeddings of an input's vocabulary."""
-        return self.text_bank.class_texts(self.vocabulary_of(batched_input))
+        """Text embeddings of an input's vocabulary, and of the reader's negative words."""
+        vocabulary = self.vocabulary_of(batched_input)
+        return self.text_bank.class_texts(vocabulary, self.inputs.negative_words)
 
     def rgb_image(self, batched_input: dict[str, Any]) -> Tensor:
         """(1, 3, H, W) float RGB of 0 to 255 on the model's device.

@@ -27,7 +27,8 @@ from ovseg_d2.files import WriteError, write_atomically
 from ovseg_d2.text.class_texts import ClassTexts
 from ovseg_d2.text.fingerprint import TextFingerprint
 from ovseg_d2.text.templates import get_templates
-from ovseg_d2.vocab import Vocabulary, read_words
+from ovseg_d2.vocab import Vocabulary, name_some, read_words
+from ovseg_d2.vocab.lines import fold_word
 
 if TYPE_CHECKING:
     from ovseg_d2.clip import CLIPTower
@@ -61,6 +62,8 @@ class TextBank:
             puts the words into one prompt, separated by ", " (as [ovseg] does for ADE20K); "max"
             keeps one vector a word, and a class's score is the best of its words' scores ([sclip],
             [naclip]), see `class_texts`.
+        underscores_are_spaces: prompts hold "traffic light" for the word "traffic_light"; names of
+            classes stay.
         cache_dir: folder for embeddings on disk, created when first needed; None caches in memory
             only.
         batch_size: the largest number of prompts encoded at once.
@@ -75,6 +78,7 @@ class TextBank:
         templates: str | Sequence[str] = "single",
         *,
         synonyms: SynonymPolicy = "mean",
+        underscores_are_spaces: bool = False,
         cache_dir: str | Path | None = None,
         batch_size: int = 256,
     ) -> None:
@@ -88,6 +92,7 @@ class TextBank:
         self.tower = tower
         self.templates = get_templates(templates)
         self.synonyms = synonyms
+        self.underscores_are_spaces = underscores_are_spaces
         self.cache_dir = None if cache_dir is None else Path(cache_dir)
         self.batch_size = batch_size
         self._fingerprint = TextFingerprint(tower)
@@ -110,21 +115,25 @@ class TextBank:
         return self.class_texts(vocabulary).embeds
 
     @torch.no_grad()
-    def class_texts(self, vocabulary: Vocabulary | Sequence[str]) -> ClassTexts:
+    def class_texts(
+        self, vocabulary: Vocabulary | Sequence[str], negative_words: Sequence[str] = ()
+    ) -> ClassTexts:
         """Embed a vocabulary: one row a class, or with "max" one row a word.
 
         Rows of words are in the order of the classes, then of the words of a class.
 
         Args:
             vocabulary: K classes, or their names.
+            negative_words: words of which each has a further row of the first background class,
+                except for words of the vocabulary.
 
         Returns:
             (R, D) float32 embeddings of unit norm on the tower's device, without gradient, and the
             vocabulary's background classes.
 
         Raises:
-            ValueError: a prompt longer than the tower's context, or names that `Vocabulary`
-                refuses.
+            ValueError: a prompt longer than the tower's context, names that `Vocabulary` refuses,
+                or negative words and a vocabulary without background.
         """
         words: list[str] = []  # of all rows, one after the other
         row_ids: list[int] = []  # the row of each word
@@ -135,6 +144,12 @@ class TextBank:
                 words.extend(row)
                 row_ids.extend([len(class_ids)] * len(row))
                 class_ids.append(class_id)
+        if negative_words:
+            added = _negative_words(vocabulary, negative_words)
+            words.extend(added)
+            row_ids.extend(range(len(class_ids), len(class_ids) + len(added)))
+            class_ids.extend([vocabulary.background_ids[0]] * len(added))
+        words = [self.prompt_word(word) for word in words]
         unique = tuple(dict.fromkeys(words))
         index = {word: i for i, word in enumerate(unique)}
         word_embeds = self._embed_words(unique)[[index[word] for word in words]]
@@ -148,6 +163,12 @@ class TextBank:
             torch.tensor(class_ids, device=device) if several else None,
             vocabulary.background_ids,
         )
+
+    def prompt_word(self, word: str) -> str:
+        """The form of a word in prompts."""
+        if not self.underscores_are_spaces:
+            return word
+        return " ".join(word.replace("_", " ").split()) or word
 
     def _rows_of(self, words: tuple[str, ...]) -> list[tuple[str, ...]]:
         """The words of each row of one class."""
@@ -222,6 +243,19 @@ class TextBank:
         content = json.dumps([fingerprint, self.templates, words])
         digest = hashlib.sha256(content.encode("ascii")).hexdigest()
         return self.cache_dir / f"text-{digest}.safetensors"
+
+
+def _negative_words(vocabulary: Vocabulary, negative_words: Sequence[str]) -> list[str]:
+    """The words that are not among those of the vocabulary."""
+    if not vocabulary.background:
+        raise ValueError(
+            f"{len(negative_words)} negative words, such as {negative_words[0]!r}, count as "
+            f"background, and none of the {len(vocabulary)} classes ({name_some(vocabulary.names)})"
+            " is background; list one below [background], or leave MODEL.TEXT.NEGATIVE_WORDS ''"
+        )
+    known = {fold_word(word) for group in vocabulary.synonyms for word in group}
+    known |= {fold_word(name) for name in vocabulary.names}
+    return [word for word in negative_words if fold_word(word) not in known]
 
 
 def _as_vocabulary(vocabulary: Vocabulary | Sequence[str]) -> Vocabulary:

@@ -31,6 +31,29 @@ def test_order_of_vocabulary_sources(build, toy_dataset):
     assert without_classes.vocabulary_of({}).names == ("rock", "sand")
 
 
+def test_negative_words_win_pixels_for_background(build, tmp_path):
+    words = Vocabulary.from_names(["nothing", "cat", "dog"], background=["nothing"])
+    path = tmp_path / "words.txt"
+    path.write_text("sea | lake\ncat\nsky = clear sky")
+    model = build("MODEL.TEXT.NEGATIVE_WORDS", str(path))
+    sample = {"image": torch.randint(0, 256, (3, 48, 48), dtype=torch.uint8), "classes": words}
+    labels = model.segment([sample])[0]
+    apart = [*words.names, "sea", "lake", "clear sky"]
+    expected = build().segment([{**sample, "classes": apart}])[0]
+    assert (expected > 2).any() and (expected <= 2).any()
+    assert torch.equal(labels, torch.where(expected > 2, 0, expected))
+    with pytest.raises(ValueError, match="4 negative words, such as 'sea', count as background"):
+        model.segment([{**sample, "classes": "cat, dog"}])
+    assert len(build("MODEL.TEXT.NEGATIVE_WORDS", "negative_words").inputs.negative_words) == 64
+    with pytest.raises(ValueError, match="no word list 'sea'"):
+        build("MODEL.TEXT.NEGATIVE_WORDS", "sea")
+
+
+def test_underscores_key_reaches_prompts(build):
+    assert build("MODEL.TEXT.UNDERSCORES_ARE_SPACES", "True").text_bank.prompt_word("a_b") == "a b"
+    assert build().text_bank.prompt_word("a_b") == "a_b"
+
+
 def test_word_list_replaces_a_datasets_words(build, toy_dataset, tmp_path):
     data = toy_dataset("ovseg_toy_listed", ["sky", "sea"])
     path = tmp_path / "words.txt"

@@ -94,6 +94,38 @@ def test_class_texts_has_a_row_a_class(tower: CLIPTower, policy: Any) -> None:
     assert texts.class_ids is None and texts.num_classes == 3
 
 
+@pytest.mark.parametrize("policy", ["mean", "joined", "max"])
+def test_negative_words_are_rows_of_background(tower: CLIPTower, policy: Any) -> None:
+    vocabulary = Vocabulary.from_names(
+        ["cat", "sky", "Wall"],
+        synonyms=[["cat", "kitten"], ["sky"], ["a wall"]],
+        background=["sky"],
+    )
+    bank = TextBank(tower, _TEMPLATES, synonyms=policy)
+    plain = bank.class_texts(vocabulary)
+    texts = bank.class_texts(vocabulary, ["grass", "wall", "KITTEN", "sea"])
+    expected = torch.stack([_plain(tower, "grass"), _plain(tower, "sea")])
+    torch.testing.assert_close(texts.embeds[-2:], expected, rtol=0, atol=1e-6)
+    assert torch.equal(texts.embeds[:-2], plain.embeds)
+    rows = [0, 0, 1, 2] if policy == "max" else [0, 1, 2]
+    assert texts.class_ids.tolist() == [*rows, 1, 1]
+    assert texts.num_classes == 3 and texts.background_ids == (1,)
+    assert bank.class_texts(vocabulary, ["cat", "sky"]).num_classes == 3
+    with pytest.raises(ValueError, match=r"none of the 2 classes \(cat, sky\) is background; list"):
+        bank.class_texts(["cat", "sky"], ["grass"])
+
+
+def test_underscores_are_spaces_in_prompts_alone(tower: CLIPTower) -> None:
+    vocabulary = Vocabulary.parse("red_star | _grass__field_, _")
+    bank = TextBank(tower, _TEMPLATES, synonyms="max", underscores_are_spaces=True)
+    expected = torch.stack([_plain(tower, word) for word in ("red star", "grass field", "_")])
+    torch.testing.assert_close(bank.class_texts(vocabulary).embeds, expected, rtol=0, atol=1e-6)
+    assert vocabulary.names == ("red_star", "_")
+    kept = TextBank(tower, _TEMPLATES).embed(["red_star"])
+    torch.testing.assert_close(kept[0], _plain(tower, "red_star"), rtol=0, atol=1e-6)
+    assert (kept[0] - expected[0]).abs().max() > 1e-3
+
+
 def test_best_of_words_of_class_texts(tower: CLIPTower) -> None:
     vocabulary = Vocabulary.parse("grass | lawn | red star, sky, lawn | sky")
     texts = TextBank(tower, "bare", synonyms="max").class_texts(vocabulary)

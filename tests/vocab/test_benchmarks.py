@@ -28,6 +28,7 @@ _SIZES = {
     "context59_sclip": 59,
     "context60": 60,
     "context60_sclip": 60,
+    "negative_words": 64,
     "voc20": 20,
     "voc20_clearclip": 20,
     "voc20_raw": 20,
