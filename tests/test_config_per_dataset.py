@@ -39,6 +39,27 @@ def test_files_and_command_lines_merge_key_by_key(tmp_path):
     assert load_config(tmp_path / "again.yaml").TEST == cfg.TEST
 
 
+def test_later_key_of_a_command_line_counts(tmp_path):
+    path = tmp_path / "base.yaml"
+    path.write_text(BASE)
+
+    def lambdas(*opts):
+        cfg = load_config(path, opts)
+        voc = dataset_config(cfg, "ovseg_voc20_val")
+        assert voc.INPUT.MIN_SIZE_TEST == 640
+        return cfg.MODEL.OVSEG.LAMBDA, voc.MODEL.OVSEG.LAMBDA
+
+    everywhere = ("MODEL.OVSEG.LAMBDA", "0.2")
+    of_voc = ("TEST.DATASETS.ovseg_voc20_val.MODEL.OVSEG.LAMBDA", "0.3")
+    assert lambdas() == (0.7, 0.45)
+    assert lambdas(*everywhere) == lambdas(*of_voc, *everywhere) == (0.2, 0.2)
+    assert lambdas(*everywhere, *of_voc) == (0.2, 0.3)
+    assert lambdas("MODEL.TEXT.SYNONYMS", "max") == (0.7, 0.45)
+    path.write_text("VERSION: 2\nTEST: {DATASETS: {a: {MODEL: 3}, b: 4}}\n")
+    with pytest.raises(ValueError, match="TEST.DATASETS is .*; it takes sections of keys"):
+        load_config(path, everywhere)
+
+
 def test_copy_is_frozen_as_the_config():
     cfg = load_config(None, ["TEST.DATASETS.ovseg_voc20_val.MODEL.OVSEG.LAMBDA", "0.1"])
     assert not dataset_config(cfg, "ovseg_voc20_val").is_frozen()

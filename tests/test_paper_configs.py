@@ -262,8 +262,6 @@ def test_file_runs_on_miniatures_of_its_benchmarks(name, tiny_opts, tmp_path, mi
     if not base_of(name).endswith("_base.yaml"):  # a row that differs from another one
         opts += ["DATASETS.TEST", repr(read(name).DATASETS.TEST[-1:])]
     cfg = load_config(FOLDER / name, [*opts, "OUTPUT_DIR", str(tmp_path / "output")])
-    for own in cfg.TEST.DATASETS.values():
-        own.pop("INPUT", None)  # sizes that count before the small one
     model = build_model(cfg).eval()
     model.may_answer = True
     evaluate(cfg, model)

@@ -9,7 +9,7 @@ from .devices import resolve_device
 from .find import find_config
 from .keys import wrong_value
 from .merging import BAD_CONFIG, reason
-from .per_dataset import check_overrides, is_override, merge_override
+from .per_dataset import check_overrides, drop_overrides, is_override, merge_override
 from .rules import check_together
 
 __all__ = ["check_config", "load_config"]
@@ -81,5 +81,6 @@ def _merge_options(cfg: CfgNode, opts: Sequence[str]) -> None:
                 merge_override(cfg, key, value)
             else:
                 cfg.merge_from_list([key, value])
+                drop_overrides(cfg, key)
         except BAD_CONFIG as error:
             raise ValueError(f"option {key} {value}: {reason(error)}") from error

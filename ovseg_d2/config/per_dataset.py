@@ -10,7 +10,8 @@ In a file they are nested as in a config, below the name of the dataset::
               LAMBDA: 0.45
 
 and on a command line ``TEST.DATASETS.ovseg_voc20_val.MODEL.OVSEG.LAMBDA 0.45``. They count before
-the keys outside of ``TEST.DATASETS``, and only for evaluations of that dataset.
+the keys outside of ``TEST.DATASETS``, and only for evaluations of that dataset. On a command line,
+though, the later one of a key and the same key of a dataset counts.
 """
 
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from .keys import value_of, wrong_value
 from .merging import BAD_CONFIG, reason
 from .rules import check_together
 
-__all__ = ["check_overrides", "dataset_config", "is_override", "merge_override"]
+__all__ = ["check_overrides", "dataset_config", "drop_overrides", "is_override", "merge_override"]
 
 _PREFIX = "TEST.DATASETS."
 # Keys of inference and evaluation, and beginnings of such: the same weights serve all values.
@@ -130,6 +131,21 @@ def merge_override(cfg: CfgNode, key: str, value: str) -> None:
     for section in (name, *sections):
         node = node.setdefault(section, CfgNode())
     node[last] = value_of(merged, inner)
+
+
+def drop_overrides(cfg: CfgNode, key: str) -> None:
+    """Remove a key from ``TEST.DATASETS``, in place, so that its value outside counts for all.
+
+    Args:
+        cfg: the config, whose ``TEST.DATASETS`` may not have been checked.
+        key: full name.
+    """
+    *sections, last = key.split(".")
+    for node in cfg.TEST.DATASETS.values():
+        for section in sections:
+            node = node.get(section) if isinstance(node, CfgNode) else None
+        if isinstance(node, CfgNode):
+            node.pop(last, None)
 
 
 def _leaves(node: CfgNode, prefix: str = "") -> Iterator[str]:

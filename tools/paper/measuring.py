@@ -117,7 +117,7 @@ def _build_job(
         _MissingError: the dataset or the weights are not on disk, or the file is another one.
     """
     config_file = row.config_file(number.short)
-    words = _words(config_file, number.dataset, (*row.opts, *opts))
+    words = ("DATASETS.TEST", f"('{number.dataset}',)", *row.opts, *opts)
     files: list[tuple[str, str, str]] = []
     used: dict[str, list[str]] = {"weights": [], "sha256": []}
     data, missing = [], []
@@ -144,19 +144,6 @@ def _build_job(
         raise _MissingError(*missing)
     job = Job(row.name, config_file, words, files=tuple(files), data=", ".join(data))
     return job, {name: ", ".join(values) for name, values in used.items()}
-
-
-def _words(config_file: str, dataset: str, opts: Sequence[str]) -> tuple[str, ...]:
-    """Keys and values of an evaluation; they count before those of the config for the dataset."""
-    own = load_config(config_file, ("MODEL.DEVICE", "cpu")).TEST.DATASETS.get(dataset, {})
-    words = ["DATASETS.TEST", f"('{dataset}',)", *opts]
-    for key, value in zip(opts[::2], opts[1::2], strict=False):
-        node = own
-        for name in key.split("."):
-            node = node.get(name) if isinstance(node, dict) else None
-        if node is not None:
-            words += [f"TEST.DATASETS.{dataset}.{key}", value]
-    return tuple(words)
 
 
 def _how_to_get(dataset: str) -> str:
