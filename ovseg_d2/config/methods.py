@@ -77,19 +77,48 @@ _MASKCLIP = below(
         "GUIDE.NAME": Key(
             "",
             text(),
-            "a ViT of timm whose features LAST_BLOCK.ATTENTION affinity compares, such as "
-            "'vit_base_patch8_224.dino' or SAM's encoder, 'samvit_base_patch16.sa1b'; '' is none",
+            "a ViT of timm whose features LAST_BLOCK.ATTENTION affinity and PROPAGATION compare, "
+            "such as 'vit_base_patch8_224.dino' or SAM's encoder, 'samvit_base_patch16.sa1b'; '' "
+            "is none, and PROPAGATION compares the tower's own",
         ),
         "GUIDE.WEIGHTS": Key(
             "",
             text(),
             "the guide's weight file or a folder with one, 'random', or '' for timm's weights",
         ),
+        "GUIDE.FEATURES": Key(
+            "output",
+            one_of("output", "query", "key", "value"),
+            "the guide's features: the last layer's output, or a part of its last attention",
+        ),
         "GUIDE.SIZE": Key(
             0,
             whole(0, 65536),
             "pixels of an image's or window's shorter side for the guide; 0 keeps the size",
         ),
+        # See ovseg_d2.systems.Spreading.
+        "GLOBAL_MIXING": Key(
+            0.0,
+            _SCALE,
+            "factor of the cosines by which similar locations of all windows mix their features, "
+            "10 in RADSeg; 0 mixes none",
+        ),
+        "PROPAGATION.ALPHA": Key(
+            0.0,
+            number(0, below=1),
+            "share of a location's score that comes from similar locations of all windows, 0.95 in "
+            "LPOSS; 0 propagates none",
+        ),
+        "PROPAGATION.NEIGHBOURS": Key(
+            400, whole(1, 1_000_000), "locations that a location takes scores from, itself included"
+        ),
+        "PROPAGATION.EXPONENT": Key(
+            3.0, number(above=0, most=1000), "exponent of the cosines that weigh these locations"
+        ),
+        "PROPAGATION.DECAY": Key(
+            0.01, number(0, 1000), "decay of these weights for each pixel of distance"
+        ),
+        "PROPAGATION.STEPS": Key(10, whole(1, 10_000), "largest number of the solver's steps"),
         "OFFICIAL": Key(
             False,
             flag(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import timm
 import torch
@@ -29,27 +29,42 @@ _FILTERS: dict[type[nn.Module], Any] = {
 }
 
 
+Features = Literal["output", "query", "key", "value"]
+
+
 class PatchFeatures:
-    """Features of the last layer, after its norm, of images of any size.
+    """Features of the last layer of images of any size.
 
     The network moves to the device of the images.
     """
 
-    def __init__(self, network: PatchNetwork, *, size: int = 0) -> None:
+    def __init__(
+        self, network: PatchNetwork, *, size: int = 0, features: Features = "output"
+    ) -> None:
         """Set the network to eval mode.
 
         Args:
             network: takes images of any size.
             size: pixels of the shorter side after resizing; 0 keeps the size. Both sides are then
                 rounded to whole patches.
+            features: the output after its norm, or the queries, keys or values of the last
+                attention, heads concatenated; these three of a plain ViT only.
 
         Raises:
-            ValueError: a negative size.
+            ValueError: a negative size, or features that the network does not have.
         """
+        if features not in get_args(Features):
+            raise ValueError(f"features={features!r}; choose one of {get_args(Features)}")
+        if features != "output" and not isinstance(network, VisionTransformer):
+            raise ValueError(
+                f"features={features!r} needs a plain ViT, not {type(network).__name__}; take "
+                "'output' (MODEL.MASKCLIP.GUIDE.FEATURES)"
+            )
         if size < 0:
             raise ValueError(f"size={size}; give a size in pixels, or 0 to keep the image's")
         self._network = network.eval().requires_grad_(False)
         self._size = size
+        self._features = features
         config = resolve_model_data_config(network)
         self._mean, self._std = (torch.tensor(config[k])[:, None, None] for k in ("mean", "std"))
 
@@ -76,10 +91,24 @@ class PatchFeatures:
             mode="bilinear",
             antialias=True,
         )
-        tokens = self._network.forward_features(pixels)
+        tokens = self._last_layer(pixels)
         if tokens.dim() == 4:  # SAM's neck gives a map
             return tokens
         return tokens[:, self._network.num_prefix_tokens :].transpose(1, 2).unflatten(2, grid)
+
+    def _last_layer(self, pixels: Tensor) -> Tensor:
+        """Tokens (B, N, C), or SAM's map (B, C, h, w)."""
+        if self._features == "output":
+            return self._network.forward_features(pixels)
+        attention: Any = self._network.blocks[-1].attn
+        outputs: list[Tensor] = []
+        hook = attention.qkv.register_forward_hook(lambda _, __, output: outputs.append(output))
+        try:
+            self._network.forward_features(pixels)
+        finally:
+            hook.remove()
+        part = ("query", "key", "value").index(self._features)
+        return outputs[0].chunk(3, dim=-1)[part]
 
 
 def load_patch_network(

@@ -19,6 +19,7 @@ from ovseg_d2.ops.patch_pixels import *
 from ovseg_d2.ops.pixel_refinement import *
 from ovseg_d2.ops.pooling import *
 from ovseg_d2.ops.precision import *
+from ovseg_d2.ops.propagation import *
 from ovseg_d2.ops.pseudo_labels import *
 from ovseg_d2.ops.random_masks import *
 from ovseg_d2.ops.refine import *

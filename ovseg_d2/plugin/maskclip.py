@@ -10,8 +10,9 @@ from ..clip import CLIPTower, local_feature_advice
 from ..d2.config import CfgNode, configurable
 from ..d2.modeling import META_ARCH_REGISTRY
 from ..masks import PatchFeatures, PatchNetwork, load_patch_network
-from ..ops import Background, GuidedUpsampling, PixelRefinement, Refinement
+from ..ops import Background, GuidedUpsampling, PixelRefinement, Propagation, Refinement
 from ..systems import MaskCLIP as MaskCLIPSystem
+from ..systems import Spreading
 from .clip_parts import build_last_block, build_tower
 from .inputs import InputReader, build_inputs
 from .open_vocabulary import PixelScoringModel
@@ -27,6 +28,7 @@ def maskclip_options(cfg: CfgNode, tower: CLIPTower) -> dict[str, Any]:
     Logs a warning for a tower that is known to have poor dense features.
     """
     options = cfg.MODEL.MASKCLIP
+    propagation = options.PROPAGATION
     guided = options.GUIDED
     last_block = build_last_block(cfg)
     advice = local_feature_advice(tower, last_block)
@@ -56,7 +58,21 @@ def maskclip_options(cfg: CfgNode, tower: CLIPTower) -> dict[str, Any]:
         "stride": options.STRIDE or None,
         "shifts": options.SHIFTS,
         "logit_scale": options.LOGIT_SCALE or None,
-        "guide": _build_guide(cfg) if last_block.needs_guide else None,
+        "guide": _build_guide(cfg) if last_block.needs_guide or propagation.ALPHA else None,
+        "spreading": Spreading(
+            mixing_scale=options.GLOBAL_MIXING or None,
+            propagation=(
+                Propagation(
+                    alpha=propagation.ALPHA,
+                    neighbours=propagation.NEIGHBOURS,
+                    exponent=propagation.EXPONENT,
+                    decay=propagation.DECAY,
+                    steps=propagation.STEPS,
+                )
+                if propagation.ALPHA
+                else None
+            ),
+        ),
         "official": options.OFFICIAL,
     }
 
@@ -71,7 +87,9 @@ def _build_guide(cfg: CfgNode) -> PatchFeatures | None:
             "the guide has random weights (MODEL.MASKCLIP.GUIDE.WEIGHTS random): what it takes "
             "for similar is meaningless"
         )
-    return PatchFeatures(_load_guide(guide.NAME, guide.WEIGHTS), size=guide.SIZE)
+    return PatchFeatures(
+        _load_guide(guide.NAME, guide.WEIGHTS), size=guide.SIZE, features=guide.FEATURES
+    )
 
 
 @lru_cache(maxsize=1)  # test datasets with options of their own share one network

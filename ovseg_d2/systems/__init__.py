@@ -15,4 +15,5 @@ from ovseg_d2.systems.ovseg_proposals import *
 from ovseg_d2.systems.pixel_scorer import *
 from ovseg_d2.systems.pixelclip import *
 from ovseg_d2.systems.pixelclip_inference import *
+from ovseg_d2.systems.spreading import *
 from ovseg_d2.systems.text_segmenter import *

@@ -10,7 +10,7 @@ Source: [maskclip] arXiv 2112.01071; the other paper of that name is `MaskedDist
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -35,6 +35,7 @@ from ovseg_d2.text import ClassTexts
 from .edges import refine_edges
 from .image_passes import check_passes, plan_passes
 from .pixel_scorer import PixelScorer, evaluating
+from .spreading import Spreading, spread_scores
 
 __all__ = ["MaskCLIP"]
 
@@ -82,7 +83,9 @@ class MaskCLIP(PixelScorer):
             With full attention the release has no keys, and nothing is smoothed.
         guide: maps images (B, 3, H, W), RGB in 0..255, to features (B, C, h, w) of another network
             on a grid over the whole image, for a last block that compares them; scores are then on
-            this grid. See `ovseg_d2.masks.PatchFeatures`.
+            this grid, as with propagation. See `ovseg_d2.masks.PatchFeatures`.
+        spreading: mixes features, or spreads scores, between similar locations of all windows; None
+            does neither.
     """
 
     def __init__(
@@ -100,13 +103,15 @@ class MaskCLIP(PixelScorer):
         logit_scale: float | None = None,
         official: bool = False,
         guide: Callable[[Tensor], Tensor] | None = None,
+        spreading: Spreading | None = None,
     ) -> None:
         """Check the options.
 
         Raises:
             ValueError: windows that leave gaps, a stride without a window, more shifts than a patch
                 has pixels, a logit scale that is not positive, key smoothing with a tower that
-                has no keys or with a guide, or a last block that needs a guide without one.
+                has no keys, with a guide or with spreading, or a last block that needs a guide
+                without one.
         """
         super().__init__()
         self.tower = tower
@@ -135,12 +140,13 @@ class MaskCLIP(PixelScorer):
                 "'vit_base_patch8_224.dino', or a block of the tower in "
                 "MODEL.CLIP.LAST_BLOCK.AFFINITY.BLOCK"
             )
-        if needs_guide and self.refine.key_smoothing is not None:
+        self.spreading = Spreading() if spreading is None else spreading
+        if self.refine.key_smoothing is not None and (needs_guide or self.spreading != Spreading()):
             raise ValueError(
-                f"key_smoothing={self.refine.key_smoothing} has keys on the tower's grid, and the "
-                "scores of a guide are on another; leave it None"
+                f"key_smoothing={self.refine.key_smoothing} has keys on the tower's grid, and it "
+                "does not go with a guide, with mixing or with propagation; leave it None"
             )
-        self.guide = guide if needs_guide else None
+        self.guide = guide if needs_guide or self.spreading.propagation is not None else None
         if official and self.last_block.attention == "full":
             self.refine = replace(self.refine, key_smoothing=None)
 
@@ -163,10 +169,14 @@ class MaskCLIP(PixelScorer):
 
     def dense_feats(self, images: Tensor) -> Tensor:
         """Encode images (B, 3, H, W), RGB in 0..255, on the grid of `forward`: (B, D, h, w)."""
-        guide = None if self.guide is None else self.guide(self._pad(images))
+        guide = self._guide_feats(images) if self.last_block.needs_guide else None
         return self.tower.dense_feats(
             self.tower.normalize(images), self.last_block, official=self.official, guide=guide
         )
+
+    def _guide_feats(self, images: Tensor) -> Tensor | None:
+        """Features of the guide (B, C, h, w); None without one."""
+        return None if self.guide is None else self.guide(self._pad(images))
 
     def covered_size(self, size: Size) -> Size:
         """Pixels (h, w) that the grid of an image of a size spans: whole patches, or the image."""
@@ -195,7 +205,12 @@ class MaskCLIP(PixelScorer):
         """
         ClassTexts(text_embeds).check_dim(self.tower.embed_dim)
         with evaluating(self):
-            scores, keys = self._encode(images, text_embeds)
+            if self.spreading != Spreading():
+                box = (0, 0, images.shape[3], images.shape[2])
+                spread = [self._spread([image[None]], [box], text_embeds) for image in images]
+                scores, keys = torch.cat(spread), None
+            else:
+                scores, keys = self._encode(images, text_embeds)
         return refine_scores(scores, keys, self.refine, self.scale, official=self.official)
 
     @torch.no_grad()
@@ -222,6 +237,7 @@ class MaskCLIP(PixelScorer):
             shifts=self.shifts,
             official=self.official,
             guide=self.guide,
+            spreading=self.spreading,
         )
         scores = plain.score_pixels(images, ClassTexts(texts.embeds), size)[0]  # (R, h, w)
         if texts.num_classes > 1:
@@ -247,14 +263,18 @@ class MaskCLIP(PixelScorer):
         """Encode one image and refine its scores."""
         size = (image.shape[1], image.shape[2])
         boxes, at_once = plan_passes(self.tower, size, self.window, self.stride, self.shifts)
+        batches = (
+            torch.stack([reflected_crop(image, box) for box in boxes[start : start + at_once]])
+            for start in range(0, len(boxes), at_once)
+        )
         scores, keys = [], []
-        for start in range(0, len(boxes), at_once):
-            batch = torch.stack(
-                [reflected_crop(image, box) for box in boxes[start : start + at_once]]
-            )
-            some_scores, some_keys = self._encode(batch, texts.embeds)
-            scores.append(some_scores)
-            keys += [] if some_keys is None else [some_keys]
+        if self.spreading != Spreading():
+            scores.append(self._spread(batches, boxes, texts.embeds))
+        else:
+            for batch in batches:
+                some_scores, some_keys = self._encode(batch, texts.embeds)
+                scores.append(some_scores)
+                keys += [] if some_keys is None else [some_keys]
         grid_scores = torch.cat(scores)  # (n, R, h, w)
         has_words = texts.class_ids is not None
         if has_words and self.refine != Refinement():
@@ -283,6 +303,28 @@ class MaskCLIP(PixelScorer):
             self.tower.normalize(images), self.last_block, official=self.official
         )
         return _cosines(feats, text_embeds), keys
+
+    def _spread(
+        self,
+        batches: Iterable[Tensor],
+        boxes: list[tuple[int, int, int, int]],
+        text_embeds: Tensor,
+    ) -> Tensor:
+        """Scores (n, R, h, w) of an image's windows in batches (B, 3, H, W), spread over all."""
+        feats, compared = [], []
+        for batch in batches:
+            feats.append(self.dense_feats(batch))
+            guide = self._guide_feats(batch)
+            compared += [] if guide is None or self.spreading.propagation is None else [guide]
+        left, top, right, bottom = boxes[0]
+        return spread_scores(
+            torch.cat(feats),
+            torch.cat(compared) if compared else None,
+            boxes,
+            self.covered_size((bottom - top, right - left)),
+            text_embeds,
+            self.spreading,
+        )
 
     def _probs(
         self, image: Tensor, grids: _Grids, texts: ClassTexts, out_size: Size | None

@@ -44,6 +44,21 @@ def test_features_span_images_of_any_size(network, patch, channels):
     assert PatchFeatures(model, size=patch)(images).shape == (2, channels, 1, 2)
 
 
+@pytest.mark.parametrize(("features", "part"), [("query", 0), ("key", 1), ("value", 2)])
+def test_parts_of_the_last_attention(features, part):
+    model = tiny("vit_tiny_patch16_224")
+    images = torch.rand(1, 3, 32, 48) * 255
+    feats = PatchFeatures(model, features=features)(images)
+    normed = []
+    model.blocks[-1].norm1.register_forward_hook(lambda _, __, output: normed.append(output))
+    PatchFeatures(model)(images)
+    rows = slice(32 * part, 32 * part + 32)
+    qkv = model.blocks[-1].attn.qkv
+    expected = normed[0][0, 1:] @ qkv.weight[rows].T + qkv.bias[rows]
+    torch.testing.assert_close(feats[0].flatten(1).T, expected, rtol=1e-4, atol=1e-5)
+    assert not model.blocks[-1].attn.qkv._forward_hooks
+
+
 def test_network_is_built_by_name_and_loads_a_file(tmp_path, monkeypatch):
     create = timm.create_model
     monkeypatch.setattr(
@@ -65,5 +80,9 @@ def test_other_networks_and_sizes_are_refused():
         load_patch_network("resnet10t", "random")
     with pytest.raises(ValueError, match="'swin_tiny_patch4_window7_224'"):
         load_patch_network("swin_tiny_patch4_window7_224", "random")
+    with pytest.raises(ValueError, match="features='mean'; choose one of"):
+        PatchFeatures(tiny("vit_tiny_patch16_224"), features="mean")
+    with pytest.raises(ValueError, match="features='key' needs a plain ViT, not Vis"):
+        PatchFeatures(tiny_sam(), features="key")
     with pytest.raises(ValueError, match="size=-1; give a size in pixels, or 0"):
         PatchFeatures(tiny("vit_tiny_patch16_224"), size=-1)

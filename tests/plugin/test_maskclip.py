@@ -11,8 +11,15 @@ import torch
 from ovseg_d2.d2.checkpoint import DetectionCheckpointer
 from ovseg_d2.d2.engine import DefaultPredictor
 from ovseg_d2.d2.modeling import META_ARCH_REGISTRY, build_model
-from ovseg_d2.ops import Background, GuidedUpsampling, PixelRefinement, Refinement
+from ovseg_d2.ops import (
+    Background,
+    GuidedUpsampling,
+    PixelRefinement,
+    Propagation,
+    Refinement,
+)
 from ovseg_d2.plugin import MaskCLIP
+from ovseg_d2.systems import Spreading
 from ovseg_d2.vocab import Vocabulary
 
 
@@ -238,12 +245,23 @@ def test_guide_keys_reach_the_system(build, monkeypatch):
     block, guide = "MODEL.CLIP.LAST_BLOCK.ATTENTION", "MODEL.MASKCLIP.GUIDE."
     model = build(
         *(block, "affinity", f"{guide}NAME", "vit_tiny_patch16_224"),
-        *(f"{guide}WEIGHTS", "random", f"{guide}SIZE", "64"),
+        *(f"{guide}WEIGHTS", "random", f"{guide}SIZE", "64", f"{guide}FEATURES", "key"),
     )
     image = image_of(24, 32)
     assert model.maskclip.guide(image[None].float()).shape == (1, 32, 4, 5)
+    assert model.maskclip.guide._features == "key"
     assert model([{"image": image, "classes": "a, b"}])[0]["sem_seg"].shape == (2, 24, 32)
     assert not [name for name in model.state_dict() if "guide" in name]
     assert build(f"{guide}NAME", "vit_tiny_patch16_224").maskclip.guide is None
     with pytest.raises(ValueError, match="guide is None; name one in MODEL.MASKCLIP.GUIDE.NAME"):
         build(block, "affinity")
+
+
+def test_spreading_keys_reach_the_system(build):
+    prefix = "MODEL.MASKCLIP."
+    values = {"GLOBAL_MIXING": 7.0, "PROPAGATION.ALPHA": 0.5, "PROPAGATION.NEIGHBOURS": 9}
+    values |= {"PROPAGATION.EXPONENT": 2.0, "PROPAGATION.DECAY": 0.1, "PROPAGATION.STEPS": 4}
+    model = build(*(str(x) for key, value in values.items() for x in (prefix + key, value)))
+    assert model.maskclip.spreading == Spreading(7.0, Propagation(0.5, 9, 2.0, 0.1, 4))
+    assert model([{"image": image_of(24, 32), "classes": "a, b"}])[0]["sem_seg"].shape[0] == 2
+    assert build().maskclip.spreading == Spreading()

@@ -93,5 +93,7 @@ def test_a_guide_that_is_not_compared_is_not_called(tower: CLIPTower):
 def test_guides_are_refused_where_they_cannot_work(tower: CLIPTower):
     with pytest.raises(ValueError, match="guide is None; name one in MODEL.MASKCLIP.GUIDE.NAME"):
         MaskCLIP(tower, last_block=PROXYCLIP)
-    with pytest.raises(ValueError, match="key_smoothing=1.0 has keys on the tower's grid"):
+    with pytest.raises(
+        ValueError, match="key_smoothing=1.0 has keys on the tower's grid, and it does"
+    ):
         MaskCLIP(tower, last_block=PROXYCLIP, guide=colours, refine=Refinement(key_smoothing=1.0))
