@@ -93,7 +93,9 @@ class CLIPFile:
     @property
     def has_text(self) -> bool:
         """Whether there is a text half."""
-        return any(name.removeprefix("text.") == "token_embedding.weight" for name in self.weights)
+        return any(
+            name == "token_embedding.weight" or name.startswith("text.") for name in self.weights
+        )
 
 
 def read_clip(path: Path, *, values: bool = True) -> CLIPFile:

@@ -18,7 +18,12 @@ from torch import nn
 
 from ..downloads import OPEN_CLIP_FILES, TIMM_FILES, weights_in_folder
 from .layouts import CLIPFile, read_clip
-from .published import build_hf_tokenizer, find_published
+from .published import (
+    build_hf_tokenizer,
+    find_hf_files,
+    find_published,
+    require_transformers,
+)
 from .tower import CLIPTower
 from .training import Chosen, set_quick_gelu, tag_training
 from .weights import half_alone, load_file
@@ -214,22 +219,14 @@ def _assets() -> Any:
 
 
 def _refuse_unsupported(config: dict[str, Any]) -> None:
-    """Refuse unsupported kinds of towers before they are built, which is slow."""
-    vision = config["vision_cfg"]
-    timm_name = vision.get("timm_model_name")
-    unsupported = {
-        "CoCa": "multimodal_cfg" in config,
-        f"network of timm, {timm_name!r},": timm_name
-        and not is_model_in_modules(timm_name, _TIMM_VITS + _TIMM_CONVOLUTIONS),
-        "HFTextEncoder": "hf_model_name" in config["text_cfg"],
-    }
-    for kind, present in unsupported.items():
-        if present:
-            raise ValueError(
-                f"the model is or contains a {kind}, which is not supported; choose a model whose "
-                "image tower is open_clip's VisionTransformer, its ModifiedResNet or timm's ViT, "
-                "EVA, FastViT or ConvNeXt, such as 'ViT-B-16'."
-            )
+    """Refuse unsupported image towers before they are built, which is slow."""
+    name = config["vision_cfg"].get("timm_model_name")
+    if name and not is_model_in_modules(name, _TIMM_VITS + _TIMM_CONVOLUTIONS):
+        raise ValueError(
+            f"the image tower is timm's {name!r}, which is not supported; choose a model whose "
+            "image tower is open_clip's VisionTransformer, its ModifiedResNet or timm's ViT, EVA, "
+            "FastViT or ConvNeXt, such as 'ViT-B-16'."
+        )
 
 
 def _build_model(config: dict[str, Any]) -> nn.Module:
@@ -240,8 +237,17 @@ def _build_model(config: dict[str, Any]) -> nn.Module:
         _require_vit(config, f"patch_dropout={vision['patch_dropout']}")
     # Weights come from a file or are random: timm does not download its own.
     vision["timm_model_pretrained"] = False
+    text = config["text_cfg"]
+    name = text.get("hf_model_name")
+    if name:
+        what = "the text encoder"
+        require_transformers(f"{what} {name!r}")
+        text["hf_model_name"] = find_hf_files(name, what, ("config.json",), "hf_model_name")
+        text["hf_model_pretrained"] = False
     custom_text = config.pop("custom_text", False)
-    return (open_clip.CustomTextCLIP if custom_text else open_clip.CLIP)(**config)
+    if "multimodal_cfg" in config:
+        return open_clip.CoCa(**config)
+    return (open_clip.CustomTextCLIP if custom_text or name else open_clip.CLIP)(**config)
 
 
 def _require_vit(config: dict[str, Any], option: str) -> None:

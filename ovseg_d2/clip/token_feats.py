@@ -4,10 +4,13 @@ Shape shorthand: B images, N texts, L tokens, C width of the image or text tower
 """
 
 import torch
-from open_clip.transformer import VisionTransformer
+from open_clip import CLIP
+from open_clip.hf_model import HFTextEncoder
+from open_clip.transformer import TextTransformer, VisionTransformer
 from torch import Tensor, nn
 
 from .text import pooled_positions, run_text_blocks, text_pool_type, text_tower
+from .text import token_table as table_of
 from .tower import CLIPTower
 from .vit import vit_tokens
 from .vit_blocks import run_blocks
@@ -49,22 +52,27 @@ def image_heads(tower: CLIPTower) -> int:
 
 
 def text_heads(tower: CLIPTower) -> int:
-    """Number of heads of the text half's last attention."""
-    return text_tower(tower.model).transformer.resblocks[-1].attn.num_heads
+    """Number of heads of the text half's last attention.
+
+    Raises:
+        ValueError: the text half is one of transformers.
+    """
+    return _require_open_clip(tower).transformer.resblocks[-1].attn.num_heads
 
 
-def token_table(tower: CLIPTower) -> nn.Parameter:
+def token_table(tower: CLIPTower) -> Tensor:
     """The embeddings of all tokens, (vocabulary, C)."""
-    return text_tower(tower.model).token_embedding.weight
+    return table_of(text_tower(tower.model))
 
 
 def word_tokens(tower: CLIPTower, token_ids: Tensor) -> Tensor:
     """Mask (N, L) bool of the tokens between a text's start and end.
 
     Raises:
-        ValueError: the tower pools at the first or last token, so the end of a text is unknown.
+        ValueError: the tower pools at the first or last token, so the end of a text is unknown; or
+            the text half is one of transformers.
     """
-    of_text = text_tower(tower.model)
+    of_text = _require_open_clip(tower)
     if text_pool_type(of_text) not in ("argmax", "eos"):
         raise ValueError(
             f"the text tower pools by {text_pool_type(of_text)!r}, so the end of its texts is "
@@ -85,9 +93,22 @@ def encode_text_tokens(tower: CLIPTower, token_embeds: Tensor) -> Tensor:
     Returns:
         (N, L, C), after the last block and its norm. Under a causal mask, as CLIP's, a token
         depends on itself and those before it.
+
+    Raises:
+        ValueError: the text half is one of transformers.
     """
-    of_text = text_tower(tower.model)
+    of_text = _require_open_clip(tower)
     return of_text.ln_final(run_text_blocks(of_text, token_embeds))
+
+
+def _require_open_clip(tower: CLIPTower) -> CLIP | TextTransformer:
+    of_text = text_tower(tower.model)
+    if isinstance(of_text, HFTextEncoder):
+        raise ValueError(
+            "the text tower is one of transformers, whose single tokens are not read; choose a "
+            "model with CLIP's text tower such as 'ViT-B-16'"
+        )
+    return of_text
 
 
 def _require_vit(visual: nn.Module) -> VisionTransformer:

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from open_clip import CLIP, CustomTextCLIP
+from open_clip import CLIP, CoCa, CustomTextCLIP
+from open_clip.hf_model import HFTextEncoder
 from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 from torch import Tensor, nn
 
@@ -33,7 +34,7 @@ class CLIPTower(nn.Module):
 
     def __init__(
         self,
-        model: CLIP | CustomTextCLIP,
+        model: CLIP | CustomTextCLIP | CoCa,
         tokenizer: SimpleTokenizer | HFTokenizer,
         mean: Sequence[float],
         std: Sequence[float],
@@ -41,7 +42,8 @@ class CLIPTower(nn.Module):
         """Check that the model is supported.
 
         Args:
-            model: open_clip `CLIP` or `CustomTextCLIP` with an image tower of `image_tower_kind`.
+            model: open_clip `CLIP`, `CustomTextCLIP` or `CoCa` with an image tower of
+                `image_tower_kind`.
             tokenizer: the model's `SimpleTokenizer` or `HFTokenizer` of open_clip.
             mean: of RGB in [0, 1], from the image tower's training.
             std: standard deviation of RGB, see ``mean``.
@@ -54,7 +56,7 @@ class CLIPTower(nn.Module):
         text.check_text_tower(model)
         if len(mean) != 3 or len(std) != 3:
             raise ValueError(f"mean={mean}, std={std}; give three numbers for each, of R, G and B.")
-        self.model: CLIP | CustomTextCLIP = model
+        self.model: CLIP | CustomTextCLIP | CoCa = model
         self.tokenizer = tokenizer
         self.mean = tuple(float(value) for value in mean)
         self.std = tuple(float(value) for value in std)
@@ -96,6 +98,8 @@ class CLIPTower(nn.Module):
     @property
     def context_length(self) -> int:
         """Tokens of a text, start and end included."""
+        if isinstance(text.text_tower(self.model), HFTextEncoder):
+            return self.tokenizer.context_length  # the encoder may read any length
         return self.model.context_length
 
     @property
@@ -347,7 +351,7 @@ class CLIPTower(nn.Module):
         return len(hf_tokenizer(self.tokenizer.clean_fn(sentence)).input_ids)
 
 
-def _check_image_tower(model: CLIP | CustomTextCLIP) -> None:
+def _check_image_tower(model: CLIP | CustomTextCLIP | CoCa) -> None:
     """Refuse unsupported image towers."""
     kind = image_tower_kind(model.visual)
     if kind.check is not None:

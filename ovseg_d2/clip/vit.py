@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
+from open_clip.transformer import AttentionalPooler, ResidualAttentionBlock, VisionTransformer
 from torch import Tensor, nn
 
 from .geometry import TowerGeometry
@@ -23,11 +23,16 @@ from .vit_blocks import class_token_block, project, reads_class_token_alone, run
 
 
 def check_vit(visual: VisionTransformer) -> None:
-    """Refuse a tower without a vector for the image.
+    """Refuse a tower without a vector for the image, or without one for a location.
 
     Raises:
-        ValueError: the tower does not pool.
+        ValueError: the tower does not pool, or pools by attention twice.
     """
+    if getattr(visual, "attn_pool_contrastive", None) is not None:
+        raise ValueError(
+            "the image tower pools with attention twice (attentional_pool is 'parallel' or "
+            "'cascade'), which is not supported; choose one with attentional_pool true or false."
+        )
     if visual.pool_type not in ("tok", "avg") and visual.attn_pool is None:
         raise ValueError(
             f"the image tower has pool_type={visual.pool_type!r}; choose one with 'tok' or 'avg'."
@@ -121,7 +126,8 @@ def vit_dense(
     """Encode each location of each image as a vector of the joint space.
 
     All blocks but the last run as in CLIP, class token included, without patch dropout. The last
-    one is `last_block`; then `ln_post` and the projection are applied at every location.
+    one is `last_block`; then pooling by attention, if there is any (CoCa), `ln_post` and the
+    projection are applied at every location.
 
     Paper: [maskclip] Sec. 3.2 (value path), [pixelclip] (class token's residual).
     Departs: where patches correlate, the releases keep the class token among the keys and resample
@@ -132,9 +138,8 @@ def vit_dense(
         (B, C', h, w) of another network, if the last block compares them.
 
     Raises:
-        ValueError: the tower pools with attention, so its projection does not apply to single
-            locations; or its last block is of an unknown class and `last_block` is not "full"; or
-            a guide is missing, or a block that the tower does not have before its last.
+        ValueError: its last block is of an unknown class and `last_block` is not "full"; or a guide
+            is missing, or a block that the tower does not have before its last.
     """
     last_block = last_block or LastBlock()
     official = official and last_block.correlates
@@ -202,7 +207,7 @@ def vit_stage_shapes(visual: VisionTransformer) -> list[tuple[int, int]]:
             f"this image tower's patches are {patch_h}x{patch_w} pixels, and a feature map has one "
             "stride; choose a tower of square patches."
         )
-    return [(visual.conv1.out_channels, patch_h)]
+    return [(visual.ln_post.normalized_shape[0], patch_h)]  # as the pooling may change channels
 
 
 def _enter_last_block(
@@ -212,11 +217,6 @@ def _enter_last_block(
     official_positions: bool = False,
 ) -> BeforeLast:
     """Run all blocks but the last, and keep the outputs that the last one reads."""
-    if visual.attn_pool is not None:
-        raise ValueError(
-            "this image tower pools with attention (attentional_pool) and its projection follows "
-            "the pooling, so it has no dense features; choose one with pool_type 'tok' or 'avg'."
-        )
     *blocks, _ = visual.transformer.resblocks
     asked = set(last_block.blocks)
     if asked and max(asked) > len(blocks):
@@ -264,7 +264,17 @@ def _last_patches(
         patches = run_blocks(visual, before.tokens, [last])[:, 1:]
     else:
         patches, grid = _last_block(last, before, last_block, class_key, guide)
+    if visual.attn_pool is not None:
+        patches = _pool_alone(visual.attn_pool, patches)
     return visual.ln_post(patches), grid
+
+
+def _pool_alone(pool: AttentionalPooler, patches: Tensor) -> Tensor:
+    """Pool each patch (B, N, C) as an image of one location, by its value alone: (B, N, C')."""
+    attn = pool.attn
+    size = attn.embed_dim
+    weight = attn.v_proj_weight if attn.in_proj_weight is None else attn.in_proj_weight[2 * size :]
+    return attn.out_proj(F.linear(pool.ln_k(patches), weight, attn.in_proj_bias[2 * size :]))
 
 
 def _last_block(

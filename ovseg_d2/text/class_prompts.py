@@ -191,7 +191,7 @@ def _word_ids(tower: CLIPTower, words: Sequence[str]) -> Tensor:
 def _vocabulary_ids(tower: CLIPTower) -> Tensor:
     """Ids of the whole vocabulary, without start and end."""
     # Imported at use: open_clip takes seconds to import.
-    from ovseg_d2.clip.text import text_tower
+    from ovseg_d2.clip import token_table
 
-    ids = torch.arange(text_tower(tower.model).token_embedding.num_embeddings)
+    ids = torch.arange(len(token_table(tower)))
     return ids[~torch.isin(ids, tower.tokenize([""]))]

@@ -358,7 +358,6 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("changes", "message"),
         [
-            ({"custom_text": True, "text": {"embed_cls": True}}, "appends a class token"),
             ({"text": {"pool_type": "none"}}, "text tower has pool_type='none'"),
             ({"vision": {"pool_type": "none"}}, "image tower has pool_type='none'"),
         ],

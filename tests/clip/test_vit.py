@@ -7,7 +7,7 @@ from open_clip.transformer import LayerNorm, QuickGELU, VisionTransformer
 from torch import nn
 
 from ovseg_d2.clip import LastBlock
-from ovseg_d2.clip.vit import vit_dense, vit_dense_and_keys, vit_global, vit_tokens
+from ovseg_d2.clip.vit import check_vit, vit_dense, vit_dense_and_keys, vit_global, vit_tokens
 
 PUBLISHED = {
     "CLIP": LastBlock(attention="full"),
@@ -122,12 +122,30 @@ def test_global_equals_open_clip(build_model, vision):
     torch.testing.assert_close(vit_global(visual, images), visual(images), rtol=1e-5, atol=1e-5)
 
 
-def test_global_of_an_attention_pooled_tower_equals_open_clip(build_model):
+@torch.no_grad()
+def test_attention_pooled_tower(build_model):
+    """CoCa's: its vector equals open_clip's; a location's is that of an image of that location."""
     visual = build_model(vision={"attentional_pool": True, "attn_pooler_heads": 4}).visual
-    images = torch.randn(2, 3, 32, 32)
-    torch.testing.assert_close(vit_global(visual, images), visual(images), rtol=1e-5, atol=1e-5)
-    with pytest.raises(ValueError, match="pools with attention"):
-        vit_dense(visual, images)
+    images = torch.randn(2, 3, 32, 48)
+    native = images[..., :32]
+    torch.testing.assert_close(vit_global(visual, native), visual(native), rtol=1e-5, atol=1e-5)
+    dense = vit_dense(visual, images)
+    tokens, grid = vit_tokens(visual, images)
+    *blocks, last = visual.transformer.resblocks
+    for block in blocks:
+        tokens = block(tokens)
+    for place in range(24):
+        alone = last(tokens[:, 1 + place : 2 + place])
+        expected = visual._pool(alone)[0] @ visual.proj
+        found = dense.flatten(2)[:, :, place]
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    assert grid == (4, 6)
+
+
+def test_towers_that_pool_twice_are_refused(build_model):
+    visual = build_model(vision={"attentional_pool": "parallel", "attn_pooler_heads": 4}).visual
+    with pytest.raises(ValueError, match="pools with attention twice"):
+        check_vit(visual)
 
 
 @pytest.mark.parametrize("vision", VISION_CONFIGS.values(), ids=VISION_CONFIGS)
