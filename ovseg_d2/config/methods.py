@@ -54,6 +54,11 @@ _MASKCLIP = below(
             share(),
             "pixels of which no class is at least this probable are background; 0 finds none",
         ),
+        "CLASS_THRESHOLDS": Key(
+            [],
+            list_of(name()),
+            "thresholds of single classes in place of BACKGROUND_THRESHOLD, such as 'cat = 0.4'",
+        ),
         "BACKGROUND_MIN_SHARE": Key(
             0.0,
             share(),

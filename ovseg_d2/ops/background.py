@@ -51,6 +51,7 @@ def find_background(
     background: Background,
     background_ids: Sequence[int],
     areas: Tensor | None = None,
+    class_thresholds: Tensor | None = None,
 ) -> Tensor:
     """Merge background classes, drop small classes, then doubtful pixels, in the order of [sclip].
 
@@ -59,6 +60,8 @@ def find_background(
         background: the options.
         background_ids: the classes that mean background; they become one, the first.
         areas: as for `filter_small_areas`, if ``probs`` are only a part of the image.
+        class_thresholds: (K,) thresholds of single classes, NaN for those that have the threshold
+            of ``background``; None: all have.
 
     Returns:
         Probabilities of the shape of ``probs``.
@@ -66,6 +69,12 @@ def find_background(
     Raises:
         ValueError: as the three functions, or options without a background class.
     """
+    if class_thresholds is not None and not background_ids:
+        raise ValueError(
+            "thresholds of single classes need a class to give pixels to, and background_ids is "
+            "empty; add a background class to the vocabulary, or leave "
+            "MODEL.MASKCLIP.CLASS_THRESHOLDS []"
+        )
     if background != Background() and not background_ids:
         raise ValueError(
             f"{background} needs a class to give pixels to, and background_ids is empty; add a "
@@ -74,12 +83,15 @@ def find_background(
     probs = merge_background(probs, background_ids)
     if background.min_share is not None:
         probs = filter_small_areas(probs, background.min_share, background_ids[0], areas)
-    if background.threshold is not None:
-        probs = background_by_threshold(probs, background.threshold, background_ids[0])
+    threshold: float | Tensor | None = background.threshold
+    if class_thresholds is not None:
+        threshold = class_thresholds.to(probs).nan_to_num(background.threshold or 0.0)
+    if threshold is not None:
+        probs = background_by_threshold(probs, threshold, background_ids[0])
     return probs
 
 
-def background_by_threshold(probs: Tensor, threshold: float, background_id: int) -> Tensor:
+def background_by_threshold(probs: Tensor, threshold: float | Tensor, background_id: int) -> Tensor:
     """Make background of the pixels where no class is probable enough.
 
     Source: the official code of [sclip]: background where the best probability, that of background
@@ -88,17 +100,25 @@ def background_by_threshold(probs: Tensor, threshold: float, background_id: int)
 
     Args:
         probs: (K, H, W) or (B, K, H, W) floating.
-        threshold: pixels whose best probability reaches it do not change.
+        threshold: pixels whose best probability reaches it do not change; or (K,), one for each
+            class, which counts at the pixels where the class is best.
         background_id: index of the background class.
 
     Returns:
         Probabilities of the shape of ``probs``; the threshold is background's at these pixels.
 
     Raises:
-        ValueError: another shape or type, or an index out of range.
+        ValueError: another shape or type, another number of thresholds, or an index out of range.
     """
     _check(probs, [background_id])
     best = probs.amax(dim=-3)
+    if isinstance(threshold, Tensor):
+        if tuple(threshold.shape) != (probs.shape[-3],):
+            raise ValueError(
+                f"threshold has shape {tuple(threshold.shape)} and probs {tuple(probs.shape)}; "
+                "give one number, or one for each class"
+            )
+        threshold = threshold.to(probs)[probs.argmax(dim=-3)]
     background = probs[..., background_id, :, :]
     out = probs.clone()
     out[..., background_id, :, :] = torch.where(best < threshold, threshold, background)

@@ -1,7 +1,7 @@
 """`InputReader`: image and vocabulary of a model's input dicts."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,14 @@ from ..clip import CLIPTower
 from ..d2.config import CfgNode
 from ..d2.data import DatasetCatalog, MetadataCatalog
 from ..text import TextBank
-from ..vocab import Vocabulary, Words, metadata_vocabulary, read_word_list, read_words
+from ..vocab import (
+    Vocabulary,
+    Words,
+    metadata_vocabulary,
+    read_thresholds,
+    read_word_list,
+    read_words,
+)
 from .clip_parts import build_text_bank
 from .weights import check_pickled_weights
 
@@ -23,6 +30,8 @@ __all__ = [
     "dataset_vocabulary",
     "image_name",
 ]
+
+_THRESHOLDS = "MODEL.MASKCLIP.CLASS_THRESHOLDS"
 
 
 def dataset_vocabulary(name: str) -> Vocabulary | None:
@@ -86,6 +95,7 @@ class InputReader:
         vocabulary: the default.
         word_list: replaces the words of the datasets' classes, in the same order.
         negative_words: words that count as background, see `TextBank.class_texts`.
+        class_thresholds: class -> probability that it must reach, see `thresholds_of`.
         image_format: order of the input's channels, RGB or BGR.
 
     Raises:
@@ -99,6 +109,7 @@ class InputReader:
         vocabulary: Vocabulary | None = None,
         word_list: Vocabulary | None = None,
         negative_words: Sequence[str] = (),
+        class_thresholds: Mapping[str, float] | None = None,
         image_format: str = "RGB",
     ) -> None:
         """Build a reader."""
@@ -106,6 +117,7 @@ class InputReader:
             raise ValueError(f"INPUT.FORMAT {image_format!r} is not one of RGB, BGR")
         self.text_bank = text_bank
         self.negative_words = tuple(negative_words)
+        self._class_thresholds = dict(class_thresholds or {})
         self.image_format = image_format
         self._default_vocabulary = vocabulary
         self._word_list = word_list
@@ -179,6 +191,25 @@ class InputReader:
         if self._set_vocabulary is None:
             self.dataset_words(name)
 
+    def thresholds_of(self, vocabulary: Vocabulary) -> Tensor | None:
+        """Return the thresholds (K,) of a vocabulary's classes, NaN for those without one.
+
+        Returns:
+            None if no class of any vocabulary has a threshold.
+
+        Raises:
+            ValueError: a threshold's class is not in the vocabulary.
+        """
+        if not self._class_thresholds:
+            return None
+        thresholds = torch.full((len(vocabulary),), torch.nan)
+        for name, threshold in self._class_thresholds.items():
+            try:
+                thresholds[vocabulary.index(name)] = threshold
+            except ValueError as error:
+                raise ValueError(f"{_THRESHOLDS}: {error}; remove it or choose another") from error
+        return thresholds
+
     def own_vocabulary(self, name: str) -> Vocabulary | None:
         """Return the classes of a registered dataset by its own names; None if it has none."""
         if name not in MetadataCatalog.list():
@@ -225,5 +256,6 @@ def _build_reader(cfg: CfgNode, tower: CLIPTower) -> InputReader:
         vocabulary=config_vocabulary(cfg),
         word_list=config_word_list(cfg),
         negative_words=_config_negative_words(cfg),
+        class_thresholds=read_thresholds(cfg.MODEL.MASKCLIP.CLASS_THRESHOLDS, _THRESHOLDS),
         image_format=cfg.INPUT.FORMAT,
     )

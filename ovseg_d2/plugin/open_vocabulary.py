@@ -3,6 +3,7 @@
 import copy
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -142,9 +143,10 @@ class OpenVocabularyModel(nn.Module):
         return self.inputs.vocabulary_of(batched_input)
 
     def class_texts(self, batched_input: dict[str, Any]) -> ClassTexts:
-        """Text embeddings of an input's vocabulary, and of the reader's negative words."""
+        """Text embeddings of an input's vocabulary, with the reader's words and thresholds."""
         vocabulary = self.vocabulary_of(batched_input)
-        return self.text_bank.class_texts(vocabulary, self.inputs.negative_words)
+        texts = self.text_bank.class_texts(vocabulary, self.inputs.negative_words)
+        return replace(texts, thresholds=self.inputs.thresholds_of(vocabulary))
 
     def rgb_image(self, batched_input: dict[str, Any]) -> Tensor:
         """(1, 3, H, W) float RGB of 0 to 255 on the model's device.

@@ -257,7 +257,9 @@ class MaskCLIP(PixelScorer):
             ]
             areas = torch.bincount(torch.cat(winners), minlength=texts.num_classes)
         for band in self._probs(image, grids, texts, out_size):
-            yield find_background(band, self.background, texts.background_ids, areas)
+            yield find_background(
+                band, self.background, texts.background_ids, areas, texts.thresholds
+            )
 
     def _grids(self, image: Tensor, texts: ClassTexts) -> _Grids:
         """Encode one image and refine its scores."""
@@ -330,7 +332,8 @@ class MaskCLIP(PixelScorer):
         self, image: Tensor, grids: _Grids, texts: ClassTexts, out_size: Size | None
     ) -> Iterator[Tensor]:
         """Scores (K, rows, W) at pixels; probabilities with several rows a class or background."""
-        wants_probs = self.background != Background() or grids.has_words
+        has_rules = self.background != Background() or texts.thresholds is not None
+        wants_probs = has_rules or grids.has_words
         for band in self._pixel_scores(image, grids, out_size):
             if wants_probs and self.refine.key_smoothing is None:
                 band = (band * self.scale).softmax(dim=0)

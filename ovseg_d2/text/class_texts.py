@@ -22,17 +22,20 @@ class ClassTexts:
         class_ids: (R,) int64, the class of each row; None if row k is class k.
         background_ids: the classes that mean background, of 0..K-1.
         seen: (K,) bool, the classes that a proposal model was trained on; None if unused.
+        thresholds: (K,) probabilities that a class must reach at its pixels, NaN for classes
+            without a threshold of their own; None if no class has one.
         num_classes: K.
 
     Raises:
-        ValueError: embeddings that are not (R, D) with R > 0, or class ids or ``seen`` of another
-            length.
+        ValueError: embeddings that are not (R, D) with R > 0, or class ids, ``seen`` or
+            ``thresholds`` of another length.
     """
 
     embeds: Tensor
     class_ids: Tensor | None = None
     background_ids: tuple[int, ...] = ()
     seen: Tensor | None = None
+    thresholds: Tensor | None = None
     num_classes: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -52,6 +55,11 @@ class ClassTexts:
         if self.seen is not None and tuple(self.seen.shape) != (num_classes,):
             raise ValueError(
                 f"seen has shape {tuple(self.seen.shape)} for {num_classes} classes; give (K,) bool"
+            )
+        if self.thresholds is not None and tuple(self.thresholds.shape) != (num_classes,):
+            raise ValueError(
+                f"thresholds have shape {tuple(self.thresholds.shape)} for {num_classes} classes; "
+                "give (K,), NaN for classes without one"
             )
         object.__setattr__(self, "num_classes", num_classes)
         object.__setattr__(self, "background_ids", tuple(self.background_ids))
@@ -101,6 +109,11 @@ class ClassTexts:
             embeds=self.embeds[kept],
             background_ids=tuple(new_ids[i] for i in self.background_ids if i in new_ids),
             seen=None if self.seen is None else self.seen[kept.to(self.seen.device)],
+            thresholds=(
+                None
+                if self.thresholds is None
+                else self.thresholds[kept.to(self.thresholds.device)]
+            ),
         )
 
 

@@ -6,4 +6,5 @@ from ovseg_d2.vocab.metadata import *
 from ovseg_d2.vocab.read import *
 from ovseg_d2.vocab.related import *
 from ovseg_d2.vocab.selection import *
+from ovseg_d2.vocab.thresholds import *
 from ovseg_d2.vocab.vocabulary import *

@@ -35,6 +35,34 @@ def test_background_by_threshold_equals_a_loop(background_id: int) -> None:
     assert torch.equal(labels, expected)
 
 
+def test_background_by_threshold_of_each_class_equals_a_loop() -> None:
+    probs = torch.rand(2, 4, 6, 5).softmax(dim=1)
+    thresholds = torch.tensor([0.9, 0.0, 0.3, 0.32])
+    labels = background_by_threshold(probs, thresholds, 0).argmax(dim=1)
+    expected = probs.argmax(dim=1)
+    for b, y, x in torch.cartesian_prod(torch.arange(2), torch.arange(6), torch.arange(5)):
+        winner = expected[b, y, x]
+        if probs[b, winner, y, x] < thresholds[winner]:
+            expected[b, y, x] = 0
+    assert torch.equal(labels, expected)
+    assert {0, 1, 2, 3} == set(labels.unique().tolist())
+    assert not torch.equal(labels, probs.argmax(dim=1))
+    with pytest.raises(ValueError, match=r"threshold has shape \(3,\) and probs"):
+        background_by_threshold(probs, thresholds[:3], 0)
+
+
+def test_find_background_class_thresholds_replace_the_common_one() -> None:
+    probs = torch.rand(4, 6, 5).softmax(dim=0)
+    own = torch.tensor([torch.nan, 0.0, torch.nan, 0.35])
+    out = find_background(probs, Background(threshold=0.31), [0], None, own)
+    expected = background_by_threshold(probs, torch.tensor([0.31, 0.0, 0.31, 0.35]), 0)
+    assert torch.equal(out, expected)
+    out = find_background(probs, Background(), [0], None, own)
+    assert torch.equal(out, background_by_threshold(probs, torch.tensor([0, 0, 0, 0.35]), 0))
+    with pytest.raises(ValueError, match="thresholds of single classes need a class"):
+        find_background(probs, Background(), [], None, own)
+
+
 def test_merge_background_worked_by_hand() -> None:
     scores = torch.tensor([[0.1, 0.5], [0.4, -0.2], [0.3, 0.6]]).reshape(3, 1, 2)
     out = merge_background(scores, [2, 0])

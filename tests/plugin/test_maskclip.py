@@ -185,6 +185,21 @@ def test_background_classes_are_merged(build):
     assert torch.equal(labels, torch.where(apart == 1, 0, apart))
 
 
+def test_class_thresholds_label_unsure_pixels_of_their_class(build):
+    words = Vocabulary.from_names(["nothing", "cat", "dog"], background=["nothing"])
+    sample = {"image": image_of(32, 32), "classes": words}
+    model = build("MODEL.MASKCLIP.CLASS_THRESHOLDS", "['Dog = 1']")
+    plain = build().segment([sample])[0]
+    assert {1, 2} <= set(plain.unique().tolist())
+    assert torch.equal(model.segment([sample])[0], torch.where(plain == 2, 0, plain))
+    with pytest.raises(ValueError, match=r"CLASS_THRESHOLDS: 'Dog' is not a class of this voc"):
+        model.segment([{**sample, "classes": "cat, sky"}])
+    with pytest.raises(ValueError, match=r"add a background class .*CLASS_THRESHOLDS \[\]"):
+        model.segment([{**sample, "classes": "cat, dog"}])
+    with pytest.raises(ValueError, match="CLASS_THRESHOLDS holds 'dog'; give a class and"):
+        build("MODEL.MASKCLIP.CLASS_THRESHOLDS", "['dog']")
+
+
 def test_background_threshold_labels_unsure_pixels(build):
     words = Vocabulary.from_names(["nothing", "cat", "dog"], background=["nothing"])
     model = build("MODEL.MASKCLIP.BACKGROUND_THRESHOLD", "1.0")

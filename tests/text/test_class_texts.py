@@ -51,3 +51,11 @@ def test_refuses_arguments(arguments: tuple, message: str) -> None:
 def test_check_dim_refuses_another_width() -> None:
     with pytest.raises(ValueError, match="the joint embedding has D = 8"):
         ClassTexts(EMBEDS).check_dim(8)
+
+
+def test_class_texts_thresholds_follow_their_classes() -> None:
+    embeds = EMBEDS[:3]
+    texts = ClassTexts(embeds, thresholds=torch.tensor([0.1, torch.nan, 0.3]))
+    torch.testing.assert_close(texts.select([2, 0]).thresholds, torch.tensor([0.3, 0.1]))
+    with pytest.raises(ValueError, match=r"thresholds have shape \(2,\) for 3 classes"):
+        ClassTexts(embeds, thresholds=torch.zeros(2))
