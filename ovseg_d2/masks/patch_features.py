@@ -73,7 +73,7 @@ class PatchFeatures:
         """Device of the network."""
         return next(self._network.parameters()).device
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
         """(B, C, h, w) features of images (B, 3, H, W), RGB in 0..255; a grid over the image."""
         weight = next(self._network.parameters())

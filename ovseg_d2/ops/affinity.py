@@ -42,16 +42,18 @@ def mix_by_affinity(
     Returns:
         (B, N, V) in the dtype of the values.
     """
-    feats = F.normalize(at_least_float32(feats), dim=-1)
-    # The mean of all N x N cosines is the squared length of the mean vector.
-    mean = feats.mean(dim=1).square().sum(dim=-1)[:, None, None]
-    mixed = []
-    for start, cosines in _rows_of_cosines(feats):
-        logits = scale * (cosines - mean_weight * mean)
-        weights = logits.masked_fill(logits < 0, -torch.inf)
-        _same_location(weights, start).copy_(_same_location(logits, start))
-        mixed.append(weights.softmax(dim=-1).to(values.dtype) @ values)
-    return torch.cat(mixed, dim=1)
+    # Half precision would make different cosines equal.
+    with torch.autocast(feats.device.type, enabled=False):
+        feats = F.normalize(at_least_float32(feats), dim=-1)
+        # The mean of all N x N cosines is the squared length of the mean vector.
+        mean = feats.mean(dim=1).square().sum(dim=-1)[:, None, None]
+        mixed = []
+        for start, cosines in _rows_of_cosines(feats):
+            logits = scale * (cosines - mean_weight * mean)
+            weights = logits.masked_fill(logits < 0, -torch.inf)
+            _same_location(weights, start).copy_(_same_location(logits, start))
+            mixed.append(weights.softmax(dim=-1).to(values.dtype) @ values)
+        return torch.cat(mixed, dim=1)
 
 
 def mix_by_cosines(feats: Tensor, values: Tensor, *, threshold: float = 0.4) -> Tensor:
@@ -72,15 +74,16 @@ def mix_by_cosines(feats: Tensor, values: Tensor, *, threshold: float = 0.4) -> 
     """
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold={threshold}; give the smallest cosine that counts, in (0, 1]")
-    feats = F.normalize(at_least_float32(feats), dim=-1)
-    mixed = []
-    for start, cosines in _rows_of_cosines(feats):
-        weights = cosines.masked_fill(cosines < threshold, 0.0)
-        # A threshold of 1 would lose a location's cosine with itself to rounding.
-        _same_location(weights, start).copy_(_same_location(cosines, start))
-        weights = weights / weights.sum(dim=-1, keepdim=True).clamp(min=1e-6)
-        mixed.append(weights.to(values.dtype) @ values)
-    return torch.cat(mixed, dim=1)
+    with torch.autocast(feats.device.type, enabled=False):
+        feats = F.normalize(at_least_float32(feats), dim=-1)
+        mixed = []
+        for start, cosines in _rows_of_cosines(feats):
+            weights = cosines.masked_fill(cosines < threshold, 0.0)
+            # A threshold of 1 would lose a location's cosine with itself to rounding.
+            _same_location(weights, start).copy_(_same_location(cosines, start))
+            weights = weights / weights.sum(dim=-1, keepdim=True).clamp(min=1e-6)
+            mixed.append(weights.to(values.dtype) @ values)
+        return torch.cat(mixed, dim=1)
 
 
 def _rows_of_cosines(feats: Tensor) -> Iterator[tuple[int, Tensor]]:

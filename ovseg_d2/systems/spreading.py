@@ -65,22 +65,24 @@ def spread_scores(
     Returns:
         (n, R, h, w), or on the grid of ``compared``: cosines, after propagation without a range.
     """
-    if compared is not None and compared.shape[2:] != feats.shape[2:]:
-        feats = F.interpolate(feats, compared.shape[2:], mode="bilinear", align_corners=False)
-    grid = (feats.shape[2], feats.shape[3])
-    feats = _locations(feats.float())
-    if spreading.mixing_scale is not None:
-        mixed = mix_by_affinity(
-            feats[None], feats[None], mean_weight=1.0, scale=spreading.mixing_scale
-        )
-        feats = mixed[0]
-    scores = F.normalize(feats, dim=-1) @ text_embeds.to(feats).T
-    if spreading.propagation is not None:
-        places = _places(boxes, grid, covered).to(feats)
-        other = feats if compared is None else _locations(compared)
-        graph = neighbour_graph(other, places, spreading.propagation)
-        scores = propagate_scores(graph, scores, spreading.propagation)
-    return scores.unflatten(0, (len(boxes), *grid)).movedim(-1, 1)
+    # Half precision would make the cosines of different classes equal.
+    with torch.autocast(feats.device.type, enabled=False):
+        if compared is not None and compared.shape[2:] != feats.shape[2:]:
+            feats = F.interpolate(feats, compared.shape[2:], mode="bilinear", align_corners=False)
+        grid = (feats.shape[2], feats.shape[3])
+        feats = _locations(feats.float())
+        if spreading.mixing_scale is not None:
+            mixed = mix_by_affinity(
+                feats[None], feats[None], mean_weight=1.0, scale=spreading.mixing_scale
+            )
+            feats = mixed[0]
+        scores = F.normalize(feats, dim=-1) @ text_embeds.to(feats).T
+        if spreading.propagation is not None:
+            places = _places(boxes, grid, covered).to(feats)
+            other = feats if compared is None else _locations(compared)
+            graph = neighbour_graph(other, places, spreading.propagation)
+            scores = propagate_scores(graph, scores, spreading.propagation)
+        return scores.unflatten(0, (len(boxes), *grid)).movedim(-1, 1)
 
 
 def _locations(maps: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ovseg_d2.clip import CLIPTower
+from ovseg_d2.clip import Calibration, CLIPTower, LastBlock
 from ovseg_d2.ops import (
     Propagation,
     Refinement,
@@ -91,6 +91,40 @@ def test_other_features_give_graph_and_grid():
         finer, None, [(0, 0, 32, 24)], (24, 32), texts, Spreading(propagation=options)
     )
     assert (scores - alone).abs().max() > 1e-3
+
+
+def test_autocast_changes_nothing():
+    feats, texts = torch.randn(2, 6, 3, 4), texts_of(6)
+    spreading = Spreading(mixing_scale=10.0, propagation=Propagation(neighbours=5))
+    args = (feats, None, [(0, 0, 32, 24), (8, 0, 40, 24)], (24, 32), texts, spreading)
+    with torch.autocast("cpu", torch.bfloat16):
+        scores = spread_scores(*args)
+    assert scores.dtype == torch.float32
+    torch.testing.assert_close(scores, spread_scores(*args))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(
+    "block",
+    [
+        LastBlock(residual="none", mlp=False, attention="affinity"),
+        LastBlock(
+            residual="none",
+            mlp=False,
+            attention="self_calibrated",
+            calibration=Calibration(affinity_block=1, mixing_block=1, first_level=1, last_level=1),
+        ),
+    ],
+    ids=["affinity", "self_calibrated"],
+)
+def test_half_precision_scores_are_near_full_precision(tower: CLIPTower, block, dtype):
+    images, texts = torch.rand(1, 3, 32, 48) * 255, texts_of()
+    options = {"last_block": block, "guide": lambda x: F.avg_pool2d(x.float(), 4) + 1}
+    options["spreading"] = Spreading(mixing_scale=10.0)
+    full = MaskCLIP(tower.eval(), **options).score_patches(images, texts)
+    half = MaskCLIP(tower.to(dtype), **options).score_patches(images, texts)
+    assert half.dtype == torch.float32
+    torch.testing.assert_close(half, full, rtol=0, atol=0.05)
 
 
 def test_maskclip_spreads_over_its_windows(tower: CLIPTower):
