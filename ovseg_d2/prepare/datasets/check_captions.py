@@ -8,7 +8,7 @@ from ...data.images import ImageReadError
 from ...json_files import LeftOut, read_json_lines
 from .check_pairs import PairResult, group_problems, image_size
 from .name_lists import some_names
-from .owners import where_to_get
+from .owners import command_of, where_to_get
 from .parallel import run_parallel
 
 __all__ = ["CAPTION_SIZES", "check_captions"]
@@ -47,7 +47,7 @@ def check_captions(name: str, path: Path, workers: int) -> tuple[int, list[str]]
     if len(dicts) != CAPTION_SIZES[name]:
         findings.append(
             f"{len(dicts)} images have captions, and the split has {CAPTION_SIZES[name]}; remove "
-            f"{path} and make it again with {where_to_get(name, 'labels')}"
+            f"{path} and run python {command_of(name)}, with {where_to_get(name, 'labels')}"
         )
     files = [Path(entry["file_name"]) for entry in dicts]
     missing = [str(file) for file in files if not os.path.isfile(file)]

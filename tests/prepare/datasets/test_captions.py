@@ -123,6 +123,7 @@ def test_check_captions_counts_images_and_reads_them(mini) -> None:
     assert right.num_images == 2
     (short,) = right.findings
     assert "2 images have captions, and the split has 113287; remove" in short
+    assert "run python datasets/prepare_coco_captions.py, with caption_datasets.zip" in short
     (mini.root / "coco/val2014/COCO_val2014_000000060623.jpg").unlink()
     cut = mini.root / "coco/train2014/COCO_train2014_000000057870.jpg"
     cut.write_bytes(cut.read_bytes()[:-20])
