@@ -118,13 +118,6 @@ def read_clip(path: Path, *, values: bool = True) -> CLIPFile:
         ValueError: a config beside it is damaged.
     """
     content = flatten_maskclip(read_weight_file(path, values=values))
-    if isinstance(content, Tensor) and content.ndim == 2:
-        raise WeightFileError(
-            str(path),
-            f"it holds the text embeddings of {len(content)} classes, as MaskCLIP's code stores "
-            "them, and no CLIP",
-            "give a whole CLIP, which encodes the words of any vocabulary itself",
-        )
     state, entries = find_weights(content, path)
     method = describe_method(state)
     if method.startswith(_OTHER_METHODS):

@@ -3,6 +3,7 @@
 Shape shorthand: B crops, N = h*w patches, C width of the tower, D joint embedding.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -140,7 +141,7 @@ def load_prompted_tower(tower: CLIPTower, path: Path) -> MaskPromptedTower:
             f"{tower.grid[0]} x {tower.grid[1]} patches and width {tower.width} takes "
             f"{tuple(own.shape)}; choose the model that they were trained with"
         )
-    load_file(tower, file, key="the mask-adapted CLIP")
+    load_file(tower, replace(file, prompts=None), key="the mask-adapted CLIP")
     if prompts is not None and own is not None:
         own.data.copy_(prompts)
     return prompted

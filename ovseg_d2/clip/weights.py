@@ -29,7 +29,7 @@ def load_file(tower: CLIPTower, file: CLIPFile, *, key: str) -> None:
     Args:
         tower: changed in place, or not at all.
         file: with a whole CLIP, or an image half alone; the tower then keeps its text half, and its
-            projection into the joint embedding if the file lacks it.
+            projection into the joint embedding if the file lacks it. Mask prompts are not used.
         key: config key or argument that names the file, for the log.
 
     Raises:
@@ -165,8 +165,9 @@ def _warn_of_unknown_activation(tower: CLIPTower, file: CLIPFile) -> None:
 def _report(file: CLIPFile, kept: Sequence[str], key: str) -> None:
     """Log what of a file is used and what is not, and what a tower keeps."""
     parts = [f"{len(file.weights)} tensors of {str(file.path)!r} are loaded"]
-    if file.unused:
-        parts.append(f"not used: {len(file.unused)} ({_some(file.unused)})")
+    unused = file.unused if file.prompts is None else (MASK_PROMPTS, *file.unused)
+    if unused:
+        parts.append(f"not used: {len(unused)} ({_some(unused)})")
     if kept:
         parts.append(f"missing, so that the former ones stay: {len(kept)} ({_some(kept)})")
     level = logging.WARNING if kept else logging.INFO

@@ -62,17 +62,6 @@ def take_release(model: nn.Module, weights: Mapping[str, Any]) -> Mapping[str, A
         converted = release.convert(weights)
     except ValueError as error:
         raise MisfitError(f"has the names of {release.title}", str(error)) from error
-    by_reason: dict[str, list[str]] = defaultdict(list)
-    for name, reason in converted.left_out.items():
-        by_reason[reason].append(name)
-    left_out = "; ".join(
-        f"{len(names)} ({reason}): {_some(names)}" for reason, names in by_reason.items()
-    )
-    _logger.info(
-        "MODEL.WEIGHTS is %s: %d of its %d tensors are used%s",
-        *(release.title, len(weights) - len(converted.left_out), len(weights)),
-        f"; left out are {left_out}" if left_out else "",
-    )
     renamed = _without(converted.weights, keeps) if keeps else converted.weights
     own = model.state_dict()
     shapes = [
@@ -89,6 +78,17 @@ def take_release(model: nn.Module, weights: Mapping[str, Any]) -> Mapping[str, A
             f"{describe_misfit(missing, unexpected, shapes)}",
             f"it belongs in {release.place}",
         )
+    by_reason: dict[str, list[str]] = defaultdict(list)
+    for name, reason in converted.left_out.items():
+        by_reason[reason].append(name)
+    left_out = "; ".join(
+        f"{len(names)} ({reason}): {_some(names)}" for reason, names in by_reason.items()
+    )
+    _logger.info(
+        "MODEL.WEIGHTS is %s: %d of its %d tensors are used%s",
+        *(release.title, len(weights) - len(converted.left_out), len(weights)),
+        f"; left out are {left_out}" if left_out else "",
+    )
     adopt: Callable[[Training], None] | None = getattr(model, "adopt_training", None)
     if adopt is not None:
         adopt(training_of(release))

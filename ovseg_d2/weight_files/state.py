@@ -74,6 +74,12 @@ def find_weights(
             break
         others.update({key: value for key, value in state.items() if key != wrapper})
         state = state[wrapper]
+    if isinstance(state, Tensor) and state.ndim == 2:
+        raise WeightFileError(
+            path,
+            f"it holds the text embeddings of {len(state)} classes, as MaskCLIP's code stores them",
+            "give a model or a whole CLIP, which encodes the words of any vocabulary itself",
+        )
     if not isinstance(state, dict):
         raise WeightFileError(path, f"it holds {_kind(state)}, not a state dict", _SAVE_STATE)
     whole = next((k for k in wrappers if isinstance(state.get(k), Instance)), None)

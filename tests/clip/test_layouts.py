@@ -403,6 +403,16 @@ def test_what_is_not_used_is_logged_in_one_line(tmp_path, build_model, write_con
     assert line.endswith(", ...)")
 
 
+def test_mask_prompts_that_are_not_used_are_logged(tmp_path, build_model, write_config, caplog):
+    torch.save(layouts.ovseg_clip(build_model().state_dict()), tmp_path / "adapted.pt")
+    with caplog.at_level(logging.INFO):
+        tower = load_clip(write_config(), tmp_path / "adapted.pt")
+        load_prompted_tower(tower, tmp_path / "adapted.pt")
+    unused, used = [record.getMessage() for record in caplog.records]
+    assert unused.endswith("; not used: 1 (visual.mask_embedding)")
+    assert "not used" not in used
+
+
 DAMAGED = {
     "Hugging Face": lambda s: {
         k: v[0] if "k_proj.weight" in k else v for k, v in layouts.hugging_face(s).items()

@@ -270,7 +270,7 @@ def test_adapted_clip_of_another_depth_stays_beside_a_release(
 
 
 def test_deeper_network_of_a_release_is_refused(
-    config: Callable[..., Any], released: Callable[..., Any]
+    config: Callable[..., Any], released: Callable[..., Any], log: Any
 ) -> None:
     path, _ = released("ovseg")
     content = torch.load(path)
@@ -279,8 +279,10 @@ def test_deeper_network_of_a_release_is_refused(
     load_model(config(*OVSEG, "MODEL.WEIGHTS", path))
     for name in ("backbone.network.network.layer9.a", "clip_adapter.clip_model.visual.b"):
         torch.save({"model": {**content["model"], name: torch.ones(1)}}, path)
+        log.clear()
         with pytest.raises(ValueError, match="does not fit OVSeg: 1 unexpected: .*it belongs in"):
             load_model(config(*OVSEG, "MODEL.WEIGHTS", path))
+        assert "tensors are used" not in log.text
 
 
 def test_checkpoint_that_lacks_a_part_of_its_clip_is_refused(
@@ -373,6 +375,13 @@ REFUSALS = {
         r"holds a CLIP alone; it belongs in MODEL.CLIP.PRETRAINED",
     ),
 }
+
+
+def test_text_embeddings_are_refused_by_name(config: Callable[..., Any], tmp_path: Path) -> None:
+    path = tmp_path / "voc_ViT16_clip_text.pth"
+    torch.save(torch.ones(20, 32), path)
+    with pytest.raises(ValueError, match="it holds the text embeddings of 20 classes, as MaskCLIP"):
+        load_model(config("MODEL.WEIGHTS", str(path)))
 
 
 @pytest.mark.parametrize("name", REFUSALS)
