@@ -129,7 +129,9 @@ _CONVNEXT = ImageTowerKind(
 _TIMM_VIT = ImageTowerKind(
     geometry=timm_vit_geometry,
     encode=timm_vit_global,
-    dense=lambda visual, images, last_block, *_: timm_vit_dense(visual, images, last_block),
+    dense=lambda visual, images, last_block, _, guide: timm_vit_dense(
+        visual, images, last_block, guide
+    ),
     dense_and_keys=lambda visual, images, last_block, _: timm_vit_dense_and_keys(
         visual, images, last_block
     ),

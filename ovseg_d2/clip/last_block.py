@@ -36,7 +36,8 @@ class LastBlock:
     `LastBlock()` is the code. In "qq", "kk", "qq+kk" and "neighbourhood_kk" patches attend to
     patches only; the releases keep the class token among the keys, as `official` features do.
 
-    These are options of a ViT, open_clip's or timm's; SigLIP's and ViTamin's have no class token.
+    These are options of a ViT, open_clip's or timm's, but for "self_calibrated", which only open_clip's
+    have; SigLIP's and ViTamin's have no class token.
     CLIP's ResNets end in attention pooling and take only the attentions "value" and "full"; a
     ConvNeXt and a FastViT end without attention and take only the default.
 
@@ -76,6 +77,19 @@ class LastBlock:
         if self.attention == "affinity" and self.affinity.block:
             return (self.affinity.block,)
         return ()
+
+    def blocks_before(self, count: int) -> set[int]:
+        """Return `blocks`, for a tower that has ``count`` blocks before its last.
+
+        Raises:
+            ValueError: the tower has fewer blocks.
+        """
+        if self.blocks and max(self.blocks) > count:
+            raise ValueError(
+                f"attention={self.attention!r} reads the output of block {max(self.blocks)}, and "
+                f"this tower has {count} before its last; name earlier blocks"
+            )
+        return set(self.blocks)
 
     @property
     def correlates(self) -> bool:

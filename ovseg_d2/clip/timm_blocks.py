@@ -17,8 +17,10 @@ from timm.models.eva import EvaAttention, EvaBlock, EvaBlockPostNorm
 from timm.models.vision_transformer import Block
 from torch import Tensor
 
+from .affinity import Affinity
 from .last_block import LastBlock
 from .mixing import mix_values
+from .vit_affinity import mix_by_guide, resize_tokens
 
 __all__ = ["block_keys", "last_patches", "on_single_tokens"]
 
@@ -42,7 +44,8 @@ def last_patches(
     rope: Tensor | None,
     grid: tuple[int, int],
     last_block: LastBlock,
-) -> Tensor:
+    compared: Tensor | None = None,
+) -> tuple[Tensor, tuple[int, int]]:
     """Apply the last block as `LastBlock` says.
 
     Queries and keys that are compared are those of the block, norms and rotary positions included.
@@ -54,15 +57,16 @@ def last_patches(
         rope: rotary positions (N, .) of the grid; None for towers without.
         grid: (h, w), N = h*w.
         last_block: the options.
+        compared: (B, C', h', w') features for the attention "affinity".
 
     Returns:
-        (B, N, C) patches.
+        (B, N, C) patches and their grid, that of ``compared`` for "affinity".
 
     Raises:
         ValueError: an attention of open_clip's ViTs only; "class_token" without tokens outside of
             the grid; or the block is of a class whose parts are unknown, and the options need them.
     """
-    if last_block.attention in ("affinity", "self_calibrated"):
+    if last_block.attention == "self_calibrated":
         raise ValueError(
             f"attention={last_block.attention!r} needs an image tower of open_clip's class "
             "VisionTransformer; choose another attention, or a ViT such as 'ViT-B-16'"
@@ -70,18 +74,21 @@ def last_patches(
     outside = tokens.shape[1] - grid[0] * grid[1]
     patches = tokens[:, outside:]
     if last_block.attention == "full":
-        return run(tokens)[:, outside:]
+        return run(tokens)[:, outside:], grid
     if last_block.residual == "class_token" and outside == 0:
         raise ValueError(
             "residual='class_token' needs a class token, and this image tower has none; choose "
             "'own' or 'none'"
         )
     if last_block.attention == "value" and last_block.residual == "own" and last_block.mlp:
-        return on_single_tokens(block, patches)
+        return on_single_tokens(block, patches), grid
     _require_parts(block, last_block)
     normed = patches if isinstance(block, EvaBlockPostNorm) else block.norm1(patches)
     if last_block.attention == "value":
         mixed = on_single_tokens(block.attn, normed)
+    elif last_block.attention == "affinity":
+        mixed, size = _mix_by_guide(block.attn, normed, grid, last_block.affinity, compared)
+        patches, grid = resize_tokens(patches, grid, size), size
     else:
         mixed = _correlate(block.attn, normed, rope, grid, last_block)
     out = _scaled(block, mixed, 1)
@@ -89,7 +96,7 @@ def last_patches(
         out = out + patches
     elif last_block.residual == "class_token":
         out = out + tokens[:, :1]
-    return _add_mlp(block, out) if last_block.mlp else out
+    return _add_mlp(block, out) if last_block.mlp else out, grid
 
 
 def block_keys(block: Any, tokens: Tensor) -> Tensor:
@@ -151,6 +158,22 @@ def _correlate(
     if attn.gate is not None:
         mixed = mixed * attn.gate(tokens).sigmoid()
     return attn.proj(mixed)
+
+
+def _mix_by_guide(
+    attn: Any,
+    tokens: Tensor,
+    grid: tuple[int, int],
+    affinity: Affinity,
+    compared: Tensor | None,
+) -> tuple[Tensor, tuple[int, int]]:
+    """Mix the values of normalised patches (B, N, C) by other features, and project them."""
+    values = _queries_keys_values(attn, tokens)[2].transpose(1, 2).flatten(2)
+    mixed, size = mix_by_guide(values, grid, compared, affinity)
+    mixed = attn.norm(mixed)
+    if attn.gate is not None:
+        mixed = mixed * attn.gate(resize_tokens(tokens, grid, size)).sigmoid()
+    return attn.proj(mixed), size
 
 
 def _scaled(block: Any, branch: Tensor, number: int) -> Tensor:

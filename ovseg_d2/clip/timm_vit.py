@@ -46,11 +46,13 @@ class _Tokens(NamedTuple):
         values: (B, P + N, C).
         rope: rotary positions of the patches, for each block if they are mixed; None without.
         grid: (h, w).
+        compared: (B, C, h, w), the output of the block that "affinity" compares; None without.
     """
 
     values: Tensor
     rope: Tensor | None
     grid: tuple[int, int]
+    compared: Tensor | None = None
 
 
 def check_timm_vit(visual: TimmModel) -> None:
@@ -110,7 +112,10 @@ def timm_vit_global(visual: TimmModel, images: Tensor) -> Tensor:
 
 
 def timm_vit_dense(
-    visual: TimmModel, images: Tensor, last_block: LastBlock | None = None
+    visual: TimmModel,
+    images: Tensor,
+    last_block: LastBlock | None = None,
+    guide: Tensor | None = None,
 ) -> Tensor:
     """Encode each location of each image as a vector of the joint space.
 
@@ -118,14 +123,16 @@ def timm_vit_dense(
     `last_block`; then norm, pooling and projection are applied at every location.
 
     Returns:
-        (B, D, h, w) float, raw, h = ceil(H / patch).
+        (B, D, h, w) float, raw, h = ceil(H / patch); on the grid of ``guide``, features
+        (B, C', h, w) of another network, if the last block compares them.
 
     Raises:
-        ValueError: those of `last_patches`.
+        ValueError: those of `last_patches`; or a block that the tower does not have.
     """
-    tokens = _enter_last_block(visual, images)
-    patches = _last_patches(visual, tokens, last_block or LastBlock())
-    return _on_grid(_head(visual, visual.trunk.norm(patches)), tokens.grid)
+    last_block = last_block or LastBlock()
+    tokens = _enter_last_block(visual, images, last_block)
+    patches, grid = _last_patches(visual, tokens, last_block, guide)
+    return _on_grid(_head(visual, visual.trunk.norm(patches)), grid)
 
 
 def timm_vit_dense_and_keys(
@@ -140,8 +147,9 @@ def timm_vit_dense_and_keys(
     Raises:
         ValueError: those of `timm_vit_dense`, and of `block_keys`.
     """
-    tokens = _enter_last_block(visual, images)
-    patches = _last_patches(visual, tokens, last_block or LastBlock())
+    last_block = last_block or LastBlock()
+    tokens = _enter_last_block(visual, images, last_block)
+    patches, _ = _last_patches(visual, tokens, last_block)
     dense = _on_grid(_head(visual, visual.trunk.norm(patches)), tokens.grid)
     number = tokens.grid[0] * tokens.grid[1]
     keys = block_keys(visual.trunk.blocks[-1], tokens.values[:, -number:])
@@ -158,8 +166,8 @@ def timm_vit_stages(
     Returns:
         A list of one map (B, C, h, w) float, after the trunk's norm, and the features (B, D, h, w).
     """
-    tokens = _enter_last_block(visual, images)
-    patches = visual.trunk.norm(_last_patches(visual, tokens, last_block))
+    tokens = _enter_last_block(visual, images, last_block)
+    patches = visual.trunk.norm(_last_patches(visual, tokens, last_block)[0])
     return [_on_grid(patches, tokens.grid)], _on_grid(_head(visual, patches), tokens.grid)
 
 
@@ -284,14 +292,23 @@ def _rope_of(visual: TimmModel, rope: Tensor | None, number: int) -> Tensor | No
     return rope[number] if mixed and rope is not None else rope
 
 
-def _enter_last_block(visual: TimmModel, images: Tensor) -> _Tokens:
+def _enter_last_block(visual: TimmModel, images: Tensor, last_block: LastBlock) -> _Tokens:
+    """Run all blocks but the last, and keep the output that "affinity" compares."""
     tokens = _enter(visual, images)
-    values = _run(visual, tokens, range(len(visual.trunk.blocks) - 1))
-    return tokens._replace(values=values)
+    count = len(visual.trunk.blocks) - 1
+    block = 0
+    if last_block.attention == "affinity" and last_block.affinity.block:
+        (block,) = last_block.blocks_before(count)
+    values = _run(visual, tokens, range(block))
+    compared = _on_grid(values[:, -tokens.grid[0] * tokens.grid[1] :], tokens.grid)
+    values = _run(visual, tokens._replace(values=values), range(block, count))
+    return tokens._replace(values=values, compared=compared if block else None)
 
 
-def _last_patches(visual: TimmModel, tokens: _Tokens, last_block: LastBlock) -> Tensor:
-    """Patches (B, N, C) after the last block, without the norm that follows."""
+def _last_patches(
+    visual: TimmModel, tokens: _Tokens, last_block: LastBlock, guide: Tensor | None = None
+) -> tuple[Tensor, tuple[int, int]]:
+    """Patches (B, N, C) after the last block, without the norm that follows, and their grid."""
     number = len(visual.trunk.blocks) - 1
     return last_patches(
         visual.trunk.blocks[number],
@@ -300,6 +317,7 @@ def _last_patches(visual: TimmModel, tokens: _Tokens, last_block: LastBlock) -> 
         _rope_of(visual, tokens.rope, number),
         tokens.grid,
         last_block,
+        guide if tokens.compared is None else tokens.compared,
     )
 
 

@@ -218,12 +218,7 @@ def _enter_last_block(
 ) -> BeforeLast:
     """Run all blocks but the last, and keep the outputs that the last one reads."""
     *blocks, _ = visual.transformer.resblocks
-    asked = set(last_block.blocks)
-    if asked and max(asked) > len(blocks):
-        raise ValueError(
-            f"attention={last_block.attention!r} reads the output of block {max(asked)}, and this "
-            f"tower has {len(blocks)} before its last; name earlier blocks"
-        )
+    asked = last_block.blocks_before(len(blocks))
     tokens, grid = vit_tokens(visual, images, official_positions=official_positions)
     outputs = {}
     start = 0
@@ -294,7 +289,9 @@ def _last_block(
     attending = before.tokens if class_key else patches
     mixed = _mix_values(known.attn, known.ln_1(attending), grid, last_block)
     if last_block.attention == "affinity":
-        mixed, grid = mix_by_guide(mixed, before, guide, last_block.affinity)
+        affinity = last_block.affinity
+        compared = before.map_of(affinity.block) if affinity.block else guide
+        mixed, grid = mix_by_guide(mixed, grid, compared, affinity)
         patches = resize_tokens(patches, before.grid, grid)
     out = known.ls_1(mixed[:, 1:] if class_key else mixed)
     if last_block.residual == "own":

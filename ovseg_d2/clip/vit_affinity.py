@@ -33,40 +33,51 @@ class BeforeLast:
     grid: Size
     outputs: dict[int, Tensor]
 
+    def map_of(self, block: int) -> Tensor:
+        """Output of a block at the patches, (B, C, h, w)."""
+        return self.outputs[block][:, 1:].transpose(1, 2).unflatten(2, self.grid)
+
 
 def mix_by_guide(
-    values: Tensor, before: BeforeLast, guide: Tensor | None, options: Affinity
+    values: Tensor, grid: Size, compared: Tensor | None, options: Affinity
 ) -> tuple[Tensor, Size]:
-    """Mix projected values (B, N, C) by the affinity of a guide or of a block.
+    """Mix values (B, N, C) of a grid by the affinity of the features that are compared.
 
-    Weights are the same for all heads and sum to 1, so that mixing after the output projection,
-    as here, equals mixing before it.
+    Weights are the same for all heads and sum to 1, so that mixing after a linear projection equals
+    mixing before it.
 
     Paper: [proxyclip] Sec. 3.2.
 
+    Args:
+        values: (B, N, C).
+        grid: (h, w), N = h*w.
+        compared: (B, C', h', w') of a guide, or of one of the tower's blocks.
+        options: see `Affinity`.
+
     Returns:
-        (B, h'*w', C) and (h', w'): of the guide, or the tower's grid if a block is compared.
+        (B, h'*w', C) and (h', w').
 
     Raises:
-        ValueError: no guide where the options ask for one, or one of another number of images.
+        ValueError: nothing to compare, or a map of another number of images.
     """
-    if options.block:
-        cells, grid = before.outputs[options.block][:, 1:], before.grid
-    elif guide is None:
+    if compared is None:
         raise ValueError(
             "attention='affinity' with block=0 compares features of another network, and guide is "
             "None; use MaskCLIP with MODEL.MASKCLIP.GUIDE.NAME, or name a block of the tower"
         )
-    elif guide.dim() != 4 or len(guide) != len(values):
+    if compared.dim() != 4 or len(compared) != len(values):
         raise ValueError(
-            f"guide has shape {tuple(guide.shape)}; give ({len(values)}, C, h, w), a map for each "
-            "image"
+            f"guide has shape {tuple(compared.shape)}; give ({len(values)}, C, h, w), a map for "
+            "each image"
         )
-    else:
-        cells, grid = guide.flatten(2).transpose(1, 2), (guide.shape[2], guide.shape[3])
-    values = resize_tokens(values, before.grid, grid)
-    mixed = mix_by_affinity(cells, values, mean_weight=options.mean_weight, scale=options.scale)
-    return mixed, grid
+    size = (compared.shape[2], compared.shape[3])
+    mixed = mix_by_affinity(
+        compared.flatten(2).transpose(1, 2),
+        resize_tokens(values, grid, size),
+        mean_weight=options.mean_weight,
+        scale=options.scale,
+    )
+    return mixed, size
 
 
 def resize_tokens(tokens: Tensor, grid: Size, size: Size) -> Tensor:
