@@ -36,10 +36,10 @@ class LastBlock:
     `LastBlock()` is the code. In "qq", "kk", "qq+kk" and "neighbourhood_kk" patches attend to
     patches only; the releases keep the class token among the keys, as `official` features do.
 
-    These are options of a ViT, open_clip's or timm's, but for "self_calibrated", which only open_clip's
-    have; SigLIP's and ViTamin's have no class token.
-    CLIP's ResNets end in attention pooling and take only the attentions "value" and "full"; a
-    ConvNeXt and a FastViT end without attention and take only the default.
+    These are options of a ViT, open_clip's or timm's; "self_calibrated" is of open_clip's alone.
+    SigLIP's and ViTamin's have no class token. CLIP's ResNets end in attention pooling and take
+    only the attentions "value" and "full"; a ConvNeXt and a FastViT end without attention and take
+    only the default.
 
     Attributes:
         residual: added to the attention's output at each location: "own", the location's token;
