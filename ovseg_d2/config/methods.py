@@ -1,4 +1,4 @@
-"""Keys of MaskCLIP, CLIPPretrain, MaskedDistillCLIP and MaskAdaptedCLIP."""
+"""Keys of MaskCLIP, map correction, CLIPPretrain, MaskedDistillCLIP and MaskAdaptedCLIP."""
 
 from .keys import Key, below
 from .values import flag, list_of, name, number, one_of, share, text, whole
@@ -133,6 +133,26 @@ _MASKCLIP = below(
     },
 )
 
+# Masks without classes that correct the labels of every model that scores pixels. Read by
+# plugin.input_masks; options of the sources are INPUT.MASKS'.
+_MAP_CORRECTION = below(
+    "MODEL.MAP_CORRECTION",
+    {
+        "SOURCE": Key(
+            "none",
+            one_of("none", "felzenszwalb", "dino", "sam", "stored"),
+            "whose masks; of masks that overlap the largest counts; 'stored' are those of "
+            "INPUT.MASKS.FOLDER, made by tools/generate_masks.py with any source or by SA-1B",
+        ),
+        "RULE": Key(
+            "mode",
+            one_of("mode", "mean"),
+            "what the pixels of a mask become: the class that most of them have, or the one with "
+            "the best mean score",
+        ),
+    },
+)
+
 # Read by plugin.clip_pretrain.
 _CLIP_PRETRAIN = below(
     "MODEL.CLIP_PRETRAIN",
@@ -229,4 +249,4 @@ _MASK_ADAPTED_CLIP = below(
     },
 )
 
-METHOD_KEYS = _MASKCLIP | _CLIP_PRETRAIN | _MASKED_DISTILL | _MASK_ADAPTED_CLIP
+METHOD_KEYS = _MASKCLIP | _MAP_CORRECTION | _CLIP_PRETRAIN | _MASKED_DISTILL | _MASK_ADAPTED_CLIP

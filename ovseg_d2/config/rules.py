@@ -54,6 +54,12 @@ def _faults_of_model(model: CfgNode) -> Iterator[str]:
             f"MODEL.CLIP.LAST_BLOCK.CALIBRATION.FIRST_LEVEL is {calibration.FIRST_LEVEL} and "
             f"LAST_LEVEL {calibration.LAST_LEVEL}; give the last block a larger number"
         )
+    correction = model.MAP_CORRECTION.SOURCE
+    if model.META_ARCHITECTURE == "OVSeg" and correction != "none":
+        yield (
+            f"MODEL.MAP_CORRECTION.SOURCE is {correction}, and OVSeg names whole masks already; "
+            f"set it to none, or MODEL.OVSEG.PROPOSALS to {correction}"
+        )
     former = model.OVSEG.MASKFORMER
     if former.DIM % former.HEADS:
         yield (

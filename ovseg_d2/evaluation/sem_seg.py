@@ -12,7 +12,7 @@ import torch
 from ..d2.data import DatasetCatalog, MetadataCatalog
 from ..d2.evaluation import SemSegEvaluator
 from ..d2.utils import comm
-from ..ops import size_remedy
+from ..ops import correct_scores, size_remedy
 from ..vocab import IGNORED, LabelCodes, label_codes, read_class_names, tell_apart
 from .ambiguity import forgiven_pairs, forgiving_means
 from .cautions import cautions_of_classes
@@ -129,7 +129,8 @@ class OVSegSemSegEvaluator(SemSegEvaluator):
         Args:
             inputs: dicts with ``file_name``, and ``sem_seg_file_name`` where the image has several
                 entries.
-            outputs: dicts with ``sem_seg``: (K, H, W) scores.
+            outputs: dicts with ``sem_seg``: (K, H, W) scores; with a map correction also
+                ``uncorrected`` and ``map_correction``, see `PixelScoringModel`.
 
         Raises:
             ValueError: the number of channels is neither that of the classes nor one more (for
@@ -145,7 +146,7 @@ class OVSegSemSegEvaluator(SemSegEvaluator):
             labels[labels == IGNORED] = self._num_classes
             self._check_size(labels, scores.shape[-2:], name, label_file)
             if self._own_words:
-                self._count_own_words(labels, scores)
+                self._count_own_words(labels, output)
             self._labels = labels
             self.input_file_to_gt_file[name] = label_file
             super().process([batched_input], [output])
@@ -188,11 +189,16 @@ class OVSegSemSegEvaluator(SemSegEvaluator):
                 f"image {name} is {size[0]} x {size[1]}; {size_remedy(labels.shape, size)}"
             )
 
-    def _count_own_words(self, labels: np.ndarray, scores: torch.Tensor) -> None:
+    def _count_own_words(self, labels: np.ndarray, output: Mapping[str, Any]) -> None:
         classes = np.unique(labels[labels < self._num_classes])
         if classes.size == 0:
             return
-        rows = scores[torch.from_numpy(classes).to(scores.device)].argmax(dim=0).cpu().numpy()
+        # A map correction chooses among the image's classes, too.
+        scores = output.get("uncorrected", output["sem_seg"])
+        scores = scores[torch.from_numpy(classes).to(scores.device)]
+        if "map_correction" in output:
+            scores = correct_scores(scores, output["map_correction"])
+        rows = scores.argmax(dim=0).cpu().numpy()
         size = self._num_classes + 1
         pairs = size * classes[rows].reshape(-1) + labels.reshape(-1)
         counts = np.bincount(pairs, minlength=size**2)

@@ -10,6 +10,7 @@ from ovseg_d2.ops.guided_upsampling import *
 from ovseg_d2.ops.kmeans import *
 from ovseg_d2.ops.labels import *
 from ovseg_d2.ops.lambda_ensemble import *
+from ovseg_d2.ops.map_correction import *
 from ovseg_d2.ops.mask_fusion import *
 from ovseg_d2.ops.mask_targets import *
 from ovseg_d2.ops.outliers import *

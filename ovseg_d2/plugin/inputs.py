@@ -20,6 +20,7 @@ from ..vocab import (
     read_words,
 )
 from .clip_parts import build_text_bank
+from .input_masks import MapCorrector, build_corrector
 from .weights import check_pickled_weights
 
 __all__ = [
@@ -97,6 +98,7 @@ class InputReader:
         negative_words: words that count as background, see `TextBank.class_texts`.
         class_thresholds: class -> probability that it must reach, see `thresholds_of`.
         image_format: order of the input's channels, RGB or BGR.
+        corrector: makes the map correction of an input; None corrects nothing.
 
     Raises:
         ValueError: an unknown format.
@@ -111,6 +113,7 @@ class InputReader:
         negative_words: Sequence[str] = (),
         class_thresholds: Mapping[str, float] | None = None,
         image_format: str = "RGB",
+        corrector: MapCorrector | None = None,
     ) -> None:
         """Build a reader."""
         if image_format not in ("RGB", "BGR"):
@@ -119,6 +122,7 @@ class InputReader:
         self.negative_words = tuple(negative_words)
         self._class_thresholds = dict(class_thresholds or {})
         self.image_format = image_format
+        self.corrector = corrector
         self._default_vocabulary = vocabulary
         self._word_list = word_list
         self._set_vocabulary: Vocabulary | None = None
@@ -233,7 +237,7 @@ class InputReader:
 
 
 def build_inputs(cfg: CfgNode, tower: CLIPTower) -> InputReader:
-    """Build the reader that ``MODEL.TEXT``, ``DATASETS.TEST`` and ``INPUT.FORMAT`` describe.
+    """Build the reader of ``MODEL.TEXT``, ``.MAP_CORRECTION``, ``DATASETS.TEST``, ``INPUT.FORMAT``.
 
     ``MODEL.WEIGHTS`` that hold code are refused here, before anything is loaded.
 
@@ -242,8 +246,8 @@ def build_inputs(cfg: CfgNode, tower: CLIPTower) -> InputReader:
         tower: whose text half encodes the vocabularies.
 
     Raises:
-        ValueError: invalid classes, or an unknown format.
-        FileNotFoundError: a word list that does not exist.
+        ValueError: invalid classes, an unknown format, or those of `build_corrector`.
+        FileNotFoundError: a word list or a checkpoint of masks that does not exist.
         WeightFileError: ``MODEL.WEIGHTS`` hold code, see `check_pickled_weights`.
     """
     check_pickled_weights(cfg)
@@ -258,4 +262,5 @@ def _build_reader(cfg: CfgNode, tower: CLIPTower) -> InputReader:
         negative_words=_config_negative_words(cfg),
         class_thresholds=read_thresholds(cfg.MODEL.MASKCLIP.CLASS_THRESHOLDS, _THRESHOLDS),
         image_format=cfg.INPUT.FORMAT,
+        corrector=build_corrector(cfg),
     )

@@ -4,7 +4,7 @@ import copy
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..clip import CLIPTower, Training, adopt_training, image_advice
 from ..d2.config import CfgNode
 from ..image_errors import memory_for
+from ..ops import correct_scores
 from ..systems import PixelScorer
 from ..text import ClassTexts, TextBank
 from ..vocab import Vocabulary, Words
@@ -24,6 +25,7 @@ from .pixel_range import check_pixel_range
 __all__ = ["OpenVocabularyModel", "PixelScoringModel"]
 
 _logger = logging.getLogger(__name__)
+_Result = TypeVar("_Result")
 
 
 class OpenVocabularyModel(nn.Module):
@@ -191,7 +193,7 @@ class PixelScoringModel(OpenVocabularyModel):
         raise NotImplementedError(f"{type(self).__name__} has no scorer")
 
     @torch.no_grad()
-    def forward(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Tensor]]:
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Score the pixels of a batch, whose images may differ in size and vocabulary.
 
         Args:
@@ -200,12 +202,13 @@ class PixelScoringModel(OpenVocabularyModel):
 
         Returns:
             One dict per input with ``sem_seg``, (K, height, width) scores, whose argmax is the
-            label; see the scorer's ``score_pixels``.
+            label; see the scorer's ``score_pixels``. With ``MODEL.MAP_CORRECTION`` also the scores
+            before, ``uncorrected``, and ``map_correction``, a `MapCorrection`.
 
         Raises:
             ImageTooLargeError: memory does not suffice for an image.
         """
-        return [{"sem_seg": self._run(self._score, entry)} for entry in batched_inputs]
+        return [self._run(self._output, entry) for entry in batched_inputs]
 
     @torch.no_grad()
     def segment(self, batched_inputs: list[dict[str, Any]]) -> list[Tensor]:
@@ -216,8 +219,8 @@ class PixelScoringModel(OpenVocabularyModel):
         return [self._run(self._label, entry) for entry in batched_inputs]
 
     def _run(
-        self, compute: Callable[[dict[str, Any]], Tensor], batched_input: dict[str, Any]
-    ) -> Tensor:
+        self, compute: Callable[[dict[str, Any]], _Result], batched_input: dict[str, Any]
+    ) -> _Result:
         """Compute a result of one input; missing memory or operations are one sentence."""
         with memory_for(image_name(batched_input)), supported_dtype(self):
             return compute(batched_input)
@@ -226,7 +229,21 @@ class PixelScoringModel(OpenVocabularyModel):
         return self.scorer.score_pixels(*self._arguments(batched_input))[0]
 
     def _label(self, batched_input: dict[str, Any]) -> Tensor:
-        return self.scorer.segment(*self._arguments(batched_input))[0]
+        image, texts, size = self._arguments(batched_input)
+        if self.inputs.corrector is None:
+            return self.scorer.segment(image, texts, size)[0]
+        correction = self.inputs.corrector(image[0], batched_input, size)
+        return self.scorer.segment(image, texts, size, corrections=[correction])[0]
+
+    def _output(self, batched_input: dict[str, Any]) -> dict[str, Any]:
+        """The result of :meth:`forward` for one input."""
+        scores = self._score(batched_input)
+        if self.inputs.corrector is None:
+            return {"sem_seg": scores}
+        image, size = self.rgb_image(batched_input)[0], (scores.shape[1], scores.shape[2])
+        correction = self.inputs.corrector(image, batched_input, size)
+        corrected = correct_scores(scores, correction)
+        return {"sem_seg": corrected, "uncorrected": scores, "map_correction": correction}
 
     def _arguments(self, batched_input: dict[str, Any]) -> tuple[Tensor, ClassTexts, Any]:
         """The image (1, 3, h, w), its texts, and the size (h, w) of the result."""

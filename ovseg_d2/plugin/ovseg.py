@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,10 +13,9 @@ from ..clip import MaskPromptedTower, Training, load_prompted_tower
 from ..config import mask_options
 from ..d2.config import CfgNode, configurable
 from ..d2.modeling import META_ARCH_REGISTRY
-from ..masks import MaskFolder, MaskSource, build_mask_source, nearest_pixels
+from ..masks import MaskSource, build_mask_source
 from ..ops import CropOptions
 from ..systems import (
-    GeneratedMasks,
     MaskFormerProposals,
     MaskProposals,
     OVSegClassifier,
@@ -29,6 +27,7 @@ from ..systems import OVSegMaskFormer as OVSegMaskFormerSystem
 from ..text import ClassTexts
 from ..vocab import Vocabulary
 from .clip_parts import build_tower
+from .input_masks import input_masks, resize_nearest
 from .inputs import build_inputs, dataset_vocabulary
 from .label_training import check_unseen
 from .ovseg_head import build_maskformer
@@ -232,14 +231,10 @@ def _propose(source: MaskSource, image: Tensor, batched_input: dict[str, Any]) -
     Raises:
         MaskFileError: masks that cannot be read, or have another size than their file.
     """
-    height, width = image.shape[1:]
-    if not isinstance(source, MaskFolder):
-        return GeneratedMasks(source)(image)
-    size = batched_input.get("height", height), batched_input.get("width", width)
-    masks = source(np.zeros((*size, 3), np.uint8), batched_input.get("file_name", ""))
-    rows, columns = nearest_pixels(size[0], height), nearest_pixels(size[1], width)
-    masks = np.ascontiguousarray(masks[:, rows[:, None], columns])
-    return covering_proposals(torch.from_numpy(masks).to(image.device))
+    masks = input_masks(source, image, batched_input)
+    if masks.shape[1:] != image.shape[1:]:
+        masks = resize_nearest(masks, (image.shape[1], image.shape[2]))
+    return covering_proposals(masks)
 
 
 def _keep_clip(module: OVSeg, state_dict: dict[str, Tensor], prefix: str, *_: Any) -> None:

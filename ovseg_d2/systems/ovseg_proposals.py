@@ -25,6 +25,7 @@ __all__ = [
     "MaskProposals",
     "ProposalSource",
     "covering_proposals",
+    "generate_masks",
     "oracle_proposals",
     "truth_proposals",
 ]
@@ -82,9 +83,14 @@ class GeneratedMasks:
 
     def __call__(self, image: Tensor, texts: ClassTexts | None = None) -> MaskProposals:
         """Generate masks of one image, see `ProposalSource`; ``texts`` is ignored."""
-        pixels = image.detach().clamp(0, 255).round().to(torch.uint8).permute(1, 2, 0)
-        masks = self.source(np.ascontiguousarray(pixels.cpu().numpy()))
-        return covering_proposals(torch.from_numpy(np.ascontiguousarray(masks)).to(image.device))
+        return covering_proposals(generate_masks(self.source, image))
+
+
+def generate_masks(source: MaskSource, image: Tensor) -> Tensor:
+    """Masks (Q, H, W) bool of a source for one image (3, H, W) RGB in 0..255, on its device."""
+    pixels = image.detach().clamp(0, 255).round().to(torch.uint8).permute(1, 2, 0)
+    masks = source(np.ascontiguousarray(pixels.cpu().numpy()))
+    return torch.from_numpy(np.ascontiguousarray(masks)).to(image.device)
 
 
 def covering_proposals(masks: Tensor) -> MaskProposals:

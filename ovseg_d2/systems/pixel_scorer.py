@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ovseg_d2.image_errors import need_memory
+from ovseg_d2.ops import MapCorrection, check_owners, correct_labels, mask_scores
 from ovseg_d2.text import ClassTexts
 
 __all__ = ["PixelScorer", "each_image", "evaluating", "need_score_memory"]
@@ -68,21 +69,58 @@ class PixelScorer(nn.Module, ABC):
         images: Tensor | Sequence[Tensor],
         texts: ClassTexts,
         size: Size | Sequence[Size] | None = None,
+        *,
+        corrections: Sequence[MapCorrection] | None = None,
     ) -> Tensor | list[Tensor]:
         """Label every pixel, in evaluation mode and without gradient.
 
-        Holds the scores of one band of rows in memory. Arguments and errors are those of
+        Holds the scores of one band of rows in memory. Other arguments and errors are those of
         `score_pixels`.
+
+        Args:
+            images: see `score_pixels`.
+            texts: see `score_pixels`.
+            size: see `score_pixels`.
+            corrections: one for each image, of the size of its labels; the labels are then those
+                of `correct_scores`. None corrects nothing.
 
         Returns:
             (B, h, w) int64 class indices, or a list of (h, w).
+
+        Raises:
+            ValueError: another number of corrections, or a correction of another size.
         """
         with evaluating(self):
+            chosen: Sequence[MapCorrection | None]
+            chosen = [None] * len(images) if corrections is None else corrections
             labels = [
-                torch.cat([band.argmax(dim=0) for band in self._bands(image, out_size, texts)])
-                for image, out_size in each_image(images, size)
+                self._label(image, out_size, texts, correction)
+                for (image, out_size), correction in zip(
+                    each_image(images, size), chosen, strict=True
+                )
             ]
         return torch.stack(labels) if isinstance(images, Tensor) else labels
+
+    def _label(
+        self,
+        image: Tensor,
+        out_size: Size | None,
+        texts: ClassTexts,
+        correction: MapCorrection | None,
+    ) -> Tensor:
+        """Label one image (3, H, W); its masks' sums are gathered band by band."""
+        if correction is None:
+            return torch.cat([band.argmax(dim=0) for band in self._bands(image, out_size, texts)])
+        check_owners(correction, (image.shape[1], image.shape[2]) if out_size is None else out_size)
+        labels: list[Tensor] = []
+        votes, sums, row = torch.tensor(0), torch.tensor(0.0), 0
+        for band in self._bands(image, out_size, texts):
+            owners = correction.owners[row : row + band.shape[1]]
+            more_votes, more_sums = mask_scores(band, owners, correction.num_masks)
+            votes, sums = more_votes + votes, more_sums + sums
+            labels.append(band.argmax(dim=0))
+            row += band.shape[1]
+        return correct_labels(torch.cat(labels), votes, sums, correction)
 
     @abstractmethod
     def _bands(self, image: Tensor, out_size: Size | None, texts: ClassTexts) -> Iterator[Tensor]:

@@ -13,6 +13,7 @@ from ovseg_d2.d2.evaluation import SemSegEvaluator
 from ovseg_d2.data.readers import read_labels
 from ovseg_d2.evaluation import OVSegSemSegEvaluator
 from ovseg_d2.evaluation.means import means_of_sets
+from ovseg_d2.ops import MapCorrection, correct_scores
 
 CLASSES = ["base a", "novel", "base b", "withheld"]
 SETS = {"base": [0, 2], "novel": [1], "withheld": [3]}
@@ -279,3 +280,33 @@ def test_means_of_sets_without_base_and_novel():
     assert means_of_sets(iou, {}) == {}
     assert set(means_of_sets(iou, {"base": [0], "rare": [1]})) == {"mIoU_base", "mIoU_rare"}
     assert math.isnan(means_of_sets(iou, {"rare": []})["mIoU_rare"])
+
+
+def test_own_words_of_a_map_correction(toy_dataset):
+    """The correction is made again among each image's own words."""
+    maps = label_maps()
+    name = toy_dataset("ovseg_eval", CLASSES, labels=maps, class_sets=SETS)
+    before = [torch.randn(4, *labels.shape) for labels in maps]
+    corrections = [
+        MapCorrection(torch.randint(-1, 3, labels.shape, dtype=torch.int64)) for labels in maps
+    ]
+    evaluator = OVSegSemSegEvaluator(
+        name, distributed=False, sem_seg_loading_fn=read_labels, own_words=True
+    )
+    evaluator.reset()
+    files = sorted(evaluator.input_file_to_gt_file)
+    own = []
+    for file_name, labels, scores, correction in zip(files, maps, before, corrections, strict=True):
+        output = {
+            "sem_seg": correct_scores(scores, correction),
+            "uncorrected": scores,
+            "map_correction": correction,
+        }
+        evaluator.process([{"file_name": file_name}], [output])
+        words = sorted(set(labels.ravel().tolist()) - {IGNORE})
+        own.append(torch.full_like(scores, -9.0))
+        own[-1][words] = correct_scores(scores[words], correction)
+    numbers = evaluator.evaluate()["sem_seg"]
+    assert numbers["mIoU_own_words"] == pytest.approx(mean(iou_by_loops(maps, own, own_words=True)))
+    corrected = [correct_scores(*pair) for pair in zip(before, corrections, strict=True)]
+    assert numbers["mIoU"] == pytest.approx(mean(iou_by_loops(maps, corrected, own_words=False)))
