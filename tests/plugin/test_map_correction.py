@@ -66,7 +66,9 @@ def test_predictor_and_segmenter_correct(tiny_cfg):
     cfg.MODEL.TEXT.CLASSES = WORDS
     pixels = np.ascontiguousarray(image_of(40, 48).permute(1, 2, 0).numpy())
     masks = Felzenszwalb()(pixels)
+    torch.manual_seed(0)  # both have the same random weights
     predicted = DefaultPredictor(cfg)(pixels[..., ::-1])["sem_seg"].argmax(dim=0).numpy()
+    torch.manual_seed(0)
     labels = Segmenter(cfg)(pixels, WORDS).labels
     assert np.array_equal(labels, predicted)
     assert all(len(np.unique(labels[mask])) == 1 for mask in masks)
