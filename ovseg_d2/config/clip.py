@@ -134,6 +134,12 @@ _TEXT = below(
             list_of(name(), least=1),
             "one name of a template set, or templates that hold one {} each",
         ),
+        "WORD_TEMPLATES": Key(
+            "",
+            text(),
+            "a file of tools/choose_templates.py with templates of single words in place of "
+            "TEMPLATES; '' has none",
+        ),
         "SYNONYMS": Key(
             "mean", one_of("mean", "joined", "max"), "how the synonyms of a class become one"
         ),

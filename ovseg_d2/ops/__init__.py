@@ -26,4 +26,5 @@ from ovseg_d2.ops.random_masks import *
 from ovseg_d2.ops.refine import *
 from ovseg_d2.ops.sinkhorn import *
 from ovseg_d2.ops.synonyms import *
+from ovseg_d2.ops.template_choice import *
 from ovseg_d2.ops.windows import *

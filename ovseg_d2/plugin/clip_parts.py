@@ -17,7 +17,7 @@ from ..clip import (
 )
 from ..config import check_config, check_device
 from ..d2.config import CfgNode
-from ..text import TextBank
+from ..text import TextBank, read_word_templates
 from .arrival import await_weights
 from .weights import held_weights
 
@@ -108,6 +108,7 @@ def build_text_bank(cfg: CfgNode, tower: CLIPTower) -> TextBank:
         tower,
         named_or_listed(text.TEMPLATES),
         synonyms=text.SYNONYMS,
+        word_templates=read_word_templates(text.WORD_TEMPLATES) if text.WORD_TEMPLATES else None,
         underscores_are_spaces=text.UNDERSCORES_ARE_SPACES,
         cache_dir=Path(text.CACHE_DIR) if text.CACHE_DIR else None,
         batch_size=text.BATCH_SIZE,

@@ -62,6 +62,8 @@ class TextBank:
             puts the words into one prompt, separated by ", " (as [ovseg] does for ADE20K); "max"
             keeps one vector a word, and a class's score is the best of its words' scores ([sclip],
             [naclip]), see `class_texts`.
+        word_templates: templates of single words in place of ``templates``; see
+            `read_word_templates`.
         underscores_are_spaces: prompts hold "traffic light" for the word "traffic_light"; names of
             classes stay.
         cache_dir: folder for embeddings on disk, created when first needed; None caches in memory
@@ -78,6 +80,7 @@ class TextBank:
         templates: str | Sequence[str] = "single",
         *,
         synonyms: SynonymPolicy = "mean",
+        word_templates: Mapping[str, Sequence[str]] | None = None,
         underscores_are_spaces: bool = False,
         cache_dir: str | Path | None = None,
         batch_size: int = 256,
@@ -92,6 +95,9 @@ class TextBank:
         self.tower = tower
         self.templates = get_templates(templates)
         self.synonyms = synonyms
+        self.word_templates = {
+            word: get_templates(own) for word, own in (word_templates or {}).items()
+        }
         self.underscores_are_spaces = underscores_are_spaces
         self.cache_dir = None if cache_dir is None else Path(cache_dir)
         self.batch_size = batch_size
@@ -203,8 +209,20 @@ class TextBank:
         return torch.stack([embeds[word] for word in words])
 
     def _encode(self, words: Sequence[str]) -> Tensor:
-        """Encode words through all templates: (len(words), D) float32 on the CPU."""
-        num_templates = len(self.templates)
+        """Encode words through their templates: (len(words), D) float32 on the CPU."""
+        groups: dict[tuple[str, ...], list[int]] = {}
+        for place, word in enumerate(words):
+            groups.setdefault(self.word_templates.get(word, self.templates), []).append(place)
+        parts = [
+            self._encode_with([words[place] for place in places], templates)
+            for templates, places in groups.items()
+        ]
+        order = torch.tensor([place for places in groups.values() for place in places])
+        return torch.cat(parts)[order.argsort()]
+
+    def _encode_with(self, words: Sequence[str], templates: Sequence[str]) -> Tensor:
+        """Encode words through the same templates: (len(words), D) float32 on the CPU."""
+        num_templates = len(templates)
         words_at_once = max(1, self.batch_size // num_templates)
         num_prompts = len(words) * num_templates
         rows = []
@@ -221,7 +239,7 @@ class TextBank:
             for start in range(0, len(words), words_at_once):
                 batch = words[start : start + words_at_once]
                 # Not str.format: a word may contain braces.
-                prompts = [t.replace("{}", word) for word in batch for t in self.templates]
+                prompts = [t.replace("{}", word) for word in batch for t in templates]
                 prompt_embeds = torch.cat(
                     [
                         self.tower.encode_text(self._tokenize(prompts[i : i + self.batch_size]))
@@ -240,7 +258,8 @@ class TextBank:
     def _cache_path(self, fingerprint: str, words: Sequence[str]) -> Path | None:
         if self.cache_dir is None:
             return None
-        content = json.dumps([fingerprint, self.templates, words])
+        own = {word: self.word_templates[word] for word in words if word in self.word_templates}
+        content = json.dumps([fingerprint, self.templates, words, *([own] if own else [])])
         digest = hashlib.sha256(content.encode("ascii")).hexdigest()
         return self.cache_dir / f"text-{digest}.safetensors"
 
