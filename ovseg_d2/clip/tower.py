@@ -108,6 +108,15 @@ class CLIPTower(nn.Module):
         return self.model.logit_scale.exp().reshape(())
 
     @property
+    def logit_bias(self) -> Tensor | None:
+        """0-dim; sigmoid(logit_scale * cosine + logit_bias) is the probability that a text fits.
+
+        None for towers that were trained with a softmax over texts, not word by word as SigLIP.
+        """
+        bias = getattr(self.model, "logit_bias", None)
+        return None if bias is None else bias.reshape(())
+
+    @property
     def device(self) -> torch.device:
         """Device of the image tower's weights."""
         return self._first_weight.device

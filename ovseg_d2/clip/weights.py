@@ -83,9 +83,11 @@ def load_weights(model: nn.Module, weights: dict[str, Tensor], source: str) -> N
     """
     weights = dict(weights)
     own = model.state_dict()
-    scale = weights.get("logit_scale")
-    if scale is not None and scale.numel() == 1:  # stored as a scalar or as a vector of one
-        weights["logit_scale"] = scale.reshape(own["logit_scale"].shape)
+    for name in ("logit_scale", "logit_bias"):
+        value = weights.get(name)
+        # Stored as a scalar or as a vector of one.
+        if value is not None and value.numel() == 1 and name in own:
+            weights[name] = value.reshape(own[name].shape)
     weights |= {k: own[k] for k in own.keys() - weights.keys() if k.endswith(_COUNT)}
     shared = own.keys() & weights.keys()
     problems = {

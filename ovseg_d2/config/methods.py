@@ -78,6 +78,12 @@ _MASKCLIP = below(
         "LOGIT_SCALE": Key(
             0.0, _SCALE, "factor of the cosines before any softmax; 0 is the tower's own"
         ),
+        "INDEPENDENT": Key(
+            False,
+            flag(),
+            "whether every word has a probability of its own, by SigLIP's bias, in place of a "
+            "softmax over words; with BACKGROUND_THRESHOLD pixels that no word fits are background",
+        ),
         # See ovseg_d2.masks.load_patch_network.
         "GUIDE.NAME": Key(
             "",

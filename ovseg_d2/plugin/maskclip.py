@@ -58,6 +58,7 @@ def maskclip_options(cfg: CfgNode, tower: CLIPTower) -> dict[str, Any]:
         "stride": options.STRIDE or None,
         "shifts": options.SHIFTS,
         "logit_scale": options.LOGIT_SCALE or None,
+        "independent": options.INDEPENDENT,
         "guide": _build_guide(cfg) if last_block.needs_guide or propagation.ALPHA else None,
         "spreading": Spreading(
             mixing_scale=options.GLOBAL_MIXING or None,

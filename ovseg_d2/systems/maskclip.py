@@ -77,6 +77,9 @@ class MaskCLIP(PixelScorer):
             memory.
         logit_scale: factor of the cosines before any softmax; None is the tower's. [sclip] has 40,
             and 50 or 65 with a background.
+        independent: whether the scores of pixels are probabilities of every word by itself,
+            sigmoid(scale * cosine + `CLIPTower.logit_bias`), as SigLIP is trained: words may
+            overlap, and where all are improbable none fits. Else words compete in a softmax.
         official: geometry, refinement and keys of the release of the last block's method, where
             they differ from the paper or from CLIP; see `denoise_prompts`, `smooth_by_keys`,
             `CLIPTower.dense_feats` and `CLIPTower.dense_feats_and_keys`.
@@ -101,6 +104,7 @@ class MaskCLIP(PixelScorer):
         stride: int | Size | None = None,
         shifts: int = 1,
         logit_scale: float | None = None,
+        independent: bool = False,
         official: bool = False,
         guide: Callable[[Tensor], Tensor] | None = None,
         spreading: Spreading | None = None,
@@ -110,8 +114,8 @@ class MaskCLIP(PixelScorer):
         Raises:
             ValueError: windows that leave gaps, a stride without a window, more shifts than a patch
                 has pixels, a logit scale that is not positive, key smoothing with a tower that
-                has no keys, with a guide or with spreading, or a last block that needs a guide
-                without one.
+                has no keys, with a guide or with spreading, a last block that needs a guide without
+                one, or independent words with key smoothing or a tower without a bias.
         """
         super().__init__()
         self.tower = tower
@@ -126,6 +130,9 @@ class MaskCLIP(PixelScorer):
         if logit_scale is not None and not logit_scale > 0:
             raise ValueError(f"logit_scale is {logit_scale}; give a positive factor of cosines")
         self.logit_scale = logit_scale
+        if independent:
+            _check_independent(tower, self.refine)
+        self.independent = independent
         self.official = official
         if self.refine.key_smoothing is not None and not tower.has_keys:
             raise ValueError(
@@ -223,7 +230,8 @@ class MaskCLIP(PixelScorer):
             size: (h, w) of the maps; None is the image's size.
 
         Returns:
-            (K, h, w): the softmax over all rows of the scaled cosines; for one class, the cosine.
+            (K, h, w): the softmax over all rows of the scaled cosines; for one class, the cosine;
+            the probabilities of independent words.
 
         Raises:
             ValueError: texts of another width, or images of another shape.
@@ -235,13 +243,15 @@ class MaskCLIP(PixelScorer):
             window=self.window,
             stride=self.stride,
             shifts=self.shifts,
+            independent=self.independent,
+            logit_scale=self.logit_scale,
             official=self.official,
             guide=self.guide,
             spreading=self.spreading,
         )
         scores = plain.score_pixels(images, ClassTexts(texts.embeds), size)[0]  # (R, h, w)
-        if texts.num_classes > 1:
-            scores = (scores * self.scale).softmax(dim=0)
+        if texts.num_classes > 1 and not self.independent:
+            scores = self._compare(scores)
         return texts.best_of_words(scores)
 
     def _bands(self, image: Tensor, out_size: Size | None, texts: ClassTexts) -> Iterator[Tensor]:
@@ -331,13 +341,22 @@ class MaskCLIP(PixelScorer):
     def _probs(
         self, image: Tensor, grids: _Grids, texts: ClassTexts, out_size: Size | None
     ) -> Iterator[Tensor]:
-        """Scores (K, rows, W) at pixels; probabilities with several rows a class or background."""
+        """Scores (K, rows, W) at pixels; probabilities with several rows a class or background.
+
+        Those of independent words always are.
+        """
         has_rules = self.background != Background() or texts.thresholds is not None
-        wants_probs = has_rules or grids.has_words
+        wants_probs = has_rules or grids.has_words or self.independent
         for band in self._pixel_scores(image, grids, out_size):
             if wants_probs and self.refine.key_smoothing is None:
-                band = (band * self.scale).softmax(dim=0)
+                band = self._compare(band)
             yield texts.best_of_words(band) if grids.has_words else band
+
+    def _compare(self, scores: Tensor) -> Tensor:
+        """Probabilities of cosines (R, ...)."""
+        if self.independent and self.tower.logit_bias is not None:
+            return (scores * self.scale + self.tower.logit_bias.float()).sigmoid()
+        return (scores * self.scale).softmax(dim=0)
 
     def _pixel_scores(
         self, image: Tensor, grids: _Grids, out_size: Size | None
@@ -388,6 +407,21 @@ class _Grids:
     size: Size
     padded_size: Size
     has_words: bool
+
+
+def _check_independent(tower: CLIPTower, refine: Refinement) -> None:
+    """Refuse probabilities of single words where they are unknown."""
+    if tower.logit_bias is None:
+        raise ValueError(
+            "independent words need the logit_bias of a tower trained word by word, and this tower "
+            "has none; leave MODEL.MASKCLIP.INDEPENDENT False, or choose a SigLIP such as "
+            "ViT-B-16-SigLIP2"
+        )
+    if refine.key_smoothing is not None:
+        raise ValueError(
+            f"key_smoothing={refine.key_smoothing} makes scores of words that compete, and "
+            "independent words do not; leave one of them out"
+        )
 
 
 def _cosines(feats: Tensor, text_embeds: Tensor) -> Tensor:

@@ -101,8 +101,8 @@ class MaskCLIPPlus(nn.Module):
         """Check the options and freeze the teacher.
 
         Raises:
-            ValueError: a teacher with windows or shifts, an unknown setting, or a value out of its
-                range.
+            ValueError: a teacher with windows, shifts or independent words, an unknown setting, or
+                a value out of its range.
         """
         super().__init__()
         if teacher.window is not None:
@@ -114,6 +114,11 @@ class MaskCLIPPlus(nn.Module):
             raise ValueError(
                 f"the teacher has shifts={teacher.shifts}, and the student's crops are scored in "
                 "one pass; leave MODEL.MASKCLIP.SHIFTS 1"
+            )
+        if teacher.independent:
+            raise ValueError(
+                "the teacher's labels come from words that compete, and its words are independent; "
+                "leave MODEL.MASKCLIP.INDEPENDENT False"
             )
         if setting not in get_args(Setting):
             raise ValueError(f"setting is {setting!r}; choose one of {get_args(Setting)}")

@@ -175,6 +175,19 @@ def test_options_reach_the_plain_system(build, check_attributes):
     check_attributes(build().system, defaults)
 
 
+def test_independent_words_of_a_siglip(build, tiny_clip_config, tmp_path):
+    path = tmp_path / "siglip.json"
+    path.write_text(json.dumps({**tiny_clip_config, "init_logit_bias": -10.0}))
+    opts = ("MODEL.CLIP.NAME", str(path), "MODEL.MASKCLIP.INDEPENDENT", "True")
+    model = build(*opts)
+    scores = model([{"image": image_of(24, 32), "classes": "red star, grass"}])[0]["sem_seg"]
+    # 14.3 times a cosine of at most 1, less 10.
+    assert 0 <= scores.min() and scores.max() <= 0.987
+    assert scores.sum(dim=0).max() != pytest.approx(1, abs=1e-3)
+    with pytest.raises(ValueError, match="logit_bias .* leave MODEL.MASKCLIP.INDEPENDENT False"):
+        build("MODEL.MASKCLIP.INDEPENDENT", "True")
+
+
 def test_background_classes_are_merged(build):
     words = Vocabulary.from_names(["sky", "wall", "cat"], background=["sky", "wall"])
     model = build()

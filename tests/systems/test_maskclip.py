@@ -553,3 +553,44 @@ def test_encode_image_refuses_more_than_memory(
     monkeypatch.setattr(image_errors, "_ALWAYS_ALLOWED", 10)
     with torch.no_grad(), pytest.raises(ImageTooLargeError, match="attention weights of 17 patch"):
         tower.encode_image(tower.normalize(_inputs(32, 32)[0]))
+
+
+class TestIndependent:
+    """SigLIP's probabilities: of each word by itself."""
+
+    @pytest.fixture
+    def siglip(self, tower: CLIPTower) -> CLIPTower:
+        tower.model.logit_bias = nn.Parameter(torch.tensor([-2.0]))
+        return tower
+
+    def test_probabilities_are_sigmoids_with_the_bias(self, siglip: CLIPTower) -> None:
+        images, texts = _inputs(32, 48)
+        plain = MaskCLIP(siglip, logit_scale=7.0).score_pixels(images, texts)
+        probs = MaskCLIP(siglip, logit_scale=7.0, independent=True).score_pixels(images, texts)
+        for cosine, prob in zip(plain.flatten().tolist(), probs.flatten().tolist(), strict=True):
+            assert prob == pytest.approx(1 / (1 + math.exp(2 - 7 * cosine)), abs=1e-5)
+
+    def test_more_words_do_not_change_a_probability(self, siglip: CLIPTower) -> None:
+        images, texts = _inputs(32, 32)
+        system = MaskCLIP(siglip, independent=True)
+        for scores in (system.score_pixels, lambda i, t: system.heat_maps(i[:1], t)):
+            few = scores(images, ClassTexts(texts.embeds[:2]))
+            torch.testing.assert_close(few, scores(images, texts)[..., :2, :, :])
+
+    def test_pixels_that_no_word_fits_are_background(self, siglip: CLIPTower) -> None:
+        images, texts = _inputs(32, 32)
+        texts = replace(texts, background_ids=(4,))
+        system = MaskCLIP(siglip, logit_scale=7.0, independent=True)
+        best = system.score_pixels(images, texts)[0].amax(dim=0)
+        threshold = float(best.median())
+        system.background = Background(threshold=threshold)
+        labels = system.segment(images, texts)[0]
+        assert (labels[best < threshold] == 4).all()
+        assert (labels != 4).any()
+
+    def test_refusals(self, siglip: CLIPTower) -> None:
+        with pytest.raises(ValueError, match="key_smoothing=1.0 makes scores of words that comp"):
+            MaskCLIP(siglip, independent=True, refine=Refinement(key_smoothing=1.0))
+        siglip.model.logit_bias = None
+        with pytest.raises(ValueError, match="need the logit_bias .* MODEL.MASKCLIP.INDEPENDENT"):
+            MaskCLIP(siglip, independent=True)

@@ -289,3 +289,9 @@ def test_refuses_options_and_sizes(build):
             build(**options)
     with pytest.raises(ValueError, match="30x24 pixels, and the network's stride of 4 does not"):
         build()(IMAGES[:, :, :30], TEXTS)
+
+
+def test_teachers_of_independent_words_are_refused(build, tower):
+    tower.model.logit_bias = nn.Parameter(torch.tensor(-10.0))
+    with pytest.raises(ValueError, match="leave MODEL.MASKCLIP.INDEPENDENT False"):
+        build(teacher={"independent": True})
