@@ -1,21 +1,22 @@
 """MaskCLIP: open-vocabulary segmentation with a frozen CLIP, without training.
 
 image -> windows -> `CLIPTower.dense_feats` (last attention bypassed) -> cosines with the texts
--> `refine_scores` (optional) -> pixels, in bands of rows -> `refine_edges` (optional) -> softmax
-and best word of each class (where needed) -> `find_background` (optional) -> scores or labels.
+-> `spread_scores`, `refine_scores` (optional) -> pixels, in bands of rows -> `refine_edges`
+(optional) -> softmax and best word of each class (where needed) -> `find_background` (optional)
+-> scores or labels.
 
 Source: [maskclip] arXiv 2112.01071; the other paper of that name is `MaskedDistillCLIP`. [sclip],
-[clearclip] and [naclip] differ from it only in the `LastBlock`, the windows and the background.
+[clearclip], [naclip], [proxyclip], [scclip] and [lposs] differ from it only in the `LastBlock`, the
+windows, the background, and a second network or `Spreading`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ovseg_d2.clip import CLIPTower, LastBlock
 from ovseg_d2.ops import (
@@ -33,9 +34,10 @@ from ovseg_d2.ops import (
 from ovseg_d2.text import ClassTexts
 
 from .edges import refine_edges
+from .grids import Grids, cosines, put_together
 from .image_passes import check_passes, plan_passes
 from .pixel_scorer import PixelScorer, evaluating
-from .spreading import Spreading, spread_scores
+from .spreading import Spreading, check_guide, spread_scores
 
 __all__ = ["MaskCLIP"]
 
@@ -139,21 +141,10 @@ class MaskCLIP(PixelScorer):
                 f"key_smoothing={self.refine.key_smoothing} needs keys, and this image tower has "
                 "no attention to take them from; leave it None, or choose a ViT or a ResNet"
             )
-        needs_guide = self.last_block.needs_guide
-        if needs_guide and guide is None:
-            raise ValueError(
-                "attention='affinity' with block=0 compares features of another network, and guide "
-                "is None; name one in MODEL.MASKCLIP.GUIDE.NAME, such as "
-                "'vit_base_patch8_224.dino', or a block of the tower in "
-                "MODEL.CLIP.LAST_BLOCK.AFFINITY.BLOCK"
-            )
         self.spreading = Spreading() if spreading is None else spreading
-        if self.refine.key_smoothing is not None and (needs_guide or self.spreading != Spreading()):
-            raise ValueError(
-                f"key_smoothing={self.refine.key_smoothing} has keys on the tower's grid, and it "
-                "does not go with a guide, with mixing or with propagation; leave it None"
-            )
-        self.guide = guide if needs_guide or self.spreading.propagation is not None else None
+        check_guide(self.last_block, self.refine, self.spreading, has_guide=guide is not None)
+        compares = self.last_block.needs_guide or self.spreading.propagation is not None
+        self.guide = guide if compares else None
         if official and self.last_block.attention == "full":
             self.refine = replace(self.refine, key_smoothing=None)
 
@@ -172,7 +163,7 @@ class MaskCLIP(PixelScorer):
             ValueError: text embeddings that are not (K, D) with the tower's D.
         """
         ClassTexts(text_embeds).check_dim(self.tower.embed_dim)
-        return _cosines(self.dense_feats(images), text_embeds)
+        return cosines(self.dense_feats(images), text_embeds)
 
     def dense_feats(self, images: Tensor) -> Tensor:
         """Encode images (B, 3, H, W), RGB in 0..255, on the grid of `forward`: (B, D, h, w)."""
@@ -271,7 +262,7 @@ class MaskCLIP(PixelScorer):
                 band, self.background, texts.background_ids, areas, texts.thresholds
             )
 
-    def _grids(self, image: Tensor, texts: ClassTexts) -> _Grids:
+    def _grids(self, image: Tensor, texts: ClassTexts) -> Grids:
         """Encode one image and refine its scores."""
         size = (image.shape[1], image.shape[2])
         boxes, at_once = plan_passes(self.tower, size, self.window, self.stride, self.shifts)
@@ -296,8 +287,8 @@ class MaskCLIP(PixelScorer):
         del scores
         if self.refine != Refinement():
             refined = refine_scores(
-                _put_together(grid_scores),
-                _put_together(torch.cat(keys)) if keys else None,
+                put_together(grid_scores),
+                put_together(torch.cat(keys)) if keys else None,
                 self.refine,
                 self.scale,
                 official=self.official,
@@ -305,16 +296,16 @@ class MaskCLIP(PixelScorer):
             grid_scores = refined[0].unflatten(1, (len(boxes), -1)).transpose(0, 1)
         left, top, right, bottom = boxes[0]
         padded_size = self.covered_size((bottom - top, right - left))
-        return _Grids(grid_scores, boxes, size, padded_size, has_words)
+        return Grids(grid_scores, boxes, size, padded_size, has_words)
 
     def _encode(self, images: Tensor, text_embeds: Tensor) -> tuple[Tensor, Tensor | None]:
         """Cosines (B, K, h, w) of images (B, 3, H, W), and keys if `refine` needs them."""
         if self.refine.key_smoothing is None:
-            return _cosines(self.dense_feats(images), text_embeds), None
+            return cosines(self.dense_feats(images), text_embeds), None
         feats, keys = self.tower.dense_feats_and_keys(
             self.tower.normalize(images), self.last_block, official=self.official
         )
-        return _cosines(feats, text_embeds), keys
+        return cosines(feats, text_embeds), keys
 
     def _spread(
         self,
@@ -339,7 +330,7 @@ class MaskCLIP(PixelScorer):
         )
 
     def _probs(
-        self, image: Tensor, grids: _Grids, texts: ClassTexts, out_size: Size | None
+        self, image: Tensor, grids: Grids, texts: ClassTexts, out_size: Size | None
     ) -> Iterator[Tensor]:
         """Scores (K, rows, W) at pixels; probabilities with several rows a class or background.
 
@@ -358,9 +349,7 @@ class MaskCLIP(PixelScorer):
             return (scores * self.scale + self.tower.logit_bias.float()).sigmoid()
         return (scores * self.scale).softmax(dim=0)
 
-    def _pixel_scores(
-        self, image: Tensor, grids: _Grids, out_size: Size | None
-    ) -> Iterator[Tensor]:
+    def _pixel_scores(self, image: Tensor, grids: Grids, out_size: Size | None) -> Iterator[Tensor]:
         """Scores of the grids (R or K, rows, W) at pixels, refined there if asked."""
 
         def bands_of(size: Size) -> Iterator[Tensor]:
@@ -390,25 +379,6 @@ class MaskCLIP(PixelScorer):
         return self.tower.logit_scale.float() if self.logit_scale is None else self.logit_scale
 
 
-@dataclass(frozen=True)
-class _Grids:
-    """Scores of an image's n windows, and the boxes of the windows.
-
-    Attributes:
-        scores: (n, R, h, w) where ``has_words``, else (n, K, h, w).
-        boxes: xyxy of the windows, in pixels; those of shifted passes reach beyond the image.
-        size: (h, w) of the image.
-        padded_size: (h, w) in pixels that a window's grid covers.
-        has_words: whether a class has a row for each of its words.
-    """
-
-    scores: Tensor
-    boxes: list[tuple[int, int, int, int]]
-    size: Size
-    padded_size: Size
-    has_words: bool
-
-
 def _check_independent(tower: CLIPTower, refine: Refinement) -> None:
     """Refuse probabilities of single words where they are unknown."""
     if tower.logit_bias is None:
@@ -422,16 +392,3 @@ def _check_independent(tower: CLIPTower, refine: Refinement) -> None:
             f"key_smoothing={refine.key_smoothing} makes scores of words that compete, and "
             "independent words do not; leave one of them out"
         )
-
-
-def _cosines(feats: Tensor, text_embeds: Tensor) -> Tensor:
-    """(B, D, h, w) features and (K, D) texts -> (B, K, h, w)."""
-    # Half precision would make the cosines of different classes equal.
-    with torch.autocast(feats.device.type, enabled=False):
-        embeds = F.normalize(feats.float(), dim=1)
-        return torch.einsum("bdhw,kd->bkhw", embeds, text_embeds.to(embeds))
-
-
-def _put_together(values: Tensor) -> Tensor:
-    """(n, C, h, w) of an image's windows -> (1, C, n*h, w), one grid of all its locations."""
-    return values.transpose(0, 1).flatten(1, 2)[None]

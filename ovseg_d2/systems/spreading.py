@@ -13,9 +13,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ovseg_d2.ops import Propagation, mix_by_affinity, neighbour_graph, propagate_scores
+from ovseg_d2.clip import LastBlock
+from ovseg_d2.ops import (
+    Propagation,
+    Refinement,
+    mix_by_affinity,
+    neighbour_graph,
+    propagate_scores,
+)
 
-__all__ = ["Spreading", "spread_scores"]
+__all__ = ["Spreading", "check_guide", "spread_scores"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,29 @@ class Spreading:
             raise ValueError(
                 f"mixing_scale={self.mixing_scale}; give a positive factor of cosines, or None"
             )
+
+
+def check_guide(
+    last_block: LastBlock, refine: Refinement, spreading: Spreading, *, has_guide: bool
+) -> None:
+    """Refuse options that do not go together.
+
+    Raises:
+        ValueError: a last block that needs a guide without one; or key smoothing with a guide or
+            with spreading.
+    """
+    if last_block.needs_guide and not has_guide:
+        raise ValueError(
+            "attention='affinity' with block=0 compares features of another network, and guide is "
+            "None; name one in MODEL.MASKCLIP.GUIDE.NAME, such as 'vit_base_patch8_224.dino', or a "
+            "block of the tower in MODEL.CLIP.LAST_BLOCK.AFFINITY.BLOCK"
+        )
+    spreads = spreading != Spreading()
+    if refine.key_smoothing is not None and (last_block.needs_guide or spreads):
+        raise ValueError(
+            f"key_smoothing={refine.key_smoothing} has keys on the tower's grid, and it does not "
+            "go with a guide, with mixing or with propagation; leave it None"
+        )
 
 
 def spread_scores(
