@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ..checkpoints import TRAINING_ENTRY, recognise
+from ..checkpoints import TRAINING_ENTRY, flatten_maskclip, recognise
 from ..clip import CLIPTower, Training, stored_training, training_of, uses_quick_gelu
 from ..d2 import HAS_DETECTRON2
 from ..d2.config import CfgNode
@@ -14,7 +14,8 @@ from ..weight_files import (
     WeightFileError,
     check_plain_pickle,
     describe_method,
-    read_checkpoint,
+    find_weights,
+    read_weight_file,
 )
 
 __all__ = [
@@ -86,6 +87,8 @@ def held_weights(cfg: CfgNode) -> HeldWeights:
 
     Raises:
         MisfitError: the file belongs in another config key, or is of another method.
+        WeightFileError: it holds no usable weights; of layouts that detectron2 alone knows, loading
+            refuses it.
     """
     path = _file_of(cfg)
     if path != cfg.MODEL.WEIGHTS or not os.path.isfile(path):
@@ -109,10 +112,13 @@ def _file_of(cfg: CfgNode) -> str:
 @lru_cache(maxsize=8)
 def _look(path: str, _modified: int, _size: int) -> HeldWeights:
     try:
-        content = read_checkpoint(path, values=False)
+        content = flatten_maskclip(read_weight_file(path, values=False))
+        weights, entries = find_weights(content, path)
     except WeightFileError:
-        return HeldWeights(unseen=True)  # loading refuses it
-    names = list(content["model"])
+        if path.endswith((".pkl", ".pyth")):
+            return HeldWeights(unseen=True)  # detectron2 reads layouts of Caffe2 and pycls
+        raise
+    names = list(weights)
     release = recognise(names)
     if release is not None and not release.whole:
         raise MisfitError(f"{path!r} is {release.title}", f"it belongs in {release.place}")
@@ -133,5 +139,5 @@ def _look(path: str, _modified: int, _size: int) -> HeldWeights:
     return HeldWeights(
         any(name.endswith(_CLIP) for name in names),
         any(_BACKBONE in name for name in names),
-        stored_training(Path(path), content),
+        stored_training(Path(path), entries),
     )

@@ -377,11 +377,28 @@ REFUSALS = {
 }
 
 
-def test_text_embeddings_are_refused_by_name(config: Callable[..., Any], tmp_path: Path) -> None:
-    path = tmp_path / "voc_ViT16_clip_text.pth"
-    torch.save(torch.ones(20, 32), path)
-    with pytest.raises(ValueError, match="it holds the text embeddings of 20 classes, as MaskCLIP"):
-        load_model(config("MODEL.WEIGHTS", str(path)))
+MASKCLIP_FILES = {
+    "texts": (torch.ones(20, 32), "it holds the text embeddings of 20 classes, as MaskCLIP's code"),
+    "weights": (
+        {
+            "clip": {f"{part}.weight": torch.ones(1) for part in ("ln0", "layers.0.attn.attn")}
+            | {"cls_token": torch.ones(1)},
+            "proj": {"weight": torch.ones(1)},
+        },
+        "is an image half of OpenAI's CLIP .*; it belongs in MODEL.CLIP.IMAGE_WEIGHTS",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MASKCLIP_FILES)
+@pytest.mark.parametrize("load", [load_model, DefaultPredictor])
+def test_files_of_maskclips_code_are_refused_by_name(
+    config: Callable[..., Any], tmp_path: Path, name: str, load: Callable[..., Any]
+) -> None:
+    content, refusal = MASKCLIP_FILES[name]
+    torch.save(content, tmp_path / "a.pth")
+    with pytest.raises(ValueError, match=refusal):
+        load(config("MODEL.CLIP.PRETRAINED", "absent.pt", "MODEL.WEIGHTS", str(tmp_path / "a.pth")))
 
 
 @pytest.mark.parametrize("name", REFUSALS)
