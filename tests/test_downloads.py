@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 
+import numpy as np
 import open_clip
 import pytest
 import timm
@@ -221,9 +222,11 @@ def test_dino_weights_from_cache_or_folder(cache, no_network, monkeypatch, caplo
     repo = timm.get_pretrained_cfg("test_vit").hf_hub_id
     files = {"model.safetensors": lambda path: save_file(model.state_dict(), path)}
     folder = put_in_cache(cache, repo, files)
+    image = np.random.default_rng(0).integers(0, 256, (160, 128, 3), dtype=np.uint8)
+    masks = DinoClusters(model, num_clusters=4)(image)
     for weights in ("", str(folder)):
-        loaded = DinoClusters.load(model="test_vit", weights=weights)
-        assert torch.equal(loaded._model.pos_embed, model.pos_embed)
+        loaded = DinoClusters.load(model="test_vit", weights=weights, num_clusters=4)
+        assert np.array_equal(loaded(image), masks)
     assert no_network == [] and caplog.text == ""
     DinoClusters.load(model="test_vit", weights="random")
     assert "DINO has random weights" in caplog.text
