@@ -75,6 +75,12 @@ _MASKCLIP = below(
             "n: scores are the mean of n x n passes over the image, moved by multiples of 1/n of a "
             "patch; they take n x n times the time",
         ),
+        "AVERAGE": Key(
+            "cosines",
+            one_of("cosines", "probabilities"),
+            "what is spread between patches, and averaged over windows and passes; probabilities "
+            "are those of all words at a patch, by LOGIT_SCALE",
+        ),
         "LOGIT_SCALE": Key(
             0.0, _SCALE, "factor of the cosines before any softmax; 0 is the tower's own"
         ),

@@ -57,6 +57,7 @@ def maskclip_options(cfg: CfgNode, tower: CLIPTower) -> dict[str, Any]:
         "window": options.WINDOW or None,
         "stride": options.STRIDE or None,
         "shifts": options.SHIFTS,
+        "average": options.AVERAGE,
         "logit_scale": options.LOGIT_SCALE or None,
         "independent": options.INDEPENDENT,
         "guide": _build_guide(cfg) if last_block.needs_guide or propagation.ALPHA else None,

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -42,6 +43,7 @@ from .spreading import Spreading, check_guide, spread_scores
 __all__ = ["MaskCLIP"]
 
 Size = tuple[int, int]
+Average = Literal["cosines", "probabilities"]
 
 
 class MaskCLIP(PixelScorer):
@@ -77,6 +79,9 @@ class MaskCLIP(PixelScorer):
             over the image moved by other multiples of 1/n of a patch, with its reflection at the
             borders. An image needs n x n times the time, and its grids of scores as much more
             memory.
+        average: what is spread between patches, and averaged over windows and passes: "cosines",
+            or "probabilities", the softmax of the scaled cosines over all rows of text at each
+            patch (see ``independent``). Scores of pixels are then these; smoothed scores stay what they are.
         logit_scale: factor of the cosines before any softmax; None is the tower's. [sclip] has 40,
             and 50 or 65 with a background.
         independent: whether the scores of pixels are probabilities of every word by itself,
@@ -105,6 +110,7 @@ class MaskCLIP(PixelScorer):
         window: int | Size | None = None,
         stride: int | Size | None = None,
         shifts: int = 1,
+        average: Average = "cosines",
         logit_scale: float | None = None,
         independent: bool = False,
         official: bool = False,
@@ -129,6 +135,9 @@ class MaskCLIP(PixelScorer):
         self.window, self.stride = window_and_stride(window, stride)
         check_passes(tower, self.window, self.stride, shifts)
         self.shifts = shifts
+        if average not in get_args(Average):
+            raise ValueError(f"average is {average!r}; choose one of {get_args(Average)}")
+        self.average = average
         if logit_scale is not None and not logit_scale > 0:
             raise ValueError(f"logit_scale is {logit_scale}; give a positive factor of cosines")
         self.logit_scale = logit_scale
@@ -228,12 +237,14 @@ class MaskCLIP(PixelScorer):
             ValueError: texts of another width, or images of another shape.
             ImageTooLargeError: memory does not suffice for the scores.
         """
+        average: Average = self.average if texts.num_classes > 1 else "cosines"
         plain = MaskCLIP(
             self.tower,
             last_block=self.last_block,
             window=self.window,
             stride=self.stride,
             shifts=self.shifts,
+            average=average,
             independent=self.independent,
             logit_scale=self.logit_scale,
             official=self.official,
@@ -241,7 +252,7 @@ class MaskCLIP(PixelScorer):
             spreading=self.spreading,
         )
         scores = plain.score_pixels(images, ClassTexts(texts.embeds), size)[0]  # (R, h, w)
-        if texts.num_classes > 1 and not self.independent:
+        if texts.num_classes > 1 and average == "cosines" and not self.independent:
             scores = self._compare(scores)
         return texts.best_of_words(scores)
 
@@ -294,6 +305,8 @@ class MaskCLIP(PixelScorer):
                 official=self.official,
             )
             grid_scores = refined[0].unflatten(1, (len(boxes), -1)).transpose(0, 1)
+        if self._averages_probs:
+            grid_scores = self._compare(grid_scores.transpose(0, 1)).transpose(0, 1)
         left, top, right, bottom = boxes[0]
         padded_size = self.covered_size((bottom - top, right - left))
         return Grids(grid_scores, boxes, size, padded_size, has_words)
@@ -338,6 +351,7 @@ class MaskCLIP(PixelScorer):
         """
         has_rules = self.background != Background() or texts.thresholds is not None
         wants_probs = has_rules or grids.has_words or self.independent
+        wants_probs = wants_probs and not self._averages_probs
         for band in self._pixel_scores(image, grids, out_size):
             if wants_probs and self.refine.key_smoothing is None:
                 band = self._compare(band)
@@ -372,6 +386,11 @@ class MaskCLIP(PixelScorer):
             tower=self.tower,
             num_rows=grids.scores.shape[1],
         )
+
+    @property
+    def _averages_probs(self) -> bool:
+        """Whether the scores of patches are probabilities; smoothed ones are no cosines."""
+        return self.average == "probabilities" and self.refine.key_smoothing is None
 
     @property
     def scale(self) -> Tensor | float:

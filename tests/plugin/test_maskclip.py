@@ -151,12 +151,13 @@ def test_options_reach_the_plain_system(build, check_attributes):
         *("MODEL.MASKCLIP.BACKGROUND_MIN_SHARE", "0.1", "MODEL.MASKCLIP.STRIDE", "8"),
         *("MODEL.MASKCLIP.LOGIT_SCALE", "40.0", "MODEL.MASKCLIP.OFFICIAL", "True"),
         *("MODEL.MASKCLIP.PAMR.STEPS", "3", "MODEL.MASKCLIP.PAMR.DILATIONS", "[2, 5]"),
-        *("MODEL.MASKCLIP.SHIFTS", "3"),
+        *("MODEL.MASKCLIP.SHIFTS", "3", "MODEL.MASKCLIP.AVERAGE", "probabilities"),
         *("MODEL.MASKCLIP.GUIDED.RADIUS", "1", "MODEL.MASKCLIP.GUIDED.SPACE_STD", "0.5"),
         *("MODEL.MASKCLIP.GUIDED.COLOUR_STD", "9.0"),
     )
     expected = {
         "shifts": 3,
+        "average": "probabilities",
         "pixels": PixelRefinement(3, (2, 5)),
         "guided": GuidedUpsampling(1, 0.5, 9.0),
         "refine": Refinement(prompt_denoising=0.4, key_smoothing=0.9),

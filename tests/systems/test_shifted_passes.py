@@ -175,3 +175,39 @@ def test_a_pass_for_each_pixel_of_a_patch_moves_with_the_image(moved_by: tuple[i
 def test_refuses_shifts_that_are_no_part_of_a_patch(tower: CLIPTower, shifts: int) -> None:
     with pytest.raises(ValueError, match=f"shifts is {shifts}, .* give a number from 1 to 8"):
         MaskCLIP(tower, shifts=shifts)
+
+
+def test_probabilities_are_averaged(tower: CLIPTower) -> None:
+    """Softmax over all words at patches, then pixels, passes, and the best word of each class."""
+    images, texts = _inputs(20, 28)
+    words = ClassTexts(texts.embeds, class_ids=torch.tensor([0, 0, 1, 2, 2]))
+    options = {"average": "probabilities", "logit_scale": 12.0}
+    moved = [
+        F.pad(images, (x, 12 - x, y, 4 - y), mode="reflect")[..., :32]
+        for y in (0, 4)
+        for x in (0, 4)
+    ]
+    probs = [(12 * MaskCLIP(tower)(image, texts.embeds).detach()).softmax(dim=1) for image in moved]
+    pixels = [upsample_scores(p, (24, 32), (24, 32)) for p in probs]
+    parts = [
+        pixels[2 * j + i][0, :, 4 * j : 4 * j + 20, 4 * i : 4 * i + 28]
+        for j in (0, 1)
+        for i in (0, 1)
+    ]
+    mean = torch.stack(parts).mean(dim=0)
+    system = MaskCLIP(tower, shifts=2, **options)
+    torch.testing.assert_close(system.score_pixels(images, texts)[0], mean)
+    torch.testing.assert_close(mean.sum(dim=0), torch.ones(20, 28))
+    best = torch.stack([mean[:2].amax(0), mean[2], mean[3:].amax(0)])
+    torch.testing.assert_close(system.score_pixels(images, words)[0], best)
+    torch.testing.assert_close(system.heat_maps(images, words), best)
+    one = ClassTexts(texts.embeds[:1])
+    plain = MaskCLIP(tower, shifts=2)
+    assert torch.equal(system.heat_maps(images, one), plain.heat_maps(images, one))
+    smoothing = {"refine": Refinement(key_smoothing=1.0), "logit_scale": 12.0}
+    assert torch.equal(
+        MaskCLIP(tower, average="probabilities", **smoothing).score_pixels(images, texts),
+        MaskCLIP(tower, **smoothing).score_pixels(images, texts),
+    )
+    with pytest.raises(ValueError, match="average is 'logits'; choose one of"):
+        MaskCLIP(tower, average="logits")
