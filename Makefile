@@ -10,7 +10,7 @@
 # Python for that; ARGS="-k vocab" are further arguments of pytest.
 
 PYTHON ?= python3
-CONFIG := configs/maskclip.yaml
+CONFIG := configs/maskclip_shifted.yaml
 PICTURE := datasets/examples/shapes.png
 WORDS := orange star, green stripes, gravel, red star, grass, water
 OUTPUT := output/demo
