@@ -81,7 +81,7 @@ class MaskCLIP(PixelScorer):
             memory.
         average: what is spread between patches, and averaged over windows and passes: "cosines",
             or "probabilities", the softmax of the scaled cosines over all rows of text at each
-            patch (see ``independent``). Scores of pixels are then these; smoothed scores stay what they are.
+            patch. Scores of pixels are then these; smoothed scores stay what they are.
         logit_scale: factor of the cosines before any softmax; None is the tower's. [sclip] has 40,
             and 50 or 65 with a background.
         independent: whether the scores of pixels are probabilities of every word by itself,
