@@ -86,10 +86,15 @@ class TrueMaskCeiling(_MaskCLIPCeiling):
         num_classes = texts.num_classes
         image = model.rgb_image(batched_input)
         tower = model.maskclip.tower
-        feats = tower.dense_feats(tower.normalize(image), model.maskclip.last_block)
+        feats = tower.dense_feats(
+            tower.normalize(image),
+            model.maskclip.last_block,
+            guide=model.maskclip.guide_feats(image),
+        )
         # Labels at the size of the image behind the features, so that their patches coincide.
         resized = F.interpolate(labels[None, None].double(), image.shape[-2:])[0, 0].long()
         shares = patch_shares(resized, num_classes, tower.patch_size).to(feats)
+        feats = F.adaptive_avg_pool2d(feats, shares.shape[1:])  # a guide has a grid of its own
         pooled = F.normalize(pool_masks(feats, shares[None])[0], dim=-1)
         named = texts.best_of_words(pooled @ texts.embeds.t(), dim=1).argmax(dim=1).cpu()
         valid = (labels >= 0) & (labels < num_classes)

@@ -176,13 +176,13 @@ class MaskCLIP(PixelScorer):
 
     def dense_feats(self, images: Tensor) -> Tensor:
         """Encode images (B, 3, H, W), RGB in 0..255, on the grid of `forward`: (B, D, h, w)."""
-        guide = self._guide_feats(images) if self.last_block.needs_guide else None
+        guide = self.guide_feats(images) if self.last_block.needs_guide else None
         return self.tower.dense_feats(
             self.tower.normalize(images), self.last_block, official=self.official, guide=guide
         )
 
-    def _guide_feats(self, images: Tensor) -> Tensor | None:
-        """Features of the guide (B, C, h, w); None without one."""
+    def guide_feats(self, images: Tensor) -> Tensor | None:
+        """Features (B, C, h, w) of the guide for images (B, 3, H, W); None without a guide."""
         return None if self.guide is None else self.guide(self._pad(images))
 
     def covered_size(self, size: Size) -> Size:
@@ -330,7 +330,7 @@ class MaskCLIP(PixelScorer):
         feats, compared = [], []
         for batch in batches:
             feats.append(self.dense_feats(batch))
-            guide = self._guide_feats(batch)
+            guide = self.guide_feats(batch)
             compared += [] if guide is None or self.spreading.propagation is None else [guide]
         left, top, right, bottom = boxes[0]
         return spread_scores(

@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ovseg_d2.clip import load_clip
+from ovseg_d2.clip import LastBlock, load_clip
 from ovseg_d2.data import shapes
 from ovseg_d2.engine.ceilings import PatchCeiling, TrueMaskCeiling, patch_shares, with_ceiling
 from ovseg_d2.plugin import MaskCLIP
@@ -77,6 +77,19 @@ def test_true_masks_take_the_class_nearest_to_their_mean(model):
                 total += float(cell.mean()) * feats[:, i, j]
         expected = int((texts @ F.normalize(total, dim=0)).argmax())
         assert set(np.unique(found[mask])) == {expected}
+
+
+def test_true_masks_of_a_model_with_a_guide(model):
+    block = LastBlock(attention="affinity")
+    system = MaskCLIPSystem(
+        model.maskclip.tower, last_block=block, guide=lambda x: F.avg_pool2d(x, 6) + 1
+    )
+    guided = MaskCLIP(system=system, maskclip=system, inputs=model.inputs).eval()
+    each = scene_input(3)
+    labels = torch.from_numpy(shapes.read_labels(each["file_name"]).astype(np.int64))
+    found = TrueMaskCeiling(guided)([each])[0]["sem_seg"].argmax(0)
+    assert found.shape == labels.shape
+    assert all(len(found[labels == label].unique()) == 1 for label in labels.unique())
 
 
 def test_with_ceiling(model):
