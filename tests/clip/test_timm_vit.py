@@ -346,3 +346,14 @@ def test_fastvit_takes_the_path_of_convnext():
     torch.testing.assert_close(feats.mean(dim=(2, 3)), visual(images))
     with pytest.raises(ValueError, match="those of a FastViT stay as they are"):
         kind.dense(visual, images, LastBlock(attention="kk"), False)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_stays_near(visual, dtype):
+    images = torch.randn(1, 3, *SIZE)
+    expected = timm_vit_dense(visual.float(), images, LastBlock(attention="kk"))
+    feats = timm_vit_dense(visual.to(dtype), images.to(dtype), LastBlock(attention="kk"))
+    assert feats.dtype == dtype
+    assert F.cosine_similarity(feats.float(), expected, dim=1).min() > 0.98
+    timm_vit_global(visual, images.to(dtype))
