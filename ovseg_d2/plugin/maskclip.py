@@ -1,6 +1,7 @@
 """MaskCLIP as a meta-architecture."""
 
 import logging
+import os
 from functools import lru_cache
 from typing import Any
 
@@ -89,13 +90,14 @@ def _build_guide(cfg: CfgNode) -> PatchFeatures | None:
             "the guide has random weights (MODEL.MASKCLIP.GUIDE.WEIGHTS random): what it takes "
             "for similar is meaningless"
         )
-    return PatchFeatures(
-        _load_guide(guide.NAME, guide.WEIGHTS), size=guide.SIZE, features=guide.FEATURES
-    )
+    about = os.stat(guide.WEIGHTS) if os.path.isfile(guide.WEIGHTS) else None
+    version = None if about is None else (about.st_mtime_ns, about.st_size)
+    network = _load_guide(guide.NAME, guide.WEIGHTS, version)
+    return PatchFeatures(network, size=guide.SIZE, features=guide.FEATURES)
 
 
 @lru_cache(maxsize=1)  # test datasets with options of their own share one network
-def _load_guide(name: str, weights: str) -> PatchNetwork:
+def _load_guide(name: str, weights: str, _version: tuple[int, int] | None) -> PatchNetwork:
     return load_patch_network(name, weights, key="MODEL.MASKCLIP.GUIDE.WEIGHTS")
 
 

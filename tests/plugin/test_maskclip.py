@@ -244,6 +244,17 @@ def test_coarse_tower_logs_a_warning(build, tiny_opts, caplog, tmp_path):
     assert "patches of 32x32" in caplog.text and "ViT-B-16" in caplog.text
 
 
+def test_guide_is_read_again_from_a_file_that_changed(build, tmp_path):
+    path, guide = tmp_path / "guide.pth", "MODEL.MASKCLIP.GUIDE."
+    options = ("MODEL.CLIP.LAST_BLOCK.ATTENTION", "affinity", f"{guide}NAME", "test_vit")
+    images, feats = torch.rand(1, 3, 32, 32) * 255, []
+    for _ in range(2):
+        network = timm.create_model("test_vit", num_classes=0)
+        torch.save(network.state_dict(), path)
+        feats.append(build(*options, f"{guide}WEIGHTS", str(path)).maskclip.guide(images))
+    assert not torch.equal(*feats)
+
+
 def test_key_smoothing_needs_attention(build):
     opts = ("MODEL.CLIP.NAME", "convnext_base", "MODEL.CLIP.PRETRAINED", "random")
     with pytest.raises(ValueError, match="no attention"):
@@ -273,7 +284,7 @@ def test_guide_keys_reach_the_system(build, monkeypatch):
     )
     block, guide = "MODEL.CLIP.LAST_BLOCK.ATTENTION", "MODEL.MASKCLIP.GUIDE."
     model = build(
-        *(block, "affinity", f"{guide}NAME", "vit_tiny_patch16_224"),
+        *(block, "affinity", f"{guide}NAME", "vit_tiny_patch16_384"),
         *(f"{guide}WEIGHTS", "random", f"{guide}SIZE", "64", f"{guide}FEATURES", "key"),
     )
     image = image_of(24, 32)

@@ -231,7 +231,8 @@ def test_weights_of_another_clip(refused, tmp_path, tiny_clip_config):
     tiny_clip_config["embed_dim"] = 48
     other.write_text(json.dumps(tiny_clip_config))
     weights = tmp_path / "weights.pt"
-    torch.save({"logit_scale": torch.ones([]), "visual.proj": torch.ones(32, 32)}, weights)
+    state = {"logit_scale": torch.ones([]), "visual.proj": torch.ones(32, 32)}
+    torch.save({**state, "token_embedding.weight": torch.ones(49408, 32)}, weights)
     told = refused(MODEL__CLIP__NAME=other, MODEL__CLIP__PRETRAINED=weights)
     assert "do not fit the model: " in told
     assert "visual.proj (32, 32) instead of (32, 48)" in told
