@@ -304,7 +304,7 @@ def test_make_hands_words_image_and_arguments_on_unchanged(clone):
     )
     assert result.returncode == 0
     assert clone.called("tools/demo.py")[0].split("|")[:-1] == [
-        *("tools/demo.py", "--config-file", "configs/maskclip.yaml", "--input", image),
+        *("tools/demo.py", "--config-file", "configs/maskclip_shifted.yaml", "--input", image),
         *("--classes", words, "--output", "output/demo"),
     ]
     clone.run("make", "test", "ARGS=-k 'a or b' -x")
