@@ -25,6 +25,7 @@ from ovseg_d2.d2.config import CfgNode
 from ovseg_d2.d2.data import DatasetCatalog, MetadataCatalog
 from ovseg_d2.d2.modeling import build_model
 from ovseg_d2.d2.utils.logger import setup_logger
+from ovseg_d2.data.datasets import BENCHMARKS
 
 _ROOT = Path(__file__).resolve().parents[1]
 _SHARED_CASES = (_ROOT.parent / "shared" / "parity", _ROOT / "shared" / "parity")
@@ -283,6 +284,27 @@ def run_in_two_processes(tmp_path: Path) -> Callable[[Path], tuple[Any, Any, Any
         return first, second, runpy.run_path(str(worker), {"RANK": None})["report"]
 
     return run
+
+
+@pytest.fixture(scope="module")
+def miniatures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Lay out one small image of each benchmark, with labels that hold its highest id."""
+    root = tmp_path_factory.mktemp("datasets")
+    rng = np.random.default_rng(0)
+    for benchmark in BENCHMARKS:
+        classes = len(MetadataCatalog.get(benchmark.name).stuff_classes)
+        labels = rng.integers(0, classes, (20, 28)).astype(benchmark.label_dtype)
+        labels[0, 0] = classes - 1
+        pixels = rng.integers(0, 256, (20, 28, 3), dtype=np.uint8)
+        for folder, suffix, content in (
+            (benchmark.image_folder, benchmark.image_suffix, pixels),
+            (benchmark.label_folder, benchmark.label_suffix, labels),
+        ):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(content).save(root / folder / f"mini{suffix}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DETECTRON2_DATASETS", str(root))
+        yield root
 
 
 @pytest.fixture

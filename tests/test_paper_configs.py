@@ -18,7 +18,6 @@ from ovseg_d2.config import dataset_config, load_config
 from ovseg_d2.config.keys import value_of
 from ovseg_d2.d2.data import DatasetCatalog, MetadataCatalog
 from ovseg_d2.d2.modeling import META_ARCH_REGISTRY, build_model
-from ovseg_d2.data.datasets import BENCHMARKS
 from ovseg_d2.data.loaders import build_train_loader
 from ovseg_d2.engine.evaluate import evaluate
 from ovseg_d2.plugin.inputs import config_word_list, dataset_vocabulary
@@ -188,27 +187,6 @@ def test_zero_shot_file_trains_and_evaluates_on_vocs_layout(name, tiny_opts, tmp
     evaluate(cfg, model.eval())
     (results,) = json.loads((tmp_path / "output" / "results.json").read_text()).values()
     assert {"mIoU_seen", "mIoU_unseen", "hIoU"} <= set(results)
-
-
-@pytest.fixture(scope="module")
-def miniatures(tmp_path_factory):
-    """Lay out one small image of each benchmark, with labels that hold its highest id."""
-    root = tmp_path_factory.mktemp("datasets")
-    rng = np.random.default_rng(0)
-    for benchmark in BENCHMARKS:
-        classes = len(MetadataCatalog.get(benchmark.name).stuff_classes)
-        labels = rng.integers(0, classes, (20, 28)).astype(benchmark.label_dtype)
-        labels[0, 0] = classes - 1
-        pixels = rng.integers(0, 256, (20, 28, 3), dtype=np.uint8)
-        for folder, suffix, content in (
-            (benchmark.image_folder, benchmark.image_suffix, pixels),
-            (benchmark.label_folder, benchmark.label_suffix, labels),
-        ):
-            (root / folder).mkdir(parents=True, exist_ok=True)
-            Image.fromarray(content).save(root / folder / f"mini{suffix}")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DETECTRON2_DATASETS", str(root))
-        yield root
 
 
 SMALL = (

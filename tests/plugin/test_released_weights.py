@@ -21,6 +21,7 @@ from ovseg_d2.config import load_config
 from ovseg_d2.d2.engine import DefaultPredictor
 from ovseg_d2.d2.modeling import build_model
 from ovseg_d2.engine.checkpointing import Checkpointer
+from ovseg_d2.engine.evaluate import evaluate
 from ovseg_d2.engine.loading import load_model
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -168,6 +169,37 @@ def test_release_brings_its_activation_and_statistics(
     opts = (*opts, "MODEL.WEIGHTS", path, "MODEL.CLIP.QUICK_GELU", "off")
     other = load_model(config(*opts))[0]
     assert (scores(other) - scores(right)).abs().max() > 1e-5
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [("ovseg", "ovseg_r101c_vitb16.yaml"), ("pixelclip", "pixelclip_vitb16_sa1b.yaml")],
+)
+def test_release_evaluates_through_its_paper_config(
+    released: Callable[..., Any],
+    tiny_opts: list[str],
+    miniatures: Path,
+    tmp_path: Path,
+    name: str,
+    file: str,
+) -> None:
+    """On all benchmarks of the config, with the results of the same weights under our names."""
+    path, right = released(name)
+    own = tmp_path / "own.pth"
+    Checkpointer(right, str(tmp_path)).save("own")
+    opts = [*tiny_opts, *CASES[name][0], "INPUT.MIN_SIZE_TEST", "24", "DATALOADER.NUM_WORKERS", "0"]
+    opts += ["MODEL.TEXT.TEMPLATES", "['{}']"]
+    results = []
+    for weights in (path, str(own)):
+        output = tmp_path / f"output{len(results)}"
+        more = ["MODEL.WEIGHTS", weights, "OUTPUT_DIR", str(output)]
+        cfg = load_config(_ROOT / "configs" / "paper" / file, [*opts, *more])
+        evaluate(cfg, load_model(cfg)[0])
+        results.append(json.loads((output / "results.json").read_text()))
+        assert list(results[-1]) == list(cfg.DATASETS.TEST)
+    for dataset, numbers in results[0].items():
+        assert numbers["images"] == 1
+        assert numbers["mIoU"] == pytest.approx(results[1][dataset]["mIoU"])
 
 
 def convert(path: str, output: Path) -> None:
