@@ -89,8 +89,8 @@ def test_evaluate_uses_the_words_of_the_dataset(my_own_dataset, tiny_opts, tmp_p
     model = build_model(cfg)
     words = []
     embed = model.text_bank.class_texts
-    model.text_bank.class_texts = lambda vocabulary: (
-        words.append(vocabulary.names) or embed(vocabulary)
+    model.text_bank.class_texts = lambda vocabulary, *negative: (
+        words.append(vocabulary.names) or embed(vocabulary, *negative)
     )
     returned = evaluate(cfg, model.eval())
     assert [len(names) for names in words] == [3, 3, 80, 80]
