@@ -307,9 +307,9 @@ def miniatures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield root
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def own_logs() -> Iterator[None]:
-    """Put the loggers of a run back afterwards, so that no later test writes to its files."""
+    """Put the loggers back after each test: what a run sets up reaches no later test."""
     loggers = [logging.getLogger(name) for name in ("detectron2", "fvcore", "ovseg_d2")]
     before = [(logger.handlers[:], logger.level, logger.propagate) for logger in loggers]
     setup_logger.cache_clear()

@@ -171,7 +171,7 @@ def test_two_processes_equal_one(tiny_opts, tmp_path):
         assert found[1][name] == pytest.approx(numbers, abs=1e-3), name
 
 
-def test_training_runs_all_embedders(tiny_train_opts, own_logs, tmp_path):
+def test_training_runs_all_embedders(tiny_train_opts, tmp_path):
     cfg = load_config(None, [*tiny_train_opts, "SOLVER.MAX_ITER", "2", "TEST.MAX_IMAGES", "24"])
     cfg.DATASETS.TEST = ("ovseg_shapes_dev_crops", "ovseg_shapes_dev_captions")
     trainer = Trainer(cfg)

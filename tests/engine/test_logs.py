@@ -3,8 +3,6 @@
 import logging
 import sys
 
-import pytest
-
 from ovseg_d2.engine.logs import BriefFormatter, set_up_logs
 
 
@@ -25,7 +23,6 @@ def test_long_messages_show_their_beginning():
     )
 
 
-@pytest.mark.usefixtures("own_logs")
 def test_console_is_brief_and_file_is_whole(tmp_path, capsys):
     set_up_logs(str(tmp_path))
     set_up_logs(str(tmp_path))  # as a caller may, without doubling any line
@@ -55,7 +52,6 @@ def test_a_traceback_is_shown_by_its_first_line():
     )
 
 
-@pytest.mark.usefixtures("own_logs")
 def test_each_run_of_a_process_has_its_own_log(tmp_path, capsys):
     mine = logging.NullHandler()
     logging.getLogger("ovseg_d2").addHandler(mine)

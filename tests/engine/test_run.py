@@ -12,8 +12,6 @@ from ovseg_d2.engine.loading import check_weights
 from ovseg_d2.engine.run import check_job, evaluate_config, run_job
 from ovseg_d2.files import WriteError
 
-pytestmark = pytest.mark.usefixtures("own_logs")
-
 
 def arguments(eval_only=False, resume=False):
     return argparse.Namespace(eval_only=eval_only, resume=resume, config_file="")

@@ -255,7 +255,7 @@ def run_opts(tiny_opts, tiny_clip_config, tmp_path):
 
 
 @those_with("run_opts")
-def test_resumed_run_repeats_the_uninterrupted_one(name, run_opts, own_logs, tmp_path, run):
+def test_resumed_run_repeats_the_uninterrupted_one(name, run_opts, tmp_path, run):
     adapter, whole, parts = ADAPTERS[name], {}, {}
     torch.manual_seed(0)
     expected = run(load_config(None, run_opts(name, "whole")), whole).model.state_dict()
@@ -276,7 +276,7 @@ def test_resumed_run_repeats_the_uninterrupted_one(name, run_opts, own_logs, tmp
 
 
 @pytest.mark.slow
-def test_two_processes_train_one_model(run_opts, own_logs, tmp_path):
+def test_two_processes_train_one_model(run_opts, tmp_path):
     """Each process reads its own images; the weights stay equal, and are evaluated as saved."""
     test = ("DATASETS.TEST", "('ovseg_shapes_dev',)", "TEST.MAX_IMAGES", "4")
     short = ("SOLVER.IMS_PER_BATCH", "4", "SOLVER.MAX_ITER", "2", *test)

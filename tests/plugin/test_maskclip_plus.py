@@ -277,7 +277,7 @@ def run_cfg(run_opts):
     return lambda *opts: load_config(None, run_opts(*opts))
 
 
-def test_annotation_free_training_reads_no_label(run_cfg, own_logs, monkeypatch, run):
+def test_annotation_free_training_reads_no_label(run_cfg, monkeypatch, run):
     def barred(*_, **__):
         raise AssertionError("a label was read")
 
@@ -290,7 +290,7 @@ def test_annotation_free_training_reads_no_label(run_cfg, own_logs, monkeypatch,
         run(run_cfg("official", "INPUT.TRAIN_MAPPER", "semantic"), {})
 
 
-def test_only_ignored_reads_the_ignore_mask_alone(run_cfg, own_logs, run):
+def test_only_ignored_reads_the_ignore_mask_alone(run_cfg, run):
     opts = ("INPUT.TRAIN_MAPPER", "semantic", "INPUT.SEMANTIC.ONLY_IGNORED", "True")
     losses = {}
     run(run_cfg("official", *opts), losses)

@@ -102,7 +102,7 @@ def test_evaluation_is_maskclip_on_the_student(build, tmp_path):
         torch.testing.assert_close(own["sem_seg"], theirs["sem_seg"])
 
 
-def test_clip_pretrain_weights_start_the_teacher(build, tmp_path, own_logs):
+def test_clip_pretrain_weights_start_the_teacher(build, tmp_path):
     pretrained = build("MODEL.META_ARCHITECTURE", "CLIPPretrain")
     assert type(pretrained) is CLIPPretrain
     with torch.no_grad():

@@ -12,8 +12,6 @@ train_net = runpy.run_path(str(ROOT / "tools" / "train_net.py"), run_name="train
 demo = runpy.run_path(str(ROOT / "tools" / "demo.py"), run_name="demo")["main"]
 IMAGE = ROOT / "datasets" / "examples" / "shapes.png"
 
-pytestmark = pytest.mark.usefixtures("own_logs")
-
 HEAD = ("MODEL.SEM_SEG_HEAD.NAME", "OVSegDeepLabV2Head", "MODEL.DENSE_HEAD.DILATIONS", "[1, 2]")
 METHODS = {
     "MaskCLIPPlus": (

@@ -20,8 +20,6 @@ WORKER = ROOT / "tests" / "engine" / "train_worker.py"
 main = runpy.run_path(str(TOOL), run_name="train_net")["main"]
 worker = runpy.run_path(str(WORKER), run_name="train_worker")
 
-pytestmark = pytest.mark.usefixtures("own_logs")
-
 
 @pytest.fixture
 def keys(tmp_path, tiny_opts) -> list[str]:

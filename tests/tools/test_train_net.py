@@ -23,8 +23,6 @@ ROOT = Path(__file__).resolve().parents[2]
 TOOL = ROOT / "tools" / "train_net.py"
 main = runpy.run_path(str(TOOL), run_name="train_net")["main"]
 
-pytestmark = pytest.mark.usefixtures("own_logs")
-
 
 def sentence_of(*argv: object) -> str:
     """The sentence the tool ends with, after checking that it is one, and exit code 1."""

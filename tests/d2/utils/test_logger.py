@@ -34,7 +34,7 @@ def test_setup_logger_writes_to_screen_and_file(tmp_path, capsys):
 
 
 @pytest.mark.skipif(HAS_DETECTRON2, reason="detectron2 shortens names in the file too")
-def test_setup_logger_shortens_detectron2_on_the_screen_only(tmp_path, capsys, own_logs):
+def test_setup_logger_shortens_detectron2_on_the_screen_only(tmp_path, capsys):
     setup_logger(str(tmp_path))
     logging.getLogger("detectron2.part").info("hello")
     assert " d2.part]: " in capsys.readouterr().out
