@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import torch
 from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -14,6 +13,7 @@ from ovseg_d2.clip import CLIPTower, LastBlock
 from ovseg_d2.ops import merge_background
 from ovseg_d2.text import ClassTexts
 
+from .grids import cosines
 from .maskclip import MaskCLIP
 
 __all__ = ["PixelCLIPInference", "official_feats", "resize_images"]
@@ -65,8 +65,7 @@ class PixelCLIPInference(MaskCLIP):
         texts.check_dim(self.tower.embed_dim)
         feats = official_feats(self.tower, image[None], self.last_block).float()
         feats = F.interpolate(feats, _OFFICIAL_GRID, mode="bilinear", align_corners=False)
-        embeds = F.normalize(feats, dim=1)
-        scores = texts.best_of_words(torch.einsum("bdhw,rd->brhw", embeds, texts.embeds.to(embeds)))
+        scores = texts.best_of_words(cosines(feats, texts.embeds))
         scores = F.interpolate(scores, out_size, mode="bilinear", align_corners=False)[0]
         yield merge_background(scores, texts.background_ids)
 
