@@ -5,7 +5,11 @@ the first feature maps of convolutions. Numbers count four bytes at every precis
 image gets the same windows at every precision.
 """
 
+import torch
 from open_clip.transformer import VisionTransformer
+from torch import Tensor
+
+from ovseg_d2.image_errors import need_memory
 
 # Maps of the first stage's size that exist at the same time: a ConvNeXt's hidden layers have four
 # times its channels.
@@ -15,6 +19,22 @@ _MAPS_AT_ONCE = 12
 def attention_bytes(num_heads: int, num_tokens: int, num_images: int = 1) -> int:
     """Bytes of the attention weights of ``num_images`` images in float32."""
     return 4 * num_images * num_heads * num_tokens**2
+
+
+def need_attention_memory(tokens: Tensor, num_heads: int) -> None:
+    """Check that memory suffices for the attention weights of tokens (B, N, C), without gradients.
+
+    Raises:
+        ImageTooLargeError: it does not.
+    """
+    if torch.is_grad_enabled():
+        return
+    needed = attention_bytes(num_heads, tokens.shape[1], tokens.shape[0])
+    need_memory(
+        needed * tokens.element_size() // 4,
+        tokens.device,
+        f"the attention weights of {tokens.shape[1]} patches",
+    )
 
 
 def vit_heads(visual: VisionTransformer) -> int:

@@ -30,11 +30,9 @@ from timm.models.eva import Eva
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ovseg_d2.image_errors import need_memory
-
 from .geometry import TowerGeometry
 from .last_block import LastBlock
-from .memory import attention_bytes, convolution_bytes
+from .memory import attention_bytes, convolution_bytes, need_attention_memory
 from .positions import resample_positions
 from .timm_blocks import block_keys, last_patches, on_single_tokens
 
@@ -269,13 +267,7 @@ def _run(visual: TimmModel, tokens: _Tokens, numbers: range) -> Tensor:
     """
     trunk: Any = visual.trunk
     values = tokens.values
-    if not torch.is_grad_enabled():
-        needed = attention_bytes(_heads(trunk), values.shape[1], values.shape[0])
-        need_memory(
-            needed * values.element_size() // 4,
-            values.device,
-            f"the attention weights of {values.shape[1]} patches",
-        )
+    need_attention_memory(values, _heads(trunk))
     for number in numbers:
         rope = _rope_of(visual, tokens.rope, number)
         options: dict[str, Any] = {} if rope is None else {"rope": rope}

@@ -10,9 +10,7 @@ from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ovseg_d2.image_errors import need_memory
-
-from .memory import attention_bytes, vit_heads
+from .memory import need_attention_memory, vit_heads
 
 
 def run_blocks(visual: VisionTransformer, tokens: Tensor, blocks: Iterable[nn.Module]) -> Tensor:
@@ -22,13 +20,7 @@ def run_blocks(visual: VisionTransformer, tokens: Tensor, blocks: Iterable[nn.Mo
         ImageTooLargeError: without gradients, if memory does not suffice for attention weights.
     """
     transformer = visual.transformer
-    if not torch.is_grad_enabled():
-        needed = attention_bytes(vit_heads(visual), tokens.shape[1], tokens.shape[0])
-        need_memory(
-            needed * tokens.element_size() // 4,
-            tokens.device,
-            f"the attention weights of {tokens.shape[1]} patches",
-        )
+    need_attention_memory(tokens, vit_heads(visual))
     if not transformer.batch_first:
         tokens = tokens.transpose(0, 1)
     for block in blocks:
